@@ -1,0 +1,75 @@
+"""functional_mlp: a functional, stateless neural-network framework on torch tensors.
+
+A network is a value and a few pure functions; every gradient is written by hand; parameters, optimizer state
+and random keys are explicit, immutable pytrees.
+"""
+
+from functional_mlp import datasets, initializers, pytree, schedules
+from functional_mlp import random as random  # public as fm.random, but not under "import *"
+from functional_mlp.backprop import value_and_grad
+from functional_mlp.datasets import Dataset
+from functional_mlp.history import EpochRecord, History
+from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from functional_mlp.layers.base import Elementwise, Layer, count_parameters
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.linear import Linear, LinearParams
+from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
+from functional_mlp.training import (
+    FitResult,
+    Metrics,
+    TrainState,
+    classify,
+    evaluate,
+    fit,
+    predict,
+    train_epoch,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BatchGD",
+    "CrossEntropy",
+    "Dataset",
+    "Elementwise",
+    "EpochRecord",
+    "FitResult",
+    "History",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "LinearParams",
+    "Loss",
+    "MeanSquaredError",
+    "Metrics",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "OptimizerState",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+    "TrainState",
+    "classify",
+    "count_parameters",
+    "datasets",
+    "evaluate",
+    "fit",
+    "initializers",
+    "predict",
+    "pytree",
+    "schedules",
+    "train_epoch",
+    "value_and_grad",
+]

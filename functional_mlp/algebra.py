@@ -1,0 +1,189 @@
+"""The array algebra: activations, losses and optimizer steps are written in it once.
+
+An expression is a pure function of an array namespace `xp` and of arrays. It may use the operators
+`+ - * / **`, comparisons between arrays and numbers, and the functions of `Namespace` below. What reads the
+expression chooses the namespace: with `TorchNamespace` each operation is a torch operation; the fused engine
+reads the same expression with a namespace whose operations emit vector instructions.
+
+Four rules keep an expression readable by both:
+
+- It does not branch on the value of an array: `xp.where(s > 0, a, b)` instead of `if`.
+- It does not index, reshape or write to an array.
+- A number takes the dtype of the array beside it.
+- NaN propagates through every function; `xp.maximum(s, 0)` keeps it, `xp.where(s > 0, s, 0)` loses it.
+
+**An activation of your own** gives its value and its derivative, from its input `s` and its output `y`:
+
+>>> import functional_mlp as fm
+>>> class Softsign(fm.Elementwise):
+...     '''y = s / (1 + |s|), y' = 1 / (1 + |s|)².'''
+...
+...     def value(self, xp, s):
+...         return s / (1 + xp.abs(s))
+...
+...     def derivative(self, xp, s, y):
+...         return 1 / (1 + xp.abs(s)) ** 2
+>>> Softsign().apply((), torch.tensor([1.0, -3.0]))
+tensor([ 0.5000, -0.7500])
+
+**An optimizer of your own** gives the rule for one array of parameters, and names in a state class what the
+rule remembers between steps (each starts as zeros of the parameters' shape):
+
+>>> @fm.pytree.node
+... @attrs.frozen(eq=False)
+... class SignMomentumState(fm.OptimizerState):
+...     velocity: object
+>>> @attrs.frozen(repr=False)
+... class SignMomentum(fm.Optimizer):
+...     '''V ← βV + (1−β)g, w ← w − η sign(V).'''
+...     beta: float = 0.9
+...     State = SignMomentumState
+...
+...     def rule(self, xp, step, learning_rate, param, grad, velocity):
+...         velocity = self.beta * velocity + (1 - self.beta) * grad
+...         return param - learning_rate * xp.sign(velocity), velocity
+>>> optimizer = SignMomentum(0.1)
+>>> state = optimizer.init((torch.tensor([1.0, 1.0]),))
+>>> optimizer.update(state, (torch.tensor([3.0, -0.5]),)).params
+(tensor([0.9000, 1.1000]),)
+
+A loss of your own is written the same way: see `functional_mlp.losses.Loss`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+import torch
+from torch import Tensor
+
+# An array of whatever interpretation reads the expression, or a number.
+Array = Any
+Condition = Any
+
+
+class Namespace(Protocol):
+    """The functions that an expression may use; the arguments are arrays or numbers."""
+
+    def where(self, condition: Condition, if_true: Array, if_false: Array) -> Array:
+        """Elementwise choice."""
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """The larger of two; NaN where either is NaN."""
+
+    def minimum(self, a: Array, b: Array) -> Array:
+        """The smaller of two; NaN where either is NaN."""
+
+    def abs(self, x: Array) -> Array:
+        """|x|."""
+
+    def sign(self, x: Array) -> Array:
+        """−1, 0 or 1; NaN for NaN."""
+
+    def sqrt(self, x: Array) -> Array:
+        """√x."""
+
+    def exp(self, x: Array) -> Array:
+        """eˣ."""
+
+    def expm1(self, x: Array) -> Array:
+        """eˣ − 1, exact near 0."""
+
+    def log(self, x: Array) -> Array:
+        """The natural logarithm."""
+
+    def log1p(self, x: Array) -> Array:
+        """log(1 + x), exact near 0."""
+
+    def tanh(self, x: Array) -> Array:
+        """The hyperbolic tangent."""
+
+    def erf(self, x: Array) -> Array:
+        """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
+
+    def sum(self, x: Array) -> Array:
+        """The sum over the features, kept as one feature; for losses."""
+
+    def max(self, x: Array) -> Array:
+        """The largest over the features, kept as one feature, NaN where any is; for losses."""
+
+
+def _unary(name: str) -> Callable[["TorchNamespace", Array], Array]:
+    function = getattr(torch, name)
+
+    def apply(self: "TorchNamespace", x: Array) -> Array:
+        if isinstance(x, Tensor):
+            return function(x)
+        return function(torch.tensor(x, dtype=torch.float64)).item()
+
+    return apply
+
+
+@attrs.frozen
+class TorchNamespace:
+    """The torch reading of the algebra, for arrays of one dtype and device.
+
+    >>> xp = TorchNamespace(torch.float32, torch.device("cpu"))
+    >>> xp.maximum(torch.tensor([-1.0, float("nan"), 2.0]), 0)
+    tensor([0., nan, 2.])
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+
+    abs = _unary("abs")
+    sqrt = _unary("sqrt")
+    exp = _unary("exp")
+    expm1 = _unary("expm1")
+    log = _unary("log")
+    log1p = _unary("log1p")
+    tanh = _unary("tanh")
+    erf = _unary("erf")
+
+    def where(self, condition: Condition, if_true: Array, if_false: Array) -> Array:
+        if isinstance(condition, bool):
+            chosen, other = (if_true, if_false) if condition else (if_false, if_true)
+            return torch.full_like(other, chosen) if _is_number_beside(chosen, other) else chosen
+        return torch.where(condition, self._array(if_true), self._array(if_false))
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return torch.maximum(a, b)
+        array, number = (a, b) if isinstance(a, Tensor) else (b, a)
+        return torch.clamp_min(array, number) if isinstance(array, Tensor) else max(a, b)
+
+    def minimum(self, a: Array, b: Array) -> Array:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return torch.minimum(a, b)
+        array, number = (a, b) if isinstance(a, Tensor) else (b, a)
+        return torch.clamp_max(array, number) if isinstance(array, Tensor) else min(a, b)
+
+    def sign(self, x: Array) -> Array:
+        if not isinstance(x, Tensor):
+            return (x > 0) - (x < 0) if x == x else x
+        return torch.where(torch.isnan(x), x, torch.sign(x))
+
+    def sum(self, x: Array) -> Array:
+        return x.sum(-1, keepdim=True)
+
+    def max(self, x: Array) -> Array:
+        return x.amax(-1, keepdim=True)
+
+    def _array(self, x: Array) -> Tensor:
+        return x if isinstance(x, Tensor) else _scalar(x, self.dtype, self.device)
+
+
+def _is_number_beside(a: Array, b: Array) -> bool:
+    return isinstance(b, Tensor) and not isinstance(a, Tensor)
+
+
+@functools.lru_cache(maxsize=256)
+def _scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(number, dtype=dtype, device=device)
+
+
+@functools.lru_cache(maxsize=64)
+def torch_namespace(dtype: torch.dtype, device: torch.device) -> TorchNamespace:
+    """The torch reading for arrays of a dtype and device."""
+    return TorchNamespace(dtype, device)

@@ -1,0 +1,37 @@
+"""Back-propagation: the loss of a network and its gradient with respect to the parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
+from functional_mlp.losses import Loss
+
+
+def value_and_grad(network: Layer, loss: Loss) -> Callable[[Params, Tensor, Tensor], tuple[Tensor, Params]]:
+    """The function `(params, x, targets) -> (value, grads)` of a network under a loss.
+
+    `value` is the loss, a 0-d tensor, and `grads` has the structure of `params`. One call is one forward and
+    one backward pass (steps 1 and 2 of section III-B of the paper).
+
+    >>> import torch, functional_mlp as fm
+    >>> network = fm.Linear(1, 1, bias=False)
+    >>> params = fm.LinearParams(weight=torch.tensor([[2.0]]), bias=None)
+    >>> x, targets = torch.tensor([[3.0]]), torch.tensor([[5.0]])
+    >>> value, grads = value_and_grad(network, fm.MeanSquaredError())(params, x, targets)
+    >>> value, grads.weight
+    (tensor(1.), tensor([[6.]]))
+    """
+    layer = as_layer("value_and_grad: network", network)
+    checks.instance("value_and_grad: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+
+    def evaluate(params: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, Params]:
+        params, x = checked_arguments(layer, params, x)
+        prediction, tape = layer.forward(params, x)
+        targets = loss.checked_targets(prediction, targets)
+        grads, _ = layer.backward(params, tape, loss.batch_grad(prediction, targets))
+        return loss.batch_value(prediction, targets), grads
+
+    return evaluate

@@ -1,0 +1,218 @@
+"""Checks of what enters the library: numbers, tensors and trees of tensors.
+
+Every message says what was expected, what came, and what to do. `TypeError` is for the wrong kind of
+thing, `ValueError` for the wrong shape, size, dtype, device or range.
+"""
+
+import math
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import pytree
+
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def describe(value: object) -> str:
+    """A short description of a value, for the end of an error message."""
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'}, a {type(value).__name__}"
+
+
+def integer(name: str, value: object, *, minimum: int) -> None:
+    """Raise unless `value` is an int (a bool is none) of at least `minimum`."""
+    wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
+    if value < minimum:
+        raise ValueError(f"{name} must be {wanted}, got {value}")
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise unless `value` is a finite number between `low` and `high`; an open end is excluded."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    above = value > low if open_low else value >= low
+    below = value < high if open_high else value <= high
+    if not (math.isfinite(value) and above and below):
+        left = "(" if open_low or low == -math.inf else "["
+        right = ")" if open_high or high == math.inf else "]"
+        raise ValueError(f"{name} must be a finite number in {left}{low}, {high}{right}, got {value}")
+
+
+def field_name(owner: object, attribute: "attrs.Attribute[Any]") -> str:
+    return f"{type(owner).__name__}: {attribute.name}"
+
+
+def positive_integer(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: a positive int."""
+    integer(field_name(owner, attribute), value, minimum=1)
+
+
+def finite_number(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: any finite number."""
+    number(field_name(owner, attribute), value)
+
+
+def positive_number(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: a finite number above 0."""
+    number(field_name(owner, attribute), value, low=0.0, open_low=True)
+
+
+def non_negative_number(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: a finite number of at least 0."""
+    number(field_name(owner, attribute), value, low=0.0)
+
+
+def decay_rate(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: a number in (0, 1]."""
+    number(field_name(owner, attribute), value, low=0.0, high=1.0, open_low=True)
+
+
+def fraction_below_one(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: a number in [0, 1)."""
+    number(field_name(owner, attribute), value, low=0.0, high=1.0, open_high=True)
+
+
+def instance(name: str, value: object, kind: type, advice: str) -> None:
+    """Raise TypeError unless `value` is an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}: {advice}")
+
+
+def plain_tensor(name: str, value: object) -> None:
+    """Raise unless `value` is a dense tensor that holds numbers: not sparse, quantized, meta or fake."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}")
+    if value.layout is not torch.strided:
+        raise ValueError(f"{name} must be a dense tensor, got layout {value.layout}: call .to_dense()")
+    if value.is_quantized:
+        raise ValueError(f"{name} must hold plain numbers, got {describe(value)}: call .dequantize()")
+    if value.is_meta or type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        raise ValueError(f"{name} must hold data, got {type(value).__name__} on {value.device}, which holds none")
+
+
+def float_tensor(name: str, value: object) -> None:
+    """Raise unless `value` is a plain tensor of a floating dtype."""
+    plain_tensor(name, value)
+    assert isinstance(value, Tensor)
+    if value.dtype not in FLOAT_DTYPES:
+        advice = "take its real part" if value.dtype.is_complex else "call .to(torch.float32)"
+        raise ValueError(f"{name} must be of a floating dtype, got {describe(value)}: {advice}")
+
+
+def same_kind(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise unless `value` has the dtype and the device of `other`."""
+    if value.dtype != other.dtype:
+        raise ValueError(
+            f"{name} and {other_name} must have one dtype, got {value.dtype} and {other.dtype}: "
+            f"call .to({other.dtype}) on one of them"
+        )
+    if value.device != other.device:
+        raise ValueError(
+            f"{name} and {other_name} must be on one device, got {value.device} and {other.device}: "
+            f"call .to({str(other.device)!r}) on one of them"
+        )
+
+
+def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise unless `value` has the shape of `other`; nothing is broadcast."""
+    if value.shape != other.shape:
+        raise ValueError(f"{name} must have the shape of {other_name}, {tuple(other.shape)}, got {tuple(value.shape)}")
+
+
+def like(name: str, value: object, other_name: str, other: Tensor) -> None:
+    """Raise unless `value` is a tensor of the shape, dtype and device of `other`."""
+    float_tensor(name, value)
+    assert isinstance(value, Tensor)
+    same_shape(name, value, other_name, other)
+    same_kind(name, value, other_name, other)
+
+
+def finite(name: str, value: Tensor) -> None:
+    """Raise unless every entry of a tensor (rows, columns) is finite, naming the first that is not."""
+    bad = ~value.isfinite()
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} must be finite, got {value[row, column].item()} in row {row}, column {column}: "
+            "remove or replace such rows"
+        )
+
+
+def class_indices(name: str, value: Tensor, classes: int | None = None) -> None:
+    """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known."""
+    if value.dtype != torch.int64:
+        raise ValueError(f"{name} must be class indices of dtype torch.int64, got {describe(value)}: call .long()")
+    bad = value < 0 if classes is None else (value < 0) | (value >= classes)
+    if bad.any():
+        place = tuple(bad.nonzero()[0].tolist())
+        wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
+        raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
+
+
+def is_one_hot(targets: Tensor) -> Tensor:
+    """Which rows of (..., classes) hold a single 1 and else 0."""
+    return ((targets == 0) | (targets == 1)).all(-1) & (targets.sum(-1) == 1)
+
+
+def one_hot(name: str, targets: Tensor) -> None:
+    """Raise unless every row of an integer tensor (..., classes) is one-hot."""
+    bad = ~is_one_hot(targets)
+    if bad.any():
+        place = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} of an integer dtype must be one-hot, a single 1 in each row, got "
+            f"{targets[tuple(place)].tolist()} at index {place}: convert soft targets to a floating dtype"
+        )
+
+
+def tree_like(name: str, tree: Any, template_name: str, template: Any, *, reference: Tensor | None = None) -> None:
+    """Raise unless `tree` has the structure of `template`, and each leaf the shape of its counterpart.
+
+    dtype and device must be those of `reference`, or of the counterpart where there is none. Messages name
+    the leaf by its path.
+    """
+    expected, actual = dict(pytree.items(template)), dict(pytree.items(tree))
+    for path in expected.keys() - actual.keys():
+        shape = tuple(expected[path].shape)
+        raise ValueError(
+            f"{name} does not have the structure of {template_name}: {name}{path} is missing "
+            f"(expected a tensor of shape {shape}); make it with the same structure"
+        )
+    for path in actual.keys() - expected.keys():
+        raise ValueError(
+            f"{name} does not have the structure of {template_name}: {name}{path} is unexpected "
+            f"(got {describe(actual[path])}); make it with the same structure"
+        )
+    if pytree.structure(tree) != pytree.structure(template):
+        raise ValueError(
+            f"{name} must have the structure of {template_name}, {pytree.structure(template)}, "
+            f"got {pytree.structure(tree)}"
+        )
+    for path, leaf in actual.items():
+        float_tensor(f"{name}{path}", leaf)
+        same_shape(f"{name}{path}", leaf, f"{template_name}{path}", expected[path])
+        other = expected[path] if reference is None else reference
+        same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
+
+
+def detached(tree: Any) -> Any:
+    """`tree` with no leaf connected to an autograd graph; the tree itself where none is."""
+    if any(leaf.requires_grad for leaf in pytree.leaves(tree)):
+        return pytree.map(lambda leaf: leaf.detach(), tree)
+    return tree

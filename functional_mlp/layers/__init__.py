@@ -1,0 +1,1 @@
+"""Layers: frozen values with pure functions and gradients written by hand."""

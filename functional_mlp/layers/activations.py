@@ -1,0 +1,149 @@
+"""Activations: functions of one number, each its value and its derivative in the array algebra."""
+
+import math
+from typing import Literal
+
+from attrs import field, frozen
+
+from functional_mlp import checks
+from functional_mlp.algebra import Array, Namespace
+from functional_mlp.layers.base import Elementwise
+
+
+class ReLU(Elementwise):
+    """max(s, 0); the derivative at 0 is 0.
+
+    >>> import torch
+    >>> ReLU().apply((), torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([0., 0., 3.])
+    """
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.maximum(s, 0)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(s <= 0, 0, 1)
+
+    def pullback(self, xp: Namespace, s: Array, y: Array, grad: Array) -> Array:
+        return xp.where(s <= 0, 0, grad)  # 0 also where grad is infinite
+
+
+class Tanh(Elementwise):
+    """tanh(s), with tanh' = 1 − tanh²."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.tanh(s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return 1 - y * y
+
+
+def _sigmoid(xp: Namespace, s: Array) -> Array:
+    """1 / (1 + e⁻ˢ); e⁻ˢ overflows to infinity for very negative s, and the quotient is then 0."""
+    return 1 / (1 + xp.exp(-s))
+
+
+class Sigmoid(Elementwise):
+    """σ(s) = 1 / (1 + e⁻ˢ), with σ' = σ (1 − σ)."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return _sigmoid(xp, s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return y * (1 - y)
+
+
+@frozen(repr=False)
+class LeakyReLU(Elementwise):
+    """s where s > 0, negative_slope · s elsewhere.
+
+    >>> import torch
+    >>> LeakyReLU(0.1).apply((), torch.tensor([-2.0, 3.0]))
+    tensor([-0.2000,  3.0000])
+    """
+
+    negative_slope: float = field(default=0.01, validator=checks.finite_number)
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.where(s > 0, s, self.negative_slope * s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(s > 0, 1, self.negative_slope)
+
+
+@frozen(repr=False)
+class ELU(Elementwise):
+    """s where s > 0, α (eˢ − 1) elsewhere. Clevert et al., "Fast and accurate deep network learning", 2015."""
+
+    alpha: float = field(default=1.0, validator=checks.finite_number)
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.where(s <= 0, self.alpha * xp.expm1(s), s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(s <= 0, self.alpha * xp.exp(s), 1)
+
+
+class Softplus(Elementwise):
+    """log(1 + eˢ), computed as max(s, 0) + log(1 + e^(−|s|)), which cannot overflow."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.maximum(s, 0) + xp.log1p(xp.exp(-xp.abs(s)))
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return _sigmoid(xp, s)
+
+
+class SiLU(Elementwise):
+    """s σ(s), with σ the sigmoid: the swish. Elfwing et al., "Sigmoid-weighted linear units", 2017."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return s * _sigmoid(xp, s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        sigmoid = _sigmoid(xp, s)
+        return sigmoid * (1 + s * (1 - sigmoid))
+
+
+@frozen(repr=False)
+class GELU(Elementwise):
+    """s Φ(s), with Φ the normal distribution function. Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    `approximate="none"` takes Φ(s) = (1 + erf(s/√2)) / 2; `"tanh"` takes
+    Φ(s) ≈ (1 + tanh(√(2/π) (s + 0.044715 s³))) / 2. Both are torch's.
+    """
+
+    approximate: Literal["none", "tanh"] = "none"
+
+    def __attrs_post_init__(self) -> None:
+        if self.approximate not in ("none", "tanh"):
+            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {checks.describe(self.approximate)}")
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return s * self._distribution(xp, s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        if self.approximate == "none":
+            density = xp.exp(-0.5 * s * s) / math.sqrt(2 * math.pi)
+        else:
+            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * s * s)
+            density = 0.5 * (1 - self._tanh(xp, s) ** 2) * slope
+        return self._distribution(xp, s) + s * density
+
+    def _distribution(self, xp: Namespace, s: Array) -> Array:
+        if self.approximate == "none":
+            return 0.5 * (1 + xp.erf(s / math.sqrt(2)))
+        return 0.5 * (1 + self._tanh(xp, s))
+
+    def _tanh(self, xp: Namespace, s: Array) -> Array:
+        return xp.tanh(math.sqrt(2 / math.pi) * (s + 0.044715 * s * s * s))
+
+
+class Identity(Elementwise):
+    """s itself."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return s
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return 1

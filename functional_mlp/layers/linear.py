@@ -1,0 +1,88 @@
+"""The fully connected layer."""
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.initializers import Initializer, xavier_uniform, zeros
+from functional_mlp.layers.base import Layer
+from functional_mlp.random import Key
+
+
+@pytree.node
+@frozen(eq=False)
+class LinearParams:
+    """The parameters of `Linear`: `weight` is (out_features, in_features), `bias` (out_features,) or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def _check_initializer(owner: object, attribute: object, value: object) -> None:
+    if not callable(value):
+        name = getattr(attribute, "name", "initializer")
+        raise TypeError(
+            f"Linear: {name} must be an initializer, got {checks.describe(value)}: "
+            "take one from functional_mlp.initializers"
+        )
+
+
+@frozen(repr=False)
+class Linear(Layer):
+    """The linear map s = w x + b, for inputs (..., in_features) and outputs (..., out_features).
+
+    The paper's summation s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾ (section III-B), with the gradients of its equations (2),
+    (4) and (5). Raises `ValueError` for inputs of another width.
+
+    >>> layer = Linear(2, 1)
+    >>> params = LinearParams(weight=torch.tensor([[2.0, 3.0]]), bias=torch.tensor([1.0]))
+    >>> layer.apply(params, torch.tensor([10.0, 100.0]))
+    tensor([321.])
+    >>> grad_params, grad_x = layer.vjp(params, torch.tensor([10.0, 100.0]), torch.tensor([1.0]))
+    >>> grad_params.weight, grad_params.bias, grad_x
+    (tensor([[ 10., 100.]]), tensor([1.]), tensor([2., 3.]))
+    """
+
+    in_features: int = field(validator=checks.positive_integer)
+    out_features: int = field(validator=checks.positive_integer)
+    bias: bool = field(default=True, kw_only=True)
+    weight_init: Initializer = field(default=xavier_uniform(), kw_only=True, validator=_check_initializer)
+    bias_init: Initializer = field(default=zeros(), kw_only=True, validator=_check_initializer)
+
+    @bias.validator
+    def _check_bias(self, attribute: object, value: object) -> None:
+        checks.instance("Linear: bias", value, bool, "pass True or False")
+
+    def init(
+        self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> LinearParams:
+        weight_key, bias_key = key.split()
+        sizes = {"fan_in": self.in_features, "fan_out": self.out_features}
+        shape = (self.out_features, self.in_features)
+        weight = self.weight_init(weight_key, shape, **sizes, dtype=dtype, device=device)
+        if not self.bias:
+            return LinearParams(weight, None)
+        return LinearParams(weight, self.bias_init(bias_key, shape[:1], **sizes, dtype=dtype, device=device))
+
+    def forward(self, params: LinearParams, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Linear(in_features={self.in_features}, out_features={self.out_features}) got inputs of shape "
+                f"{tuple(x.shape)}: the last dimension must be {self.in_features}"
+            )
+        if params.bias is None:
+            return x @ params.weight.T, x
+        if x.ndim == 1:
+            return torch.addmv(params.bias, params.weight, x), x
+        return x @ params.weight.T + params.bias, x
+
+    def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
+        x, delta = tape, grad_out
+        grad_x = delta @ params.weight  # (2)
+        if x.ndim == 1:
+            grad_weight, grad_bias = torch.outer(delta, x), delta  # (4), (5)
+        else:  # the same, summed over the samples
+            x, delta = x.reshape(-1, self.in_features), delta.reshape(-1, self.out_features)
+            grad_weight, grad_bias = delta.T @ x, delta.sum(0)
+        return LinearParams(grad_weight, None if params.bias is None else grad_bias), grad_x

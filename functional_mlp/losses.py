@@ -1,0 +1,145 @@
+"""Losses: the mean over the samples of an expression in one sample's prediction and target."""
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.algebra import Array, Namespace, torch_namespace
+from functional_mlp.value import Value
+
+
+@frozen(repr=False)
+class Loss(Value):
+    """The base class: 𝓛 = 1/n Σᵢ ℓ(ŷᵢ, tᵢ), from two expressions in the array algebra.
+
+    A subclass gives, for one sample's features, where `xp.sum` and `xp.max` run over the features:
+
+        sample_value(xp, prediction, target)   ℓ, one feature wide
+        sample_grad(xp, prediction, target)    ∂ℓ/∂ŷ, like the prediction
+
+    `prediction.shape[-1]` is the number of features.
+
+    >>> import functional_mlp as fm
+    >>> class MeanAbsoluteError(fm.Loss):
+    ...     def sample_value(self, xp, prediction, target):
+    ...         return xp.sum(xp.abs(prediction - target)) / prediction.shape[-1]
+    ...     def sample_grad(self, xp, prediction, target):
+    ...         return xp.sign(prediction - target) / prediction.shape[-1]
+    >>> MeanAbsoluteError().value(torch.tensor([[1.0, 4.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor(1.5000)
+    """
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} must define sample_value(self, xp, prediction, target)")
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} must define sample_grad(self, xp, prediction, target)")
+
+    def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions."""
+        return self.batch_value(predictions.detach(), self.checked_targets(predictions, targets))
+
+    def grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The gradient of `value` with respect to the predictions, shaped like them."""
+        return self.batch_grad(predictions.detach(), self.checked_targets(predictions, targets))
+
+    def batch_value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """`value` without its checks, for targets as `encode` returns them."""
+        xp = torch_namespace(predictions.dtype, predictions.device)
+        value: Tensor = self.sample_value(xp, predictions, targets).mean()
+        return value
+
+    def batch_grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """`grad` without its checks, for targets as `encode` returns them."""
+        grad: Tensor = self.sample_grad(torch_namespace(predictions.dtype, predictions.device), predictions, targets)
+        samples = predictions.numel() // predictions.shape[-1]
+        return grad if samples == 1 else grad / samples
+
+    def checked_targets(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Targets as the expressions take them, shaped like the predictions, once both are known to fit."""
+        checks.float_tensor("predictions", predictions)
+        if predictions.ndim == 0:
+            raise ValueError("predictions must have the shape (batch, features), got a 0-d tensor")
+        if predictions.numel() == 0:
+            raise ValueError(f"predictions must not be empty, got shape {tuple(predictions.shape)}")
+        targets = self.encode(targets, predictions)
+        checks.like("targets", targets, "predictions", predictions)
+        return targets.detach()
+
+    def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
+        """Targets in a form that the expressions take; here, as they are."""
+        return targets
+
+
+@frozen(repr=False)
+class MeanSquaredError(Loss):
+    """ℓ = ‖ŷ − t‖² / k, for k outputs: the mean over samples and outputs.
+
+    The gradient of one sample with two outputs is ŷ − t, equation (1) of the paper in the convention of its
+    tables (its text sums over the outputs).
+
+    >>> MeanSquaredError().value(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor(0.5000)
+    >>> MeanSquaredError().grad(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor([[1., 0.]])
+    """
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        error = prediction - target
+        return xp.sum(error * error) / prediction.shape[-1]
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        return (2 / prediction.shape[-1]) * (prediction - target)
+
+
+@frozen(repr=False)
+class CrossEntropy(Loss):
+    """ℓ = −Σⱼ tⱼ log softmax(z)ⱼ, for logits z and target probabilities t.
+
+    Targets are class indices (batch,) of dtype int64, or one-hot or soft targets (batch, classes); an integer
+    one-hot is taken as such. The largest logit is subtracted first, so logits of ±1e4 are no danger.
+
+    >>> CrossEntropy().value(torch.tensor([[0.0, 1e4], [0.0, 0.0]]), torch.tensor([1, 0]))
+    tensor(0.3466)
+    >>> CrossEntropy().grad(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor([[ 0.5000, -0.5000]])
+    """
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        shifted = prediction - xp.max(prediction)
+        log_normalizer = xp.log(xp.sum(xp.exp(shifted)))
+        return xp.sum(xp.where(target == 0, 0, target * (log_normalizer - shifted)))  # 0 · log 0 is 0
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        weights = xp.exp(prediction - xp.max(prediction))
+        return xp.sum(target) * (weights / xp.sum(weights)) - target
+
+    def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
+        """Class indices and integer one-hots as floating one-hots."""
+        checks.plain_tensor("targets", targets)
+        if targets.shape == predictions.shape:
+            if targets.dtype in checks.INTEGER_DTYPES:
+                checks.one_hot("targets", targets)
+                return targets.to(predictions.dtype)
+            return targets
+        if targets.shape != predictions.shape[:-1]:
+            raise ValueError(
+                f"targets must be class indices of shape {tuple(predictions.shape[:-1])} or have the shape of the "
+                f"predictions, {tuple(predictions.shape)}, got {tuple(targets.shape)}"
+            )
+        classes = predictions.shape[-1]
+        checks.class_indices("targets", targets, classes)
+        if targets.device != predictions.device:
+            raise ValueError(f"targets must be on {predictions.device} with the predictions, got {targets.device}")
+        return one_hot(targets, classes, predictions.dtype)
+
+
+def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Class indices (...) as one-hot targets (..., classes).
+
+    >>> one_hot(torch.tensor([2, 0]), 3, torch.float32)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    return (indices.unsqueeze(-1) == torch.arange(classes, device=indices.device)).to(dtype)

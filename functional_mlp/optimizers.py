@@ -1,0 +1,255 @@
+"""Optimizers: frozen values with pure functions, and rules written for one array of parameters."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.algebra import Array, Namespace, torch_namespace
+from functional_mlp.value import Value
+
+
+@pytree.node
+@frozen(eq=False)
+class OptimizerState:
+    """What an optimizer needs to go on: the parameters, its learning rate and the number of updates so far.
+
+    Rules that remember more have subclasses with a tree like the parameters for each thing remembered.
+    """
+
+    params: Any
+    learning_rate: float = field(metadata=pytree.STRUCTURE)
+    step: int = field(metadata=pytree.STRUCTURE)
+
+
+@frozen(repr=False)
+class Optimizer(Value):
+    """The base class: `init` and `update` for trees of parameters, from a rule for one array.
+
+    A subclass gives `State`, a subclass of `OptimizerState` whose further fields are the slots that the rule
+    remembers, and the rule, an expression in the array algebra (see `functional_mlp.algebra`):
+
+        rule(xp, step, learning_rate, param, grad, *slots) -> (param, *slots)
+
+    The rule must be elementwise: it sees the parameters as one array of whatever shape. `step` is 1 at the
+    first update; it and `learning_rate` are numbers.
+    """
+
+    learning_rate: float = field(validator=checks.positive_number)
+
+    State: ClassVar[type[OptimizerState]] = OptimizerState
+
+    # mypy takes this signature to admit every other, so that a rule can name its slots.
+    def rule(self, *arguments: Any, **named_arguments: Any) -> tuple[Array, ...]:
+        raise NotImplementedError(
+            f"{type(self).__name__} must define rule(self, xp, step, learning_rate, param, grad, *slots)"
+        )
+
+    @classmethod
+    def slots(cls) -> tuple[str, ...]:
+        """The names of what the rule remembers: the state's fields beyond those of `OptimizerState`."""
+        shared = {a.name for a in attrs.fields(OptimizerState)}
+        return tuple(a.name for a in attrs.fields(cls.State) if a.name not in shared)
+
+    def init(self, params: Any) -> OptimizerState:
+        """The state before the first update: every slot is zero.
+
+        >>> SGD(0.1).init((torch.tensor([1.0]),))
+        OptimizerState(params=(tensor([1.]),), learning_rate=0.1, step=0)
+        """
+        for path, leaf in pytree.items(params):
+            checks.float_tensor(f"params{path}", leaf)
+        params = checks.detached(params)
+        zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
+        return self.State(params, float(self.learning_rate), 0, **zeros)
+
+    def update(self, state: Any, grads: Any) -> Any:
+        """A new state, one step on. Raises `ValueError`, naming the path, for grads that are not like the params.
+
+        >>> optimizer = SGD(0.1)
+        >>> optimizer.update(optimizer.init((torch.tensor([1.0]),)), (torch.tensor([2.0]),)).params
+        (tensor([0.8000]),)
+        """
+        self.check_state(state)
+        checks.tree_like("grads", grads, "params", state.params)
+        trees = [state.params, checks.detached(grads), *(getattr(state, slot) for slot in self.slots())]
+        step = state.step + 1
+
+        def leaf_rule(param: Tensor, grad: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+            xp = torch_namespace(param.dtype, param.device)
+            return self.rule(xp, step, state.learning_rate, param, grad, *slots)
+
+        updated = [leaf_rule(*leaves) for leaves in zip(*map(pytree.leaves, trees), strict=True)]
+        return self.rebuild(state, step, updated)
+
+    def rebuild(self, state: Any, step: int, updated: Sequence[Sequence[Tensor]]) -> Any:
+        """A state like `state`, with for each leaf of the params what the rule returned for it."""
+        names = ("params", *self.slots())
+        trees = {name: pytree.unflatten(state.params, [leaf[i] for leaf in updated]) for i, name in enumerate(names)}
+        return attrs.evolve(state, step=step, **trees)
+
+    def check_state(self, state: Any) -> None:
+        """Raise TypeError unless `state` is a state of this kind of optimizer."""
+        if type(state) is not self.State:
+            raise TypeError(
+                f"{self!r} takes a {self.State.__name__}, got {checks.describe(state)}: "
+                "make it with optimizer.init(params)"
+            )
+
+
+@frozen(repr=False)
+class SGD(Optimizer):
+    """w ← w − ηg: stochastic gradient descent, equations (6) and (7) of the paper."""
+
+    def rule(self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array) -> tuple[Array, ...]:
+        return (param - learning_rate * grad,)
+
+
+@pytree.node
+@frozen(eq=False)
+class BatchGDState(OptimizerState):
+    """`grad_sum` is the sum of the gradients since the last change of the parameters."""
+
+    grad_sum: Any
+
+
+@frozen(repr=False)
+class BatchGD(Optimizer):
+    """Batch gradient descent (section V-A of the paper): every `batch_size` updates apply their mean gradient.
+
+    w ← w − η (g₁ + … + g_B) / B at every B-th update, and w is unchanged at the others: fed one sample's
+    gradient an update it equals `SGD` fed the mean gradient of each batch. A part-filled batch waits in the
+    state.
+
+    >>> optimizer = BatchGD(1.0, batch_size=2)
+    >>> state = optimizer.update(optimizer.init(torch.tensor([0.0])), torch.tensor([1.0]))
+    >>> state.params
+    tensor([0.])
+    >>> optimizer.update(state, torch.tensor([3.0])).params
+    tensor([-2.])
+    """
+
+    batch_size: int = field(validator=checks.positive_integer)
+
+    State: ClassVar[type[OptimizerState]] = BatchGDState
+
+    def rule(
+        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, grad_sum: Array
+    ) -> tuple[Array, ...]:
+        grad_sum = grad_sum + grad
+        due = step % self.batch_size == 0
+        updated = param - learning_rate * (grad_sum / self.batch_size)
+        return xp.where(due, updated, param), xp.where(due, 0, grad_sum)
+
+
+@pytree.node
+@frozen(eq=False)
+class MomentumState(OptimizerState):
+    """`velocity` is V in the formulas of `Momentum` and `Nesterov`."""
+
+    velocity: Any
+
+
+@frozen(repr=False)
+class Momentum(Optimizer):
+    """V ← βV + (1−β)g, w ← w − ηV, with V = 0 at first (section V-B of the paper).
+
+    >>> optimizer = Momentum(1.0, beta=0.75)
+    >>> optimizer.update(optimizer.init(torch.tensor([0.0])), torch.tensor([4.0])).params
+    tensor([-1.])
+    """
+
+    beta: float = field(default=0.9, validator=checks.fraction_below_one)
+
+    State: ClassVar[type[OptimizerState]] = MomentumState
+
+    def rule(
+        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, velocity: Array
+    ) -> tuple[Array, ...]:
+        velocity = self.beta * velocity + (1 - self.beta) * grad
+        return param - learning_rate * velocity, velocity
+
+
+@frozen(repr=False)
+class Nesterov(Optimizer):
+    """V ← μV + g, w ← w − η(g + μV): the rule of `torch.optim.SGD(nesterov=True)`.
+
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+    """
+
+    momentum: float = field(default=0.9, validator=checks.fraction_below_one)
+
+    State: ClassVar[type[OptimizerState]] = MomentumState
+
+    def rule(
+        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, velocity: Array
+    ) -> tuple[Array, ...]:
+        velocity = self.momentum * velocity + grad
+        return param - learning_rate * (grad + self.momentum * velocity), velocity
+
+
+@pytree.node
+@frozen(eq=False)
+class AdamState(OptimizerState):
+    """The running means of the gradient and of its square."""
+
+    first_moment: Any
+    second_moment: Any
+
+
+@frozen(repr=False)
+class Adam(Optimizer):
+    """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η m̂ / (√v̂ + ε).
+
+    m̂ = m / (1−β₁ᵗ) and v̂ = v / (1−β₂ᵗ) undo the start from zero. Kingma and Ba, "Adam: a method for
+    stochastic optimization", 2015, algorithm 1.
+    """
+
+    beta1: float = field(default=0.9, validator=checks.fraction_below_one)
+    beta2: float = field(default=0.999, validator=checks.fraction_below_one)
+    eps: float = field(default=1e-8, validator=checks.non_negative_number)
+
+    State: ClassVar[type[OptimizerState]] = AdamState
+
+    def rule(
+        self,
+        xp: Namespace,
+        step: Array,
+        learning_rate: Array,
+        param: Array,
+        grad: Array,
+        first_moment: Array,
+        second_moment: Array,
+    ) -> tuple[Array, ...]:
+        first_moment = self.beta1 * first_moment + (1 - self.beta1) * grad
+        second_moment = self.beta2 * second_moment + (1 - self.beta2) * (grad * grad)
+        mean = first_moment / (1 - self.beta1**step)
+        spread = xp.sqrt(second_moment / (1 - self.beta2**step)) + self.eps
+        return param - learning_rate * (mean / spread), first_moment, second_moment
+
+
+@frozen(repr=False)
+class AdamW(Adam):
+    """Adam after w ← w − ηλw: weight decay that is not divided by √v̂.
+
+    Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    weight_decay: float = field(default=0.01, validator=checks.non_negative_number)
+
+    def rule(
+        self,
+        xp: Namespace,
+        step: Array,
+        learning_rate: Array,
+        param: Array,
+        grad: Array,
+        first_moment: Array,
+        second_moment: Array,
+    ) -> tuple[Array, ...]:
+        decayed = param - learning_rate * self.weight_decay * param
+        return Adam.rule(self, xp, step, learning_rate, decayed, grad, first_moment, second_moment)

@@ -1,0 +1,111 @@
+"""Trees of tensors: the structures that parameters, gradients and states come in.
+
+A pytree is a leaf, or a tuple, list, dict or registered class of pytrees; `None` is a tree without leaves.
+The library's classes that hold tensors are registered with `optree` under `NAMESPACE`, and their fields
+that are not tensors (a learning rate, a step count) belong to the structure, not to the leaves.
+"""
+
+import builtins
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import optree
+import optree.integrations.attrs
+import torch
+from torch import Tensor
+
+NAMESPACE = "functional_mlp"
+
+C = TypeVar("C", bound=type[Any])
+
+
+def node(cls: C) -> C:
+    """Register an attrs class as a pytree node; a decorator to write above `@attrs.frozen(eq=False)`.
+
+    `eq=False`, for comparing tensors yields tensors: use `equal`.
+    """
+    return optree.integrations.attrs.register_node(cls, namespace=NAMESPACE)
+
+
+# The metadata of a field that belongs to a node's structure rather than to its leaves.
+STRUCTURE = {"pytree_node": False}
+
+
+def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply a function to each leaf, and to the leaves at the same place of further trees.
+
+    Raises `ValueError` where the trees differ in structure.
+
+    >>> map(lambda a, b: a + b, (1, {"x": 2}), (10, {"x": 20}))
+    (11, {'x': 22})
+    """
+    return optree.tree_map(function, tree, *rest, namespace=NAMESPACE)
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves of a tree, in order.
+
+    >>> leaves((1, {"x": 2}, None))
+    [1, 2]
+    """
+    return optree.tree_leaves(tree, namespace=NAMESPACE)
+
+
+def paths(tree: Any) -> list[str]:
+    """The path of each leaf, as the code that reaches it from the tree.
+
+    >>> paths((1, {"x": 2}))
+    ['[0]', "[1]['x']"]
+    """
+    return [path for path, _ in items(tree)]
+
+
+def items(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree with their paths.
+
+    >>> items((1, {"x": 2}))
+    [('[0]', 1), ("[1]['x']", 2)]
+    """
+    accessors, values, _ = optree.tree_flatten_with_accessor(tree, namespace=NAMESPACE)
+    return [(accessor.codify(""), value) for accessor, value in zip(accessors, values, strict=True)]
+
+
+def structure(tree: Any) -> optree.PyTreeSpec:
+    """What is left of a tree without its leaves; comparable and hashable."""
+    return optree.tree_structure(tree, namespace=NAMESPACE)
+
+
+def unflatten(template: Any, leaves: Iterable[Any]) -> Any:
+    """The tree with the structure of `template` and the given leaves.
+
+    >>> unflatten((1, {"x": 2}), [10, 20])
+    (10, {'x': 20})
+    """
+    return structure(template).unflatten(leaves)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two trees have the same structure and the same bits in every leaf.
+
+    NaN equals a NaN of the same bits, and 0 differs from -0.
+
+    >>> equal((torch.tensor([1.0]), None), (torch.tensor([1.0]), None))
+    True
+    >>> equal((torch.tensor(0.0),), (torch.tensor(-0.0),))
+    False
+    """
+    if structure(a) != structure(b):
+        return False
+    return all(builtins.map(_same_bits, leaves(a), leaves(b)))
+
+
+def _same_bits(a: Any, b: Any) -> bool:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return type(a) is type(b) and bool(a == b)
+    if (a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device):
+        return False
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_neg().resolve_conj().contiguous().reshape(-1).view(torch.uint8)

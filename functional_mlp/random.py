@@ -1,0 +1,165 @@
+"""Random draws as pure functions of explicit keys.
+
+A `Key` is a frozen value; it is split into independent children rather than advanced, so the numbers that
+a piece of code draws depend on its key alone, and not on what else has run. The global generators of torch,
+numpy and Python are neither read nor written. Numbers are drawn on the CPU and then moved, so they are the
+same on every device.
+"""
+
+import hashlib
+import math
+import random as stdlib_random
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+
+DIGEST_SIZE = 16
+
+
+@attrs.frozen
+class Key:
+    """A source of randomness: 128 bits, made by `key`, `split` and `fold_in`."""
+
+    digest: bytes = attrs.field()
+
+    @digest.validator
+    def _check_digest(self, attribute: object, value: object) -> None:
+        if not isinstance(value, bytes) or len(value) != DIGEST_SIZE:
+            raise TypeError(f"Key takes {DIGEST_SIZE} bytes, got {checks.describe(value)}: use random.key(seed)")
+
+    def split(self, n: int = 2) -> "tuple[Key, ...]":
+        """`n` independent child keys; the first children are the same whatever `n` is.
+
+        >>> first, second = key(0).split()
+        >>> first == second
+        False
+        """
+        checks.integer("split: n", n, minimum=1)
+        return tuple(self._child(b"split", index) for index in range(n))
+
+    def fold_in(self, data: int) -> "Key":
+        """The child key of an integer, an epoch's number for example.
+
+        >>> key(0).fold_in(7) == key(0).fold_in(7)
+        True
+        """
+        _check_any_integer("fold_in: data", data)
+        return self._child(b"fold_in", data)
+
+    def _child(self, tag: bytes, number: int) -> "Key":
+        return Key(_hash(self.digest, tag, number))
+
+
+def key(seed: int) -> Key:
+    """The key of a seed, any integer.
+
+    >>> key(0) == key(0), key(0) == key(1)
+    (True, False)
+    """
+    _check_any_integer("seed", seed)
+    return Key(_hash(b"", b"seed", seed))
+
+
+def uniform(
+    key: Key,
+    shape: Sequence[int],
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Independent draws from U[low, high).
+
+    >>> u = uniform(key(0), (1000,), -1.0, 1.0)
+    >>> bool((u >= -1).all() and (u < 1).all()), bool(u.mean().abs() < 0.1)
+    (True, True)
+    """
+    checks.number("uniform: low", low)
+    checks.number("uniform: high", high, low=low)
+    shape = _check_draw(key, shape, dtype)
+    if _is_meta(device):
+        return torch.empty(shape, dtype=dtype, device=device)
+    draws = (low + (high - low) * _unit_interval(key, math.prod(shape))).to(dtype)
+    if low < high:  # rounding may reach the excluded end
+        draws = torch.minimum(draws, torch.nextafter(torch.tensor(high, dtype=dtype), torch.tensor(low, dtype=dtype)))
+    return draws.reshape(shape).to(device)
+
+
+def normal(
+    key: Key,
+    shape: Sequence[int],
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Independent draws from the normal distribution, by inversion of its distribution function.
+
+    >>> z = normal(key(0), (1000,), 5.0, 2.0)
+    >>> bool((z.mean() - 5).abs() < 0.2), bool((z.std() - 2).abs() < 0.2)
+    (True, True)
+    """
+    checks.number("normal: mean", mean)
+    checks.number("normal: std", std, low=0.0)
+    shape = _check_draw(key, shape, dtype)
+    if _is_meta(device):
+        return torch.empty(shape, dtype=dtype, device=device)
+    quantiles = torch.special.ndtri(_unit_interval(key, math.prod(shape)))
+    return (mean + std * quantiles).to(dtype).reshape(shape).to(device)
+
+
+def permutation(key: Key, n: int) -> Tensor:
+    """A random order of 0, …, n − 1: an int64 tensor of shape (n,) on the CPU.
+
+    >>> permutation(key(0), 5).sort().values.tolist()
+    [0, 1, 2, 3, 4]
+    """
+    _check_key("permutation", key)
+    checks.integer("permutation: n", n, minimum=0)
+    # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
+    seed, rotation = int.from_bytes(key.digest[:4], "little"), int.from_bytes(key.digest[4:12], "little")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    return order.roll(rotation % n) if n else order
+
+
+def _unit_interval(key: Key, n: int) -> Tensor:
+    """`n` float64 draws from the midpoints of 2^52 equal cells of (0, 1): neither end is ever drawn."""
+    source = stdlib_random.Random(int.from_bytes(key.digest, "little"))  # seeded by all 128 bits
+    words = torch.frombuffer(bytearray(source.randbytes(8 * n)), dtype=torch.int64) if n else torch.empty(0).long()
+    return ((words & (2**52 - 1)).to(torch.float64) + 0.5) * 2.0**-52
+
+
+def _hash(parent: bytes, tag: bytes, number: int) -> bytes:
+    # The tag personalizes the hash and the number is written in decimal: no two inputs coincide.
+    message = parent + str(number).encode()
+    return hashlib.blake2b(message, digest_size=DIGEST_SIZE, person=tag).digest()
+
+
+def _check_any_integer(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {checks.describe(value)}")
+
+
+def _check_key(name: str, key: object) -> None:
+    checks.instance(f"{name}: key", key, Key, "make one with functional_mlp.random.key(seed)")
+
+
+def _check_draw(key: object, shape: Sequence[int], dtype: object) -> tuple[int, ...]:
+    _check_key("random draw", key)
+    if dtype not in checks.FLOAT_DTYPES:
+        raise ValueError(f"random draw: dtype must be a floating dtype, got {dtype}")
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise TypeError(f"random draw: shape must be a tuple of integers, got {checks.describe(shape)}")
+    for size in shape:
+        checks.integer("random draw: each size of shape", size, minimum=0)
+    return tuple(shape)
+
+
+def _is_meta(device: torch.device | str | None) -> bool:
+    return device is not None and torch.device(device).type == "meta"

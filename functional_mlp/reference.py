@@ -1,0 +1,121 @@
+"""The reference engine: an epoch as a loop of torch operations, on any device and in any floating dtype."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.algebra import torch_namespace
+from functional_mlp.datasets import Dataset
+from functional_mlp.layers.base import Layer
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+
+# Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
+BATCHES_AT_ONCE = 1024
+
+
+@attrs.frozen(eq=False)
+class EpochResult:
+    """An epoch's outcome: each sample is judged right before its own update."""
+
+    state: OptimizerState
+    loss: float
+    accuracy: float
+
+
+def run_epoch(
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    state: OptimizerState,
+    data: Dataset,
+    order: Tensor,
+    batch_size: int,
+    progress: Callable[[float], None] | None = None,
+) -> EpochResult:
+    """One epoch of minibatch gradient descent over `data` in the given order.
+
+    For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update.
+    """
+    buffers = _Buffers(optimizer, state)
+    probe, _ = network.forward(buffers.params, data.inputs[:1])  # shows the number of outputs
+    loss_sum, right, done = 0.0, 0, 0
+    for rows in order.to(data.inputs.device).split(BATCHES_AT_ONCE * batch_size):
+        inputs, targets = data.inputs[rows], loss.encode(data.targets[rows], probe.expand(len(rows), -1))
+        predictions = []
+        for x, target in _batches(inputs, targets, batch_size):
+            prediction, tape = network.forward(buffers.params, x)
+            grads, _ = network.backward(buffers.params, tape, loss.batch_grad(prediction, target))
+            buffers.update(grads)
+            predictions.append(prediction.clone())  # a layer may have returned a view of its params
+        outputs = torch.stack(predictions) if batch_size == 1 else torch.cat(predictions)
+        loss_sum += len(rows) * loss.batch_value(outputs, targets).item()
+        if data.labels is not None:
+            right += count_right(outputs, data.labels[rows])
+        done += len(rows)
+        if progress is not None:
+            progress(done / len(order))
+    accuracy = math.nan if data.labels is None else right / len(order)
+    return EpochResult(buffers.state(state), loss_sum / len(order), accuracy)
+
+
+def count_right(predictions: Tensor, labels: Tensor) -> int:
+    """The number of rows whose largest output is the label's."""
+    return int((predictions.argmax(1) == labels).sum())
+
+
+def _batches(inputs: Tensor, targets: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    if batch_size == 1:  # single samples without a batch dimension: vectors are faster than one-row matrices
+        return zip(inputs.unbind(), targets.unbind(), strict=True)
+    return zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+
+
+class _Buffers:
+    """The state of a running epoch, owned by it: parameters and slots each laid end to end in one array.
+
+    An optimizer's rule is elementwise, so one evaluation updates all the parameters at once. `params` is their
+    tree, of views into the array.
+    """
+
+    def __init__(self, optimizer: Optimizer, state: OptimizerState) -> None:
+        self._optimizer = optimizer
+        self._learning_rate = state.learning_rate
+        self._step = state.step
+        self._treedef = pytree.structure(state.params)
+        self._shapes = [leaf.shape for leaf in pytree.leaves(state.params)]
+        self._param = self._flat(pytree.leaves(state.params))
+        self._slots = [self._flat(pytree.leaves(getattr(state, slot))) for slot in optimizer.slots()]
+        self._checked = False
+        self.params = self._treedef.unflatten(self._views(self._param))
+
+    def update(self, grads: Any) -> None:
+        if not self._shapes:
+            return
+        if not self._checked:
+            checks.tree_like("gradients of the network", grads, "params", self.params)
+            self._checked = True
+        grad = self._flat(self._treedef.flatten_up_to(grads))
+        self._step += 1
+        xp = torch_namespace(grad.dtype, grad.device)
+        param, *self._slots = self._optimizer.rule(xp, self._step, self._learning_rate, self._param, grad, *self._slots)
+        self._param.copy_(param)
+
+    def state(self, state: OptimizerState) -> OptimizerState:
+        """The optimizer's state after the updates so far, in tensors of its own."""
+        columns = [[view.clone() for view in self._views(array)] for array in (self._param, *self._slots)]
+        updated: OptimizerState = self._optimizer.rebuild(state, self._step, list(zip(*columns, strict=True)))
+        return updated
+
+    def _flat(self, leaves: Sequence[Any]) -> Tensor:
+        return (
+            torch.cat([leaf if leaf.ndim == 1 else leaf.reshape(-1) for leaf in leaves]) if leaves else torch.empty(0)
+        )
+
+    def _views(self, array: Tensor) -> list[Tensor]:
+        pieces = array.split([shape.numel() for shape in self._shapes]) if self._shapes else ()
+        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]

@@ -1,0 +1,40 @@
+"""Frozen values whose repr is the code that makes them."""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen(repr=False)
+class Value:
+    """The base of layers, losses, optimizers, initializers and schedules.
+
+    A value is compared, hashed and pickled by its fields, and cannot be changed. Subclasses that have
+    fields of their own are decorated with `@attrs.frozen(repr=False)`.
+    """
+
+    def __repr__(self) -> str:
+        return f"{self._constructor()}({', '.join(self._arguments())})"
+
+    def _constructor(self) -> str:
+        return type(self).__name__
+
+    def _arguments(self) -> list[str]:
+        """Required fields by position, the others by name where they differ from their default."""
+        arguments = []
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            if field.default is attrs.NOTHING:
+                arguments.append(_code(value))
+            elif not _is_default(value, field.default):
+                arguments.append(f"{field.name}={_code(value)}")
+        return arguments
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
+
+
+def _code(value: Any) -> str:
+    # A subclass of float (numpy.float64) would name its own type.
+    return repr(float(value)) if isinstance(value, float) else repr(value)
