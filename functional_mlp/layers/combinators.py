@@ -120,6 +120,10 @@ class Sequential(Layer):
         return rows
 
 
+def _inner_layer(layer: Layer) -> Layer:
+    return as_layer("Residual: layer", layer)
+
+
 @frozen(repr=False)
 class Residual(Layer):
     """x + layer(x), with the params of the layer. He et al., "Deep residual learning", 2015.
@@ -131,7 +135,7 @@ class Residual(Layer):
     tensor([-1.,  4.])
     """
 
-    layer: Layer = field(converter=lambda layer: as_layer("Residual: layer", layer))
+    layer: Layer = field(converter=_inner_layer)
 
     @layer.validator
     def _check_sizes(self, attribute: object, layer: Layer) -> None:
