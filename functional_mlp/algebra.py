@@ -151,13 +151,17 @@ class TorchNamespace:
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             return torch.maximum(a, b)
         array, number = (a, b) if isinstance(a, Tensor) else (b, a)
-        return torch.clamp_min(array, number) if isinstance(array, Tensor) else max(a, b)
+        if not isinstance(array, Tensor):
+            return a if a > b or a != a else b  # unlike Python's max, NaN for a NaN in either place
+        return torch.clamp_min(array, number)
 
     def minimum(self, a: Array, b: Array) -> Array:
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             return torch.minimum(a, b)
         array, number = (a, b) if isinstance(a, Tensor) else (b, a)
-        return torch.clamp_max(array, number) if isinstance(array, Tensor) else min(a, b)
+        if not isinstance(array, Tensor):
+            return a if a < b or a != a else b
+        return torch.clamp_max(array, number)
 
     def sign(self, x: Array) -> Array:
         if not isinstance(x, Tensor):

@@ -5,6 +5,7 @@ thing, `ValueError` for the wrong shape, size, dtype, device or range.
 """
 
 import math
+import sys
 from typing import Any
 
 import attrs
@@ -20,9 +21,15 @@ INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 def describe(value: object) -> str:
     """A short description of a value, for the end of an error message."""
     if isinstance(value, Tensor):
+        if value.is_nested:
+            return f"a nested {value.dtype} tensor"
         return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
     text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'}, a {type(value).__name__}"
+    return f"{text if len(text) <= 60 else text[:57] + '...'}, {_with_article(type(value).__name__)}"
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "AEIOaeio" else f"a {noun}"
 
 
 def integer(name: str, value: object, *, minimum: int) -> None:
@@ -48,7 +55,8 @@ def number(
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     above = value > low if open_low else value >= low
     below = value < high if open_high else value <= high
-    if not (math.isfinite(value) and above and below):
+    # An int of over 300 digits is larger than every float.
+    if not (abs(value) <= sys.float_info.max and above and below):
         left = "(" if open_low or low == -math.inf else "["
         right = ")" if open_high or high == math.inf else "]"
         raise ValueError(f"{name} must be a finite number in {left}{low}, {high}{right}, got {value}")
@@ -91,7 +99,32 @@ def fraction_below_one(owner: object, attribute: "attrs.Attribute[Any]", value: 
 def instance(name: str, value: object, kind: type, advice: str) -> None:
     """Raise TypeError unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}: {advice}")
+        raise TypeError(f"{name} must be {_with_article(kind.__name__)}, got {describe(value)}: {advice}")
+
+
+def not_a_class(name: str, value: object) -> None:
+    """Raise TypeError where a class stands in the place of its instance: the call that makes one was forgotten."""
+    if isinstance(value, type):
+        raise TypeError(f"{name} must be a value, got the class {value.__name__}: call it to make one")
+
+
+def float_dtype(name: str, value: object) -> None:
+    """Raise unless `value` is a floating torch.dtype."""
+    if not isinstance(value, torch.dtype):
+        raise TypeError(f"{name} must be a torch.dtype, got {describe(value)}: pass torch.float32, say")
+    if value not in FLOAT_DTYPES:
+        raise ValueError(f"{name} must be a floating dtype, got {value}: pass torch.float32, say")
+
+
+def device(name: str, value: object) -> None:
+    """Raise unless `value` names a device, or is None."""
+    if not isinstance(value, torch.device | str | None):
+        raise TypeError(f"{name} must be a torch.device, a str or None, got {describe(value)}")
+    if isinstance(value, str):
+        try:
+            torch.device(value)
+        except RuntimeError as error:
+            raise ValueError(f"{name} must name a device, 'cpu' or 'cuda:0', say, got {value!r}") from error
 
 
 def plain_tensor(name: str, value: object) -> None:
@@ -100,6 +133,8 @@ def plain_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}")
     if value.layout is not torch.strided:
         raise ValueError(f"{name} must be a dense tensor, got layout {value.layout}: call .to_dense()")
+    if value.is_nested:
+        raise ValueError(f"{name} must be a dense tensor, got a nested one: call .to_padded_tensor(0.0)")
     if value.is_quantized:
         raise ValueError(f"{name} must hold plain numbers, got {describe(value)}: call .dequantize()")
     if value.is_meta or type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:
@@ -188,13 +223,13 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
     the leaf by its path.
     """
     expected, actual = dict(pytree.items(template)), dict(pytree.items(tree))
-    for path in expected.keys() - actual.keys():
+    for path in (path for path in expected if path not in actual):
         shape = tuple(expected[path].shape)
         raise ValueError(
             f"{name} does not have the structure of {template_name}: {name}{path} is missing "
             f"(expected a tensor of shape {shape}); make it with the same structure"
         )
-    for path in actual.keys() - expected.keys():
+    for path in (path for path in actual if path not in expected):
         raise ValueError(
             f"{name} does not have the structure of {template_name}: {name}{path} is unexpected "
             f"(got {describe(actual[path])}); make it with the same structure"

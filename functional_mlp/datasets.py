@@ -63,13 +63,14 @@ def disk(
     (torch.Size([5, 2]), torch.Size([5, 2]))
     """
     checks.integer("disk: n", n, minimum=1)
+    checks.device("disk: device", device)
     checks.number("disk: radius", radius, low=0.0, open_low=True)
     if not isinstance(center, tuple) or len(center) != 2:
         raise TypeError(f"disk: center must be two numbers, got {checks.describe(center)}")
     for coordinate in center:
         checks.number("disk: center", coordinate)
     points = random.uniform(key, (n, 2), dtype=dtype)
-    inside = (points - torch.tensor(center, dtype=dtype)).square().sum(1) < radius**2
+    inside = (points - torch.tensor(center, dtype=dtype, device="cpu")).square().sum(1) < radius**2
     return Dataset(points.to(device), one_hot(inside.long(), 2, dtype).to(device))
 
 

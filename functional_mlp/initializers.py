@@ -178,9 +178,12 @@ class constant(Initializer):
         dtype: torch.dtype = torch.float32,
         device: Device = None,
     ) -> Tensor:
-        return torch.full(shape, self.value, dtype=dtype, device=device)
+        shape = random.check_draw(key, shape, dtype, device)
+        return torch.full(shape, self.value, dtype=dtype, device="cpu").to(device)
 
 
-def zeros() -> constant:
+@frozen(repr=False)
+class zeros(constant):
     """Every entry is 0."""
-    return constant(0.0)
+
+    value: float = field(default=0.0, init=False)

@@ -79,14 +79,16 @@ def uniform(
     >>> bool((u >= -1).all() and (u < 1).all()), bool(u.mean().abs() < 0.1)
     (True, True)
     """
-    checks.number("uniform: low", low)
-    checks.number("uniform: high", high, low=low)
-    shape = _check_draw(key, shape, dtype)
+    shape = check_draw(key, shape, dtype, device)
+    largest = torch.finfo(dtype).max / 2  # half, so that high - low fits as well
+    checks.number("uniform: low", low, low=-largest, high=largest)
+    checks.number("uniform: high", high, low=low, high=largest)
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
     draws = (low + (high - low) * _unit_interval(key, math.prod(shape))).to(dtype)
     if low < high:  # rounding may reach the excluded end
-        draws = torch.minimum(draws, torch.nextafter(torch.tensor(high, dtype=dtype), torch.tensor(low, dtype=dtype)))
+        first, end = torch.tensor([low, high], dtype=dtype, device="cpu")
+        draws = torch.minimum(draws, torch.nextafter(end, first))
     return draws.reshape(shape).to(device)
 
 
@@ -107,7 +109,7 @@ def normal(
     """
     checks.number("normal: mean", mean)
     checks.number("normal: std", std, low=0.0)
-    shape = _check_draw(key, shape, dtype)
+    shape = check_draw(key, shape, dtype, device)
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
     quantiles = torch.special.ndtri(_unit_interval(key, math.prod(shape)))
@@ -120,18 +122,20 @@ def permutation(key: Key, n: int) -> Tensor:
     >>> permutation(key(0), 5).sort().values.tolist()
     [0, 1, 2, 3, 4]
     """
-    _check_key("permutation", key)
+    check_key("permutation: key", key)
     checks.integer("permutation: n", n, minimum=0)
     # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
     seed, rotation = int.from_bytes(key.digest[:4], "little"), int.from_bytes(key.digest[4:12], "little")
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(n, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
     return order.roll(rotation % n) if n else order
 
 
 def _unit_interval(key: Key, n: int) -> Tensor:
     """`n` float64 draws from the midpoints of 2^52 equal cells of (0, 1): neither end is ever drawn."""
     source = stdlib_random.Random(int.from_bytes(key.digest, "little"))  # seeded by all 128 bits
-    words = torch.frombuffer(bytearray(source.randbytes(8 * n)), dtype=torch.int64) if n else torch.empty(0).long()
+    if n == 0:
+        return torch.zeros(0, dtype=torch.float64, device="cpu")
+    words = torch.frombuffer(bytearray(source.randbytes(8 * n)), dtype=torch.int64)
     return ((words & (2**52 - 1)).to(torch.float64) + 0.5) * 2.0**-52
 
 
@@ -146,14 +150,16 @@ def _check_any_integer(name: str, value: object) -> None:
         raise TypeError(f"{name} must be an integer, got {checks.describe(value)}")
 
 
-def _check_key(name: str, key: object) -> None:
-    checks.instance(f"{name}: key", key, Key, "make one with functional_mlp.random.key(seed)")
+def check_key(name: str, key: object) -> None:
+    """Raise TypeError unless `key` is a Key."""
+    checks.instance(name, key, Key, "make one with functional_mlp.random.key(seed)")
 
 
-def _check_draw(key: object, shape: Sequence[int], dtype: object) -> tuple[int, ...]:
-    _check_key("random draw", key)
-    if dtype not in checks.FLOAT_DTYPES:
-        raise ValueError(f"random draw: dtype must be a floating dtype, got {dtype}")
+def check_draw(key: object, shape: Sequence[int], dtype: object, device: object) -> tuple[int, ...]:
+    """The shape of a draw as a tuple, once the arguments of the draw are known to be good."""
+    check_key("random draw: key", key)
+    checks.float_dtype("random draw: dtype", dtype)
+    checks.device("random draw: device", device)
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise TypeError(f"random draw: shape must be a tuple of integers, got {checks.describe(shape)}")
     for size in shape:

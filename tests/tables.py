@@ -1,6 +1,10 @@
-"""Every layer, loss and optimizer, so that one property test covers them all: a new one is a row here."""
+"""Every layer, loss, optimizer, initializer and schedule, so that one property test covers them all.
+
+A new one is a row here.
+"""
 
 import functional_mlp as fm
+from functional_mlp import initializers, schedules
 
 ACTIVATIONS = [
     fm.ReLU(),
@@ -38,3 +42,25 @@ OPTIMIZERS = [
     fm.Adam(0.05),
     fm.AdamW(0.05, weight_decay=0.1),
 ]
+
+INITIALIZERS = [
+    initializers.uniform(-1, 1),
+    initializers.normal(0.5, 2.0),
+    initializers.xavier_uniform(),
+    initializers.xavier_normal(),
+    initializers.kaiming_uniform(),
+    initializers.kaiming_normal(),
+    initializers.torch_default(),
+    initializers.constant(0.25),
+    initializers.zeros(),
+]
+
+SCHEDULES = [
+    schedules.constant(),
+    schedules.exponential_decay(0.9),
+    schedules.step_decay(0.5, 2),
+    schedules.cosine_decay(5),
+    schedules.warmup(2, schedules.exponential_decay(0.9)),
+]
+
+VALUES = [*LAYERS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES]
