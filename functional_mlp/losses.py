@@ -38,11 +38,13 @@ class Loss(Value):
 
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions."""
-        return self.batch_value(predictions.detach(), self.checked_targets(predictions, targets))
+        targets = self.checked_targets(predictions, targets)
+        return self.batch_value(predictions.detach(), targets)
 
     def grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The gradient of `value` with respect to the predictions, shaped like them."""
-        return self.batch_grad(predictions.detach(), self.checked_targets(predictions, targets))
+        targets = self.checked_targets(predictions, targets)
+        return self.batch_grad(predictions.detach(), targets)
 
     def batch_value(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """`value` without its checks, for targets as `encode` returns them."""

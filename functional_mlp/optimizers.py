@@ -64,6 +64,8 @@ class Optimizer(Value):
         for path, leaf in pytree.items(params):
             checks.float_tensor(f"params{path}", leaf)
         params = checks.detached(params)
+        for dtype in {leaf.dtype for leaf in pytree.leaves(params)}:
+            self._check_rule(dtype)
         zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
         return self.State(params, float(self.learning_rate), 0, **zeros)
 
@@ -93,12 +95,30 @@ class Optimizer(Value):
         return attrs.evolve(state, step=step, **trees)
 
     def check_state(self, state: Any) -> None:
-        """Raise TypeError unless `state` is a state of this kind of optimizer."""
+        """Raise unless `state` is a state of this kind of optimizer, each slot like the params."""
         if type(state) is not self.State:
             raise TypeError(
-                f"{self!r} takes a {self.State.__name__}, got {checks.describe(state)}: "
+                f"{self!r} takes a state of the type {self.State.__name__}, got {checks.describe(state)}: "
                 "make it with optimizer.init(params)"
             )
+        checks.number("state.learning_rate", state.learning_rate, low=0.0)
+        checks.integer("state.step", state.step, minimum=0)
+        for path, leaf in pytree.items(state.params):
+            checks.float_tensor(f"state.params{path}", leaf)
+        for slot in self.slots():
+            checks.tree_like(f"state.{slot}", getattr(state, slot), "state.params", state.params)
+
+    def _check_rule(self, dtype: torch.dtype) -> None:
+        """Raise TypeError unless the rule returns, for arrays, a tuple of arrays like them, one for each."""
+        array, slots = torch.zeros(2, dtype=dtype), self.slots()
+        xp = torch_namespace(dtype, array.device)
+        updated: Any = self.rule(xp, 1, float(self.learning_rate), array, array, *(array for _ in slots))
+        wanted = f"{type(self).__name__}.rule must return a tuple of {1 + len(slots)}, (param, *slots)"
+        if not isinstance(updated, tuple) or len(updated) != 1 + len(slots):
+            raise TypeError(f"{wanted}, got {checks.describe(updated)}")
+        for value in updated:
+            if not isinstance(value, Tensor) or (value.shape, value.dtype) != (array.shape, dtype):
+                raise TypeError(f"{wanted}, of arrays like the param, got {checks.describe(value)}")
 
 
 @frozen(repr=False)

@@ -18,10 +18,14 @@ from functional_mlp.value import Value
 
 @frozen(repr=False)
 class Schedule(Value):
-    """The base class; a subclass defines `__call__`."""
+    """The base class; a subclass defines `factor`."""
+
+    def __call__(self, epoch: int) -> float:
+        checks.integer("schedule: epoch", epoch, minimum=0)
+        return float(self.factor(epoch))
 
     @abstractmethod
-    def __call__(self, epoch: int) -> float:
+    def factor(self, epoch: int) -> float:
         """The factor on the learning rate in an epoch."""
 
     def _constructor(self) -> str:
@@ -33,7 +37,7 @@ class Schedule(Value):
 class constant(Schedule):
     """1 in every epoch."""
 
-    def __call__(self, epoch: int) -> float:
+    def factor(self, epoch: int) -> float:
         return 1.0
 
 
@@ -43,8 +47,8 @@ class exponential_decay(Schedule):
 
     rate: float = field(validator=checks.decay_rate)
 
-    def __call__(self, epoch: int) -> float:
-        return float(self.rate**epoch)
+    def factor(self, epoch: int) -> float:
+        return self.rate**epoch
 
 
 @frozen(repr=False)
@@ -54,8 +58,8 @@ class step_decay(Schedule):
     rate: float = field(validator=checks.decay_rate)
     every: int = field(validator=checks.positive_integer)
 
-    def __call__(self, epoch: int) -> float:
-        return float(self.rate ** (epoch // self.every))
+    def factor(self, epoch: int) -> float:
+        return self.rate ** (epoch // self.every)
 
 
 @frozen(repr=False)
@@ -70,7 +74,7 @@ class cosine_decay(Schedule):
 
     epochs: int = field(validator=checks.positive_integer)
 
-    def __call__(self, epoch: int) -> float:
+    def factor(self, epoch: int) -> float:
         return (1 + math.cos(math.pi * epoch / self.epochs)) / 2 if epoch < self.epochs else 0.0
 
 
@@ -87,9 +91,10 @@ class warmup(Schedule):
 
     @then.validator
     def _check_then(self, attribute: "attrs.Attribute[Schedule]", value: object) -> None:
+        name = checks.field_name(self, attribute)
+        checks.not_a_class(name, value)
         if not callable(value):
-            name = checks.field_name(self, attribute)
             raise TypeError(f"{name} must be a schedule, got {checks.describe(value)}: pass schedules.constant(), say")
 
-    def __call__(self, epoch: int) -> float:
+    def factor(self, epoch: int) -> float:
         return (epoch + 1) / self.epochs if epoch < self.epochs else self.then(epoch - self.epochs)

@@ -68,6 +68,7 @@ class Layer(Value):
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
         """New parameters, `()` where the layer has none; `device="meta"` gives their shapes alone."""
+        check_init_arguments(key, dtype, device)
         return ()
 
     def apply(self, params: Params, x: Tensor) -> Tensor:
@@ -195,6 +196,7 @@ class Adapted(Layer):
 def as_layer(name: str, layer: Any) -> Layer:
     """`layer` as a `Layer`; `TypeError` where it is none and has not its functions."""
     if isinstance(layer, Layer):
+        _check_hashable(name, layer)
         return layer
     if isinstance(layer, type):
         raise TypeError(f"{name} must be a layer, got the class {layer.__name__}: call it to make a layer")
@@ -203,7 +205,25 @@ def as_layer(name: str, layer: Any) -> Layer:
             f"{name} must be a layer, got {checks.describe(layer)}: subclass functional_mlp.Layer, "
             "or give it the functions init, apply and vjp"
         )
+    _check_hashable(name, layer)
     return Adapted(layer)
+
+
+def _check_hashable(name: str, layer: Any) -> None:
+    try:
+        hash(layer)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be hashable, got {checks.describe(layer)}: decorate its class with "
+            "@attrs.frozen(repr=False), and give it no lists or dicts"
+        ) from error
+
+
+def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | str | None) -> None:
+    """Raise unless these are what a layer's `init` takes."""
+    random.check_key("init: key", key)
+    checks.float_dtype("init: dtype", dtype)
+    checks.device("init: device", device)
 
 
 def checked_arguments(layer: Layer, params: Params, x: Tensor) -> tuple[Params, Tensor]:
@@ -229,4 +249,6 @@ def count_parameters(params: Params) -> int:
     >>> count_parameters((torch.zeros(3, 2), torch.zeros(3)))
     9
     """
+    for path, leaf in pytree.items(params):
+        checks.instance(f"params{path}", leaf, Tensor, "pass what a layer's init returned")
     return sum(leaf.numel() for leaf in pytree.leaves(params))

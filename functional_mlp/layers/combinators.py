@@ -7,7 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp.layers.base import Layer, Params, Tape, as_layer
+from functional_mlp.layers.base import Layer, Params, Tape, as_layer, check_init_arguments
 from functional_mlp.random import Key
 
 
@@ -91,6 +91,7 @@ class Sequential(Layer):
     def init(
         self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> tuple[Params, ...]:
+        check_init_arguments(key, dtype, device)
         keys = key.split(len(self.layers))
         return tuple(
             layer.init(layer_key, dtype=dtype, device=device)

@@ -1,12 +1,15 @@
 """The fully connected layer."""
 
+from typing import Any
+
+import attrs
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.initializers import Initializer, xavier_uniform, zeros
-from functional_mlp.layers.base import Layer
+from functional_mlp.layers.base import Layer, check_init_arguments
 from functional_mlp.random import Key
 
 
@@ -19,12 +22,12 @@ class LinearParams:
     bias: Tensor | None
 
 
-def _check_initializer(owner: object, attribute: object, value: object) -> None:
+def _check_initializer(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    name = checks.field_name(owner, attribute)
+    checks.not_a_class(name, value)
     if not callable(value):
-        name = getattr(attribute, "name", "initializer")
         raise TypeError(
-            f"Linear: {name} must be an initializer, got {checks.describe(value)}: "
-            "take one from functional_mlp.initializers"
+            f"{name} must be an initializer, got {checks.describe(value)}: take one from functional_mlp.initializers"
         )
 
 
@@ -57,13 +60,20 @@ class Linear(Layer):
     def init(
         self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> LinearParams:
+        check_init_arguments(key, dtype, device)
+
+        def draw(name: str, initializer: Initializer, key: Key, shape: tuple[int, ...]) -> Tensor:
+            sizes = {"fan_in": self.in_features, "fan_out": self.out_features}
+            drawn = initializer(key, shape, **sizes, dtype=dtype, device=device)
+            if not isinstance(drawn, Tensor) or drawn.shape != shape or drawn.dtype != dtype:
+                wanted = f"must return a {dtype} tensor of shape {shape}"
+                raise ValueError(f"Linear: {name}, {initializer!r}, {wanted}, got {checks.describe(drawn)}")
+            return drawn
+
         weight_key, bias_key = key.split()
-        sizes = {"fan_in": self.in_features, "fan_out": self.out_features}
-        shape = (self.out_features, self.in_features)
-        weight = self.weight_init(weight_key, shape, **sizes, dtype=dtype, device=device)
-        if not self.bias:
-            return LinearParams(weight, None)
-        return LinearParams(weight, self.bias_init(bias_key, shape[:1], **sizes, dtype=dtype, device=device))
+        weight = draw("weight_init", self.weight_init, weight_key, (self.out_features, self.in_features))
+        bias = draw("bias_init", self.bias_init, bias_key, (self.out_features,)) if self.bias else None
+        return LinearParams(weight, bias)
 
     def forward(self, params: LinearParams, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[-1] != self.in_features:
