@@ -1,0 +1,173 @@
+"""Figures of a training run and of a trained classifier, with matplotlib (the extra `plot`).
+
+The functions return a `matplotlib.figure.Figure`, which saves itself (`figure.savefig("curves.png")`) and shows
+itself in a notebook; nothing is drawn on a screen, and matplotlib's settings are left as they are. Lines differ
+in dash and classes in marker, so that every figure can be read in grey.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from functional_mlp.datasets import Dataset
+from functional_mlp.history import History
+from functional_mlp.layers.base import Layer, Params
+from functional_mlp.training import classify, predict
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+except ImportError:
+    raise ImportError("plots need matplotlib: pip install 'functional-mlp[plot]'") from None
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, in an order that alternates dark and light.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+MARKERS = ("o", "^", "s", "D", "v", "P", "*")
+TRAINING_STYLE = {"color": "#0072B2", "linestyle": "-"}
+VALIDATION_STYLE = {"color": "#D55E00", "linestyle": (0, (4, 1.5))}
+
+# Runs this short are drawn with a marker at each epoch: a single point makes no line.
+MARKED_EPOCHS = 15
+GRID_POINTS = 301
+
+
+def learning_curves(history: History) -> Figure:
+    """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
+
+    Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
+    Figures that are NaN are left out. Raises `ValueError` for a history without epochs.
+
+    >>> from functional_mlp.history import EpochRecord
+    >>> figure = learning_curves(History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)]))
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['loss', 'accuracy']
+    """
+    if len(history) == 0:
+        raise ValueError("learning_curves: the history holds no epoch: train for at least one")
+    figure = Figure(figsize=(8.0, 3.2), dpi=150, layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    _curves(losses, "loss", history.train_loss, history.validation_loss)
+    _curves(accuracies, "accuracy", history.train_accuracy, history.validation_accuracy)
+    figures = [loss for loss in (*history.train_loss, *history.validation_loss) if math.isfinite(loss)]
+    if figures and min(figures) > 0:
+        _logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
+    return figure
+
+
+def decision_boundary(
+    network: Layer,
+    params: Params,
+    data: Dataset,
+    *,
+    feature_names: Sequence[str] = ("$x_1$", "$x_2$"),
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """The plane of two features: the classes' regions, the boundary between them, and the points of a data set.
+
+    A point that the network classifies wrongly is circled. Raises `ValueError` for data that have not two
+    features, or whose targets are no classes.
+
+    >>> import functional_mlp as fm
+    >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0]))
+    >>> decision_boundary(fm.Identity(), (), data, class_names=("left", "right")).axes[0].get_xlabel()
+    '$x_1$'
+    """
+    if data.inputs.shape[1] != 2:
+        raise ValueError(f"decision_boundary: data must have two features, got {data.inputs.shape[1]}")
+    if data.labels is None:
+        raise ValueError("decision_boundary: the targets of data must be class indices or one-hot, got other values")
+    wrong = (classify(network, params, data.inputs) != data.labels).cpu()
+    points, labels = data.inputs.double().cpu(), data.labels.cpu()
+    margin_x, margin_y = 0.04 * (points.amax(0) - points.amin(0)).clamp_min(1e-6)
+    x_limits = float(points[:, 0].min() - margin_x), float(points[:, 0].max() + margin_x)
+    y_limits = float(points[:, 1].min() - margin_y), float(points[:, 1].max() + margin_y)
+
+    figure = Figure(figsize=(5.2, 4.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    classes = _draw_regions(axes, network, params, data.inputs, x_limits, y_limits)
+    names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
+    for index in range(classes):
+        chosen = points[labels == index].numpy()
+        fill, marker = _color(index), _marker(index)
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=11, color=fill, marker=marker, edgecolors="black", linewidths=0.25, zorder=3
+        )
+    missed = points[wrong].numpy()
+    axes.scatter(missed[:, 0], missed[:, 1], s=42, facecolors="none", edgecolors="black", linewidths=0.9, zorder=4)
+    axes.set(xlabel=feature_names[0], ylabel=feature_names[1], xlim=x_limits, ylim=y_limits)
+    if 0.5 < (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0]) < 2:
+        axes.set_aspect("equal")  # so that the paper's disk is round
+    _draw_boundary_legend(figure, names, int(wrong.sum()), len(data))
+    return figure
+
+
+def _curves(axes: Axes, label: str, training: Sequence[float], validation: Sequence[float]) -> None:
+    marker = "o" if len(training) <= MARKED_EPOCHS else ""
+    curves = ((training, TRAINING_STYLE, "training"), (validation, VALIDATION_STYLE, "validation"))
+    for values, style, name in curves:
+        if any(math.isfinite(value) for value in values):
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, values, label=name, linewidth=1.4, marker=marker, markersize=3.5, **style)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(color="0.88", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        axes.legend(frameon=False)
+
+
+def _logarithmic(axes: Axes, decades: float) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_regions(
+    axes: Axes,
+    network: Layer,
+    params: Params,
+    inputs: Tensor,
+    x_limits: tuple[float, float],
+    y_limits: tuple[float, float],
+) -> int:
+    """Shade each class's region and draw its edge; returns the number of classes."""
+    xs = torch.linspace(*x_limits, GRID_POINTS, dtype=torch.float64)
+    ys = torch.linspace(*y_limits, GRID_POINTS, dtype=torch.float64)
+    grid = torch.cartesian_prod(ys, xs).flip(1)
+    outputs = predict(network, params, grid.to(inputs.dtype).to(inputs.device)).double().cpu()
+    classes = outputs.shape[1]
+    for index in range(classes):
+        others = outputs[:, torch.arange(classes) != index].amax(1)
+        # Positive where the class's output is the largest; its zero level is the boundary.
+        margin = (outputs[:, index] - others).reshape(GRID_POINTS, GRID_POINTS).numpy()
+        if margin.max() <= 0:
+            continue
+        axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[_color(index)], alpha=0.18)
+        if margin.min() < 0:
+            axes.contour(xs, ys, margin, levels=[0], colors="black", linewidths=1.1)
+    return classes
+
+
+def _draw_boundary_legend(figure: Figure, names: Sequence[str], wrong: int, total: int) -> None:
+    handles = [
+        Line2D([], [], linestyle="", marker=_marker(index), color=_color(index), markersize=5, label=name)
+        for index, name in enumerate(names)
+    ]
+    handles.append(Line2D([], [], color="black", linewidth=1.1, label="decision boundary"))
+    circles = f"misclassified ({wrong} of {total})"
+    handles.append(Line2D([], [], linestyle="", marker="o", mfc="none", mec="black", markersize=7, label=circles))
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+
+
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]

@@ -1,0 +1,125 @@
+"""Figures: what is drawn, what is left out, and that nothing global changes."""
+
+import math
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+import torch
+
+import functional_mlp as fm
+from functional_mlp.history import EpochRecord
+from functional_mlp.plotting import decision_boundary, learning_curves
+
+NAN = math.nan
+
+
+def history(*epochs: tuple[float, float, float, float]) -> fm.History:
+    return fm.History.of([EpochRecord(*figures, 0.01, 0.1) for figures in epochs])
+
+
+def labels_of(axes) -> list[str]:
+    return [line.get_label() for line in axes.lines]
+
+
+def test_learning_curves_show_loss_and_accuracy_of_both_sets():
+    losses, accuracies = learning_curves(history((0.5, 0.6, 0.55, 0.5), (0.3, 0.8, 0.35, 0.7))).axes
+    assert (losses.get_ylabel(), accuracies.get_ylabel()) == ("loss", "accuracy")
+    assert losses.get_xlabel() == "epoch"
+    assert labels_of(losses) == labels_of(accuracies) == ["training", "validation"]
+    assert losses.lines[1].get_xydata().tolist() == [[1, 0.55], [2, 0.35]]
+    assert {line.get_linestyle() for line in losses.lines} == {"-", "--"}
+
+
+def test_learning_curves_leave_out_what_is_nan():
+    losses, accuracies = learning_curves(history((0.5, NAN, NAN, NAN), (0.3, NAN, NAN, NAN))).axes
+    assert labels_of(losses) == ["training"]
+    assert labels_of(accuracies) == []
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [(0.5, 0.5, 0.5, 0.5)],
+        [(0.0, 1.0, 0.0, 1.0)] * 3,
+        [(1e9, 0.5, 1e-9, 0.5), (1.0, 0.5, 1.0, 0.5)],
+        [(0.5, 0.5, 0.5, 0.5), (math.inf, 0.1, NAN, NAN)],
+        [(-1.0, NAN, NAN, NAN)],
+        [(0.2, 0.9, 0.3, 0.8)] * 200,
+    ],
+    ids=["one epoch", "zero loss", "huge range", "diverged", "negative loss", "long"],
+)
+def test_learning_curves_of_unusual_runs_are_drawn(tmp_path, epochs):
+    learning_curves(history(*epochs)).savefig(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_learning_curves_of_no_epoch_are_refused():
+    with pytest.raises(ValueError, match="the history holds no epoch"):
+        learning_curves(fm.History())
+
+
+def disk_classifier() -> tuple[fm.Sequential, object, fm.Dataset]:
+    network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
+    return network, network.init(fm.random.key(0)), fm.datasets.disk(fm.random.key(1), 50)
+
+
+def test_the_decision_boundary_circles_the_misclassified_points():
+    network, params, data = disk_classifier()
+    figure = decision_boundary(network, params, data, feature_names=("a", "b"), class_names=("out", "in"))
+    axes = figure.axes[0]
+    wrong = fm.classify(network, params, data.inputs) != data.labels
+    *classes, circles = [c for c in axes.collections if type(c).__name__ == "PathCollection"]
+    assert sum(len(points.get_offsets()) for points in classes) == 50
+    assert torch.as_tensor(circles.get_offsets()).allclose(data.inputs[wrong].double())
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a", "b")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["out", "in", "decision boundary", f"misclassified ({int(wrong.sum())} of 50)"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_decision_boundary_takes_any_dtype_and_number_of_classes(tmp_path, dtype):
+    network = fm.Sequential(fm.Linear(2, 9))
+    inputs = fm.random.normal(fm.random.key(0), (60, 2), dtype=dtype)
+    data = fm.Dataset(inputs, torch.arange(60) % 9)
+    figure = decision_boundary(network, network.init(fm.random.key(1), dtype=dtype), data)
+    figure.savefig(tmp_path / "boundary.png")
+    assert len(figure.legends[0].get_texts()) == 11
+
+
+def test_a_network_that_always_gives_one_class_is_drawn(tmp_path):
+    network = fm.Linear(2, 2)
+    params = fm.LinearParams(torch.zeros(2, 2), torch.tensor([1.0, 0.0]))
+    data = fm.Dataset(torch.zeros(3, 2), torch.tensor([0, 1, 0]))
+    decision_boundary(network, params, data).savefig(tmp_path / "boundary.png")
+
+
+def test_data_without_a_plane_or_classes_are_refused():
+    network = fm.Linear(3, 2)
+    data = fm.Dataset(torch.zeros(3, 3), torch.tensor([0, 1, 0]))
+    with pytest.raises(ValueError, match="data must have two features, got 3"):
+        decision_boundary(network, network.init(fm.random.key(0)), data)
+    values = fm.Dataset(torch.zeros(3, 2), torch.full((3, 2), 0.5))
+    with pytest.raises(ValueError, match="must be class indices or one-hot"):
+        decision_boundary(fm.Identity(), (), values)
+
+
+def test_matplotlib_is_left_as_it_is():
+    before = dict(matplotlib.rcParams)
+    network, params, data = disk_classifier()
+    decision_boundary(network, params, data)
+    learning_curves(history((0.5, 0.6, 0.55, 0.5)))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_without_matplotlib_the_extra_is_named_and_pyplot_is_never_loaded():
+    code = (
+        "import sys, functional_mlp.plotting\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "del sys.modules['functional_mlp.plotting']\n"
+        "sys.modules['matplotlib.figure'] = None\n"
+        "import functional_mlp.plotting"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1] == "ImportError: plots need matplotlib: pip install 'functional-mlp[plot]'"
