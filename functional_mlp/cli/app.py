@@ -1,0 +1,148 @@
+"""The commands, and how they end: with 0, with 1 or 2 after an error, with 130 after Ctrl-C."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+
+import functional_mlp as fm
+from functional_mlp.cli.data import ClassificationData, DataOptions
+from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.plots import PlotOptions
+from functional_mlp.cli.progress import training_display
+from functional_mlp.cli.report import print_results, print_settings
+from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="functional-mlp",
+    help="Train small neural networks: gradients by hand, no hidden state.",
+    version=fm.__version__,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code; errors of the user's making are one line on standard error."""
+    try:
+        code = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _fail(f"{error} (functional-mlp --help explains the commands)", MISUSED)
+    except (ValueError, OSError, ImportError) as error:
+        return _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+@app.command
+def train(
+    *,
+    data: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
+    training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
+    plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
+) -> int:
+    """Train a classifier, on the paper's data or on a table of your own.
+
+    Without options it repeats the paper: a network 2-25-25-25-2 learns which points of the unit square lie in a
+    disk. With --data and --target it learns the classes of a table. It ends with the loss and the accuracy on
+    training and validation samples, and with how often each class was taken for which. Ctrl-C ends the training
+    early, and shows what was learnt so far.
+    """
+    plots.check()
+    data_key, fit_key = fm.random.key(training.seed).split()
+    samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
+    settings = training.filled(samples.recipe)
+    sizes = samples.training.inputs.shape[1], len(samples.classes)
+    model = network.network(*sizes, default_initializer=samples.recipe.initializer)
+    loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
+
+    out, log = Console(highlight=False), Console(stderr=True, highlight=False)
+    print_settings(out, _describe(samples, model, network, training, settings))
+    with training_display(log, training.epochs) as display, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: the loss is", RuntimeWarning)  # the end of the run says it
+        result = fm.fit(
+            model,
+            loss,
+            optimizer,
+            samples.training,
+            key=fit_key,
+            epochs=training.epochs,
+            batch_size=settings.batch_size,
+            schedule=schedule,
+            validation=samples.validation,
+            engine=training.engine,
+            progress=display.progress,
+            callbacks=[display.callback],
+        )
+    print_results(out, model, loss, result, samples)
+    for path in plots.save(model, result, samples):
+        out.print(f"plot: {path}", soft_wrap=True)
+    return _exit_code(result, training.epochs)
+
+
+@app.command
+def summary(
+    *,
+    inputs: Annotated[int, Parameter(group=Group("Network", sort_key=2))] = 2,
+    outputs: Annotated[int, Parameter(group=Group("Network", sort_key=2))] = 2,
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
+) -> None:
+    """Show a network's layers, their sizes and their numbers of parameters, without training it.
+
+    Parameters
+    ----------
+    inputs
+        Number of features.
+    outputs
+        Number of classes.
+    """
+    print(network.network(inputs, outputs).summary())
+
+
+def _describe(
+    samples: ClassificationData,
+    model: fm.Sequential,
+    network: NetworkOptions,
+    training: TrainingOptions,
+    settings: TrainingSettings,
+) -> dict[str, str]:
+    widths = (samples.training.inputs.shape[1], *network.hidden, len(samples.classes))
+    parameters = sum(count for _, _, count in model.summary_rows(widths[0]))
+    beta = "" if settings.beta is None else f", beta {settings.beta:g}"
+    return {
+        "data": f"{samples.description}: {_count(widths[0], 'feature')}, {widths[-1]} classes",
+        "network": f"{'-'.join(map(str, widths))}, {', '.join(network.activation_names())}, "
+        f"{network.initializer or samples.recipe.initializer}: {parameters:,} parameters",
+        "training": f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}{beta}, "
+        f"decay {settings.decay:g}, batch size {settings.batch_size}, {_count(training.epochs, 'epoch')}, "
+        f"seed {training.seed}",
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _exit_code(result: fm.FitResult, epochs: int) -> int:
+    done = f"{result.state.epoch} of {epochs} epochs"
+    if result.interrupted:
+        return _fail(f"interrupted after {done}; the results are those so far", INTERRUPTED)
+    if result.diverged_at is not None:
+        return _fail(
+            f"the loss stopped being finite in epoch {result.diverged_at + 1}; the results are those after {done}: "
+            "try a smaller --learning-rate",
+            FAILED,
+        )
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"functional-mlp: {message}", file=sys.stderr)
+    return code

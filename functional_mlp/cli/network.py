@@ -1,0 +1,124 @@
+"""The options that describe a network, and the network that they describe."""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from attrs import frozen
+from cyclopts import Group, Parameter, Token
+
+import functional_mlp as fm
+
+ACTIVATIONS: dict[str, fm.Elementwise] = {
+    "relu": fm.ReLU(),
+    "tanh": fm.Tanh(),
+    "sigmoid": fm.Sigmoid(),
+    "leaky_relu": fm.LeakyReLU(),
+    "elu": fm.ELU(),
+    "softplus": fm.Softplus(),
+    "silu": fm.SiLU(),
+    "gelu": fm.GELU(),
+    "identity": fm.Identity(),
+}
+PAPER_ACTIVATIONS = ("relu", "relu", "tanh")
+
+INITIALIZERS: dict[str, Callable[..., Any]] = {
+    "uniform": fm.initializers.uniform,
+    "normal": fm.initializers.normal,
+    "torch_default": fm.initializers.torch_default,
+    "xavier_uniform": fm.initializers.xavier_uniform,
+    "xavier_normal": fm.initializers.xavier_normal,
+    "kaiming_uniform": fm.initializers.kaiming_uniform,
+    "kaiming_normal": fm.initializers.kaiming_normal,
+}
+# The initializers that draw biases as well as weights; with the others biases start at zero.
+BIAS_INITIALIZERS = ("uniform", "normal", "torch_default")
+
+
+def _parse_widths(kind: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
+    text = ",".join(token.value for token in tokens)
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
+        raise ValueError(f"expected widths joined by commas, such as 25,25,25, got {text!r}")
+    return tuple(map(int, text.split(",")))
+
+
+def _parse_names(kind: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(name.strip() for token in tokens for name in token.value.split(","))
+
+
+@Parameter(name="*", group=Group("Network", sort_key=2))
+@frozen(kw_only=True)
+class NetworkOptions:
+    """The hidden layers and where their weights start."""
+
+    hidden: Annotated[
+        tuple[int, ...],
+        Parameter(
+            converter=_parse_widths, n_tokens=1, negative="", metavar="WIDTHS", show_default=lambda _: "25,25,25"
+        ),
+    ] = (25, 25, 25)
+    """Widths of the hidden layers, from input to output."""
+
+    activation: Annotated[
+        tuple[str, ...] | None, Parameter(converter=_parse_names, n_tokens=1, negative="", metavar="NAMES")
+    ] = None
+    """Function after each hidden layer: one name for all, or one a layer, joined by commas, of relu, tanh, sigmoid,
+    leaky_relu, elu, softplus, silu, gelu, identity. Default: relu,relu,tanh for three hidden layers, else relu."""
+
+    initializer: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Where weights start: "uniform(LOW,HIGH)", "normal(MEAN,STD)", torch_default (these three draw biases too),
+    xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal. Default: "uniform(-1,1)" on the paper's disk,
+    kaiming_uniform on a table."""
+
+    def activation_names(self) -> tuple[str, ...]:
+        """The name of each hidden layer's activation."""
+        depth = len(self.hidden)
+        names = self.activation
+        if names is None:
+            return PAPER_ACTIVATIONS if depth == len(PAPER_ACTIVATIONS) else ("relu",) * depth
+        for name in names:
+            if name not in ACTIVATIONS:
+                raise ValueError(f"--activation: there is no {name!r}: choose from {', '.join(ACTIVATIONS)}")
+        if len(names) not in (1, depth):
+            raise ValueError(
+                f"--activation names {len(names)} functions for {depth} hidden layers: give one for all, or {depth}"
+            )
+        return names if len(names) == depth else names * depth
+
+    def network(self, in_features: int, out_features: int, default_initializer: str | None = None) -> fm.Sequential:
+        """The network, with a linear layer to the outputs at its end."""
+        if min(self.hidden) < 1:
+            raise ValueError(f"--hidden: a layer has at least one unit, got {','.join(map(str, self.hidden))}")
+        initializer = self.initializer or default_initializer
+        inits = {} if initializer is None else parse_initializer(initializer)
+        widths = (in_features, *self.hidden, out_features)
+        layers: list[fm.Layer] = []
+        for width, next_width, name in zip(widths, self.hidden, self.activation_names(), strict=False):
+            layers += [fm.Linear(width, next_width, **inits), ACTIVATIONS[name]]
+        return fm.Sequential(*layers, fm.Linear(widths[-2], out_features, **inits))
+
+
+def parse_initializer(text: str) -> dict[str, Any]:
+    """The arguments of `Linear` that an initializer's text, such as `uniform(-1,1)`, stands for.
+
+    >>> parse_initializer("kaiming_normal")
+    {'weight_init': initializers.kaiming_normal()}
+    >>> parse_initializer("uniform(-1, 1)")["bias_init"]
+    initializers.uniform(-1.0, 1.0)
+    """
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
+    name, arguments = match.groups() if match else (text, None)
+    if name not in INITIALIZERS:
+        raise ValueError(f"--initializer: there is no {name!r}: choose from {', '.join(INITIALIZERS)}")
+    make = INITIALIZERS[name]
+    wanted = list(inspect.signature(make).parameters)
+    try:
+        numbers = [float(number) for number in (arguments or "").split(",") if number.strip()]
+    except ValueError:
+        raise ValueError(f"--initializer: {name} takes numbers, got {text!r}") from None
+    if len(numbers) != len(wanted):
+        form = f"{name}({','.join(wanted).upper()})" if wanted else name
+        raise ValueError(f"--initializer: write {form!r}, got {text!r}")
+    initializer = make(*numbers)
+    return {"weight_init": initializer} | ({"bias_init": initializer} if name in BIAS_INITIALIZERS else {})

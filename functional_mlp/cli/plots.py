@@ -1,0 +1,54 @@
+"""The option for plots, and the files that it makes."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+from attrs import frozen
+from cyclopts import Group, Parameter
+
+import functional_mlp as fm
+from functional_mlp.cli.data import ClassificationData
+
+
+@Parameter(name="*", group=Group("Output", sort_key=4))
+@frozen(kw_only=True)
+class PlotOptions:
+    """What to draw."""
+
+    plot: Annotated[Path | None, Parameter(metavar="FILE.png")] = None
+    """Draw the learning curves into this file. With two features, FILE-boundary.png shows the decision boundary
+    with the misclassified samples."""
+
+    def check(self) -> None:
+        """Raise, before any training, where the plots could not be written."""
+        if self.plot is None:
+            return
+        importlib.import_module("functional_mlp.plotting")  # raises ImportError without matplotlib
+
+        if self.plot.suffix.lower() != ".png":
+            raise ValueError(f"--plot: a plot is a .png file, got {str(self.plot)!r}")
+        for path in (self.plot, self._boundary_path(self.plot)):
+            existed = path.exists()
+            with path.open("ab"):  # tells what no inspection of the folder does: whether writing works
+                pass
+            if not existed:
+                path.unlink()
+
+    def save(self, network: fm.Layer, result: fm.FitResult, data: ClassificationData) -> list[Path]:
+        """Write the plots, and return their paths; none where no epoch was finished."""
+        if self.plot is None or len(result.history) == 0:
+            return []
+        from functional_mlp.plotting import decision_boundary, learning_curves
+
+        learning_curves(result.history).savefig(self.plot)
+        if len(data.features) != 2:
+            return [self.plot]
+        shown = data.training if data.validation is None else data.validation
+        figure = decision_boundary(network, result.params, shown, feature_names=data.features, class_names=data.classes)
+        figure.savefig(self._boundary_path(self.plot))
+        return [self.plot, self._boundary_path(self.plot)]
+
+    @staticmethod
+    def _boundary_path(path: Path) -> Path:
+        return path.with_name(f"{path.stem}-boundary.png")

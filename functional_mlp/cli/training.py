@@ -1,0 +1,142 @@
+"""The options of training, the settings that fill in what they leave open, and what both stand for."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from attrs import frozen
+from cyclopts import Group, Parameter
+
+import functional_mlp as fm
+from functional_mlp.training import EngineName
+
+LossName = Literal["mse", "cross-entropy"]
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
+DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
+
+LOSSES: dict[LossName, fm.Loss] = {"mse": fm.MeanSquaredError(), "cross-entropy": fm.CrossEntropy()}
+# The optimizers that take a beta: all but sgd.
+OPTIMIZERS: dict[OptimizerName, Callable[[float, float], fm.Optimizer]] = {
+    "momentum": fm.Momentum,
+    "nesterov": fm.Nesterov,
+    "adam": fm.Adam,
+    "adamw": fm.AdamW,
+}
+LEARNING_RATES: dict[OptimizerName, float] = {
+    "sgd": 0.01,
+    "momentum": 0.01,
+    "nesterov": 0.01,
+    "adam": 0.003,
+    "adamw": 0.003,
+}
+DTYPES: dict[DtypeName, torch.dtype] = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """The settings of a run where the options leave them open."""
+
+    initializer: str
+    loss: LossName
+    optimizer: OptimizerName
+    decay: float
+    batch_size: int
+
+
+# Section IV of the paper.
+PAPER_RECIPE = Recipe(initializer="uniform(-1,1)", loss="mse", optimizer="sgd", decay=0.9, batch_size=1)
+# Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for.
+TABLE_RECIPE = Recipe(initializer="kaiming_uniform", loss="cross-entropy", optimizer="adam", decay=0.97, batch_size=32)
+
+
+@Parameter(name="*", group=Group("Training", sort_key=3))
+@frozen(kw_only=True)
+class TrainingOptions:
+    """How to train."""
+
+    epochs: int = 100
+    """Passes over the training samples."""
+
+    batch_size: Annotated[int | None, Parameter(metavar="SAMPLES")] = None
+    """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
+
+    loss: LossName | None = None
+    """What training makes small: the mean squared error, or the cross-entropy of the softmax of the outputs.
+    Default: mse on the paper's disk, cross-entropy on a table."""
+
+    optimizer: OptimizerName | None = None
+    """The update rule. Default: sgd on the paper's disk, adam on a table."""
+
+    learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
+    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam and adamw."""
+
+    beta: float | None = None
+    """How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and
+    beta1 of adam and adamw. Default: 0.9. sgd has none."""
+
+    decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
+    """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
+
+    seed: int = 0
+    """Every random draw follows from it: data, split, initial weights, order of the samples."""
+
+    engine: EngineName = "auto"
+    """What computes an epoch: torch operations (reference), native code (fused), or the faster that fits (auto)."""
+
+    device: Annotated[str, Parameter(metavar="NAME")] = "cpu"
+    """Where to compute, by torch's names: cpu, cuda, cuda:1."""
+
+    dtype: DtypeName = "float32"
+    """The kind of number to compute with."""
+
+    def filled(self, recipe: Recipe) -> "TrainingSettings":
+        """The settings, with the recipe's where an option was left open."""
+        optimizer = self.optimizer or recipe.optimizer
+        return TrainingSettings(
+            loss=self.loss or recipe.loss,
+            optimizer=optimizer,
+            learning_rate=LEARNING_RATES[optimizer] if self.learning_rate is None else self.learning_rate,
+            beta=self.beta,
+            decay=recipe.decay if self.decay is None else self.decay,
+            batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
+        )
+
+    def torch_device(self) -> torch.device:
+        """The device, once a tensor could be put there."""
+        try:
+            device = torch.device(self.device)
+            torch.empty(1, device=device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError):  # torch raises each of them, by device
+            raise ValueError(f"--device: torch cannot compute on {self.device!r} here: try cpu") from None
+        return device
+
+
+@frozen(kw_only=True)
+class TrainingSettings:
+    """The settings of a run, none of them open but the optimizer's own default of beta."""
+
+    loss: LossName
+    optimizer: OptimizerName
+    learning_rate: float
+    beta: float | None
+    decay: float
+    batch_size: int
+
+    def make_loss(self) -> fm.Loss:
+        return LOSSES[self.loss]
+
+    def make_optimizer(self) -> fm.Optimizer:
+        if self.optimizer == "sgd":
+            if self.beta is not None:
+                raise ValueError("--beta: sgd keeps nothing of the past: choose --optimizer momentum, say")
+            return fm.SGD(self.learning_rate)
+        beta = 0.9 if self.beta is None else self.beta
+        return OPTIMIZERS[self.optimizer](self.learning_rate, beta)
+
+    def make_schedule(self) -> fm.schedules.Schedule:
+        return fm.schedules.exponential_decay(self.decay)
