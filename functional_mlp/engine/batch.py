@@ -1,0 +1,488 @@
+"""Batches: an epoch of minibatches, and passes forward over a whole data set.
+
+A batch goes through the network in pieces of at most `PIECE` samples. Each place of the workspace holds a row of
+features for every sample of a piece, and every product is one kernel: tiles of rows times vectors, kept in
+registers while the depth of the product runs. Products need the weights in both orientations, so a transposed
+copy is made for each batch.
+"""
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from functional_mlp.engine.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps, vectors
+from functional_mlp.engine.vector import Scalars
+
+# The most samples whose activations are kept at a time.
+PIECE = 128
+
+# Continues a backward pass from the place of the gradient with respect to an output.
+Backward = Callable[[int], int | None]
+Tile = Callable[[Index, int, ir.Value], None]
+
+
+class BatchKernels:
+    """Emits the passes of a program over pieces of batches into a function."""
+
+    def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        self.kernels = Kernels(program, lanes, builder, arguments)
+        self.e = self.kernels.e
+        self.builder = builder
+        self.workspace = arguments.workspace
+        self.program = program
+        self.piece = min(program.batch_size, PIECE)
+        self.whole = program.batch_size <= PIECE  # a batch is one piece, so gradients need no place of their own
+        size = self.kernels.layout.size
+        self.gradients = size * (1 + len(program.optimizer.slots()))
+        self.end = self.gradients + (0 if self.whole else size)
+        self._copies: dict[int, int] = {}
+        self._registers = 32 if lanes * self.kernels.real.size == 64 else 16
+
+    def reserve(self, features: int, rows: int) -> int:
+        """A new place in the workspace for rows of so many features."""
+        place = self.end
+        self.end += rows * self.stride(features)
+        return place
+
+    def stride(self, features: int) -> int:
+        return vectors(features, self.kernels.lanes) * self.kernels.lanes
+
+    # Driving
+
+    def epoch(self) -> int:
+        """The body of an epoch of minibatches; returns the size of the workspace."""
+        e, b, arguments = self.e, self.builder, self.kernels.arguments
+        size = ir.Constant(I64, self.program.batch_size)
+        self._copies = self._reserve_copies(backward=True)
+        places = self.end
+
+        def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+            self.end = places
+            batch = b.udiv(first, size)
+            batch_start = b.mul(batch, size)
+            batch_end = self._smaller(b.add(batch_start, size), arguments.samples)
+            piece_end = self._smaller(b.add(first, ir.Constant(I64, self.piece)), batch_end)
+            last = self._smaller(piece_end, arguments.last)
+            with b.if_then(b.icmp_signed("==", first, batch_start)):
+                self._transpose_weights()
+            samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
+            scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
+            rule = None
+            if self.whole:
+                rule = self._rule(batch)
+            totals = self._train(first, b.sub(last, first), scale, rule, [loss_sum, right])
+            if not self.whole:
+                with b.if_then(b.icmp_signed("==", last, batch_end)):
+                    self._apply_gradients(batch)
+            return [last, *totals]
+
+        self._over_pieces(piece)
+        return self.end
+
+    def forward_only(self, predictions: ir.Value | None) -> int:
+        """The body of a pass over rows `first` to `last` of the data, in their own order.
+
+        It adds up losses and right answers, or writes the outputs to `predictions`; returns the size of the
+        workspace.
+        """
+        self._copies = self._reserve_copies(backward=False)
+        self._transpose_weights()
+        places = self.end
+        arguments, b = self.kernels.arguments, self.builder
+
+        def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+            self.end = places
+            last = self._smaller(b.add(first, ir.Constant(I64, self.piece)), arguments.last)
+            count = b.sub(last, first)
+            x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
+            y, _ = self._forward(self.program.steps, x, count, needs_grad=False)
+            stride = self.stride(self.program.out_features)
+
+            def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:
+                row, place = b.add(first, self.e.index(r)), self.e.add(y, self.e.multiply(r, stride))
+                if predictions is not None:
+                    self._write(row, place, predictions)
+                    return list(totals)
+                loss, is_right = self.kernels.loss(row, place, None, None)
+                return [b.fadd(totals[0], loss), b.fadd(totals[1], is_right)]
+
+            return [last, *self.e.loop("sample", 0, count, 1, sample, [loss_sum, right])]
+
+        self._over_pieces(piece)
+        return self.end
+
+    def _over_pieces(self, piece: Callable[..., list[ir.Value]]) -> None:
+        """Go from `first` to `last` piece by piece, then add the totals to the results and return."""
+        b, arguments = self.builder, self.kernels.arguments
+        before = b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("pieces", "piece", "end"))
+        b.branch(head)
+        b.position_at_end(head)
+        first = b.phi(I64, name="first")
+        totals = [b.phi(DOUBLE, name="loss_sum"), b.phi(DOUBLE, name="right")]
+        first.add_incoming(arguments.first, before)
+        for total in totals:
+            total.add_incoming(ir.Constant(DOUBLE, 0.0), before)
+        b.cbranch(b.icmp_signed("<", first, arguments.last), inside, after)
+        b.position_at_end(inside)
+        results = piece(first, *totals)
+        for phi, result in zip((first, *totals), results, strict=True):
+            phi.add_incoming(result, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        for index, total in enumerate(totals):
+            place = self.e.address(arguments.results, index, DOUBLE)
+            b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
+
+    def _smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def _rule(self, batch: ir.Value) -> "Callable[[Index, int, ir.Value], None]":
+        """The optimizer's rule for the vector of parameters at a place, given its gradient."""
+        b = self.builder
+        scalars = ir.IRBuilder(b.block)
+        after = b.append_basic_block("batch")
+        b.position_at_end(after)
+        self._pending = (scalars, after)
+        rule = self.kernels.rule(Scalars(self.e.at(scalars)), batch)
+
+        def apply(place: Index, used: int, grad: ir.Value) -> None:
+            rule.apply(place, used, self.e.load(self.workspace, place), grad)
+
+        return apply
+
+    def _close_scalars(self) -> None:
+        scalars, after = self._pending
+        scalars.branch(after)
+
+    def _train(
+        self,
+        first: ir.Value,
+        count: ir.Value,
+        scale: ir.Value,
+        rule: "Callable[[Index, int, ir.Value], None] | None",
+        totals: list[ir.Value],
+    ) -> list[ir.Value]:
+        """Both passes for a piece; gradients go to the rule, or are added up where there is none."""
+        b, e = self.builder, self.e
+        order = self.kernels.arguments.order
+
+        def row_of(r: Index) -> ir.Value:
+            return b.load(e.address(order, e.add(first, r), I64), typ=I64, align=8)
+
+        self._update = rule or self._accumulate
+        x = self._load_inputs(count, row_of)
+        y, backward = self._forward(self.program.steps, x, count, needs_grad=False)
+        features = self.program.out_features
+        grad, stride = self.reserve(features, self.piece), self.stride(features)
+
+        def sample(r: Index, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+            offset = e.multiply(r, stride)
+            loss, is_right = self.kernels.loss(row_of(r), e.add(y, offset), e.add(grad, offset), scale)
+            return [b.fadd(loss_sum, loss), b.fadd(right, is_right)]
+
+        totals = e.loop("loss.sample", 0, count, 1, sample, totals)
+        backward(grad)
+        if rule is not None:
+            self._close_scalars()
+        return totals
+
+    def _accumulate(self, place: Index, used: int, grad: ir.Value) -> None:
+        place = self.e.add(self.gradients, place)
+        self.e.store(self.e.fadd(self.e.load(self.workspace, place), grad), self.workspace, place)
+
+    def _apply_gradients(self, batch: ir.Value) -> None:
+        """The rule for every parameter with the gradient that was added up, which is set back to zero."""
+        e, lanes = self.e, self.kernels.lanes
+        rule = self._rule(batch)
+
+        def apply(place: Index, used: int) -> None:
+            rule(place, used, e.load(self.workspace, e.add(self.gradients, place)))
+            e.store(e.constant(0), self.workspace, e.add(self.gradients, place))
+
+        for matrix in self.kernels.layout.matrices:
+
+            def row(r: Index, matrix: Matrix = matrix) -> None:
+                start = e.add(matrix.offset, e.multiply(r, matrix.stride))
+                self.kernels.each_vector("weights", matrix.columns, lambda v, used: apply(e.add(start, v), used))
+
+            e.loop(f"linear{matrix.step.number}.update", 0, matrix.rows, 1, row)
+            if matrix.step.bias:
+                bias = matrix.bias_offset
+                features = matrix.step.out_features
+                self.kernels.each_vector("bias", features, lambda v, used, bias=bias: apply(e.add(bias, v), used))
+        self._close_scalars()
+
+    # Inputs and outputs
+
+    def _load_inputs(self, count: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
+        features = self.program.in_features
+        x, stride = self.reserve(features, self.piece), self.stride(features)
+
+        def sample(r: Index) -> None:
+            source = self.e.multiply(row_of(r), features)
+            target = self.e.add(x, self.e.multiply(r, stride))
+
+            def body(offset: Index, used: int) -> None:
+                vector = self.e.load_first(self.kernels.arguments.inputs, self.e.add(source, offset), used)
+                self.e.store(vector, self.workspace, self.e.add(target, offset))
+
+            self.kernels.each_vector("inputs", features, body)
+
+        self.e.loop("inputs.sample", 0, count, 1, sample)
+        return x
+
+    def _write(self, row: ir.Value, place: Index, predictions: ir.Value) -> None:
+        features = self.program.out_features
+
+        def body(i: Index) -> None:
+            number = self.e.load_number(self.workspace, self.e.add(place, i))
+            self.e.store_number(number, predictions, self.e.add(self.e.multiply(row, features), i))
+
+        self.e.loop("outputs", 0, features, 1, body)
+
+    # Passes
+
+    def _forward(
+        self, steps: tuple[Step, ...], x: int, count: ir.Value, needs_grad: bool
+    ) -> tuple[int, Backward]:
+        """Emit the forward pass of steps; returns the place of the output, and what emits the backward pass."""
+        backwards: list[Backward] = []
+        for step in steps:
+            if isinstance(step, Affine):
+                x, backward = self._affine(self.kernels.layout.matrices[step.number], x, count, needs_grad)
+            elif isinstance(step, Pointwise):
+                x, backward = self._pointwise(step, x, count, needs_grad)
+            else:
+                x, backward = self._branch(step, x, count, needs_grad)
+            backwards.append(backward)
+            needs_grad = needs_grad or bool(affine_steps((step,)))
+
+        def run(grad: int) -> int | None:
+            place: int | None = grad
+            for backward in reversed(backwards):
+                if place is not None:
+                    place = backward(place)
+            return place
+
+        return x, run
+
+    def _each_sample(self, name: str, count: ir.Value, features: int, body: Callable[[Index], None]) -> None:
+        """body(offset of a sample's row) for places whose rows hold so many features."""
+        self.e.loop(f"{name}.sample", 0, count, 1, lambda r: body(self.e.multiply(r, self.stride(features))))
+
+    def _pointwise(self, step: Pointwise, s: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
+        e = self.e
+        y = self.reserve(step.features, self.piece)
+        self._each_sample(
+            "value", count, step.features, lambda row: self.kernels.activate(step, e.add(s, row), e.add(y, row))
+        )
+
+        def backward(grad: int) -> int | None:
+            if not needs_grad:
+                return None
+            grad_in = self.reserve(step.features, self.piece)
+            places = (s, y, grad, grad_in)
+            self._each_sample(
+                "pullback",
+                count,
+                step.features,
+                lambda row: self.kernels.pull_back(step, *(e.add(place, row) for place in places)),
+            )
+            return grad_in
+
+        return y, backward
+
+    def _branch(self, step: Branch, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
+        inner, inner_backward = self._forward(step.steps, x, count, needs_grad)
+        y = self._sum(x, inner, count, step.features)
+
+        def backward(grad: int) -> int | None:
+            inner_grad = inner_backward(grad)
+            if not needs_grad or inner_grad is None:
+                return None
+            return self._sum(grad, inner_grad, count, step.features)
+
+        return y, backward
+
+    def _sum(self, a: int, b: int, count: ir.Value, features: int) -> int:
+        e = self.e
+        total = self.reserve(features, self.piece)
+        places = (a, b, total)
+        self._each_sample(
+            "add", count, features, lambda row: self.kernels.add(*(e.add(place, row) for place in places), features)
+        )
+        return total
+
+    def _affine(self, matrix: Matrix, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
+        step, e, lanes = matrix.step, self.e, self.kernels.lanes
+        name = f"linear{step.number}"
+        s = self.reserve(step.out_features, self.piece)
+        in_stride, out_stride = self.stride(step.in_features), self.stride(step.out_features)
+        by_input = matrix.offset if matrix.input_major else self._copies[step.number]
+
+        def bias(v: Index) -> ir.Value:
+            return e.load(self.workspace, e.add(matrix.bias_offset, v)) if step.bias else e.constant(0)
+
+        def store_at(place: int, stride: int, features: int) -> Tile:
+            def store(row: Index, v: Index, value: ir.Value) -> None:
+                kept = e.keep_first(value, features - v) if isinstance(v, int) else value
+                e.store(kept, self.workspace, e.add(e.add(place, e.multiply(row, stride)), v))
+
+            return store
+
+        self._product(
+            f"{name}.forward", count, step.out_features, step.in_features,
+            (x, in_stride, 1), (by_input, out_stride), bias, store_at(s, out_stride, step.out_features),
+        )  # fmt: skip
+
+        def backward(grad: int) -> int | None:
+            grad_in = None
+            if needs_grad:
+                grad_in = self.reserve(step.in_features, self.piece)
+                by_output = self._copies[step.number] if matrix.input_major else matrix.offset
+                self._product(
+                    f"{name}.grad_input", count, step.in_features, step.out_features,
+                    (grad, out_stride, 1), (by_output, in_stride), None,
+                    store_at(grad_in, in_stride, step.in_features),
+                )  # fmt: skip
+            left, right = ((x, in_stride), (grad, out_stride))
+            if not matrix.input_major:
+                left, right = right, left
+
+            def update(row: Index, v: Index, value: ir.Value) -> None:
+                place = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), v)
+                self._update(place, matrix.columns - v if isinstance(v, int) else lanes, value)
+
+            self._product(
+                f"{name}.grad_weight", matrix.rows, matrix.columns, count,
+                (left[0], 1, left[1]), right, None, update,
+            )  # fmt: skip
+            if step.bias:
+                self._bias_gradient(matrix, grad, count)
+            return grad_in
+
+        return s, backward
+
+    def _bias_gradient(self, matrix: Matrix, grad: int, count: ir.Value) -> None:
+        e = self.e
+        features = matrix.step.out_features
+
+        def body(v: Index, used: int) -> None:
+            def sample(r: Index, total: ir.Value) -> list[ir.Value]:
+                place = e.add(e.add(grad, v), e.multiply(r, self.stride(features)))
+                return [e.fadd(total, e.load(self.workspace, place))]
+
+            (total,) = e.loop(f"linear{matrix.step.number}.grad_bias", 0, count, 1, sample, [e.constant(0)])
+            self._update(e.add(matrix.bias_offset, v), used, total)
+
+        self.kernels.each_vector("bias", features, body)
+
+    # The product
+
+    def _product(
+        self,
+        name: str,
+        rows: Index,
+        columns: int,
+        depth: Index,
+        left: tuple[int, int, int],
+        right: tuple[int, int],
+        start: Callable[[Index], ir.Value] | None,
+        finish: Tile,
+    ) -> None:
+        """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
+
+        `left` is a place with the distances between its rows and along the depth, `right` a place with the
+        distance between its rows. v is the offset of a vector within a row.
+        """
+        e, lanes = self.e, self.kernels.lanes
+        place, row_stride, depth_stride = left
+        right_place, right_stride = right
+
+        def tile(row: Index, height: int, first: Index, width: int) -> None:
+            """A tile of the product, in `height` times `width` registers."""
+            offsets = [e.add(first, v * lanes) for v in range(width)]
+            begin = [e.constant(0) if start is None else start(offset) for offset in offsets]
+
+            def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
+                row_of_right = e.add(right_place, e.multiply(k, right_stride))
+                vectors_of_right = [e.load(self.workspace, e.add(row_of_right, offset)) for offset in offsets]
+                results = []
+                for h in range(height):
+                    at = e.add(e.multiply(e.add(row, h), row_stride), e.multiply(k, depth_stride))
+                    factor = e.broadcast(self.workspace, e.add(place, at))
+                    for v, vector in enumerate(vectors_of_right):
+                        results.append(e.multiply_add(factor, vector, sums[h * width + v]))
+                return results
+
+            sums = e.loop(f"{name}.depth", 0, depth, 1, along, begin * height)
+            for h in range(height):
+                for v, offset in enumerate(offsets):
+                    finish(e.add(row, h), offset, sums[h * width + v])
+
+        def column_block(first: Index, width: int) -> None:
+            height = self._tile_height(rows, width)
+            if isinstance(rows, int):
+                e.blocks(f"{name}.rows", rows, height, lambda row, size: tile(row, size, first, width), 1)
+                return
+            whole = self.builder.sub(rows, self.builder.urem(rows, ir.Constant(I64, height)))
+            e.loop(f"{name}.rows", 0, whole, height, lambda row: tile(row, height, first, width))
+            e.loop(f"{name}.row", whole, rows, 1, lambda row: tile(row, 1, first, width))
+
+        self._column_blocks(name, columns, column_block)
+
+    def _column_blocks(self, name: str, columns: int, block: Callable[[Index, int], None]) -> None:
+        """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""
+        e, lanes = self.e, self.kernels.lanes
+        count = self.kernels.vectors(columns)
+        tail = 1 if count % 2 else 2
+        looped = count - tail
+
+        def pair(first: Index) -> None:
+            block(first, 2)
+
+        e.loop(f"{name}.columns", 0, looped * lanes, 2 * lanes, pair)
+        block(looped * lanes, tail)
+
+    def _tile_height(self, rows: Index, width: int) -> int:
+        """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
+        most = (self._registers - self._registers // 4) // width
+        total = rows if isinstance(rows, int) else self.piece
+        if total <= most:
+            return total
+        return min(range(most // 2 + 1, most + 1), key=lambda height: (total % height, -height))
+
+    # Transposed copies
+
+    def _reserve_copies(self, backward: bool) -> dict[int, int]:
+        """Places for the orientation of the weights that a product needs and the layout has not, by layer."""
+        copies = {}
+        for matrix in self.kernels.layout.matrices:
+            if not matrix.input_major or backward:
+                copies[matrix.step.number] = self.reserve(matrix.rows, matrix.columns)
+        return copies
+
+    def _transpose_weights(self) -> None:
+        for matrix in self.kernels.layout.matrices:
+            if matrix.step.number in self._copies:
+                self._transpose(matrix, self._copies[matrix.step.number])
+
+    def _transpose(self, matrix: Matrix, copy: int) -> None:
+        e, lanes = self.e, self.kernels.lanes
+        stride = self.stride(matrix.rows)
+
+        def row_block(row: Index, height: int) -> None:
+            def column_block(column: Index, width: int) -> None:
+                source = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), column)
+                rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
+                rows += [e.constant(0)] * (lanes - height)
+                target = e.add(e.add(copy, e.multiply(column, stride)), row)
+                for c, vector in enumerate(e.transpose(rows)[:width]):
+                    e.store(vector, self.workspace, e.add(target, c * stride))
+
+            e.blocks("transpose.columns", matrix.columns, lanes, column_block, 2)
+
+        e.blocks("transpose.rows", matrix.rows, lanes, row_block, 2)

@@ -1,0 +1,289 @@
+"""An assembler of vector code: llvmlite's builder with the operations that kernels are made of.
+
+A kernel works on vectors of `lanes` numbers of one real type, float or double. Addresses are a base pointer
+and an offset in numbers; offsets are Python integers, known while emitting, or values of the emitted code.
+"""
+
+import contextlib
+import math
+import platform
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from llvmlite import ir
+
+Index = int | ir.Value
+Body = Callable[..., Sequence[ir.Value] | None]
+
+I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+POINTER = ir.PointerType()
+DOUBLE = ir.DoubleType()
+
+# A product and a sum may be rounded once instead of twice; nothing else is relaxed, so NaN and infinity stay.
+CONTRACT = ("contract",)
+
+
+class Real:
+    """One of the two floating types, with what its bits mean."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        single = dtype == torch.float32
+        self.type: ir.Type = ir.FloatType() if single else DOUBLE
+        self.integer = I32 if single else I64
+        self.size = 4 if single else 8
+        self.mantissa_bits = 23 if single else 52
+        self.exponent_bias = 127 if single else 1023
+        self.suffix = "f32" if single else "f64"
+
+    def constant(self, number: float) -> ir.Constant:
+        return ir.Constant(self.type, _rounded(number) if self.size == 4 else float(number))
+
+
+def _rounded(number: float) -> float:
+    """The float32 nearest to a number; llvmlite refuses any other as a float constant."""
+    return torch.tensor(number, dtype=torch.float64).to(torch.float32).item()
+
+
+class Emitter:
+    """Emits into one function; `lanes` numbers of type `real` make a vector."""
+
+    def __init__(self, builder: ir.IRBuilder, real: Real, lanes: int) -> None:
+        self.builder = builder
+        self.real = real
+        self.lanes = lanes
+        self.vector_type = ir.VectorType(real.type, lanes)
+        self.integers_type = ir.VectorType(real.integer, lanes)
+
+    def at(self, builder: ir.IRBuilder) -> "Emitter":
+        """The same for another place of the function."""
+        return Emitter(builder, self.real, self.lanes)
+
+    # Constants and scalars
+
+    def constant(self, number: float) -> ir.Constant:
+        """A vector with the same number in each lane."""
+        return ir.Constant(self.vector_type, [self.real.constant(number)] * self.lanes)
+
+    def integers(self, number: int) -> ir.Constant:
+        """A vector of integers, as wide as the reals."""
+        return ir.Constant(self.integers_type, [ir.Constant(self.real.integer, number)] * self.lanes)
+
+    def index(self, value: Index) -> ir.Value:
+        return ir.Constant(I64, value) if isinstance(value, int) else value
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """A vector with the same value in each lane."""
+        first = self.builder.insert_element(ir.Constant(self.vector_type, ir.Undefined), scalar, ir.Constant(I32, 0))
+        return self.shuffle(first, first, [0] * self.lanes)
+
+    # Memory
+
+    def add(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        if 0 in (a if isinstance(a, int) else None, b if isinstance(b, int) else None):
+            return b if isinstance(a, int) else a
+        return self.builder.add(self.index(a), self.index(b))
+
+    def multiply(self, a: Index, b: int) -> Index:
+        if isinstance(a, int):
+            return a * b
+        return a if b == 1 else self.builder.mul(a, ir.Constant(I64, b))
+
+    def address(self, base: ir.Value, offset: Index, of: ir.Type | None = None) -> ir.Value:
+        return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
+
+    def load(self, base: ir.Value, offset: Index) -> ir.Value:
+        """The vector at an offset; aligned to a number only."""
+        return self.builder.load(self.address(base, offset), typ=self.vector_type, align=self.real.size)
+
+    def store(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
+        self.builder.store(value, self.address(base, offset), align=self.real.size)
+
+    def load_number(self, base: ir.Value, offset: Index) -> ir.Value:
+        return self.builder.load(self.address(base, offset), typ=self.real.type, align=self.real.size)
+
+    def store_number(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
+        self.builder.store(value, self.address(base, offset), align=self.real.size)
+
+    def broadcast(self, base: ir.Value, offset: Index) -> ir.Value:
+        """The number at an offset, in each lane."""
+        return self.splat(self.load_number(base, offset))
+
+    def load_first(self, base: ir.Value, offset: Index, count: int) -> ir.Value:
+        """The first `count` numbers at an offset, and 0 in the other lanes; memory beyond them is not touched."""
+        if count >= self.lanes:
+            return self.load(base, offset)
+        return self.intrinsic(
+            f"llvm.masked.load.v{self.lanes}{self.real.suffix}.p0",
+            [self.address(base, offset), self.mask(count), self.constant(0)],
+            self.vector_type,
+        )
+
+    # Lanes
+
+    def mask(self, count: int) -> ir.Constant:
+        """True in the first `count` lanes."""
+        return ir.Constant(ir.VectorType(I1, self.lanes), [ir.Constant(I1, lane < count) for lane in range(self.lanes)])
+
+    def keep_first(self, value: ir.Value, count: int, other: float = 0.0) -> ir.Value:
+        """The first `count` lanes of a vector, `other` in the rest."""
+        if count >= self.lanes:
+            return value
+        return self.builder.select(self.mask(count), value, self.constant(other))
+
+    def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+        """Lanes of two vectors: numbers below `self.lanes` choose from `a`, the others from `b`."""
+        chosen = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
+        return self.builder.shuffle_vector(a, b, chosen)
+
+    def row_sums(self, rows: Sequence[ir.Value | None]) -> ir.Value:
+        """The vector whose lane i is the sum over the lanes of rows[i]; `None` stands for a row of zeros.
+
+        A tree: each stage adds two vectors that hold partial sums, keeping those of both in alternate lanes.
+        """
+        level: list[ir.Value | None] = [*rows, *[None] * (self.lanes - len(rows))]
+        distance = self.lanes // 2
+        while distance:
+            half = len(level) // 2
+            level = [self._join(level[i], level[i + half], distance) for i in range(half)]
+            distance //= 2
+        total = level[0]
+        return self.constant(0) if total is None else total
+
+    def _join(self, a: ir.Value | None, b: ir.Value | None, distance: int) -> ir.Value | None:
+        """a[i] + a[i ^ distance] in the lanes i without the bit `distance`, the same of b in the others."""
+        swapped = [lane ^ distance for lane in range(self.lanes)]
+        if a is None and b is None:
+            return None
+        if b is None:
+            return self.fadd(a, self.shuffle(a, a, swapped))
+        if a is None:
+            return self.fadd(b, self.shuffle(b, b, swapped))
+        low = [lane + (self.lanes if lane & distance else 0) for lane in range(self.lanes)]
+        high = [lane + (0 if lane & distance else self.lanes) for lane in range(self.lanes)]
+        mixed = self.shuffle(a, b, high)
+        return self.fadd(self.shuffle(a, b, low), self.shuffle(mixed, mixed, swapped))
+
+    def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
+        """The columns of a square block of `lanes` rows."""
+        block = list(rows)
+        distance = self.lanes // 2
+        while distance:
+            low = [lane - distance + self.lanes if lane & distance else lane for lane in range(self.lanes)]
+            high = [lane + self.lanes if lane & distance else lane + distance for lane in range(self.lanes)]
+            for i in range(self.lanes):
+                if not i & distance:
+                    a, b = block[i], block[i + distance]
+                    block[i], block[i + distance] = self.shuffle(a, b, low), self.shuffle(a, b, high)
+            distance //= 2
+        return block
+
+    # Arithmetic
+
+    def fadd(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fadd(a, b, flags=CONTRACT)
+
+    def fsub(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fsub(a, b, flags=CONTRACT)
+
+    def fmul(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fmul(a, b, flags=CONTRACT)
+
+    def fdiv(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fdiv(a, b, flags=CONTRACT)
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a b + c, rounded once where the processor can."""
+        return self.fadd(self.fmul(a, b), c)
+
+    def intrinsic(self, name: str, arguments: Sequence[ir.Value], result: ir.Type, flags: Sequence[str] = ()) -> ir.Value:
+        """A call of one of LLVM's own functions."""
+        module = self.builder.module
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(result, [a.type for a in arguments]), name)
+        return self.builder.call(function, arguments, fastmath=flags)
+
+    def of_vector(self, name: str, *arguments: ir.Value) -> ir.Value:
+        """An elementwise LLVM function of vectors, such as `sqrt` or `fabs`."""
+        return self.intrinsic(f"llvm.{name}.v{self.lanes}{self.real.suffix}", arguments, self.vector_type)
+
+    # Control flow
+
+    def loop(self, name: str, start: Index, stop: Index, step: int, body: Body, carried: Sequence[ir.Value] = ()) -> list[ir.Value]:
+        """for (i = start; i < stop; i += step) carried = body(i, *carried); returns the last `carried`.
+
+        A loop that is known to run once, or not at all, is no loop.
+        """
+        if isinstance(start, int) and isinstance(stop, int):
+            trips = math.ceil((stop - start) / step)
+            if trips <= 0:
+                return list(carried)
+            if trips == 1:
+                return list(body(start, *carried) or ())
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block(name)
+        inside = builder.append_basic_block(f"{name}.body")
+        after = builder.append_basic_block(f"{name}.end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(I64, name=name.rsplit(".", 1)[-1])
+        i.add_incoming(self.index(start), before)
+        phis = []
+        for value in carried:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            phis.append(phi)
+        builder.cbranch(builder.icmp_signed("<", i, self.index(stop)), inside, after)
+        builder.position_at_end(inside)
+        results = list(body(i, *phis) or ())
+        i.add_incoming(builder.add(i, ir.Constant(I64, step)), builder.block)
+        for phi, result in zip(phis, results, strict=True):
+            phi.add_incoming(result, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return list(phis)
+
+    def blocks(self, name: str, count: int, step: int, body: Callable[[Index, int], None], unrolled: int) -> None:
+        """body(start, size) for each block of `step` of `count` things, the last one short.
+
+        At most `unrolled` full blocks are emitted one after the other; more become a loop.
+        """
+        full = count // step
+        if full <= unrolled:
+            for block in range(full):
+                body(block * step, step)
+        else:
+
+            def whole(i: ir.Value) -> None:
+                body(i, step)
+
+            self.loop(name, 0, full * step, step, whole)
+        if count % step:
+            body(full * step, count % step)
+
+
+# Bits of the x86 control register MXCSR: denormal results, and denormal operands, count as zero.
+FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 1 << 15, 1 << 6
+
+
+@contextlib.contextmanager
+def denormals_flushed(builder: ir.IRBuilder) -> Iterator[None]:
+    """Emit code that takes denormal numbers as zero, on x86; the caller's setting is put back after it."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        yield
+        return
+    module, void = builder.module, ir.VoidType()
+    load, store = (
+        ir.Function(module, ir.FunctionType(void, [POINTER]), f"llvm.x86.sse.{name}") for name in ("ldmxcsr", "stmxcsr")
+    )
+    saved, changed = builder.alloca(I32, name="saved_mxcsr"), builder.alloca(I32, name="mxcsr")
+    builder.call(store, [saved])
+    flags = ir.Constant(I32, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)
+    builder.store(builder.or_(builder.load(saved, typ=I32), flags), changed)
+    builder.call(load, [changed])
+    yield
+    builder.call(load, [saved])

@@ -1,0 +1,161 @@
+"""Elementary functions of vectors, for float and double alike, to a few units in the last place.
+
+Each is a reduction of the argument to a small interval and a polynomial there. Polynomials are Taylor series,
+long enough for the type; those of `erf` are Chebyshev interpolants (see `benchmarks/erf_coefficients.py`).
+NaN propagates, and 0, −0 and ±infinity give what the mathematics gives.
+"""
+
+import math
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from functional_mlp.engine.emitter import Emitter
+from functional_mlp.engine.erf_coefficients import CENTER, ERFCX, ERF_OVER_X
+
+LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
+LN2_LOW = {name: math.log(2) - high for name, high in LN2_HIGH.items()}
+LN2_LOW["f32"] = -2.12194440054690581e-4
+LN2_LOW["f64"] = 1.90821492927058770002e-10
+
+
+def horner(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    """c₀ + c₁x + c₂x² + …"""
+    value = e.constant(coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = e.multiply_add(value, x, e.constant(coefficient))
+    return value
+
+
+def smaller(e: Emitter, x: ir.Value, bound: float) -> ir.Value:
+    """min(x, bound), NaN for NaN."""
+    return e.builder.select(e.builder.fcmp_ordered(">", x, e.constant(bound)), e.constant(bound), x)
+
+
+def larger(e: Emitter, x: ir.Value, bound: float) -> ir.Value:
+    """max(x, bound), NaN for NaN."""
+    return e.builder.select(e.builder.fcmp_ordered("<", x, e.constant(bound)), e.constant(bound), x)
+
+
+def _nearest_integer(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """x rounded, as a real and as an integer, for |x| below half the range of the mantissa.
+
+    Adding 1.5 · 2^mantissa leaves the integer in the low bits of the sum. No conversion is used, for that of
+    NaN would be undefined.
+    """
+    magic = 1.5 * 2.0**e.real.mantissa_bits
+    shifted = e.builder.fadd(x, e.constant(magic))
+    bits = e.builder.bitcast(shifted, e.integers_type)
+    magic_bits = e.builder.bitcast(e.constant(magic), e.integers_type)
+    return e.builder.fsub(shifted, e.constant(magic)), e.builder.sub(bits, magic_bits)
+
+
+def _power_of_two(e: Emitter, n: ir.Value) -> ir.Value:
+    """2ⁿ for integers n within the exponents of normal numbers."""
+    biased = e.builder.add(n, e.integers(e.real.exponent_bias))
+    return e.builder.bitcast(e.builder.shl(biased, e.integers(e.real.mantissa_bits)), e.vector_type)
+
+
+def _reduced_exponential(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2."""
+    n, n_bits = _nearest_integer(e, e.builder.fmul(x, e.constant(1 / math.log(2))))
+    r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
+    r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
+    terms = 8 if e.real.size == 4 else 14
+    tail = horner(e, r, [1 / math.factorial(k) for k in range(2, terms)])
+    return e.multiply_add(e.fmul(r, r), tail, r), n_bits
+
+
+def exp(e: Emitter, x: ir.Value) -> ir.Value:
+    """eˣ, with gradual underflow."""
+    low, high = (-104.0, 90.0) if e.real.size == 4 else (-746.0, 711.0)
+    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low))
+    half = e.builder.ashr(n, e.integers(1))  # 2ⁿ may not be a normal number, but both factors are
+    value = e.fadd(less_one, e.constant(1))
+    value = e.builder.fmul(value, _power_of_two(e, half))
+    return e.builder.fmul(value, _power_of_two(e, e.builder.sub(n, half)))
+
+
+def expm1(e: Emitter, x: ir.Value) -> ir.Value:
+    """eˣ − 1: (eʳ − 1 + (1 − 2⁻ⁿ)) 2ⁿ."""
+    low, high = (-18.0, 90.0) if e.real.size == 4 else (-38.0, 711.0)
+    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low))
+    half = e.builder.ashr(n, e.integers(1))
+    gap = e.builder.fsub(e.constant(1), _power_of_two(e, e.builder.sub(e.integers(0), n)))
+    value = e.builder.fmul(e.builder.fadd(less_one, gap), _power_of_two(e, half))
+    value = e.builder.fmul(value, _power_of_two(e, e.builder.sub(n, half)))
+    return _keep_zero(e, x, value)
+
+
+def _keep_zero(e: Emitter, x: ir.Value, value: ir.Value) -> ir.Value:
+    """`value`, but x itself where x is 0 or −0."""
+    return e.builder.select(e.builder.fcmp_ordered("==", x, e.constant(0)), x, value)
+
+
+def tanh(e: Emitter, x: ir.Value) -> ir.Value:
+    """−u / (u + 2) with u = expm1(−2|x|), and the sign of x."""
+    doubled = e.builder.fmul(e.of_vector("fabs", x), e.constant(-2))
+    low = -20.0 if e.real.size == 4 else -40.0
+    less_one, n = _reduced_exponential(e, larger(e, doubled, low))
+    scale = _power_of_two(e, n)
+    u = e.builder.fadd(e.builder.fmul(less_one, scale), e.builder.fsub(scale, e.constant(1)))
+    size = e.builder.fdiv(e.builder.fneg(u), e.builder.fadd(u, e.constant(2)))
+    return e.of_vector("copysign", size, x)
+
+
+def log(e: Emitter, x: ir.Value) -> ir.Value:
+    """n ln 2 + log m, with x = 2ⁿ m and m in [√½, √2)."""
+    return _log(e, x, None)
+
+
+def _log(e: Emitter, x: ir.Value, correction: ir.Value | None) -> ir.Value:
+    """log x + correction; fdlibm's form of 2 artanh(f / (2 + f)) with f = m − 1."""
+    b = e.builder
+    tiny = b.fcmp_ordered("<", x, e.constant(2.0 ** (1 - e.real.exponent_bias)))
+    up = e.real.mantissa_bits + 2
+    normal = b.select(tiny, b.fmul(x, e.constant(2.0**up)), x)
+    offset = b.select(tiny, e.integers(up), e.integers(0))
+    bits = b.bitcast(normal, e.integers_type)
+    root_half = b.bitcast(e.constant(math.sqrt(0.5)), e.integers_type)
+    distance = b.sub(bits, root_half)
+    n = b.ashr(distance, e.integers(e.real.mantissa_bits))
+    m = b.bitcast(b.sub(bits, b.shl(n, e.integers(e.real.mantissa_bits))), e.vector_type)
+    n_real = b.sitofp(b.sub(n, offset), e.vector_type)
+    f = b.fsub(m, e.constant(1))
+    s = b.fdiv(f, b.fadd(f, e.constant(2)))
+    z = b.fmul(s, s)
+    terms = 6 if e.real.size == 4 else 12
+    series = b.fmul(z, horner(e, z, [2 / (2 * k + 3) for k in range(terms)]))
+    half_square = b.fmul(b.fmul(f, f), e.constant(0.5))
+    low = b.fmul(n_real, e.constant(LN2_LOW[e.real.suffix]))
+    if correction is not None:
+        low = b.fadd(low, correction)
+    inner = b.fadd(b.fmul(s, b.fadd(half_square, series)), low)
+    value = b.fsub(b.fmul(n_real, e.constant(LN2_HIGH[e.real.suffix])), b.fsub(b.fsub(half_square, inner), f))
+    value = b.select(b.fcmp_ordered("==", x, e.constant(math.inf)), x, value)
+    value = b.select(b.fcmp_ordered("==", x, e.constant(0)), e.constant(-math.inf), value)
+    return b.select(b.fcmp_unordered("<", x, e.constant(0)), e.constant(math.nan), value)
+
+
+def log1p(e: Emitter, x: ir.Value) -> ir.Value:
+    """log u + (x − (u − 1)) / u with u = 1 + x rounded."""
+    b = e.builder
+    u = b.fadd(x, e.constant(1))
+    lost = b.fsub(x, b.fsub(u, e.constant(1)))
+    regular = b.fcmp_ordered("<", u, e.constant(math.inf))
+    positive = b.and_(regular, b.fcmp_ordered(">", u, e.constant(0)))
+    correction = b.select(positive, b.fdiv(lost, u), e.constant(0))
+    return _keep_zero(e, x, _log(e, u, correction))
+
+
+def erf(e: Emitter, x: ir.Value) -> ir.Value:
+    """x P(x²) where |x| < 1; elsewhere 1 − exp(−x²) Q((|x| − c) / (|x| + c)), with the sign of x."""
+    b = e.builder
+    size = e.of_vector("fabs", x)
+    square = b.fmul(x, x)
+    inner = b.fmul(x, horner(e, square, ERF_OVER_X[e.real.suffix]))
+    bounded = smaller(e, size, 4.0 if e.real.size == 4 else 6.0)
+    t = b.fdiv(b.fsub(bounded, e.constant(CENTER)), b.fadd(bounded, e.constant(CENTER)))
+    complement = b.fmul(exp(e, b.fneg(b.fmul(bounded, bounded))), horner(e, t, ERFCX[e.real.suffix]))
+    outer = e.of_vector("copysign", b.fsub(e.constant(1), complement), x)
+    return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, inner)

@@ -1,0 +1,210 @@
+"""What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
+
+from collections.abc import Callable
+
+import attrs
+from llvmlite import ir
+
+from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
+from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, vectors
+from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
+
+# Vectors that are treated one after the other before a loop is made of them.
+UNROLLED = 8
+
+
+@attrs.frozen(eq=False)
+class Arguments:
+    """The arguments of a compiled function.
+
+    Rows `first` to `last` of `order`, of `samples` in all, are passed through the network. `results` holds the
+    sum of the losses and the number of samples that were right, and both are added to.
+    """
+
+    workspace: ir.Value
+    inputs: ir.Value
+    targets: ir.Value
+    labels: ir.Value
+    order: ir.Value
+    first: ir.Value
+    last: ir.Value
+    samples: ir.Value
+    step: ir.Value
+    learning_rate: ir.Value
+    results: ir.Value
+
+    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, POINTER)
+
+
+class Kernels:
+    """The kernels of a program, emitted at a builder's place."""
+
+    def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        self.program = program
+        self.layout = Layout.of(program, lanes)
+        self.lanes = lanes
+        self.real = Real(program.dtype)
+        self.builder = builder
+        self.e = Emitter(builder, self.real, lanes)
+        self.arguments = arguments
+        self.workspace = arguments.workspace
+        # Losses and activations have no scalars: what little they could compute is emitted in place.
+        self.xp = VectorNamespace(self.e, Scalars(self.e))
+
+    def vectors(self, features: int) -> int:
+        return vectors(features, self.lanes)
+
+    def each_vector(self, name: str, features: int, body: Callable[[Index, int], None]) -> None:
+        """body(offset, lanes in use) for the vectors of so many features."""
+        self.e.blocks(name, features, self.lanes, body, UNROLLED)
+
+    def activate(self, step: Pointwise, s: Index, y: Index) -> None:
+        """y = σ(s), for the features at two places of the workspace."""
+
+        def body(offset: Index, used: int) -> None:
+            value = self.xp.array(self.e.load(self.workspace, self.e.add(s, offset)))
+            self._put(step.layer.value(self.xp, value), y, offset, used)
+
+        self.each_vector("value", step.features, body)
+
+    def pull_back(self, step: Pointwise, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
+        """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
+
+        def body(offset: Index, used: int) -> None:
+            places = (s, y, grad)
+            arrays = [self.xp.array(self.e.load(self.workspace, self.e.add(place, offset))) for place in places]
+            self._put(step.layer.pullback(self.xp, *arrays), grad_in, offset, used)
+
+        self.each_vector("pullback", step.features, body)
+
+    def _put(self, operand: object, place: Index, offset: Index, used: int) -> None:
+        vector = self.e.keep_first(self.xp.vectors(operand)[0], used)
+        self.e.store(vector, self.workspace, self.e.add(place, offset))
+
+    def add(self, a: Index, b: Index, total: Index, features: int) -> None:
+        """total = a + b, for features at places of the workspace."""
+
+        def body(offset: Index, used: int) -> None:
+            terms = [self.e.load(self.workspace, self.e.add(place, offset)) for place in (a, b)]
+            self.e.store(self.e.fadd(*terms), self.workspace, self.e.add(total, offset))
+
+        self.each_vector("add", features, body)
+
+    def clear(self, place: Index, count: int) -> None:
+        def body(offset: Index, used: int) -> None:
+            self.e.store(self.e.constant(0), self.workspace, self.e.add(place, offset))
+
+        self.each_vector("clear", count, body)
+
+    # The loss
+
+    def loss(self, row: ir.Value, prediction: Index, grad: Index | None, scale: ir.Value | None) -> list[ir.Value]:
+        """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`."""
+        features = self.program.out_features
+        count = self.vectors(features)
+        y = Array(self.xp, [self.e.load(self.workspace, self.e.add(prediction, v * self.lanes)) for v in range(count)], features)
+        target = Array(self.xp, self._target(row, count), features)
+        if grad is not None:
+            gradient = self.program.loss.sample_grad(self.xp, y, target)
+            for v, vector in enumerate(self.xp.vectors(gradient, count)):
+                scaled = vector if scale is None else self.e.fmul(vector, scale)
+                kept = self.e.keep_first(scaled, features - v * self.lanes)
+                self.e.store(kept, self.workspace, self.e.add(grad, v * self.lanes))
+        value = self.program.loss.sample_value(self.xp, y, target)
+        return [self._as_double(value), self._is_right(row, prediction)]
+
+    def _target(self, row: ir.Value, count: int) -> list[ir.Value]:
+        e, features = self.e, self.program.out_features
+        if not self.program.class_targets:
+            base = e.multiply(row, features)
+            return [
+                e.load_first(self.arguments.targets, e.add(base, v * self.lanes), features - v * self.lanes)
+                for v in range(count)
+            ]
+        label = self.builder.load(e.address(self.arguments.labels, row, I64), typ=I64, align=8)
+        narrow = label if self.real.integer == I64 else self.builder.trunc(label, self.real.integer)
+        wanted = self.builder.insert_element(ir.Constant(e.integers_type, ir.Undefined), narrow, ir.Constant(I64, 0))
+        wanted = e.shuffle(wanted, wanted, [0] * self.lanes)
+        one_hot = []
+        for v in range(count):
+            classes = ir.Constant(
+                e.integers_type, [ir.Constant(self.real.integer, v * self.lanes + lane) for lane in range(self.lanes)]
+            )
+            one_hot.append(
+                self.builder.select(self.builder.icmp_signed("==", wanted, classes), e.constant(1), e.constant(0))
+            )
+        return one_hot
+
+    def _as_double(self, value: object) -> ir.Value:
+        """The sample's loss, summed over lanes in double."""
+        if isinstance(value, Sum):
+            used = min(self.program.out_features, self.lanes)
+            lanes = value.lanes
+        else:
+            lanes, used = self.xp.vectors(value)[0], 1
+        total = None
+        for lane in range(used) if used <= 2 else ():
+            number = self.builder.extract_element(lanes, ir.Constant(I64, lane))
+            number = number if number.type == DOUBLE else self.builder.fpext(number, DOUBLE)
+            total = number if total is None else self.builder.fadd(total, number)
+        if total is None:
+            name = f"llvm.vector.reduce.fadd.v{self.lanes}{self.real.suffix}"
+            total = self.e.intrinsic(name, [self.real.constant(-0.0), lanes], self.real.type, ["reassoc"])
+            total = total if total.type == DOUBLE else self.builder.fpext(total, DOUBLE)
+        return total
+
+    def _is_right(self, row: ir.Value, prediction: Index) -> ir.Value:
+        """1.0 where the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
+        e, b = self.e, self.builder
+        best = e.load_number(self.workspace, prediction)
+
+        def body(i: Index, best: ir.Value, place: ir.Value) -> list[ir.Value]:
+            number = e.load_number(self.workspace, e.add(prediction, i))
+            better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
+            return [b.select(better, number, best), b.select(better, e.index(i), place)]
+
+        place: ir.Value = ir.Constant(I64, 0)
+        features = self.program.out_features
+        if features <= 4:
+            for i in range(1, features):
+                best, place = body(i, best, place)
+        else:
+            best, place = e.loop("argmax", 1, features, 1, body, [best, place])
+        label = b.load(e.address(self.arguments.labels, row, I64), typ=I64, align=8)
+        return b.uitofp(b.icmp_signed("==", place, label), DOUBLE)
+
+    # The optimizer
+
+    def rule(self, scalars: Scalars, batch: ir.Value) -> "Rule":
+        """The rule for the update after a batch of this epoch, counted from 0."""
+        builder = scalars.builder
+        number = builder.add(builder.add(self.arguments.step, batch), ir.Constant(I64, 1))
+        return Rule(self, scalars, builder.sitofp(number, DOUBLE))
+
+
+class Rule:
+    """The optimizer's rule, applied to vectors of parameters where they lie."""
+
+    def __init__(self, kernels: Kernels, scalars: Scalars, step_number: ir.Value) -> None:
+        self._kernels = kernels
+        self._xp = VectorNamespace(kernels.e, scalars)
+        self._step = self._xp.scalar(step_number, "step")
+        self._learning_rate = self._xp.scalar(kernels.arguments.learning_rate, "learning_rate")
+        self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
+
+    def apply(self, place: Index, used: int, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> None:
+        """Update the vector of parameters at a place, and what the rule remembers of it.
+
+        A gradient may be a pair (factor, array), for their product. Lanes beyond the first `used` hold 0.
+        """
+        kernels, xp = self._kernels, self._xp
+        e, size = kernels.e, kernels.layout.size
+        gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
+        slots = [xp.array(e.load(kernels.workspace, e.add(place, size * slot))) for slot in self._slots]
+        rule = kernels.program.optimizer.rule
+        updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
+        e.store(e.keep_first(xp.vectors(updated)[0], used), kernels.workspace, place)
+        for slot, value in zip(self._slots, remembered, strict=True):
+            e.store(xp.vectors(value)[0], kernels.workspace, e.add(place, size * slot))
+
+

@@ -1,0 +1,224 @@
+"""A network as the engine sees it: a list of steps, and where their numbers lie in memory.
+
+`lower` turns the nest of layers into steps; `Layout` gives every parameter, activation and gradient its place in
+one workspace. Matrices are stored in rows padded to whole vectors, in the orientation that needs fewer of them:
+
+    input-major    a row an input, the outputs in the lanes      (wide outputs)
+    output-major   a row an output, the inputs in the lanes      (a narrow last layer)
+"""
+
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import pytree
+from functional_mlp.layers.base import Elementwise, Layer
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.linear import Linear
+from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.optimizers import Optimizer
+
+
+class CannotFuseError(ValueError):
+    """The reason why the engine cannot run a network, loss or optimizer."""
+
+
+@attrs.frozen
+class Affine:
+    """s = w x + b; `number` counts the linear layers from 0."""
+
+    number: int
+    in_features: int
+    out_features: int
+    bias: bool
+
+
+@attrs.frozen
+class Pointwise:
+    """y = σ(s) for each feature."""
+
+    layer: Elementwise
+    features: int
+
+
+@attrs.frozen
+class Branch:
+    """y = x + steps(x)."""
+
+    steps: "tuple[Step, ...]"
+    features: int
+
+
+Step = Affine | Pointwise | Branch
+
+
+@attrs.frozen
+class Program:
+    """All that the machine code depends on, the target and the number of lanes aside."""
+
+    steps: tuple[Step, ...]
+    in_features: int
+    out_features: int
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    class_targets: bool
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        lines = [f"{self.in_features} inputs", *_describe(self.steps, ""), f"loss {self.loss!r}"]
+        batch = "each sample" if self.batch_size == 1 else f"each batch of {self.batch_size}"
+        return "\n".join([*lines, f"after {batch} {self.optimizer!r}"])
+
+
+def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
+    lines = []
+    for step in steps:
+        if isinstance(step, Affine):
+            bias = " + b" if step.bias else ""
+            lines.append(f"{indent}linear{step.number}: {step.in_features} -> {step.out_features}, s = w x{bias}")
+        elif isinstance(step, Pointwise):
+            lines.append(f"{indent}{step.layer!r}: {step.features}")
+        else:
+            lines += [f"{indent}x +", *_describe(step.steps, indent + "  ")]
+    return lines
+
+
+def affine_steps(steps: tuple[Step, ...]) -> list[Affine]:
+    """The linear layers of a program, in order."""
+    found: list[Affine] = []
+    for step in steps:
+        if isinstance(step, Affine):
+            found.append(step)
+        elif isinstance(step, Branch):
+            found += affine_steps(step.steps)
+    return found
+
+
+def lower(
+    network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, class_targets: bool, dtype: torch.dtype
+) -> Program:
+    """The program of a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
+    if network.in_features is None:
+        raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
+    steps: list[Step] = []
+    features = _lower(network, network.in_features, steps, [0])
+    _check_loss(loss)
+    _check_optimizer(optimizer)
+    return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
+
+
+def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:
+    """Append the steps of a layer for inputs of a size; returns the size of its output."""
+    if type(layer) is Sequential:
+        for inner in layer:
+            features = _lower(inner, features, steps, count)
+        return features
+    if type(layer) is Residual:
+        inner_steps: list[Step] = []
+        if _lower(layer.layer, features, inner_steps, count) != features:
+            raise CannotFuseError(f"{layer!r} does not keep the number of its features, {features}")
+        steps.append(Branch(tuple(inner_steps), features))
+        return features
+    if type(layer) is Linear:
+        steps.append(Affine(count[0], layer.in_features, layer.out_features, layer.bias))
+        count[0] += 1
+        return layer.out_features
+    if isinstance(layer, Elementwise):
+        _require_own(layer, Elementwise, ("init", "apply", "vjp", "forward", "backward"))
+        steps.append(Pointwise(layer, features))
+        return features
+    raise CannotFuseError(
+        f"{layer!r} is neither Linear, Elementwise, Sequential nor Residual: "
+        "only layers written in the array algebra can be fused"
+    )
+
+
+def _check_loss(loss: Loss) -> None:
+    _require_own(loss, Loss, ("value", "grad", "batch_value", "batch_grad", "checked_targets"))
+    if type(loss).encode not in (Loss.encode, CrossEntropy.encode):
+        raise CannotFuseError(f"{loss!r} encodes its targets in a way of its own, which the engine cannot follow")
+
+
+def _check_optimizer(optimizer: Optimizer) -> None:
+    _require_own(optimizer, Optimizer, ("init", "update", "rebuild"))
+
+
+def _require_own(value: Any, base: type, names: tuple[str, ...]) -> None:
+    """Raise unless a value's class leaves functions of its base as they are: the engine reads expressions alone."""
+    for name in names:
+        if getattr(type(value), name) is not getattr(base, name):
+            raise CannotFuseError(
+                f"{value!r} defines {name} itself, and the engine reads only its expressions in the array algebra"
+            )
+
+
+@attrs.frozen
+class Matrix:
+    """The place of a layer's parameters within an array of all of them: rows of `stride` numbers, then the bias."""
+
+    step: Affine
+    input_major: bool
+    offset: int
+    stride: int
+    bias_offset: int
+    end: int
+
+    @property
+    def rows(self) -> int:
+        return self.step.in_features if self.input_major else self.step.out_features
+
+    @property
+    def columns(self) -> int:
+        return self.step.out_features if self.input_major else self.step.in_features
+
+
+@attrs.frozen
+class Layout:
+    """The parameters of a program in one array of `size` numbers, padded with zeros to vectors of `lanes`."""
+
+    lanes: int
+    matrices: tuple[Matrix, ...]
+    size: int
+
+    @classmethod
+    def of(cls, program: Program, lanes: int) -> "Layout":
+        matrices = []
+        offset = 0
+        for step in affine_steps(program.steps):
+            by_input = step.in_features * vectors(step.out_features, lanes)
+            by_output = step.out_features * vectors(step.in_features, lanes)
+            input_major = by_input <= by_output
+            stride = lanes * vectors(step.out_features if input_major else step.in_features, lanes)
+            bias_offset = offset + lanes * min(by_input, by_output)
+            end = bias_offset + (lanes * vectors(step.out_features, lanes) if step.bias else 0)
+            matrices.append(Matrix(step, input_major, offset, stride, bias_offset, end))
+            offset = end
+        return cls(lanes, tuple(matrices), offset)
+
+    def pack(self, tree: Any, array: Tensor) -> None:
+        """Write the leaves of a tree like the params into an array of `size` numbers."""
+        array.zero_()
+        for view, leaf in zip(self._views(array), pytree.leaves(tree), strict=True):
+            view.copy_(leaf)
+
+    def unpack(self, array: Tensor, template: Any) -> Any:
+        """The tree like `template` that an array holds, in tensors of its own."""
+        return pytree.unflatten(template, [view.clone(memory_format=torch.contiguous_format) for view in self._views(array)])
+
+    def _views(self, array: Tensor) -> list[Tensor]:
+        """The leaves of the params, in order and in their own shapes, as views of an array."""
+        views = []
+        for matrix in self.matrices:
+            rows = array[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
+            views.append(rows.T if matrix.input_major else rows)
+            if matrix.step.bias:
+                views.append(array[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
+        return views
+
+
+def vectors(features: int, lanes: int) -> int:
+    """How many vectors hold so many features."""
+    return -(-features // lanes)

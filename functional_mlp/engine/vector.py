@@ -1,0 +1,375 @@
+"""The array algebra over LLVM vectors: the operators and functions of an expression emit instructions.
+
+An expression is called with these operands in place of tensors:
+
+- `Array`: numbers in the lanes of one or more vectors, the features of one sample;
+- `Scalar`: one number known when the code runs, such as the step or the learning rate, always a double;
+- `Outer`: a product of a number and an array that is not formed yet, so that a factor joins the number;
+- `Sum`: a sum over the features that is not formed yet, so that sums over samples can be added lane by lane.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from llvmlite import ir
+
+from functional_mlp.engine import functions
+from functional_mlp.engine.emitter import DOUBLE, I1, Emitter, Real
+
+Number = int | float
+
+
+class NotInAlgebraError(TypeError):
+    """An expression does what the array algebra has not."""
+
+
+class Operand:
+    """What an expression computes with: operators, and nothing else."""
+
+    xp: "VectorNamespace"
+
+    def __add__(self, other: Any) -> "Operand":
+        return self.xp.binary("fadd", self, other)
+
+    def __radd__(self, other: Any) -> "Operand":
+        return self.xp.binary("fadd", other, self)
+
+    def __sub__(self, other: Any) -> "Operand":
+        return self.xp.binary("fsub", self, other)
+
+    def __rsub__(self, other: Any) -> "Operand":
+        return self.xp.binary("fsub", other, self)
+
+    def __mul__(self, other: Any) -> "Operand":
+        return self.xp.binary("fmul", self, other)
+
+    def __rmul__(self, other: Any) -> "Operand":
+        return self.xp.binary("fmul", other, self)
+
+    def __truediv__(self, other: Any) -> "Operand":
+        return self.xp.binary("fdiv", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Operand":
+        return self.xp.binary("fdiv", other, self)
+
+    def __mod__(self, other: Any) -> "Operand":
+        return self.xp.remainder(self, other)
+
+    def __neg__(self) -> "Operand":
+        return self.xp.binary("fsub", -0.0, self)
+
+    def __pow__(self, exponent: Any) -> "Operand":
+        return self.xp.power(self, exponent)
+
+    def __rpow__(self, base: Any) -> "Operand":
+        return self.xp.exponential(base, self)
+
+    def __lt__(self, other: Any) -> "Condition":
+        return self.xp.compare("<", self, other)
+
+    def __le__(self, other: Any) -> "Condition":
+        return self.xp.compare("<=", self, other)
+
+    def __gt__(self, other: Any) -> "Condition":
+        return self.xp.compare(">", self, other)
+
+    def __ge__(self, other: Any) -> "Condition":
+        return self.xp.compare(">=", self, other)
+
+    def __eq__(self, other: object) -> "Condition":  # type: ignore[override]
+        return self.xp.compare("==", self, other)
+
+    def __ne__(self, other: object) -> "Condition":  # type: ignore[override]
+        return self.xp.compare("!=", self, other)
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise NotInAlgebraError("an expression cannot branch on the value of an array: use xp.where")
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotInAlgebraError(f"arrays of the algebra have no {name!r}: use the functions of xp")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
+
+
+class Array(Operand):
+    """The features of one sample, in the lanes of vectors; lanes beyond the features hold anything."""
+
+    def __init__(self, xp: "VectorNamespace", values: Sequence[ir.Value], features: int) -> None:
+        self.xp, self.values, self.features = xp, list(values), features
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.features,)
+
+
+class Scalar(Operand):
+    """A double known when the code runs; `key` tells equal computations."""
+
+    def __init__(self, xp: "VectorNamespace", value: ir.Value, key: Any) -> None:
+        self.xp, self.value, self.key = xp, value, key
+
+
+class Outer(Operand):
+    """factor · array, where `factor` has the same number in each lane: a row of an outer product."""
+
+    def __init__(self, xp: "VectorNamespace", factor: ir.Value, array: ir.Value) -> None:
+        self.xp, self.factor, self.array = xp, factor, array
+        self.product: ir.Value | None = None
+
+
+class Sum(Operand):
+    """The sum over the lanes of one vector."""
+
+    def __init__(self, xp: "VectorNamespace", lanes: ir.Value) -> None:
+        self.xp, self.lanes = xp, lanes
+
+
+class Condition:
+    """The outcome of a comparison: vectors of bits, or one bit."""
+
+    def __init__(self, values: Sequence[ir.Value]) -> None:
+        self.values = list(values)
+
+    def __bool__(self) -> bool:
+        raise NotInAlgebraError("an expression cannot branch on a comparison: use xp.where")
+
+
+class Scalars:
+    """Where scalar computations are emitted: once, ahead of the vectors that use them, equal ones together."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self.pair = Emitter(emitter.builder, Real(torch.float64), 2)
+        self.builder = emitter.builder
+        self._known: dict[Any, ir.Value] = {}
+
+    def once(self, key: Any, make: Callable[[], ir.Value]) -> ir.Value:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+class VectorNamespace:
+    """The array namespace `xp` whose operations emit instructions at an emitter's place."""
+
+    def __init__(self, emitter: Emitter, scalars: Scalars) -> None:
+        self.emitter = emitter
+        self._scalars = scalars
+
+    def array(self, value: ir.Value) -> Array:
+        """One vector, all its lanes in use."""
+        return Array(self, [value], self.emitter.lanes)
+
+    def scalar(self, value: ir.Value, key: Any) -> Scalar:
+        return Scalar(self, value, key)
+
+    def vectors(self, operand: Any, count: int = 1) -> list[ir.Value]:
+        """The vectors of an operand; numbers and sums fill as many as are asked for."""
+        e = self.emitter
+        if isinstance(operand, Array):
+            return operand.values * count if len(operand.values) == 1 else operand.values
+        if isinstance(operand, Outer):
+            operand.product = operand.product or e.fmul(operand.factor, operand.array)
+            return [operand.product]
+        if isinstance(operand, Sum):
+            start = e.real.constant(-0.0)
+            name = f"llvm.vector.reduce.fadd.v{e.lanes}{e.real.suffix}"
+            return [e.splat(e.intrinsic(name, [start, operand.lanes], e.real.type, ["reassoc"]))] * count
+        if isinstance(operand, Scalar):
+            return [self._scalars.once(("splat", operand.key), lambda: self._splat(operand.value))] * count
+        if isinstance(operand, Number):
+            return [e.constant(operand)] * count
+        raise NotInAlgebraError(f"{type(operand).__name__} is not an array or a number of the algebra")
+
+    def _splat(self, value: ir.Value) -> ir.Value:
+        e = self.emitter.at(self._scalars.builder)
+        return e.splat(value if e.real.type is DOUBLE else e.builder.fptrunc(value, e.real.type))
+
+    def binary(self, name: str, a: Any, b: Any) -> Operand:
+        if isinstance(a, Scalar | Number) and isinstance(b, Scalar | Number):
+            return self._scalar_operation(name, a, b)
+        joined = self._join(name, a, b)
+        if joined is not None:
+            return joined
+        emit = getattr(self.emitter, name)
+        return self._elementwise(lambda x, y: emit(x, y), a, b)
+
+    def _join(self, name: str, a: Any, b: Any) -> Operand | None:
+        """A product or quotient of a pending product or sum with a number stays pending."""
+        if name == "fmul" and isinstance(b, Outer | Sum):
+            a, b = b, a
+        if not isinstance(b, Scalar | Number) or name not in ("fmul", "fdiv"):
+            return None
+        emit = getattr(self.emitter, name)
+        if isinstance(a, Outer):
+            return Outer(self, emit(a.factor, self.vectors(b)[0]), a.array)
+        if isinstance(a, Sum):
+            return Sum(self, emit(a.lanes, self.vectors(b)[0]))
+        return None
+
+    def _elementwise(self, emit: Callable[..., ir.Value], *operands: Any) -> Array:
+        arrays = [operand for operand in operands if isinstance(operand, Array)]
+        count = max((len(array.values) for array in arrays), default=1)
+        features = max((array.features for array in arrays), default=self.emitter.lanes)
+        columns = [self.vectors(operand, count) for operand in operands]
+        return Array(self, [emit(*column) for column in zip(*columns, strict=True)], features)
+
+    def _scalar_operation(self, name: str, a: Any, b: Any) -> Scalar:
+        builder = self._scalars.builder
+        key = (name, _key(a), _key(b))
+        value = self._scalars.once(key, lambda: getattr(builder, name)(_double(a), _double(b)))
+        return Scalar(self, value, key)
+
+    def compare(self, symbol: str, a: Any, b: Any) -> Condition:
+        if isinstance(a, Scalar | Number) and isinstance(b, Scalar | Number):
+            builder, key = self._scalars.builder, ("compare", symbol, _key(a), _key(b))
+            return Condition([self._scalars.once(key, lambda: _compare(builder, symbol, _double(a), _double(b)))])
+        builder = self.emitter.builder
+        return Condition(self._elementwise(lambda x, y: _compare(builder, symbol, x, y), a, b).values)
+
+    def remainder(self, a: Any, b: Any) -> Operand:
+        """a mod b for scalars and a positive number b."""
+        if not isinstance(a, Scalar) or not isinstance(b, Number) or b <= 0:
+            raise NotInAlgebraError("% takes a scalar, such as the step, and a positive number")
+        builder, key = self._scalars.builder, ("mod", a.key, b)
+
+        def make() -> ir.Value:
+            quotient = builder.fdiv(a.value, _double(b))
+            whole = self._scalars.pair.intrinsic("llvm.floor.f64", [quotient], DOUBLE)
+            return builder.fsub(a.value, builder.fmul(whole, _double(b)))
+
+        return Scalar(self, self._scalars.once(key, make), key)
+
+    def power(self, base: Any, exponent: Any) -> Operand:
+        if isinstance(exponent, float) and exponent == 0.5 and not isinstance(base, Scalar):
+            return self.sqrt(base)
+        if not isinstance(exponent, int) or isinstance(exponent, bool) or not 0 < abs(exponent) <= 64:
+            raise NotInAlgebraError(f"** takes a whole exponent up to 64 or 0.5, got {exponent!r}")
+        result = base
+        for bit in bin(abs(exponent))[3:]:
+            result = result * result
+            if bit == "1":
+                result = result * base
+        return result if exponent > 0 else 1 / result
+
+    def exponential(self, base: Any, exponent: Any) -> Operand:
+        """base ** exponent for a number and a scalar, such as β ** step."""
+        if not isinstance(base, Number) or not isinstance(exponent, Scalar) or base < 0:
+            raise NotInAlgebraError("** takes a number of at least 0 with an exponent known when the code runs")
+        pair, key = self._scalars.pair, ("power", base, exponent.key)
+        arguments = [_double(base), exponent.value]
+        return Scalar(self, self._scalars.once(key, lambda: pair.intrinsic("llvm.pow.f64", arguments, DOUBLE)), key)
+
+    # The functions of the algebra
+
+    def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
+        if isinstance(condition, bool):
+            return if_true if condition else if_false
+        if not isinstance(condition, Condition):
+            raise NotInAlgebraError(f"xp.where takes a comparison, got {type(condition).__name__}")
+        select = self.emitter.builder.select
+        if condition.values[0].type == I1:
+            return self._elementwise(lambda x, y: select(condition.values[0], x, y), if_true, if_false)
+        bits = Array(self, condition.values, 0)
+        return self._elementwise(select, bits, if_true, if_false)
+
+    def maximum(self, a: Any, b: Any) -> Operand:
+        return self._extremum(">", a, b)
+
+    def minimum(self, a: Any, b: Any) -> Operand:
+        return self._extremum("<", a, b)
+
+    def _extremum(self, symbol: str, a: Any, b: Any) -> Operand:
+        builder = self.emitter.builder
+        if isinstance(a, Number):
+            a, b = b, a
+
+        def emit(x: ir.Value, y: ir.Value) -> ir.Value:
+            chosen = builder.select(builder.fcmp_ordered(symbol, y, x), y, x)  # x where either is NaN
+            return chosen if isinstance(b, Number) else builder.select(builder.fcmp_unordered("uno", y, y), y, chosen)
+
+        return self._elementwise(emit, a, b)
+
+    def abs(self, x: Any) -> Operand:
+        return self._function(lambda v: self.emitter.of_vector("fabs", v), x, abs)
+
+    def sign(self, x: Any) -> Operand:
+        e, b = self.emitter, self.emitter.builder
+
+        def emit(v: ir.Value) -> ir.Value:
+            rest = b.select(b.fcmp_unordered("uno", v, v), v, e.constant(0))
+            rest = b.select(b.fcmp_ordered("<", v, e.constant(0)), e.constant(-1), rest)
+            return b.select(b.fcmp_ordered(">", v, e.constant(0)), e.constant(1), rest)
+
+        return self._elementwise(emit, x)
+
+    def sqrt(self, x: Any) -> Operand:
+        if isinstance(x, Scalar):
+            pair, key = self._scalars.pair, ("sqrt", x.key)
+            return Scalar(self, self._scalars.once(key, lambda: pair.intrinsic("llvm.sqrt.f64", [x.value], DOUBLE)), key)
+        return self._function(lambda v: self.emitter.of_vector("sqrt", v), x, math.sqrt)
+
+    def exp(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
+
+    def expm1(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.expm1(self.emitter, v), x, math.expm1)
+
+    def log(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.log(self.emitter, v), x, math.log)
+
+    def log1p(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.log1p(self.emitter, v), x, math.log1p)
+
+    def tanh(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.tanh(self.emitter, v), x, math.tanh)
+
+    def erf(self, x: Any) -> Operand:
+        return self._function(lambda v: functions.erf(self.emitter, v), x, math.erf)
+
+    def _function(self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]) -> Any:
+        return of_number(x) if isinstance(x, Number) else self._elementwise(emit, x)
+
+    def sum(self, x: Any) -> Operand:
+        *whole, last = self._feature_vectors(x, 0.0)
+        total = last
+        for value in whole:
+            total = self.emitter.fadd(total, value)
+        return Sum(self, total)
+
+    def max(self, x: Any) -> Operand:
+        e = self.emitter
+        values = self._feature_vectors(x, -math.inf)
+        largest = values[0]
+        for value in values[1:]:
+            largest = e.of_vector("maximum", largest, value)
+        name = f"llvm.vector.reduce.fmaximum.v{e.lanes}{e.real.suffix}"
+        return Array(self, [e.splat(e.intrinsic(name, [largest], e.real.type))], 1)
+
+    def _feature_vectors(self, x: Any, padding: float) -> list[ir.Value]:
+        if not isinstance(x, Array):
+            raise NotInAlgebraError("xp.sum and xp.max run over the features of an array")
+        *whole, last = x.values
+        used = x.features - len(whole) * self.emitter.lanes
+        return [*whole, self.emitter.keep_first(last, used, padding)]
+
+
+_ORDERED = ("<", "<=", ">", ">=", "==")
+
+
+def _compare(builder: ir.IRBuilder, symbol: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """As IEEE 754 and torch have it: with NaN, only != is true."""
+    return builder.fcmp_ordered(symbol, a, b) if symbol in _ORDERED else builder.fcmp_unordered(symbol, a, b)
+
+
+def _key(operand: Any) -> Any:
+    return operand.key if isinstance(operand, Scalar) else (float(operand), math.copysign(1, operand))
+
+
+def _double(operand: Any) -> ir.Value:
+    return operand.value if isinstance(operand, Scalar) else ir.Constant(DOUBLE, float(operand))
