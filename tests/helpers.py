@@ -127,7 +127,7 @@ def autograd(function: Callable[..., Tensor], *trees: Any) -> tuple[Tensor, list
     connected = [pytree.map(lambda leaf: leaf.detach().clone().requires_grad_(), tree) for tree in trees]
     value = function(*connected)
     leaves = [leaf for tree in connected for leaf in pytree.leaves(tree)]
-    grads = iter(torch.autograd.grad(value, leaves))
+    grads = iter(torch.autograd.grad(value, leaves) if leaves else ())
     return value.detach(), [pytree.map(lambda leaf: next(grads), tree) for tree in connected]
 
 

@@ -1,0 +1,172 @@
+import math
+import pickle
+
+import pytest
+import torch
+
+import functional_mlp as fm
+from tests.helpers import KEY, assert_same_bits, bits, check_refused, draw, refusal, unusable_tensors
+
+X = draw(4, 3, dtype=torch.float32)
+INDICES = torch.tensor([0, 1, 2, 1])
+
+
+def test_class_indices_are_their_own_labels() -> None:
+    data = fm.Dataset(X, INDICES)
+    assert len(data) == 4
+    assert_same_bits((data.inputs, data.targets, data.labels), (X, INDICES, INDICES))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32])
+def test_one_hot_targets_of_any_dtype_become_that_of_the_inputs(dtype: torch.dtype) -> None:
+    one_hot = torch.nn.functional.one_hot(INDICES)
+    data = fm.Dataset(X, one_hot.to(dtype))
+    assert_same_bits((data.targets, data.labels), (one_hot.float(), INDICES))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        draw(4, 2, dtype=torch.float32),
+        torch.tensor([[0.5, 0.5]] * 4),
+        torch.tensor([[1.0, 1.0]] * 4),
+        torch.zeros(4, 2),
+    ],
+    ids=["values", "soft", "many-hot", "none-hot"],
+)
+def test_other_targets_have_no_labels(targets: torch.Tensor) -> None:
+    data = fm.Dataset(X, targets)
+    assert_same_bits(data.targets, targets)
+    assert data.labels is None
+
+
+def test_arguments_come_back_untouched_and_unconnected() -> None:
+    inputs, targets = draw(8, 6)[::2, ::2].requires_grad_(), draw(1, 2).expand(4, 2)
+    before = bits((inputs, targets))
+    data = fm.Dataset(inputs, targets)
+    assert bits((inputs, targets)) == before
+    assert not data.inputs.requires_grad
+    assert inputs.requires_grad
+
+
+def test_a_data_set_pickles_and_describes_itself() -> None:
+    data = fm.Dataset(X, INDICES)
+    twin = pickle.loads(pickle.dumps(data))
+    assert_same_bits((twin.inputs, twin.targets, twin.labels), (data.inputs, data.targets, data.labels))
+    assert repr(data).startswith("<Dataset of 4 rows: inputs a torch.float32 tensor of shape (4, 3) on cpu, targets")
+
+
+def test_the_disk_is_that_of_the_paper() -> None:
+    """Points uniform in [0,1]², of class 1 inside the disk of radius 1/√(2π), which is half of the square."""
+    data = fm.datasets.disk(KEY, 20_000)
+    distance = (data.inputs.double() - 0.5).norm(dim=1)
+    clear = (distance - 1 / math.sqrt(2 * math.pi)).abs() > 1e-6
+    assert torch.equal(data.labels[clear], (distance < 1 / math.sqrt(2 * math.pi)).long()[clear])
+    assert_same_bits(data.targets, torch.nn.functional.one_hot(data.labels, 2).float())
+    assert data.labels.double().mean().item() == pytest.approx(0.5, abs=0.015)
+    assert 0 <= data.inputs.min() < 0.01
+    assert 0.99 < data.inputs.max() < 1
+    assert data.inputs.mean(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_the_disk_can_be_placed_and_sized() -> None:
+    data = fm.datasets.disk(KEY, 500, center=(0.25, 0.75), radius=0.2, dtype=torch.float64)
+    inside = (data.inputs - torch.tensor([0.25, 0.75])).norm(dim=1) < 0.2
+    assert data.inputs.dtype == data.targets.dtype == torch.float64
+    assert torch.equal(data.labels, inside.long())
+
+
+def test_the_disk_is_a_function_of_its_key() -> None:
+    first, second = fm.datasets.disk(KEY, 50), fm.datasets.disk(KEY, 50)
+    assert_same_bits((first.inputs, first.targets), (second.inputs, second.targets))
+    assert not torch.equal(first.inputs, fm.datasets.disk(fm.random.key(1), 50).inputs)
+    assert len(fm.datasets.disk(KEY)) == 1000
+
+
+def with_entry(value: float, row: int, column: int) -> torch.Tensor:
+    x = torch.zeros(4, 3)
+    x[row:, column] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragments"),
+    [
+        refusal(
+            "NaN",
+            lambda: fm.Dataset(with_entry(math.nan, 2, 1), INDICES),
+            ValueError,
+            "inputs",
+            "nan",
+            "row 2, column 1",
+        ),
+        refusal(
+            "infinity", lambda: fm.Dataset(with_entry(-math.inf, 0, 2), INDICES), ValueError, "-inf", "row 0, column 2"
+        ),
+        refusal(
+            "NaN in targets",
+            lambda: fm.Dataset(X, with_entry(math.nan, 3, 0)),
+            ValueError,
+            "targets",
+            "row 3, column 0",
+        ),
+        refusal("no rows", lambda: fm.Dataset(X[:0], INDICES[:0]), ValueError, "inputs", "empty", "(0, 3)"),
+        refusal("no features", lambda: fm.Dataset(X[:, :0], INDICES), ValueError, "inputs", "empty", "(4, 0)"),
+        refusal("no outputs", lambda: fm.Dataset(X, X[:, :0]), ValueError, "targets", "empty", "(4, 0)"),
+        refusal("lengths", lambda: fm.Dataset(X, INDICES[:3]), ValueError, "one length", "4 and 3"),
+        refusal("one dimension", lambda: fm.Dataset(X[0], INDICES), ValueError, "inputs", "(n, features)", "(3,)"),
+        refusal("0-d", lambda: fm.Dataset(X[0, 0], INDICES), ValueError, "inputs", "(n, features)", "()"),
+        refusal("0-d targets", lambda: fm.Dataset(X, INDICES[0]), ValueError, "targets", "(n, outputs)", "()"),
+        refusal("3-d targets", lambda: fm.Dataset(X, X[..., None]), ValueError, "targets", "(n, outputs)", "(4, 3, 1)"),
+        refusal("negative label", lambda: fm.Dataset(X, INDICES - 1), ValueError, "targets", "negative", "-1", "[0]"),
+        refusal(
+            "float indices",
+            lambda: fm.Dataset(X, INDICES.float()),
+            ValueError,
+            "torch.int64",
+            "torch.float32",
+            ".long()",
+        ),
+        refusal("int32 indices", lambda: fm.Dataset(X, INDICES.int()), ValueError, "torch.int64", "torch.int32"),
+        refusal("boolean indices", lambda: fm.Dataset(X, INDICES > 0), ValueError, "torch.int64", "torch.bool"),
+        refusal("dtypes", lambda: fm.Dataset(X, X.double()), ValueError, "one dtype", "torch.float64", "torch.float32"),
+        refusal(
+            "many-hot integers", lambda: fm.Dataset(X, torch.ones(4, 2).int()), ValueError, "one-hot", "[1, 1]", "[0]"
+        ),
+        refusal("another device", lambda: fm.Dataset(X, INDICES.to("meta")), ValueError, "targets", "meta"),
+        *(
+            refusal(f"{kind} inputs", lambda bad=bad: fm.Dataset(bad, INDICES), ValueError, "inputs", name)
+            for kind, (bad, name) in unusable_tensors((4, 3)).items()
+        ),
+        *(
+            refusal(f"{kind} targets", lambda bad=bad: fm.Dataset(X, bad), ValueError, "targets", name)
+            for kind, (bad, name) in unusable_tensors((4, 3)).items()
+            if kind != "integer"
+        ),
+        refusal("lists", lambda: fm.Dataset([[1.0]], INDICES), TypeError, "inputs", "torch.Tensor", "a list"),
+        refusal(
+            "numpy targets", lambda: fm.Dataset(X, INDICES.numpy()), TypeError, "targets", "torch.Tensor", "ndarray"
+        ),
+        refusal("disk of an int key", lambda: fm.datasets.disk(0), TypeError, "Key", "0, an int", "random.key(seed)"),
+        refusal("disk of no points", lambda: fm.datasets.disk(KEY, 0), ValueError, "disk: n", "positive integer", "0"),
+        refusal("disk of True points", lambda: fm.datasets.disk(KEY, True), TypeError, "disk: n", "True, a bool"),
+        refusal(
+            "disk of no radius", lambda: fm.datasets.disk(KEY, 5, radius=0), ValueError, "disk: radius", "(0.0", "0"
+        ),
+        refusal("disk of NaN", lambda: fm.datasets.disk(KEY, 5, radius=math.nan), ValueError, "disk: radius", "nan"),
+        refusal(
+            "center of a number", lambda: fm.datasets.disk(KEY, 5, center=0.5), TypeError, "center", "0.5, a float"
+        ),
+        refusal(
+            "center of three", lambda: fm.datasets.disk(KEY, 5, center=(0, 0, 0)), TypeError, "center", "two numbers"
+        ),
+        refusal("center of NaN", lambda: fm.datasets.disk(KEY, 5, center=(0, math.nan)), ValueError, "center", "nan"),
+        refusal(
+            "disk of integers", lambda: fm.datasets.disk(KEY, 5, dtype=torch.int32), ValueError, "floating", "int32"
+        ),
+        refusal("disk nowhere", lambda: fm.datasets.disk(KEY, 5, device="nope"), ValueError, "device", "'nope'"),
+        refusal("disk without data", lambda: fm.datasets.disk(KEY, 5, device="meta"), ValueError, "meta"),
+    ],
+)
+def test_bad_input_is_refused(call, error, fragments) -> None:
+    check_refused(call, error, fragments)
