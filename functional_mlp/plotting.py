@@ -113,7 +113,7 @@ def _curves(axes: Axes, label: str, training: Sequence[float], validation: Seque
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, values, label=name, linewidth=1.4, marker=marker, markersize=3.5, **style)
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axes.grid(color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
