@@ -1,0 +1,53 @@
+"""The testing kit: prove a layer, a loss or an optimizer right in one line.
+
+    >>> import functional_mlp as fm
+    >>> from functional_mlp import testing
+    >>> testing.check_layer(fm.Sequential(fm.Linear(2, 3), fm.Tanh()))
+    >>> testing.check_loss(fm.MeanSquaredError())
+    >>> testing.check_optimizer(fm.Momentum(0.1))
+
+Each check draws cases with hypothesis and raises `AssertionError` with the smallest one that fails. A check is
+deterministic: the same `examples` and `seed` draw the same cases, on every machine and in every order of tests.
+
+The checks take any object with the right functions; it need not be a subclass of anything here:
+
+    check_layer       init, apply, vjp
+    check_loss        value, grad
+    check_optimizer   init, update
+
+The strategies draw what the checks are fed with, for properties of your own.
+
+This package needs the extra `testing`: `pip install "functional-mlp[testing]"`.
+"""
+
+try:
+    import hypothesis as hypothesis
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "functional_mlp.testing needs hypothesis: install the extra, pip install 'functional-mlp[testing]'",
+        name=error.name,
+    ) from error
+
+from functional_mlp.testing.engines import check_engines_agree
+from functional_mlp.testing.layers import check_layer
+from functional_mlp.testing.losses import check_loss
+from functional_mlp.testing.optimizers import check_optimizer
+from functional_mlp.testing.strategies import datasets, keys, layers, losses, networks, optimizers, tensors
+from functional_mlp.testing.trees import assert_trees_close
+from functional_mlp.testing.vjp import check_vjp
+
+__all__ = [
+    "assert_trees_close",
+    "check_engines_agree",
+    "check_layer",
+    "check_loss",
+    "check_optimizer",
+    "check_vjp",
+    "datasets",
+    "keys",
+    "layers",
+    "losses",
+    "networks",
+    "optimizers",
+    "tensors",
+]

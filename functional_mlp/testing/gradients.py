@@ -1,0 +1,105 @@
+"""Comparing a claimed gradient with measured slopes, one leaf at a time."""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from functional_mlp import random
+from functional_mlp.testing.derivatives import ROUNDINGS, Line, Slope, slope
+
+# The line t ↦ φ(leaf + t · direction) of a direction.
+Lines = Callable[[Tensor], Line]
+
+# A wrong leaf of no more numbers than this is searched for its worst one.
+SEARCHED_NUMBERS = 256
+
+# At most this part of the slopes may be undecided: smooth functions have none, and those with kinks hardly any.
+UNDECIDED_AT_MOST = 0.25
+
+
+def assert_gradient(name: str, claimed: Tensor, lines: Lines, key: random.Key) -> bool:
+    """Compare the gradient that is claimed for one leaf with the slope in a random direction.
+
+    Raises `AssertionError` where they differ, naming the worst number; returns whether they could be compared.
+
+    >>> x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    >>> def lines(direction):
+    ...     return lambda t: ((x + t * direction).square().sum().item(), 5.0)
+    >>> assert_gradient("x", 2 * x, lines, random.key(0))
+    True
+    >>> assert_gradient("x", torch.tensor([2.0, 4.5]), lines, random.key(0))
+    Traceback (most recent call last):
+    ...
+    AssertionError: the gradient of x is wrong at [1]: 4.5 is claimed, differences give 4 ± 2e-11
+    """
+    direction = _direction(tuple(claimed.shape), key)
+    measured = slope(lines(direction))
+    if measured is None:
+        return False
+    if _admits(measured, claimed, direction):
+        return True
+    worst = _worst_number(claimed, lines)
+    if worst is None:
+        raise AssertionError(
+            f"the gradient of {name} is wrong: {_figures((claimed * direction).sum(), measured)} for the slope in the "
+            f"direction {direction.tolist()}"
+        )
+    place, entry = worst
+    where = f" at {list(place)}" if place else ""
+    raise AssertionError(f"the gradient of {name} is wrong{where}: {_figures(claimed[place], entry)}")
+
+
+def _direction(shape: tuple[int, ...], key: random.Key) -> Tensor:
+    """Every number moves, by between 1/2 and 1."""
+    draws = random.uniform(key, shape, -1.0, 1.0, dtype=torch.float64)
+    return 0.5 * (draws + torch.where(draws < 0, -1.0, 1.0).to(torch.float64))
+
+
+def _admits(measured: Slope, claimed: Tensor, direction: Tensor) -> bool:
+    """Whether a gradient has the measured slope, up to the error of that and to the rounding of its own numbers."""
+    terms = claimed * direction
+    own_rounding = ROUNDINGS * sys.float_info.epsilon * terms.abs().sum().item()
+    return abs(terms.sum().item() - measured.value) <= measured.error + own_rounding  # False for NaN
+
+
+def _worst_number(claimed: Tensor, lines: Lines) -> tuple[tuple[int, ...], Slope] | None:
+    worst, worst_error = None, 0.0
+    for index in torch.ones_like(claimed).nonzero().tolist()[:SEARCHED_NUMBERS]:
+        place = tuple(index)
+        unit = torch.zeros_like(claimed)
+        unit[place] = 1.0
+        entry = slope(lines(unit))
+        if entry is None or _admits(entry, claimed, unit):
+            continue
+        error = abs(claimed[place].item() - entry.value)
+        if worst is None or not error <= worst_error:
+            worst, worst_error = (place, entry), error
+    return worst
+
+
+def _figures(claimed: Tensor, measured: Slope) -> str:
+    return f"{claimed.item():.10g} is claimed, differences give {measured.value:.10g} ± {measured.error:.1g}"
+
+
+class Tally:
+    """A count of the slopes that could not be decided, and the first of them."""
+
+    def __init__(self) -> None:
+        self._slopes = 0
+        self._undecided: list[str] = []
+
+    def add(self, name: str, case: object, *, decided: bool) -> None:
+        self._slopes += 1
+        if not decided:
+            self._undecided.append(f"{name} at\n{case}")
+
+    def assert_decided(self) -> None:
+        """Raise `AssertionError` where more than a few slopes were left undecided: nothing would be proven."""
+        if len(self._undecided) > UNDECIDED_AT_MOST * self._slopes:
+            raise AssertionError(
+                f"{len(self._undecided)} of {self._slopes} slopes cannot be decided: differences do not converge. "
+                "A function that is not differentiable, or one that computes in a lower precision than its float64 "
+                f"input, looks like this. The first is that of {self._undecided[0]}"
+            )
