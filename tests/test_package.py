@@ -1,0 +1,147 @@
+"""The package as a whole: its names, what importing it loads, and what it must not use."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import functional_mlp as fm
+
+ROOT = Path(fm.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# Section 2 of the design, name by name.
+LAYERS = (
+    "Linear LinearParams ReLU Tanh Sigmoid LeakyReLU ELU Softplus SiLU GELU Identity Elementwise Sequential Residual "
+    "count_parameters"
+)
+VALUES = "MeanSquaredError CrossEntropy SGD BatchGD Momentum Nesterov Adam AdamW"
+TRAINING = "value_and_grad Dataset fit train_epoch predict classify evaluate TrainState History"
+MODULE_NAMES = {
+    "initializers": (
+        "uniform normal xavier_uniform xavier_normal kaiming_uniform kaiming_normal torch_default constant zeros"
+    ),
+    "random": "key Key uniform normal permutation",
+    "schedules": "constant exponential_decay step_decay cosine_decay warmup",
+    "datasets": "disk",
+    "pytree": "map leaves paths structure equal NAMESPACE",
+}
+
+
+@pytest.mark.parametrize("name", f"{LAYERS} {VALUES} {TRAINING}".split())
+def test_the_package_exports(name: str) -> None:
+    assert name in fm.__all__
+    assert callable(getattr(fm, name))
+
+
+@pytest.mark.parametrize(("module", "names"), MODULE_NAMES.items())
+def test_a_module_of_the_package_exports(module: str, names: str) -> None:
+    missing = [name for name in names.split() if not hasattr(getattr(fm, module), name)]
+    assert not missing
+
+
+def test_every_name_that_all_lists_is_there_once() -> None:
+    assert len(set(fm.__all__)) == len(fm.__all__)
+    assert all(hasattr(fm, name) for name in fm.__all__)
+
+
+def test_star_import_does_not_hide_the_standard_librarys_random() -> None:
+    names: dict[str, object] = {}
+    exec("from functional_mlp import *", names)
+    assert "initializers" in names
+    assert "random" not in names
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z]+\d+)?", fm.__version__)
+
+
+@pytest.mark.parametrize("name", fm.__all__)
+def test_every_public_name_has_a_docstring(name: str) -> None:
+    assert inspect.getdoc(getattr(fm, name))
+
+
+def test_importing_the_package_loads_no_extra() -> None:
+    extras = ["matplotlib", "hypothesis", "polars", "cyclopts", "rich", "llvmlite", "safetensors", "pandas", "sklearn"]
+    code = f"import functional_mlp, sys; print([m for m in {extras} if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+FORBIDDEN = ("torch.autograd", "torch.nn", "torch.func", "torch.optim", "torch._functorch")
+# Those that compare with torch, inside functions: section 3 of the design.
+MAY_COMPARE = ("testing", "testing.py", "experiments")
+
+
+def torch_names(tree: ast.AST) -> list[str]:
+    """What a source file imports, and the attributes of torch that it reads, as dotted names."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names.append(ast.unparse(node))
+    return names
+
+
+def forbidden_names(source: str) -> list[str]:
+    return [
+        name
+        for name in torch_names(ast.parse(source))
+        if any(name == forbidden or name.startswith(f"{forbidden}.") for forbidden in FORBIDDEN)
+    ]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_uses_autograd(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    if path.relative_to(ROOT).parts[0] in MAY_COMPARE:  # only at the top is it forbidden there
+        tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert not forbidden_names(ast.unparse(tree))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch.nn",
+        "from torch import nn",
+        "from torch.nn import functional as F",
+        "import torch.autograd as ad",
+        "import torch\ndef f(x):\n    return torch.func.grad(x)",
+        "import torch\ntorch.nn.functional.relu(1)",
+        "import torch\ntorch.optim.SGD([])",
+    ],
+)
+def test_the_scan_finds_autograd(source: str) -> None:
+    assert forbidden_names(source)
+
+
+def test_nothing_imports_from_the_command_line_or_the_experiments() -> None:
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] in ("cli", "cli.py", "experiments", "__main__.py"):
+            continue
+        imported = [name for name in torch_names(ast.parse(path.read_text())) if name.startswith("functional_mlp.")]
+        assert not [name for name in imported if name.split(".")[1] in ("cli", "experiments")], path
+
+
+VALUE_MODULES = [
+    "algebra.py",
+    "losses.py",
+    "optimizers.py",
+    "schedules.py",
+    "initializers.py",
+    "random.py",
+    "datasets.py",
+]
+
+
+@pytest.mark.parametrize("path", [*(ROOT / name for name in VALUE_MODULES), *sorted((ROOT / "layers").glob("*.py"))])
+def test_no_value_knows_the_engine(path: Path) -> None:
+    names = torch_names(ast.parse(path.read_text()))
+    assert not [name for name in names if name.startswith(("functional_mlp.engine", "functional_mlp.training"))]
