@@ -169,7 +169,9 @@ def test_the_help_names_every_option(run):
     ("arguments", "message"),
     [
         (["--foo"], "Unknown option"),
-        (["--epochs", "many"], 'unable to convert "many" into int'),
+        (["--epochs", "2.5"], "Invalid value for --epochs: expected a whole number, got '2.5'"),
+        (["--batch-size", "many"], "expected a whole number, got 'many'"),
+        (["--learning-rate", "small"], 'unable to convert "small" into float'),
         (["--optimizer", "lbfgs"], "Choose from"),
         (["--hidden", "25,,25"], "expected widths joined by commas, such as 25,25,25, got '25,,25'"),
         (["table.csv"], "Unused Tokens"),

@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
-from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
+from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results, print_settings
@@ -90,8 +91,8 @@ def train(
 @app.command
 def summary(
     *,
-    inputs: Annotated[int, Parameter(group=Group("Network", sort_key=2))] = 2,
-    outputs: Annotated[int, Parameter(group=Group("Network", sort_key=2))] = 2,
+    inputs: Annotated[int, Parameter(converter=parse_integer, group=NETWORK_GROUP)] = 2,
+    outputs: Annotated[int, Parameter(converter=parse_integer, group=NETWORK_GROUP)] = 2,
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Show a network's layers, their sizes and their numbers of parameters, without training it.

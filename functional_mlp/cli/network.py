@@ -2,13 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from attrs import frozen
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli.parsing import parse_names, parse_widths
 
 ACTIVATIONS: dict[str, fm.Elementwise] = {
     "relu": fm.ReLU(),
@@ -36,32 +37,22 @@ INITIALIZERS: dict[str, Callable[..., Any]] = {
 BIAS_INITIALIZERS = ("uniform", "normal", "torch_default")
 
 
-def _parse_widths(kind: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
-    text = ",".join(token.value for token in tokens)
-    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
-        raise ValueError(f"expected widths joined by commas, such as 25,25,25, got {text!r}")
-    return tuple(map(int, text.split(",")))
+NETWORK_GROUP = Group("Network", sort_key=2)
 
 
-def _parse_names(kind: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
-    return tuple(name.strip() for token in tokens for name in token.value.split(","))
-
-
-@Parameter(name="*", group=Group("Network", sort_key=2))
+@Parameter(name="*", group=NETWORK_GROUP)
 @frozen(kw_only=True)
 class NetworkOptions:
     """The hidden layers and where their weights start."""
 
     hidden: Annotated[
         tuple[int, ...],
-        Parameter(
-            converter=_parse_widths, n_tokens=1, negative="", metavar="WIDTHS", show_default=lambda _: "25,25,25"
-        ),
+        Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS", show_default=lambda _: "25,25,25"),
     ] = (25, 25, 25)
     """Widths of the hidden layers, from input to output."""
 
     activation: Annotated[
-        tuple[str, ...] | None, Parameter(converter=_parse_names, n_tokens=1, negative="", metavar="NAMES")
+        tuple[str, ...] | None, Parameter(converter=parse_names, n_tokens=1, negative="", metavar="NAMES")
     ] = None
     """Function after each hidden layer: one name for all, or one a layer, joined by commas, of relu, tanh, sigmoid,
     leaky_relu, elu, softplus, silu, gelu, identity. Default: relu,relu,tanh for three hidden layers, else relu."""

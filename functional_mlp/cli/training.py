@@ -8,6 +8,7 @@ from attrs import frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.training import EngineName
 
 LossName = Literal["mse", "cross-entropy"]
@@ -59,10 +60,10 @@ TABLE_RECIPE = Recipe(initializer="kaiming_uniform", loss="cross-entropy", optim
 class TrainingOptions:
     """How to train."""
 
-    epochs: int = 100
+    epochs: Annotated[int, Parameter(converter=parse_integer)] = 100
     """Passes over the training samples."""
 
-    batch_size: Annotated[int | None, Parameter(metavar="SAMPLES")] = None
+    batch_size: Annotated[int | None, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
     """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
 
     loss: LossName | None = None
@@ -82,7 +83,7 @@ class TrainingOptions:
     decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
     """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
 
-    seed: int = 0
+    seed: Annotated[int, Parameter(converter=parse_integer)] = 0
     """Every random draw follows from it: data, split, initial weights, order of the samples."""
 
     engine: EngineName = "auto"
