@@ -63,9 +63,10 @@ def check_layer(
         _assert_functions(layer)
         if value:
             check_value(layer)
+        for_all(_two_keys(), lambda keys: properties.init_keeps_its_promise(layer, *keys, random_init), **budget)
+
         widths = widths_of(layer, in_features)
         _assert_refuses_other_widths(layer)
-        for_all(_two_keys(), lambda keys: properties.init_keeps_its_promise(layer, *keys, random_init), **budget)
 
         anywhere = points(layer, widths, dtypes=(torch.float64, torch.float32), awkward=True)
         for_all(anywhere, each(properties.calls_are_pure, properties.layout_does_not_matter), **budget)

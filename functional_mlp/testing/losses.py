@@ -10,9 +10,10 @@ from hypothesis.strategies import DrawFn
 from torch import Tensor
 
 from functional_mlp import random
+from functional_mlp.losses import Loss
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import Tally, assert_gradient
-from functional_mlp.testing.purity import attempt, call, refuses, restored_globals
+from functional_mlp.testing.purity import attempt, call, inherits, refuses, restored_globals
 from functional_mlp.testing.search import EXAMPLES, each, failures_of, for_all, named
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds
@@ -124,11 +125,12 @@ def cases(
 def calls_are_pure(case: LossCase) -> None:
     """value and grad are pure, and keep shapes and dtypes."""
     predictions = case.predictions
-    value = call("value", case.loss.value, predictions=predictions, targets=case.targets)
+    detached = ("predictions", "targets") if inherits(case.loss, Loss, "value", "grad") else ()
+    value = call("value", case.loss.value, detached=detached, predictions=predictions, targets=case.targets)
     assert_like("value: the loss", value, "a 0-d tensor", predictions.new_zeros(()))
     if not value.isfinite():
         raise AssertionError(f"value is {value.item()} for finite predictions and targets")
-    grad = call("grad", case.loss.grad, predictions=predictions, targets=case.targets)
+    grad = call("grad", case.loss.grad, detached=detached, predictions=predictions, targets=case.targets)
     assert_like("grad: the gradient", grad, "predictions", predictions)
 
 

@@ -56,9 +56,9 @@ def check_optimizer(
             properties.updates_are_pure,
             properties.numbers_do_not_affect_each_other,
             properties.unlike_gradients_are_refused,
-            properties.learning_rate_is_the_states,
             properties.steps_descend,
+            properties.learning_rate_is_the_states,
         ]
         if formula is not None:
-            local.insert(2, lambda case: properties.agrees_with_formula(case, formula))
+            local.insert(1, lambda case: properties.agrees_with_formula(case, formula))
         for_all(properties.cases(optimizer), each(*local), examples=examples, seed=seed)

@@ -82,6 +82,7 @@ def points(
 
     params = pytree.map(moved, attempt("init", lambda: layer.init(key, dtype=dtype)))
     scale = draw(st.sampled_from([1, 4]))
-    x = scale * draw(tensors((*leading, width), dtype, elements=numbers_off_kinks(), awkward=False))
+    elements = numbers_off_kinks().map(lambda number: scale * number)
+    x = draw(tensors((*leading, width), dtype, elements=elements, awkward=awkward))
     grad_out = draw(tensors((*leading, widths[width]), dtype, elements=numbers_off_kinks(), awkward=awkward))
     return Point(layer, params, x, grad_out, key)

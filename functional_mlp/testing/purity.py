@@ -3,7 +3,7 @@
 import contextlib
 import random as stdlib_random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -30,17 +30,16 @@ def refuses(function: Callable[..., Any], *arguments: Any) -> Exception | None:
     return None
 
 
-def call(name: str, function: Callable[..., Any], *, untracked: Sequence[str] = (), **arguments: Any) -> Any:
+def call(name: str, function: Callable[..., Any], *, detached: Collection[str] = (), **arguments: Any) -> Any:
     """The result of `function(*arguments.values())`, proven to come from a pure function at these arguments.
 
-    The function is called three times: plainly, then with another default dtype, grad mode and seeds of the
-    global generators and with arguments that ask for a gradient, and plainly again. Raises `AssertionError`
-    where a call raises, changes an argument or global state, returns a result that is connected to an autograd
-    graph, or where the three results differ in a bit. `untracked` names arguments that are not made to ask for a
-    gradient.
+    The function is called three times: plainly, then under another default dtype, grad mode and other seeds of the
+    global generators, and plainly again. Raises `AssertionError` where a call raises, changes an argument or global
+    state, returns a result that is connected to an autograd graph, or where the three results differ in a bit. The
+    second call's arguments named in `detached`, which the function promises to detach, ask for a gradient.
     """
     tracked = {
-        argument: value if argument in untracked else pytree.map(_requiring_grad, value)
+        argument: pytree.map(_requiring_grad, value) if argument in detached else value
         for argument, value in arguments.items()
     }
     with restored_globals():
@@ -52,30 +51,34 @@ def call(name: str, function: Callable[..., Any], *, untracked: Sequence[str] = 
         again = _observed_call(name, function, arguments)
     assert_same(f"{name} gives another result when it is called again with the same arguments", result, again)
     assert_same(
-        f"{name} reads global state: its result depends on the default dtype, the grad mode, requires_grad or "
-        "the global generators",
+        f"{name} reads global state: its result depends on the default dtype, the grad mode or a global generator",
         result,
         elsewhere,
     )
     return result
 
 
+def inherits(value: Any, base: type, *functions: str) -> bool:
+    """Whether an object leaves these functions to a base class of the library's, which detaches their arguments."""
+    return isinstance(value, base) and all(getattr(type(value), name) is getattr(base, name) for name in functions)
+
+
 def _observed_call(name: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    before = global_state()
-    versions = {argument: _versions(value) for argument, value in arguments.items()}
+    globals_before = global_state()
+    marks = {argument: [_marks(leaf) for leaf in pytree.leaves(value)] for argument, value in arguments.items()}
     copies = {argument: pytree.map(packed, value) for argument, value in arguments.items()}
     result = attempt(name, function, *arguments.values())
     for argument, value in arguments.items():
-        for (path, leaf), copy, version in zip(
-            pytree.items(value), pytree.leaves(copies[argument]), versions[argument], strict=True
+        for (path, leaf), copy, before in zip(
+            pytree.items(value), pytree.leaves(copies[argument]), marks[argument], strict=True
         ):
             if not pytree.equal(packed(leaf), copy):
                 raise AssertionError(f"{name} changed its argument {argument}{path}")
-            if isinstance(leaf, Tensor) and leaf._version != version:
-                raise AssertionError(f"{name} wrote to its argument {argument}{path}, if only for a while")
-    after = global_state()
-    for part, state in before.items():
-        if not pytree.equal(after[part], state):
+            if _marks(leaf) != before:
+                raise AssertionError(f"{name} wrote to its argument {argument}{path}, or made it ask for a gradient")
+    globals_after = global_state()
+    for part, state in globals_before.items():
+        if not pytree.equal(globals_after[part], state):
             raise AssertionError(f"{name} changed {part}")
     for path, leaf in pytree.items(result):
         if isinstance(leaf, Tensor) and leaf.requires_grad:
@@ -83,9 +86,9 @@ def _observed_call(name: str, function: Callable[..., Any], arguments: dict[str,
     return pytree.map(packed, result)
 
 
-def _versions(tree: Any) -> list[int]:
-    """Each tensor's count of in-place operations, which shows a change that was undone."""
-    return [leaf._version if isinstance(leaf, Tensor) else 0 for leaf in pytree.leaves(tree)]
+def _marks(leaf: Any) -> Any:
+    """A tensor's count of in-place operations, which shows one that was undone, and whether it asks for a gradient."""
+    return (leaf._version, leaf.requires_grad) if isinstance(leaf, Tensor) else None
 
 
 def _requiring_grad(leaf: Any) -> Any:

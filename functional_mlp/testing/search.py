@@ -35,6 +35,8 @@ def for_all(cases: SearchStrategy[Case], holds: Callable[[Case], None], *, examp
     checks.integer("examples", examples, minimum=1)
     checks.integer("seed", seed, minimum=0)
 
+    failed: list[tuple[AssertionError, Case]] = []
+
     @hypothesis.seed(seed)
     @settings(
         max_examples=examples,
@@ -51,17 +53,31 @@ def for_all(cases: SearchStrategy[Case], holds: Callable[[Case], None], *, examp
         try:
             holds(case)
         except AssertionError as problem:
-            raise AssertionError(f"{problem}\nsmallest failing case:\n{case}") from problem.__cause__
+            failed[:] = [(problem, case)]
+            raise
 
     try:
         search()
     except Flaky as error:
         raise AssertionError("the same calls with the same arguments give other results") from error
-    except AssertionError as problem:  # leave hypothesis' frames and notes behind
-        message, cause = str(problem), problem.__cause__
+    except AssertionError:
+        # hypothesis ends by running the smallest case again. A new error leaves its frames and notes behind.
+        problem, case = failed[-1]
+        message, cause = f"{problem}\nsmallest failing case:\n{case}", problem.__cause__
     else:
         return
     raise AssertionError(message) from cause
+
+
+class LateAssertionError(AssertionError):
+    """An `AssertionError` whose message is worked out when it is read, once, and not for every case on the way."""
+
+    def __init__(self, explain: Callable[[], str]) -> None:
+        super().__init__()
+        self._explain = explain
+
+    def __str__(self) -> str:
+        return self._explain()
 
 
 def each(*properties: Callable[[Case], None]) -> Callable[[Case], None]:

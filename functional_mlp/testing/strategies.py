@@ -31,11 +31,7 @@ NUMBERS_AT_MOST = 64
 
 
 def numbers(low: float = -4.0, high: float = 4.0) -> SearchStrategy[float]:
-    """Multiples of 1/16 between two ends, 0 first: short to read, and added and subtracted without rounding.
-
-    >>> numbers(-1.0, 1.0).filter(bool).example()  # doctest: +SKIP
-    0.0625
-    """
+    """Multiples of 1/16 between two ends, 0 first: short to read, and added and subtracted without rounding."""
     return st.integers(math.ceil(16 * low), math.floor(16 * high)).map(lambda n: n / 16)
 
 
