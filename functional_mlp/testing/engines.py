@@ -14,19 +14,22 @@ that is chaotic, because it diverges for example, has a large change, and shows 
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, pytree, random, training
+import functional_mlp as fm
+from functional_mlp import checks, pytree, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import as_layer
 from functional_mlp.random import Key
 from functional_mlp.testing.search import failures_of
 from functional_mlp.testing.trees import RELATIVE_TOLERANCE, assert_same, packed, side_by_side
-from functional_mlp.training import EngineName, ScheduleLike, TrainState
+
+Engine = Literal["reference", "fused"]
 
 ROUNDINGS = 64
 NUDGE = 8
@@ -40,7 +43,7 @@ def check_engines_agree(
     *,
     epochs: int = 3,
     batch_size: int = 1,
-    schedule: ScheduleLike | None = None,
+    schedule: Callable[[int], float] | None = None,
     params: Any = None,
     seed: int = 0,
 ) -> None:
@@ -73,7 +76,7 @@ class TrainingRun:
     data: Dataset
     epochs: int
     batch_size: int
-    schedule: ScheduleLike | None
+    schedule: Callable[[int], float] | None
     key: Key
 
     @property
@@ -87,11 +90,11 @@ class TrainingRun:
     def initial_params(self) -> Any:
         return self.network.init(self.key, dtype=self.dtype, device=self.data.inputs.device)
 
-    def outcome(self, params: Any, engine: EngineName) -> "Outcome":
+    def outcome(self, params: Any, engine: Engine) -> "Outcome":
         options: dict[str, Any] = {"batch_size": self.batch_size, "schedule": self.schedule, "engine": engine}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # divergence
-            result = training.fit(
+            result = fm.fit(
                 self.network, self.loss, self.optimizer, self.data,
                 key=self.key, epochs=self.epochs, params=params, **options,
             )  # fmt: skip
@@ -99,7 +102,7 @@ class TrainingRun:
         diverged = None
         if result.diverged_at is not None:
             network = as_layer("network", self.network)
-            diverged, _ = training.train_epoch(
+            diverged, _ = fm.train_epoch(
                 network, self.loss, result.state, self.data, optimizer=self.optimizer, **options
             )
         return Outcome(result.state, losses, result.diverged_at, diverged)
@@ -109,10 +112,10 @@ class TrainingRun:
 class Outcome:
     """Where a run ended, and where the epoch in which it diverged led."""
 
-    state: TrainState
+    state: fm.TrainState
     losses: Tensor
     diverged_at: int | None
-    diverged: TrainState | None
+    diverged: fm.TrainState | None
 
     @property
     def tree(self) -> Any:
@@ -128,7 +131,7 @@ def relative_bound(dtype: torch.dtype, steps: int) -> float:
     return max(RELATIVE_TOLERANCE[dtype], ROUNDINGS * torch.finfo(dtype).eps * steps)
 
 
-def compare(run: TrainingRun, params: Any, engine: EngineName) -> None:
+def compare(run: TrainingRun, params: Any, engine: Engine) -> None:
     """Raise `AssertionError` unless an engine and the reference agree on a training run."""
     checks.instance("data", run.data, Dataset, "make one with functional_mlp.Dataset")
     params = run.initial_params() if params is None else params

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -22,8 +23,21 @@ NUMBERS_OF_A_CONSTANT_INIT = 2
 INFLUENCE_TRIALS = 100
 
 
-def init_keeps_its_promise(layer: Any, key: Key, other_key: Key, random_init: bool) -> None:
+@attrs.frozen
+class InitCase:
+    """A layer with the seeds of two keys."""
+
+    layer: Any
+    seed: int
+    other_seed: int
+
+    def __str__(self) -> str:
+        return f"key, other_key = random.key({self.seed}), random.key({self.other_seed})"
+
+
+def init_keeps_its_promise(case: InitCase, *, random_init: bool) -> None:
     """One structure, shape and dtype for every key; the numbers are a pure function of the key."""
+    layer, key, other_key = case.layer, random.key(case.seed), random.key(case.other_seed)
     params = call("init", lambda key: layer.init(key, dtype=torch.float64), key=key)
     for path, leaf in pytree.items(params):
         if not isinstance(leaf, Tensor):
@@ -77,7 +91,7 @@ def calls_are_pure(point: Point) -> None:
     layer, params, x, grad_out = point.layer, point.params, point.x, point.grad_out
     detached = ("params", "x", "grad_out") if inherits(layer, Layer, "apply", "vjp") else ()
     y = call("apply", layer.apply, detached=detached, params=params, x=x)
-    assert_like("apply: the output", y, "(..., out_features)", grad_out)
+    assert_like("apply: the output", y, "an output for x", grad_out)
     grads = call("vjp", layer.vjp, detached=detached, params=params, x=x, grad_out=grad_out)
     checked_vjp("vjp", grads, params, x)
     attempt("apply", layer.apply, params, 1 - 2 * x)
@@ -106,7 +120,7 @@ def batch_agrees_with_rows(point: Point) -> None:
     """A batch gives what its rows give, one by one; gradients of params are the sums over the rows."""
     layer, params, x, grad_out = point.layer, point.params, point.x, point.grad_out
     y = attempt("apply", layer.apply, params, x)
-    assert_like("apply: the output", y, "(..., out_features)", grad_out)
+    assert_like("apply: the output", y, "an output for x", grad_out)
     grad_params, grad_x = checked_vjp("vjp", attempt("vjp", layer.vjp, params, x, grad_out), params, x)
     rows, outputs, cotangents = (t.reshape(math.prod(x.shape[:-1]), t.shape[-1]) for t in (x, y, grad_out))
     row_grads = grad_x.reshape(rows.shape)

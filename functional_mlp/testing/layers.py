@@ -1,5 +1,6 @@
 """Proving a layer: any object with `init`, `apply` and `vjp`."""
 
+import functools
 from typing import Any
 
 import torch
@@ -7,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from functional_mlp import random
-from functional_mlp.random import Key
 from functional_mlp.testing import layer_properties as properties
 from functional_mlp.testing.gradients import Tally
 from functional_mlp.testing.points import points, widths_of
@@ -63,7 +63,8 @@ def check_layer(
         _assert_functions(layer)
         if value:
             check_value(layer)
-        for_all(_two_keys(), lambda keys: properties.init_keeps_its_promise(layer, *keys, random_init), **budget)
+        init_holds = functools.partial(properties.init_keeps_its_promise, random_init=random_init)
+        for_all(_init_cases(layer), init_holds, **budget)
 
         widths = widths_of(layer, in_features)
         _assert_refuses_other_widths(layer)
@@ -101,9 +102,9 @@ def _assert_refuses_other_widths(layer: Any) -> None:
             )
 
 
-def _two_keys() -> SearchStrategy[tuple[Key, Key]]:
+def _init_cases(layer: Any) -> SearchStrategy[properties.InitCase]:
     seeds = st.integers(0, 2**16)
-    return st.tuples(st.builds(random.key, seeds), st.builds(random.key, seeds))
+    return st.builds(properties.InitCase, st.just(layer), seeds, seeds)
 
 
 class Transposition:

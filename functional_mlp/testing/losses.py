@@ -11,6 +11,7 @@ from torch import Tensor
 
 from functional_mlp import random
 from functional_mlp.losses import Loss
+from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import Tally, assert_gradient
 from functional_mlp.testing.purity import attempt, call, inherits, refuses, restored_globals
@@ -98,8 +99,7 @@ class LossCase:
     key: random.Key
 
     def __str__(self) -> str:
-        lines = (("predictions", self.predictions), ("targets", self.targets))
-        return "\n".join(f"{name} = {' '.join(repr(tensor).split())}" for name, tensor in lines)
+        return assignments(predictions=self.predictions, targets=self.targets)
 
 
 @st.composite
@@ -127,7 +127,7 @@ def calls_are_pure(case: LossCase) -> None:
     predictions = case.predictions
     detached = ("predictions", "targets") if inherits(case.loss, Loss, "value", "grad") else ()
     value = call("value", case.loss.value, detached=detached, predictions=predictions, targets=case.targets)
-    assert_like("value: the loss", value, "a 0-d tensor", predictions.new_zeros(()))
+    assert_like("value: the loss", value, "a 0-d tensor like the predictions", predictions.new_zeros(()))
     if not value.isfinite():
         raise AssertionError(f"value is {value.item()} for finite predictions and targets")
     grad = call("grad", case.loss.grad, detached=detached, predictions=predictions, targets=case.targets)

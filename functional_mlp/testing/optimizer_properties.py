@@ -11,12 +11,13 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import attempt, call, inherits, refuses
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.trees import assert_close, assert_same, packed, side_by_side
 from functional_mlp.testing.vjp import assert_like
 
-SHAPES = [(2,), (), (1,), (2, 3), (0,)]
+SHAPES = [(), (2,), (1,), (2, 3), (0,)]
 
 # An optimizer may gather gradients before it changes the params; so many updates are waited for that.
 PATIENCE = 1000
@@ -31,8 +32,7 @@ class OptimizerCase:
     grads: list[Any]
 
     def __str__(self) -> str:
-        lines = [("params", self.params), *((f"grads of update {i + 1}", grads) for i, grads in enumerate(self.grads))]
-        return "\n".join(f"{name} = {' '.join(repr(tree).split())}" for name, tree in lines)
+        return assignments(params=self.params, **{f"grads_{i + 1}": grads for i, grads in enumerate(self.grads)})
 
     def states(self) -> list[Any]:
         """The state after init, and after each update."""
@@ -136,7 +136,7 @@ def agrees_with_formula(case: OptimizerCase, formula: Callable[[float, list[floa
             index = tuple(place)
             history = [grad[index].item() for grad in grads]
             expected = attempt("formula", formula, leaf[index].item(), history)
-            problem = f"params{path}{place or ''} differs from the formula after {len(history)} updates"
+            problem = f"params{path}{place or ''} differs from the formula after gradients {history}"
             assert_close(problem, updated[index], torch.tensor(expected, dtype=torch.float64), leaf[index])
 
 

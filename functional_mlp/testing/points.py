@@ -64,8 +64,8 @@ def points(
 ) -> Point:
     """A layer with params, inputs and a cotangent; with `awkward`, in awkward memory.
 
-    Params are what init gives for a key, each number moved by up to 1/2, so that zero biases are not all that is
-    seen. Inputs and offsets are odd multiples of 1/16, which keeps them off the usual kinks.
+    Params are what init gives for a key, rounded to multiples of 1/16, which can be read, and moved by up to 1/2, so
+    that zero biases are not all that is seen. Inputs and moves are odd multiples of 1/16: off the usual kinks.
     """
     dtype = draw(st.sampled_from(dtypes))
     width = draw(st.sampled_from(list(widths)))
@@ -78,7 +78,7 @@ def points(
         shape = tuple(leaf.shape)
         offset = draw(tensors(shape, dtype, elements=numbers_off_kinks(-0.5, 0.5), awkward=False))
         layout = draw(st.sampled_from(layouts(shape, dtype))) if awkward else torch.clone
-        return layout(leaf + offset)
+        return layout((16 * leaf).round() / 16 + offset)
 
     params = pytree.map(moved, attempt("init", lambda: layer.init(key, dtype=dtype)))
     scale = draw(st.sampled_from([1, 4]))

@@ -73,8 +73,10 @@ def _observed_call(name: str, function: Callable[..., Any], arguments: dict[str,
             pytree.items(value), pytree.leaves(copies[argument]), marks[argument], strict=True
         ):
             if not pytree.equal(packed(leaf), copy):
+                _restore(leaf, copy)
                 raise AssertionError(f"{name} changed its argument {argument}{path}")
             if _marks(leaf) != before:
+                _restore(leaf, copy)
                 raise AssertionError(f"{name} wrote to its argument {argument}{path}, or made it ask for a gradient")
     globals_after = global_state()
     for part, state in globals_before.items():
@@ -89,6 +91,12 @@ def _observed_call(name: str, function: Callable[..., Any], arguments: dict[str,
 def _marks(leaf: Any) -> Any:
     """A tensor's count of in-place operations, which shows one that was undone, and whether it asks for a gradient."""
     return (leaf._version, leaf.requires_grad) if isinstance(leaf, Tensor) else None
+
+
+def _restore(leaf: Any, copy: Any) -> None:
+    """Undo a change, so that the failing case is reported as it was handed in."""
+    with contextlib.suppress(RuntimeError), torch.no_grad():
+        leaf.requires_grad_(False).copy_(copy)
 
 
 def _requiring_grad(leaf: Any) -> Any:

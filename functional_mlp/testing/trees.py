@@ -58,7 +58,7 @@ def assert_same_bits(a: Any, b: Any) -> None:
     for (path, leaf_a), leaf_b in zip(pytree.items(a), pytree.leaves(b), strict=True):
         if not pytree.equal(packed(leaf_a), packed(leaf_b)):
             kind = _kind_problem(path, leaf_a, leaf_b)
-            raise AssertionError(kind or f"trees differ at {_first_difference(path, leaf_a, leaf_b)}")
+            raise AssertionError(kind or _first_difference(path, leaf_a, leaf_b))
 
 
 def assert_close(problem: str, a: Any, b: Any, sizes: Tensor | None = None, *, rtol: float = ROUNDING) -> None:
@@ -112,7 +112,7 @@ def _leaf_problem(path: str, a: Any, b: Any, rtol: float | None, atol: float) ->
     if kind is not None:
         return math.inf, kind
     if not isinstance(a, Tensor):
-        return None if a == b else (math.inf, f"trees differ at {path}: {a!r} and {b!r}")
+        return None if a == b else (math.inf, f"{_differ(path)}: {a!r} and {b!r}")
     a, b = a.detach(), b.detach()
     same = (a == b) | (a.isnan() & b.isnan())
     if same.all():
@@ -120,7 +120,7 @@ def _leaf_problem(path: str, a: Any, b: Any, rtol: float | None, atol: float) ->
     comparable = a.isfinite() & b.isfinite()
     if not (same | comparable).all():
         place = tuple((~(same | comparable)).nonzero()[0].tolist())
-        return math.inf, f"trees differ at {path}{_index(place)}: {a[place].item()!r} and {b[place].item()!r}"
+        return math.inf, f"{_differ(path, place)}: {a[place].item()!r} and {b[place].item()!r}"
     wide_a, wide_b = (t.to(torch.float64).where(comparable, 0.0) for t in (a, b))
     error = (wide_a - wide_b).abs()
     rtol = RELATIVE_TOLERANCE.get(a.dtype, 0.0) if rtol is None else rtol
@@ -130,35 +130,36 @@ def _leaf_problem(path: str, a: Any, b: Any, rtol: float | None, atol: float) ->
         return None
     place = tuple((error == worst).nonzero()[0].tolist())
     values = f"{a[place].item()!r} and {b[place].item()!r}"
-    message = f"trees differ at {path}{_index(place)}: {values}, an error of {worst:.1e} where {allowed:.1e} is allowed"
+    message = f"{_differ(path, place)}: {values}, an error of {worst:.1e} where {allowed:.1e} is allowed"
     return worst / allowed if allowed else math.inf, message
 
 
 def _kind_problem(path: str, a: Any, b: Any) -> str | None:
     """What keeps two leaves from being compared number by number."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        return None if type(a) is type(b) else f"trees differ at {path}: a {_type(a)} and a {_type(b)}"
+        return None if type(a) is type(b) else f"{_differ(path)}: a {_type(a)} and a {_type(b)}"
     for name, left, right in (
         ("shapes", tuple(a.shape), tuple(b.shape)),
         ("dtypes", a.dtype, b.dtype),
         ("devices", a.device, b.device),
     ):
         if left != right:
-            return f"trees differ at {path or 'the leaf'}: {name} {left} and {right}"
+            return f"{_differ(path)}: {name} {left} and {right}"
     return None
 
 
 def _first_difference(path: str, a: Any, b: Any) -> str:
     if not isinstance(a, Tensor):
-        return f"{path}: {a!r} and {b!r}"
+        return f"{_differ(path)}: {a!r} and {b!r}"
     for place in torch.ones_like(a, dtype=torch.bool).nonzero().tolist():
         if not pytree.equal(packed(a[tuple(place)]), packed(b[tuple(place)])):
-            return f"{path}{_index(tuple(place))}: {a[tuple(place)].item()!r} and {b[tuple(place)].item()!r}"
-    return path
+            return f"{_differ(path, tuple(place))}: {a[tuple(place)].item()!r} and {b[tuple(place)].item()!r}"
+    return _differ(path)
 
 
-def _index(place: tuple[int, ...]) -> str:
-    return str(list(place)) if place else ""
+def _differ(path: str, place: tuple[int, ...] = ()) -> str:
+    where = path + (str(list(place)) if place else "")
+    return f"trees differ at {where}" if where else "trees differ"
 
 
 def _type(value: object) -> str:

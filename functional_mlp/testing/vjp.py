@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree, random
+from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import assert_gradient
 from functional_mlp.testing.purity import attempt, restored_globals
@@ -92,8 +93,7 @@ class Point:
     key: random.Key
 
     def __str__(self) -> str:
-        lines = (("params", self.params), ("x", self.x), ("grad_out", self.grad_out))
-        return "\n".join(f"{name} = {' '.join(repr(value).split())}" for name, value in lines)
+        return assignments(params=self.params, x=self.x, grad_out=self.grad_out)
 
     @property
     def leaves(self) -> list[Any]:
