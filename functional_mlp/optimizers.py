@@ -78,7 +78,8 @@ class Optimizer(Value):
         """
         self.check_state(state)
         checks.tree_like("grads", grads, "params", state.params)
-        trees = [state.params, checks.detached(grads), *(getattr(state, slot) for slot in self.slots())]
+        state, grads = checks.detached(state), checks.detached(grads)
+        trees = [state.params, grads, *(getattr(state, slot) for slot in self.slots())]
         step = state.step + 1
 
         def leaf_rule(param: Tensor, grad: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:

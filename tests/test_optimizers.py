@@ -168,6 +168,13 @@ def test_an_update_is_pure(optimizer: fm.Optimizer) -> None:
 
 
 @every_optimizer
+def test_a_state_that_requires_gradients_gives_an_unconnected_one(optimizer: fm.Optimizer) -> None:
+    state = pytree.map(lambda leaf: leaf.clone().requires_grad_(), run(optimizer, PARAMS, 2))
+    updated = optimizer.update(state, PARAMS)
+    assert not any(leaf.requires_grad for leaf in pytree.leaves(updated))
+
+
+@every_optimizer
 def test_threads_update_to_the_same_bits_as_calls_in_a_row(optimizer: fm.Optimizer) -> None:
     starts = [draw_like(PARAMS, seed=seed) for seed in range(16)]
     expected = [run(optimizer, params, 7) for params in starts]
