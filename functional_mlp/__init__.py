@@ -4,10 +4,14 @@ A network is a value and a few pure functions; every gradient is written by hand
 and random keys are explicit, immutable pytrees.
 """
 
+import importlib
+from typing import Any
+
 from functional_mlp import datasets, initializers, pytree, schedules
 from functional_mlp import random as random  # public as fm.random, but not under "import *"
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
+from functional_mlp.evaluation import Metrics, classify, evaluate, predict
 from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.base import Elementwise, Layer, count_parameters
@@ -15,16 +19,7 @@ from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
-from functional_mlp.training import (
-    FitResult,
-    Metrics,
-    TrainState,
-    classify,
-    evaluate,
-    fit,
-    predict,
-    train_epoch,
-)
+from functional_mlp.training import FitResult, TrainState, fit, train_epoch
 
 __version__ = "0.1.0"
 
@@ -73,3 +68,16 @@ __all__ = [
     "train_epoch",
     "value_and_grad",
 ]
+
+# Modules that load much, or need an extra, are loaded when they are first used.
+_LAZY = ("engine", "plotting", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"functional_mlp.{name}")
+    raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LAZY]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from functional_mlp.datasets import Dataset
+from functional_mlp.evaluation import classify, predict
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.training import classify, predict
 
 try:
     from matplotlib.axes import Axes

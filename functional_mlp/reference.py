@@ -11,6 +11,7 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.algebra import torch_namespace
 from functional_mlp.datasets import Dataset
+from functional_mlp.evaluation import Metrics, count_right, metrics
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
@@ -50,9 +51,9 @@ def run_epoch(
         predictions = []
         for x, target in _batches(inputs, targets, batch_size):
             prediction, tape = network.forward(buffers.params, x)
+            predictions.append(prediction.clone())  # a layer may return a view of its params
             grads, _ = network.backward(buffers.params, tape, loss.batch_grad(prediction, target))
             buffers.update(grads)
-            predictions.append(prediction.clone())  # a layer may have returned a view of its params
         outputs = torch.stack(predictions) if batch_size == 1 else torch.cat(predictions)
         loss_sum += len(rows) * loss.batch_value(outputs, targets).item()
         if data.labels is not None:
@@ -64,9 +65,34 @@ def run_epoch(
     return EpochResult(buffers.state(state), loss_sum / len(order), accuracy)
 
 
-def count_right(predictions: Tensor, labels: Tensor) -> int:
-    """The number of rows whose largest output is the label's."""
-    return int((predictions.argmax(1) == labels).sum())
+class ReferenceRun:
+    """A training run on the reference engine (see `functional_mlp.runs.Run`); a snapshot is the state itself."""
+
+    def __init__(
+        self, network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
+    ) -> None:
+        self._network, self._loss, self._optimizer = network, loss, optimizer
+        self._data, self._batch_size = data, batch_size
+        self._state: OptimizerState = checks.detached(state)
+
+    def epoch(
+        self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None
+    ) -> tuple[float, float]:
+        state = attrs.evolve(self._state, learning_rate=learning_rate)
+        outcome = run_epoch(
+            self._network, self._loss, self._optimizer, state, self._data, order, self._batch_size, progress
+        )
+        self._state = outcome.state
+        return outcome.loss, outcome.accuracy
+
+    def snapshot(self) -> OptimizerState:
+        return self._state
+
+    def state(self, snapshot: OptimizerState) -> OptimizerState:
+        return snapshot
+
+    def evaluate(self, data: Dataset) -> Metrics:
+        return metrics(self._network, self._loss, self._state.params, data)
 
 
 def _batches(inputs: Tensor, targets: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,7 +128,8 @@ class _Buffers:
         grad = self._flat(self._treedef.flatten_up_to(grads))
         self._step += 1
         xp = torch_namespace(grad.dtype, grad.device)
-        param, *self._slots = self._optimizer.rule(xp, self._step, self._learning_rate, self._param, grad, *self._slots)
+        param, *slots = self._optimizer.rule(xp, self._step, self._learning_rate, self._param, grad, *self._slots)
+        self._slots = [slot.clone() if slot is self._param else slot for slot in slots]
         self._param.copy_(param)
 
     def state(self, state: OptimizerState) -> OptimizerState:

@@ -4,26 +4,22 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import attrs
-import torch
 from attrs import field
-from torch import Tensor
 
-from functional_mlp import checks, pytree, random, reference
+from functional_mlp import checks, pytree, random, runs
 from functional_mlp.datasets import Dataset
+from functional_mlp.evaluation import Metrics, check_fit
 from functional_mlp.history import EpochRecord, History
-from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
+from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.random import Key
+from functional_mlp.runs import EngineName
 
-EngineName = Literal["auto", "reference", "fused"]
 ScheduleLike = Callable[[int], float]
-
-# Rows that `evaluate` passes through the network at a time.
-ROWS_AT_ONCE = 4096
 
 
 @pytree.node
@@ -57,14 +53,6 @@ class FitResult:
         return self.state.optimizer_state.params
 
 
-@attrs.frozen
-class Metrics:
-    """The mean loss over a data set, and the share of its rows whose largest output is the target's class."""
-
-    loss: float
-    accuracy: float
-
-
 def fit(
     network: Layer,
     loss: Loss,
@@ -90,6 +78,9 @@ def fit(
     `callback(epoch, state, history)` after each epoch and ends the training by returning True; `progress` is
     called now and then with the number of epochs done, a fraction within an epoch.
 
+    `engine` is "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto":
+    whichever of the two is faster for such a network, by what is known before the run.
+
     A loss that stops being finite ends the training with a `RuntimeWarning`, and Ctrl-C ends it with what was
     learnt so far: see `FitResult`.
 
@@ -101,57 +92,49 @@ def fit(
     True
     """
     network = as_layer("fit: network", network)
-    _check_arguments("fit", network, loss, optimizer, data, batch_size, schedule, engine)
+    _check_arguments("fit", loss, optimizer, data, batch_size, schedule, engine)
+    _check_observers(progress, callbacks)
     checks.integer("fit: epochs", epochs, minimum=1)
-    if validation is not None:
-        checks.instance("fit: validation", validation, Dataset, "make one with functional_mlp.Dataset")
     state = _initial_state(network, optimizer, data, key, params, state)
     if epochs < state.epoch:
         raise ValueError(f"fit: epochs is the total, at least the {state.epoch} that state has had, got {epochs}")
     check_fit(network, loss, state.optimizer_state.params, data)
     if validation is not None:
+        checks.instance("fit: validation", validation, Dataset, "make one with functional_mlp.Dataset")
         check_fit(network, loss, state.optimizer_state.params, validation)
 
+    run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
     records: list[EpochRecord] = []
-    diverged_at, interrupted, previous = None, False, state
+    epoch, snapshot, previous = state.epoch, run.snapshot(), None
+    diverged_at, interrupted = None, False
     try:
-        while state.epoch < epochs:
-            epoch = state.epoch
-            started = time.perf_counter()
-            within = None if progress is None else _within_epoch(progress, epoch)
-            successor, outcome = _step(network, loss, optimizer, state, data, batch_size, schedule, within)
-            record = EpochRecord(
-                train_loss=outcome.loss,
-                train_accuracy=outcome.accuracy,
-                validation_loss=math.nan,
-                validation_accuracy=math.nan,
-                learning_rate=successor.optimizer_state.learning_rate,
-                seconds=time.perf_counter() - started,
-            )
-            if validation is not None:
-                metrics = _metrics(network, loss, outcome.state.params, validation)
-                record = attrs.evolve(record, validation_loss=metrics.loss, validation_accuracy=metrics.accuracy)
-            if not math.isfinite(outcome.loss):
-                records.append(record)
-                diverged_at = epoch
-                state = state if _is_finite(state) else previous
-                warnings.warn(
-                    f"fit: the loss is {outcome.loss} in epoch {epoch}; training ends with the last finite state, "
-                    f"after epoch {state.epoch}: a smaller learning rate may help",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                break
-            previous, state = state, successor
+        while epoch < epochs:
+            record = _run_epoch(run, optimizer, state.key, epoch, len(data), schedule, validation, progress)
             records.append(record)
+            if not math.isfinite(record.train_loss):
+                diverged_at = epoch
+                break
+            epoch, snapshot, previous = epoch + 1, run.snapshot(), snapshot
             if callbacks:
-                history = History.of(records)
-                stops = [callback(epoch, state, history) for callback in callbacks]
+                reached = TrainState(run.state(snapshot), state.key, epoch)
+                stops = [callback(epoch - 1, reached, History.of(records)) for callback in callbacks]
                 if any(stops):
                     break
     except KeyboardInterrupt:
         interrupted = True
-    return FitResult(state, History.of(records), diverged_at, interrupted)
+        del records[epoch - state.epoch :]
+    result = run.state(snapshot)
+    if previous is not None and not _is_finite(result):  # the epoch's loss is that before its last update
+        epoch, result = epoch - 1, run.state(previous)
+        diverged_at = epoch if diverged_at is None else diverged_at
+    if diverged_at is not None:
+        warnings.warn(
+            f"fit: training diverged in epoch {diverged_at}, whose loss is {records[-1].train_loss}, and ends with "
+            f"the last finite state, after {epoch} epochs: a smaller learning rate may help",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return FitResult(TrainState(result, state.key, epoch), History.of(records), diverged_at, interrupted)
 
 
 def train_epoch(
@@ -180,83 +163,32 @@ def train_epoch(
     (1, 100)
     """
     network = as_layer("train_epoch: network", network)
-    _check_arguments("train_epoch", network, loss, optimizer, data, batch_size, schedule, engine)
-    checks.instance("train_epoch: state", state, TrainState, "make one with functional_mlp.TrainState")
-    optimizer.check_state(state.optimizer_state)
+    _check_arguments("train_epoch", loss, optimizer, data, batch_size, schedule, engine)
+    _check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
-    state, outcome = _step(network, loss, optimizer, state, data, batch_size, schedule, None)
-    return state, outcome.loss
+    run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
+    record = _run_epoch(run, optimizer, state.key, state.epoch, len(data), schedule, None, None)
+    return TrainState(run.state(run.snapshot()), state.key, state.epoch + 1), record.train_loss
 
 
-def predict(network: Layer, params: Params, x: Tensor) -> Tensor:
-    """The network's outputs for inputs (..., in_features)."""
-    return as_layer("predict: network", network).apply(params, x)
-
-
-def classify(network: Layer, params: Params, x: Tensor) -> Tensor:
-    """The class indices of inputs (..., in_features): for each, the place of the largest output.
-
-    >>> import functional_mlp as fm
-    >>> classify(fm.Identity(), (), torch.tensor([[0.1, 0.9], [0.8, 0.2]]))
-    tensor([1, 0])
-    """
-    return predict(network, params, x).argmax(-1)
-
-
-def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
-    """The loss and the accuracy of a network over a data set.
-
-    Accuracy is NaN where the targets are neither class indices nor one-hot.
-
-    >>> import functional_mlp as fm
-    >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))
-    >>> evaluate(fm.Identity(), fm.CrossEntropy(), (), data).accuracy
-    0.5
-    """
-    network = as_layer("evaluate: network", network)
-    checks.instance("evaluate: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
-    checks.instance("evaluate: data", data, Dataset, "make one with functional_mlp.Dataset")
-    check_fit(network, loss, params, data)
-    return _metrics(network, loss, checks.detached(params), data)
-
-
-def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:
-    """Raise unless the network, its params, the loss and the data fit each other."""
-    params, row = checked_arguments(network, params, data.inputs[:1])
-    prediction, _ = network.forward(params, row)
-    for targets in data.targets.split(ROWS_AT_ONCE):
-        loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
-
-
-def _metrics(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
-    loss_sum, right = 0.0, 0
-    for rows in torch.arange(len(data), device=data.inputs.device).split(ROWS_AT_ONCE):
-        first, last = int(rows[0]), int(rows[-1]) + 1
-        predictions, _ = network.forward(params, data.inputs[first:last])
-        targets = loss.encode(data.targets[first:last], predictions)
-        loss_sum += len(rows) * loss.batch_value(predictions, targets).item()
-        if data.labels is not None:
-            right += reference.count_right(predictions, data.labels[first:last])
-    return Metrics(loss_sum / len(data), math.nan if data.labels is None else right / len(data))
-
-
-def _step(
-    network: Layer,
-    loss: Loss,
+def _run_epoch(
+    run: runs.Run,
     optimizer: Optimizer,
-    state: TrainState,
-    data: Dataset,
-    batch_size: int,
+    key: Key,
+    epoch: int,
+    samples: int,
     schedule: ScheduleLike | None,
+    validation: Dataset | None,
     progress: Callable[[float], None] | None,
-) -> tuple[TrainState, reference.EpochResult]:
-    learning_rate = optimizer.learning_rate * _factor(schedule, state.epoch)
-    start = attrs.evolve(
-        state.optimizer_state, learning_rate=learning_rate, params=checks.detached(state.optimizer_state.params)
-    )
-    order = random.permutation(state.key.fold_in(state.epoch), len(data))
-    outcome = reference.run_epoch(network, loss, optimizer, start, data, order, batch_size, progress)
-    return TrainState(outcome.state, state.key, state.epoch + 1), outcome
+) -> EpochRecord:
+    started = time.perf_counter()
+    learning_rate = optimizer.learning_rate * _factor(schedule, epoch)
+    order = random.permutation(key.fold_in(epoch), samples)
+    within = None if progress is None else lambda fraction: progress(epoch + fraction)
+    loss, accuracy = run.epoch(order, learning_rate, within)
+    metrics = Metrics(math.nan, math.nan) if validation is None else run.evaluate(validation)
+    seconds = time.perf_counter() - started
+    return EpochRecord(loss, accuracy, metrics.loss, metrics.accuracy, learning_rate, seconds)
 
 
 def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
@@ -265,12 +197,8 @@ def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
     return factor
 
 
-def _within_epoch(progress: Callable[[float], None], epoch: int) -> Callable[[float], None]:
-    return lambda fraction: progress(epoch + fraction)
-
-
-def _is_finite(state: TrainState) -> bool:
-    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(state))
+def _is_finite(tree: Any) -> bool:
+    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
 
 
 def _initial_state(
@@ -284,10 +212,9 @@ def _initial_state(
     if key is not None:
         checks.instance("fit: key", key, Key, "make one with functional_mlp.random.key(seed)")
     if state is not None:
-        checks.instance("fit: state", state, TrainState, "pass an earlier result's .state")
+        _check_state("fit", state, optimizer)
         if params is not None:
             raise ValueError("fit: state holds parameters already: pass params or state, not both")
-        optimizer.check_state(state.optimizer_state)
         return state
     if key is None:
         raise TypeError("fit: key is missing: pass functional_mlp.random.key(seed), or the state of an earlier run")
@@ -297,9 +224,25 @@ def _initial_state(
     return TrainState(optimizer.init(params), train_key, 0)
 
 
+def _check_state(name: str, state: Any, optimizer: Optimizer) -> None:
+    checks.instance(f"{name}: state", state, TrainState, "make one, or pass a result's .state")
+    checks.instance(f"{name}: state.key", state.key, Key, "make one with functional_mlp.random.key(seed)")
+    checks.integer(f"{name}: state.epoch", state.epoch, minimum=0)
+    optimizer.check_state(state.optimizer_state)
+
+
+def _check_observers(progress: Any, callbacks: Any) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"fit: progress must be callable, got {checks.describe(progress)}: pass a function of a float")
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"fit: callbacks must be a sequence, got {checks.describe(callbacks)}: pass [callback]")
+    for index, callback in enumerate(callbacks):
+        if not callable(callback):
+            raise TypeError(f"fit: callbacks[{index}] must be callable, got {checks.describe(callback)}")
+
+
 def _check_arguments(
     name: str,
-    network: Layer,
     loss: Any,
     optimizer: Any,
     data: Any,
@@ -311,12 +254,8 @@ def _check_arguments(
     checks.instance(f"{name}: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
     checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
     checks.integer(f"{name}: batch_size", batch_size, minimum=1)
-    if schedule is not None and not callable(schedule):
-        raise TypeError(
-            f"{name}: schedule must be callable, got {checks.describe(schedule)}: "
-            "take one from functional_mlp.schedules"
-        )
+    if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
+        got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
+        raise TypeError(f"{name}: schedule must be a callable value, got {got}: call one of functional_mlp.schedules")
     if engine not in ("auto", "reference", "fused"):
         raise ValueError(f"{name}: engine must be 'auto', 'reference' or 'fused', got {checks.describe(engine)}")
-    if engine == "fused":
-        raise ValueError(f"{name}: engine='fused' is not there yet: pass 'auto' or 'reference'")

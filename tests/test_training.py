@@ -162,7 +162,7 @@ def test_arguments_come_back_untouched_and_results_unconnected(optimizer: fm.Opt
     params = pytree.map(torch.Tensor.requires_grad_, NETWORK.init(KEY, dtype=torch.float64))
     inputs, targets = DATA.inputs.clone().requires_grad_(), DATA.targets[:1].expand(25, 2)
     data = fm.Dataset(inputs, targets)
-    start = fm.TrainState(optimizer.init(params), KEY, 0)
+    start = fm.TrainState(attrs.evolve(optimizer.init(params), params=params), KEY, 0)
     before = bits((params, inputs, targets, start))
     results = [
         fit(optimizer=optimizer, data=data, params=params, validation=data).state,
@@ -173,6 +173,12 @@ def test_arguments_come_back_untouched_and_results_unconnected(optimizer: fm.Opt
     fm.evaluate(NETWORK, LOSS, params, data)
     assert bits((params, inputs, targets, start)) == before
     assert not any(leaf.requires_grad for leaf in pytree.leaves(results))
+
+
+def test_a_state_whose_slots_require_gradients_gives_unconnected_results() -> None:
+    state = pytree.map(lambda leaf: leaf.clone().requires_grad_(), fm.Momentum(0.05).init(PARAMS))
+    result = fit(optimizer=fm.Momentum(0.05), key=None, state=fm.TrainState(state, KEY, 0))
+    assert not any(leaf.requires_grad for leaf in pytree.leaves(result.state))
 
 
 def test_threads_learn_the_same_bits_as_runs_in_a_row() -> None:
@@ -269,7 +275,7 @@ def test_one_output_against_one_hot_targets_is_always_right() -> None:
 def test_evaluate_passes_large_sets_through_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     params = NETWORK.init(KEY, dtype=torch.float64)
     whole = fm.evaluate(NETWORK, LOSS, params, DATA)
-    monkeypatch.setattr("functional_mlp.training.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("functional_mlp.evaluation.ROWS_AT_ONCE", 7)
     pieces = fm.evaluate(NETWORK, LOSS, params, DATA)
     assert pieces.loss == pytest.approx(whole.loss, rel=1e-12)
     assert pieces.accuracy == whole.accuracy
@@ -388,9 +394,11 @@ def test_params_that_became_infinite_in_the_epoch_before_are_not_returned() -> N
     assert is_finite(result.state)
 
 
-@pytest.mark.xfail(reason="no later loss shows that the last update overflowed", raises=AssertionError)
 def test_params_that_become_infinite_in_the_last_epoch_are_not_returned() -> None:
-    assert is_finite(fit(network=fm.Linear(2, 2), data=OVERFLOWING, optimizer=fm.SGD(1e22), epochs=1).state)
+    with pytest.warns(RuntimeWarning, match="diverged in epoch 0"):
+        result = fit(network=fm.Linear(2, 2), data=OVERFLOWING, optimizer=fm.SGD(1e22), epochs=1)
+    assert (result.diverged_at, result.state.epoch) == (0, 0)
+    assert is_finite(result.state)
 
 
 def test_a_run_on_from_a_diverged_one_is_that_of_its_last_finite_state() -> None:
@@ -556,17 +564,6 @@ ADAM_STATE = fm.TrainState(fm.Adam(0.1).init(PARAMS), KEY, 2)
             refusal(f"predict {kind}", lambda bad=bad: fm.predict(NETWORK, PARAMS, bad), ValueError, "inputs", name)
             for kind, (bad, name) in unusable_tensors((4, 2)).items()
         ),
-    ],
-)
-def test_bad_input_is_refused(call, error, fragments) -> None:
-    check_refused(call, error, fragments)
-
-
-# Holes in the boundary, reported; strict, so that closing one shows here.
-@pytest.mark.xfail(reason="not checked yet", raises=(AssertionError, AttributeError, TypeError, pytest.fail.Exception))
-@pytest.mark.parametrize(
-    ("call", "error", "fragments"),
-    [
         refusal("schedule class", lambda: fit(schedule=schedules.constant), TypeError, "schedule", "class constant"),
         refusal("callback that is no sequence", lambda: fit(callbacks=print), TypeError, "callbacks", "sequence"),
         refusal("callback of a number", lambda: fit(callbacks=[1]), TypeError, "callbacks[0]", "1, an int"),
@@ -583,5 +580,5 @@ def test_bad_input_is_refused(call, error, fragments) -> None:
         ),
     ],
 )
-def test_bad_input_that_passes_or_fails_deep_inside(call, error, fragments) -> None:
+def test_bad_input_is_refused(call, error, fragments) -> None:
     check_refused(call, error, fragments)

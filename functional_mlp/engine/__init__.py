@@ -1,0 +1,153 @@
+"""The fused engine: a whole epoch of training in one native call.
+
+From a network, a loss and an optimizer, written in the array algebra, the engine makes machine code with LLVM:
+
+    program.py    the network as a list of steps, and where their numbers lie in memory
+    vector.py     the array algebra over LLVM vectors: expressions emit instructions
+    functions.py  exp, log, tanh, ... of vectors
+    emitter.py    the assembler: vectors, memory, loops
+    kernels.py    activations, loss and optimizer's rule
+    sample.py     an epoch of single samples          batch.py    an epoch of minibatches; passes forward
+    target.py     processors, machine code, its cache on disk
+    runtime.py    compiled programs and the memory they run in
+
+`python -m functional_mlp.engine` prints the program and the LLVM code of a network. In training, denormal numbers
+are taken as zero; otherwise a run agrees with the reference up to rounding.
+"""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.datasets import Dataset
+from functional_mlp.engine import runtime
+from functional_mlp.engine.program import CannotFuseError, Program, lower
+from functional_mlp.engine.target import cache_folder, clear_cache, host
+from functional_mlp.evaluation import check_fit
+from functional_mlp.layers.base import Layer, as_layer, template
+from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+
+# The numbers of the largest matrix for which the engine is the faster choice.
+WIDEST = 1 << 20
+
+__all__ = ["CompiledEpoch", "cache_folder", "clear_cache", "compile", "explain"]
+
+
+def explain(
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> str | None:
+    """Why the engine cannot run a network under a loss and an optimizer; `None` where it can.
+
+    >>> import functional_mlp as fm
+    >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float64)
+    >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float16)
+    'the engine computes in torch.float32 and torch.float64, not in torch.float16'
+    """
+    if device is not None and torch.device(device).type != "cpu":
+        return f"the engine runs on the CPU, not on {device}"
+    if dtype not in (torch.float32, torch.float64):
+        return f"the engine computes in torch.float32 and torch.float64, not in {dtype}"
+    return _reason(as_layer("explain: network", network), loss, optimizer, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> str | None:
+    try:
+        program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
+        runtime.check_expressions(program)
+    except CannotFuseError as error:
+        return str(error)
+    return None
+
+
+def compile(
+    network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, dtype: torch.dtype = torch.float32
+) -> "CompiledEpoch":
+    """The native epoch of a network, loss and optimizer; raises `ValueError` with `explain`'s reason if there is none.
+
+    >>> import functional_mlp as fm
+    >>> network, optimizer = fm.Linear(2, 2), fm.SGD(0.01)
+    >>> epoch = compile(network, fm.MeanSquaredError(), optimizer, batch_size=10)
+    >>> state = optimizer.init(network.init(fm.random.key(0)))
+    >>> data = fm.datasets.disk(fm.random.key(1), 100)
+    >>> state, mean_loss = epoch(state, data, fm.random.permutation(fm.random.key(2), 100))
+    >>> state.step
+    10
+    """
+    checks.integer("compile: batch_size", batch_size, minimum=1)
+    reason = explain(network, loss, optimizer, dtype=dtype)
+    if reason is not None:
+        raise ValueError(f"compile: {reason}")
+    return CompiledEpoch(as_layer("compile: network", network), loss, optimizer, batch_size, dtype)
+
+
+class CompiledEpoch:
+    """A pure function `(optimizer_state, data, order) -> (optimizer_state, mean_loss)`, run as native code.
+
+    `order` are the rows of the data that the epoch goes through, an int64 tensor; `mean_loss` is the mean of the
+    samples' losses right before their own updates. Calls may run at once in many threads.
+    """
+
+    def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
+        self._network, self._loss, self._optimizer = network, loss, optimizer
+        self._batch_size, self._dtype = batch_size, dtype
+        runtime.compiled(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+
+    def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
+        checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
+        self._optimizer.check_state(optimizer_state)
+        _check_order(order, len(data))
+        if data.inputs.dtype != self._dtype:
+            raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
+        check_fit(self._network, self._loss, optimizer_state.params, data)
+        run = runtime.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
+        mean_loss, _ = run.epoch(order.contiguous(), optimizer_state.learning_rate, None)
+        return run.state(run.snapshot()), mean_loss
+
+    def _program(self, class_targets: bool) -> Program:
+        return lower(
+            self._network,
+            self._loss,
+            self._optimizer,
+            batch_size=self._batch_size,
+            class_targets=class_targets,
+            dtype=self._dtype,
+        )
+
+
+def is_faster(network: Layer) -> bool:
+    """Whether the engine is the faster one for a network: all but those with very wide layers."""
+    return all(leaf.numel() <= WIDEST for leaf in pytree.leaves(template(network, torch.float32)))
+
+
+def start(
+    network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
+) -> runtime.FusedRun:
+    """A training run from a state; network, loss, optimizer, state and data are taken to fit."""
+    program = lower(
+        network,
+        loss,
+        optimizer,
+        batch_size=batch_size,
+        class_targets=data.targets.ndim == 1,
+        dtype=data.inputs.dtype,
+    )
+    return runtime.FusedRun(program, state, data)
+
+
+def _check_order(order: Tensor, rows: int) -> None:
+    checks.plain_tensor("order", order)
+    if order.dtype != torch.int64 or order.ndim != 1 or len(order) == 0 or order.device.type != "cpu":
+        raise ValueError(f"order must be a torch.int64 tensor of shape (n,) on the CPU, got {checks.describe(order)}")
+    bad = (order < 0) | (order >= rows)
+    if bad.any():
+        raise ValueError(f"order must hold row numbers below {rows}, got {int(order[bad][0])}")

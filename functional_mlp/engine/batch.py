@@ -20,7 +20,10 @@ PIECE = 128
 
 # Continues a backward pass from the place of the gradient with respect to an output.
 Backward = Callable[[int], int | None]
-Tile = Callable[[Index, int, ir.Value], None]
+# What is done with a vector of a product, at a row and an offset within it.
+Finish = Callable[[Index, Index, ir.Value], None]
+# Uses the gradient of the vector of parameters at a place.
+Update = Callable[[Index, ir.Value], None]
 
 
 class BatchKernels:
@@ -139,7 +142,7 @@ class BatchKernels:
     def _smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
-    def _rule(self, batch: ir.Value) -> "Callable[[Index, int, ir.Value], None]":
+    def _rule(self, batch: ir.Value) -> Update:
         """The optimizer's rule for the vector of parameters at a place, given its gradient."""
         b = self.builder
         scalars = ir.IRBuilder(b.block)
@@ -148,8 +151,8 @@ class BatchKernels:
         self._pending = (scalars, after)
         rule = self.kernels.rule(Scalars(self.e.at(scalars)), batch)
 
-        def apply(place: Index, used: int, grad: ir.Value) -> None:
-            rule.apply(place, used, self.e.load(self.workspace, place), grad)
+        def apply(place: Index, grad: ir.Value) -> None:
+            rule.apply(place, self.e.load(self.workspace, place), grad)
 
         return apply
 
@@ -162,7 +165,7 @@ class BatchKernels:
         first: ir.Value,
         count: ir.Value,
         scale: ir.Value,
-        rule: "Callable[[Index, int, ir.Value], None] | None",
+        rule: Update | None,
         totals: list[ir.Value],
     ) -> list[ir.Value]:
         """Both passes for a piece; gradients go to the rule, or are added up where there is none."""
@@ -189,30 +192,31 @@ class BatchKernels:
             self._close_scalars()
         return totals
 
-    def _accumulate(self, place: Index, used: int, grad: ir.Value) -> None:
+    def _accumulate(self, place: Index, grad: ir.Value) -> None:
         place = self.e.add(self.gradients, place)
         self.e.store(self.e.fadd(self.e.load(self.workspace, place), grad), self.workspace, place)
 
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
-        e, lanes = self.e, self.kernels.lanes
+        e = self.e
         rule = self._rule(batch)
 
-        def apply(place: Index, used: int) -> None:
-            rule(place, used, e.load(self.workspace, e.add(self.gradients, place)))
+        def apply(place: Index) -> None:
+            rule(place, e.load(self.workspace, e.add(self.gradients, place)))
             e.store(e.constant(0), self.workspace, e.add(self.gradients, place))
 
         for matrix in self.kernels.layout.matrices:
 
             def row(r: Index, matrix: Matrix = matrix) -> None:
                 start = e.add(matrix.offset, e.multiply(r, matrix.stride))
-                self.kernels.each_vector("weights", matrix.columns, lambda v, used: apply(e.add(start, v), used))
+                self.kernels.each_vector("weights", matrix.columns, lambda v, used: apply(e.add(start, v)))
+
+            def bias(v: Index, used: int, matrix: Matrix = matrix) -> None:
+                apply(e.add(matrix.bias_offset, v))
 
             e.loop(f"linear{matrix.step.number}.update", 0, matrix.rows, 1, row)
             if matrix.step.bias:
-                bias = matrix.bias_offset
-                features = matrix.step.out_features
-                self.kernels.each_vector("bias", features, lambda v, used, bias=bias: apply(e.add(bias, v), used))
+                self.kernels.each_vector("bias", matrix.step.out_features, bias)
         self._close_scalars()
 
     # Inputs and outputs
@@ -245,9 +249,7 @@ class BatchKernels:
 
     # Passes
 
-    def _forward(
-        self, steps: tuple[Step, ...], x: int, count: ir.Value, needs_grad: bool
-    ) -> tuple[int, Backward]:
+    def _forward(self, steps: tuple[Step, ...], x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
         """Emit the forward pass of steps; returns the place of the output, and what emits the backward pass."""
         backwards: list[Backward] = []
         for step in steps:
@@ -310,14 +312,16 @@ class BatchKernels:
     def _sum(self, a: int, b: int, count: ir.Value, features: int) -> int:
         e = self.e
         total = self.reserve(features, self.piece)
-        places = (a, b, total)
         self._each_sample(
-            "add", count, features, lambda row: self.kernels.add(*(e.add(place, row) for place in places), features)
+            "add",
+            count,
+            features,
+            lambda row: self.kernels.add(e.add(a, row), e.add(b, row), e.add(total, row), features),
         )
         return total
 
     def _affine(self, matrix: Matrix, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
-        step, e, lanes = matrix.step, self.e, self.kernels.lanes
+        step, e = matrix.step, self.e
         name = f"linear{step.number}"
         s = self.reserve(step.out_features, self.piece)
         in_stride, out_stride = self.stride(step.in_features), self.stride(step.out_features)
@@ -326,7 +330,7 @@ class BatchKernels:
         def bias(v: Index) -> ir.Value:
             return e.load(self.workspace, e.add(matrix.bias_offset, v)) if step.bias else e.constant(0)
 
-        def store_at(place: int, stride: int, features: int) -> Tile:
+        def store_at(place: int, stride: int, features: int) -> Finish:
             def store(row: Index, v: Index, value: ir.Value) -> None:
                 kept = e.keep_first(value, features - v) if isinstance(v, int) else value
                 e.store(kept, self.workspace, e.add(e.add(place, e.multiply(row, stride)), v))
@@ -354,7 +358,7 @@ class BatchKernels:
 
             def update(row: Index, v: Index, value: ir.Value) -> None:
                 place = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), v)
-                self._update(place, matrix.columns - v if isinstance(v, int) else lanes, value)
+                self._update(place, value)
 
             self._product(
                 f"{name}.grad_weight", matrix.rows, matrix.columns, count,
@@ -376,7 +380,7 @@ class BatchKernels:
                 return [e.fadd(total, e.load(self.workspace, place))]
 
             (total,) = e.loop(f"linear{matrix.step.number}.grad_bias", 0, count, 1, sample, [e.constant(0)])
-            self._update(e.add(matrix.bias_offset, v), used, total)
+            self._update(e.add(matrix.bias_offset, v), total)
 
         self.kernels.each_vector("bias", features, body)
 
@@ -391,7 +395,7 @@ class BatchKernels:
         left: tuple[int, int, int],
         right: tuple[int, int],
         start: Callable[[Index], ir.Value] | None,
-        finish: Tile,
+        finish: Finish,
     ) -> None:
         """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
 
@@ -451,9 +455,18 @@ class BatchKernels:
         """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
         most = (self._registers - self._registers // 4) // width
         total = rows if isinstance(rows, int) else self.piece
-        if total <= most:
-            return total
-        return min(range(most // 2 + 1, most + 1), key=lambda height: (total % height, -height))
+
+        def cost(height: int) -> float:
+            """Cycles a step of the depth: two products each, and no fewer than the latency of one."""
+
+            def tile(height: int) -> float:
+                return max(height * width / 2, 4) + 1
+
+            left = total % height
+            rest = (tile(left) if left else 0) if isinstance(rows, int) else left * tile(1)
+            return total // height * tile(height) + rest
+
+        return min(range(min(most, total), 0, -1), key=cost)
 
     # Transposed copies
 

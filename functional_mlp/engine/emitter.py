@@ -8,11 +8,12 @@ import contextlib
 import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from llvmlite import ir
 
-Index = int | ir.Value
+Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
 Body = Callable[..., Sequence[ir.Value] | None]
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -54,6 +55,7 @@ class Emitter:
         self.lanes = lanes
         self.vector_type = ir.VectorType(real.type, lanes)
         self.integers_type = ir.VectorType(real.integer, lanes)
+        self._stored: dict[tuple[ir.Value, int], tuple[ir.Block, ir.Value]] = {}
 
     def at(self, builder: ir.IRBuilder) -> "Emitter":
         """The same for another place of the function."""
@@ -95,10 +97,19 @@ class Emitter:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
 
     def load(self, base: ir.Value, offset: Index) -> ir.Value:
-        """The vector at an offset; aligned to a number only."""
+        """The vector at an offset; aligned to a number only.
+
+        What was stored there a moment ago is not loaded again, for that would take longer than most operations.
+        """
+        known = self._stored.get((base, offset)) if isinstance(offset, int) else None
+        if known is not None and known[0] is self.builder.block:
+            return known[1]
         return self.builder.load(self.address(base, offset), typ=self.vector_type, align=self.real.size)
 
     def store(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
+        """Store a vector. Vectors never overlap: two that are stored at known offsets are the same or apart."""
+        if isinstance(offset, int):
+            self._stored[base, offset] = (self.builder.block, value)
         self.builder.store(value, self.address(base, offset), align=self.real.size)
 
     def load_number(self, base: ir.Value, offset: Index) -> ir.Value:
@@ -139,32 +150,34 @@ class Emitter:
         return self.builder.shuffle_vector(a, b, chosen)
 
     def row_sums(self, rows: Sequence[ir.Value | None]) -> ir.Value:
-        """The vector whose lane i is the sum over the lanes of rows[i]; `None` stands for a row of zeros.
+        """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything.
 
-        A tree: each stage adds two vectors that hold partial sums, keeping those of both in alternate lanes.
+        A tree: each stage adds, for two neighbours, the even places of both to the odd places of both. The places
+        are numbers as long as a group of 16 bytes holds several rows, and such groups after that: shuffles within
+        groups are the quickest.
         """
         level: list[ir.Value | None] = [*rows, *[None] * (self.lanes - len(rows))]
-        distance = self.lanes // 2
-        while distance:
-            half = len(level) // 2
-            level = [self._join(level[i], level[i + half], distance) for i in range(half)]
-            distance //= 2
+        group = min(16 // self.real.size, self.lanes)
+        stages = [(group, 1)] * int(math.log2(group)) + [(self.lanes, group)] * int(math.log2(self.lanes // group))
+        for span, unit in stages:
+            level = [self._join(a, b, span, unit) for a, b in zip(level[::2], level[1::2], strict=True)]
         total = level[0]
-        return self.constant(0) if total is None else total
+        assert total is not None, "row_sums needs a row"
+        return total
 
-    def _join(self, a: ir.Value | None, b: ir.Value | None, distance: int) -> ir.Value | None:
-        """a[i] + a[i ^ distance] in the lanes i without the bit `distance`, the same of b in the others."""
-        swapped = [lane ^ distance for lane in range(self.lanes)]
-        if a is None and b is None:
-            return None
-        if b is None:
-            return self.fadd(a, self.shuffle(a, a, swapped))
+    def _join(self, a: ir.Value | None, b: ir.Value | None, span: int, unit: int) -> ir.Value | None:
+        """In each span of lanes: a[even] + a[odd], then b[even] + b[odd], counted in units of lanes."""
         if a is None:
-            return self.fadd(b, self.shuffle(b, b, swapped))
-        low = [lane + (self.lanes if lane & distance else 0) for lane in range(self.lanes)]
-        high = [lane + (0 if lane & distance else self.lanes) for lane in range(self.lanes)]
-        mixed = self.shuffle(a, b, high)
-        return self.fadd(self.shuffle(a, b, low), self.shuffle(mixed, mixed, swapped))
+            return None
+        second = self.lanes if b is not None else 0
+        even = []
+        for start in range(0, self.lanes, span):
+            for source in (0, second):
+                for first in range(start, start + span, 2 * unit):
+                    even += [source + lane for lane in range(first, first + unit)]
+        odd = [lane + unit for lane in even]
+        other = a if b is None else b
+        return self.fadd(self.shuffle(a, other, even), self.shuffle(a, other, odd))
 
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         """The columns of a square block of `lanes` rows."""
@@ -198,7 +211,9 @@ class Emitter:
         """a b + c, rounded once where the processor can."""
         return self.fadd(self.fmul(a, b), c)
 
-    def intrinsic(self, name: str, arguments: Sequence[ir.Value], result: ir.Type, flags: Sequence[str] = ()) -> ir.Value:
+    def intrinsic(
+        self, name: str, arguments: Sequence[ir.Value], result: ir.Type, flags: Sequence[str] = ()
+    ) -> ir.Value:
         """A call of one of LLVM's own functions."""
         module = self.builder.module
         function = module.globals.get(name)
@@ -212,7 +227,9 @@ class Emitter:
 
     # Control flow
 
-    def loop(self, name: str, start: Index, stop: Index, step: int, body: Body, carried: Sequence[ir.Value] = ()) -> list[ir.Value]:
+    def loop(
+        self, name: str, start: Index, stop: Index, step: int, body: Body, carried: Sequence[ir.Value] = ()
+    ) -> list[ir.Value]:
         """for (i = start; i < stop; i += step) carried = body(i, *carried); returns the last `carried`.
 
         A loop that is known to run once, or not at all, is no loop.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import Emitter
-from functional_mlp.engine.erf_coefficients import CENTER, ERFCX, ERF_OVER_X
+from functional_mlp.engine.erf_coefficients import CENTER, ERF_OVER_X, ERFCX
 
 LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
 LN2_LOW = {name: math.log(2) - high for name, high in LN2_HIGH.items()}
@@ -19,12 +19,16 @@ LN2_LOW["f32"] = -2.12194440054690581e-4
 LN2_LOW["f64"] = 1.90821492927058770002e-10
 
 
-def horner(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
-    """c₀ + c₁x + c₂x² + …"""
-    value = e.constant(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        value = e.multiply_add(value, x, e.constant(coefficient))
-    return value
+def polynomial(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    """c₀ + c₁x + c₂x² + …, by Estrin's scheme: pairs of terms first, so that few operations wait for each other."""
+    terms = [e.constant(coefficient) for coefficient in coefficients]
+    power = x
+    while len(terms) > 1:
+        pairs = [e.multiply_add(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
+        if len(terms) > 1:
+            power = e.builder.fmul(power, power)
+    return terms[0]
 
 
 def smaller(e: Emitter, x: ir.Value, bound: float) -> ir.Value:
@@ -37,14 +41,14 @@ def larger(e: Emitter, x: ir.Value, bound: float) -> ir.Value:
     return e.builder.select(e.builder.fcmp_ordered("<", x, e.constant(bound)), e.constant(bound), x)
 
 
-def _nearest_integer(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """x rounded, as a real and as an integer, for |x| below half the range of the mantissa.
+def _nearest_multiple(e: Emitter, x: ir.Value, unit: float) -> tuple[ir.Value, ir.Value]:
+    """n = x / unit rounded, as a real and as an integer, for |n| below half the range of the mantissa.
 
     Adding 1.5 · 2^mantissa leaves the integer in the low bits of the sum. No conversion is used, for that of
     NaN would be undefined.
     """
     magic = 1.5 * 2.0**e.real.mantissa_bits
-    shifted = e.builder.fadd(x, e.constant(magic))
+    shifted = e.multiply_add(x, e.constant(1 / unit), e.constant(magic))
     bits = e.builder.bitcast(shifted, e.integers_type)
     magic_bits = e.builder.bitcast(e.constant(magic), e.integers_type)
     return e.builder.fsub(shifted, e.constant(magic)), e.builder.sub(bits, magic_bits)
@@ -58,11 +62,11 @@ def _power_of_two(e: Emitter, n: ir.Value) -> ir.Value:
 
 def _reduced_exponential(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2."""
-    n, n_bits = _nearest_integer(e, e.builder.fmul(x, e.constant(1 / math.log(2))))
+    n, n_bits = _nearest_multiple(e, x, math.log(2))
     r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
     r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
     terms = 8 if e.real.size == 4 else 14
-    tail = horner(e, r, [1 / math.factorial(k) for k in range(2, terms)])
+    tail = polynomial(e, r, [1 / math.factorial(k) for k in range(2, terms)])
     return e.multiply_add(e.fmul(r, r), tail, r), n_bits
 
 
@@ -98,7 +102,7 @@ def tanh(e: Emitter, x: ir.Value) -> ir.Value:
     low = -20.0 if e.real.size == 4 else -40.0
     less_one, n = _reduced_exponential(e, larger(e, doubled, low))
     scale = _power_of_two(e, n)
-    u = e.builder.fadd(e.builder.fmul(less_one, scale), e.builder.fsub(scale, e.constant(1)))
+    u = e.multiply_add(less_one, scale, e.builder.fsub(scale, e.constant(1)))
     size = e.builder.fdiv(e.builder.fneg(u), e.builder.fadd(u, e.constant(2)))
     return e.of_vector("copysign", size, x)
 
@@ -125,7 +129,7 @@ def _log(e: Emitter, x: ir.Value, correction: ir.Value | None) -> ir.Value:
     s = b.fdiv(f, b.fadd(f, e.constant(2)))
     z = b.fmul(s, s)
     terms = 6 if e.real.size == 4 else 12
-    series = b.fmul(z, horner(e, z, [2 / (2 * k + 3) for k in range(terms)]))
+    series = b.fmul(z, polynomial(e, z, [2 / (2 * k + 3) for k in range(terms)]))
     half_square = b.fmul(b.fmul(f, f), e.constant(0.5))
     low = b.fmul(n_real, e.constant(LN2_LOW[e.real.suffix]))
     if correction is not None:
@@ -153,9 +157,9 @@ def erf(e: Emitter, x: ir.Value) -> ir.Value:
     b = e.builder
     size = e.of_vector("fabs", x)
     square = b.fmul(x, x)
-    inner = b.fmul(x, horner(e, square, ERF_OVER_X[e.real.suffix]))
+    inner = b.fmul(x, polynomial(e, square, ERF_OVER_X[e.real.suffix]))
     bounded = smaller(e, size, 4.0 if e.real.size == 4 else 6.0)
     t = b.fdiv(b.fsub(bounded, e.constant(CENTER)), b.fadd(bounded, e.constant(CENTER)))
-    complement = b.fmul(exp(e, b.fneg(b.fmul(bounded, bounded))), horner(e, t, ERFCX[e.real.suffix]))
+    complement = b.fmul(exp(e, b.fneg(b.fmul(bounded, bounded))), polynomial(e, t, ERFCX[e.real.suffix]))
     outer = e.of_vector("copysign", b.fsub(e.constant(1), complement), x)
     return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, inner)

@@ -6,7 +6,7 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
-from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, vectors
+from functional_mlp.engine.program import Layout, Pointwise, Program, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 
 # Vectors that are treated one after the other before a loop is made of them.
@@ -102,7 +102,11 @@ class Kernels:
         """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`."""
         features = self.program.out_features
         count = self.vectors(features)
-        y = Array(self.xp, [self.e.load(self.workspace, self.e.add(prediction, v * self.lanes)) for v in range(count)], features)
+        y = Array(
+            self.xp,
+            [self.e.load(self.workspace, self.e.add(prediction, v * self.lanes)) for v in range(count)],
+            features,
+        )
         target = Array(self.xp, self._target(row, count), features)
         if grad is not None:
             gradient = self.program.loss.sample_grad(self.xp, y, target)
@@ -192,10 +196,11 @@ class Rule:
         self._learning_rate = self._xp.scalar(kernels.arguments.learning_rate, "learning_rate")
         self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
 
-    def apply(self, place: Index, used: int, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> None:
+    def apply(self, place: Index, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> None:
         """Update the vector of parameters at a place, and what the rule remembers of it.
 
-        A gradient may be a pair (factor, array), for their product. Lanes beyond the first `used` hold 0.
+        A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
+        anything; who reads the weights ignores them.
         """
         kernels, xp = self._kernels, self._xp
         e, size = kernels.e, kernels.layout.size
@@ -203,8 +208,6 @@ class Rule:
         slots = [xp.array(e.load(kernels.workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = kernels.program.optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
-        e.store(e.keep_first(xp.vectors(updated)[0], used), kernels.workspace, place)
+        e.store(xp.vectors(updated)[0], kernels.workspace, place)
         for slot, value in zip(self._slots, remembered, strict=True):
             e.store(xp.vectors(value)[0], kernels.workspace, e.add(place, size * slot))
-
-

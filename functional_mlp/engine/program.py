@@ -202,11 +202,13 @@ class Layout:
         """Write the leaves of a tree like the params into an array of `size` numbers."""
         array.zero_()
         for view, leaf in zip(self._views(array), pytree.leaves(tree), strict=True):
-            view.copy_(leaf)
+            view.copy_(leaf.detach())
 
     def unpack(self, array: Tensor, template: Any) -> Any:
         """The tree like `template` that an array holds, in tensors of its own."""
-        return pytree.unflatten(template, [view.clone(memory_format=torch.contiguous_format) for view in self._views(array)])
+        return pytree.unflatten(
+            template, [view.clone(memory_format=torch.contiguous_format) for view in self._views(array)]
+        )
 
     def _views(self, array: Tensor) -> list[Tensor]:
         """The leaves of the params, in order and in their own shapes, as views of an array."""

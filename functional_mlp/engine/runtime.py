@@ -4,7 +4,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 import torch
@@ -15,10 +15,13 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.batch import PIECE, BatchKernels
 from functional_mlp.engine.emitter import I64, POINTER, denormals_flushed
-from functional_mlp.engine.kernels import Arguments
-from functional_mlp.engine.program import Branch, Layout, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.program import Branch, CannotFuseError, Layout, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.sample import SampleEpoch
-from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.engine.vector import Scalars
+from functional_mlp.evaluation import Metrics
+from functional_mlp.layers.base import Elementwise
+from functional_mlp.optimizers import SGD, OptimizerState
 
 Kind = Literal["epoch", "evaluate", "predict"]
 
@@ -28,7 +31,6 @@ OPERATIONS_PER_CALL = 100_000_000
 OPERATIONS_PER_UNIT = 100
 
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
-
 
 
 def emit(program: Program, kind: Kind, lanes: int) -> ir.Module:
@@ -92,14 +94,44 @@ def _is_ours(program: Program) -> bool:
     return all(type(value).__module__.startswith("functional_mlp.") for value in values)
 
 
-def _layers(steps: tuple[Step, ...]) -> list[object]:
-    layers: list[object] = []
+def _layers(steps: tuple[Step, ...]) -> list[Elementwise]:
+    layers: list[Elementwise] = []
     for step in steps:
         if isinstance(step, Pointwise):
             layers.append(step.layer)
         elif isinstance(step, Branch):
             layers += _layers(step.steps)
     return layers
+
+
+def check_expressions(program: Program) -> None:
+    """Raise `CannotFuseError` for an expression that does what the array algebra has not."""
+    if _is_ours(program):
+        return
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), Arguments.TYPES), "expressions")
+    builder = ir.IRBuilder(function.append_basic_block())
+    kernels = Kernels(program, 4, builder, Arguments(*function.args))
+    zero = ir.Constant(I64, 0)
+
+    def apply_rule() -> None:
+        kernels.rule(Scalars(kernels.e), zero).apply(0, kernels.e.constant(0), kernels.e.constant(0))
+
+    def apply_layer(layer: Elementwise) -> None:
+        step = Pointwise(layer, 4)
+        kernels.activate(step, 0, 0)
+        kernels.pull_back(step, 0, 0, 0, 0)
+
+    expressions: list[tuple[object, Callable[[], object]]] = [
+        *((layer, functools.partial(apply_layer, layer)) for layer in _layers(program.steps)),
+        (program.loss, lambda: kernels.loss(zero, 0, 0, None)),
+        (program.optimizer, apply_rule),
+    ]
+    for value, emit_expression in expressions:
+        try:
+            emit_expression()
+        except Exception as error:
+            raise CannotFuseError(f"{value!r} is not written in the array algebra: {error}") from error
 
 
 @attrs.frozen(eq=False)
@@ -129,50 +161,116 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().resolve_neg().resolve_conj().contiguous()
 
 
-class Run:
-    """A training run: an optimizer's state in the engine's layout, which epochs change in place."""
+class Session:
+    """A function of a program at work: its workspace, and its calls."""
 
-    def __init__(self, program: Program, state: OptimizerState, data: Dataset) -> None:
-        self._target = machine.host()
+    def __init__(self, program: Program, kind: Kind) -> None:
+        target = machine.host()
+        self.layout = Layout.of(program, lanes_of(program, target))
         self._program = program
-        self._function = compiled(program, "epoch", self._target)
-        self._layout = Layout.of(program, lanes_of(program, self._target))
-        self._rows = Rows.of(data)
-        self._step = state.step
-        self._workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
-        for name, array in self._arrays().items():
-            self._layout.pack(getattr(state, name), array)
-        cost = sum(6 * step.in_features * step.out_features for step in affine_steps(program.steps))
-        cost += OPERATIONS_PER_UNIT * self._function.workspace_size // min(program.batch_size, PIECE)
-        whole = program.batch_size if program.batch_size <= PIECE else PIECE
-        self._rows_per_call = max(1, OPERATIONS_PER_CALL // (cost * whole)) * whole
+        self._function = compiled(program, kind, target)
+        self.workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
 
-    def _arrays(self) -> dict[str, Tensor]:
-        """The part of the workspace that holds the params, and each slot of the optimizer."""
-        names = ("params", *self._program.optimizer.slots())
-        size = self._layout.size
-        return {name: self._workspace[i * size : (i + 1) * size] for i, name in enumerate(names)}
+    def array(self, index: int) -> Tensor:
+        """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
+        return self.workspace[index * self.layout.size : (index + 1) * self.layout.size]
 
-    def epoch(
-        self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None = None
+    def run(
+        self,
+        rows: Rows,
+        samples: int,
+        order: Tensor | None = None,
+        *,
+        step: int = 0,
+        learning_rate: float = 0.0,
+        progress: Callable[[float], None] | None = None,
+        predictions: Tensor | None = None,
     ) -> tuple[float, float]:
-        """Run an epoch; returns the mean loss and the accuracy, each sample judged before its own update."""
-        samples = len(order)
+        """Pass `samples` rows through the function; returns the sum of the losses and the number of right answers.
+
+        A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
+        """
         results = (ctypes.c_double * 2)()
-        call, pointers = self._function.call, (*self._rows.pointers(), order.data_ptr())
-        for first in range(0, samples, self._rows_per_call):
-            last = min(first + self._rows_per_call, samples)
-            call(self._workspace.data_ptr(), *pointers, first, last, samples, self._step, learning_rate, results)
+        pointers = (self.workspace.data_ptr(), *rows.pointers(), 0 if order is None else order.data_ptr())
+        more = (
+            (step, learning_rate, results)
+            if predictions is None
+            else (step, learning_rate, results, predictions.data_ptr())
+        )
+        at_once = self._rows_per_call()
+        for first in range(0, samples, at_once):
+            last = min(first + at_once, samples)
+            self._function.call(*pointers, first, last, samples, *more)
             if progress is not None:
                 progress(last / samples)
+        return results[0], results[1]
+
+    def _rows_per_call(self) -> int:
+        """How many rows make a call of a few milliseconds; whole batches, or whole pieces of large ones."""
+        program = self._program
+        piece = min(program.batch_size, PIECE)
+        operations = sum(6 * step.in_features * step.out_features for step in affine_steps(program.steps))
+        operations += OPERATIONS_PER_UNIT * sum(step.out_features for step in affine_steps(program.steps))
+        return max(1, OPERATIONS_PER_CALL // (operations * piece)) * piece
+
+
+class FusedRun:
+    """A training run on the fused engine (see `functional_mlp.runs.Run`): epochs change its workspace in place.
+
+    A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
+    """
+
+    def __init__(self, program: Program, state: OptimizerState, data: Dataset) -> None:
+        self._program = program
+        self._session = Session(program, "epoch")
+        self._rows = Rows.of(data)
+        self._template = state
+        self._step, self._learning_rate = state.step, state.learning_rate
+        self._names = ("params", *program.optimizer.slots())
+        self._validation: tuple[Dataset, ForwardRun] | None = None
+        for index, name in enumerate(self._names):
+            self._session.layout.pack(getattr(state, name), self._session.array(index))
+
+    def epoch(
+        self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None
+    ) -> tuple[float, float]:
+        samples = len(order)
+        loss_sum, right = self._session.run(
+            self._rows, samples, order, step=self._step, learning_rate=learning_rate, progress=progress
+        )
         self._step += -(-samples // self._program.batch_size)
-        return results[0] / samples, self._rows.accuracy(results[1], samples)
+        self._learning_rate = learning_rate
+        return loss_sum / samples, self._rows.accuracy(right, samples)
 
-    def state(self, template: OptimizerState) -> OptimizerState:
-        """The optimizer's state so far, in tensors of its own."""
-        trees = {name: self._layout.unpack(array, template.params) for name, array in self._arrays().items()}
-        return attrs.evolve(template, step=self._step, **trees)
+    def snapshot(self) -> tuple[Tensor, int, float]:
+        size = self._session.layout.size * len(self._names)
+        return self._session.workspace[:size].clone(), self._step, self._learning_rate
 
-    def params(self) -> Tensor:
-        """The parameters in the engine's layout."""
-        return self._arrays()["params"]
+    def state(self, snapshot: tuple[Tensor, int, float]) -> OptimizerState:
+        numbers, step, learning_rate = snapshot
+        layout, template = self._session.layout, self._template
+        arrays = numbers.split(layout.size) if layout.size else [numbers] * len(self._names)
+        trees = {name: layout.unpack(array, template.params) for name, array in zip(self._names, arrays, strict=True)}
+        return attrs.evolve(template, step=step, learning_rate=learning_rate, **trees)
+
+    def evaluate(self, data: Dataset) -> Metrics:
+        if self._validation is None or self._validation[0] is not data:
+            self._validation = (data, ForwardRun(self._program, data))
+        return self._validation[1].metrics(self._session.array(0))
+
+
+class ForwardRun:
+    """Passes of a network over one data set, forward only."""
+
+    def __init__(self, program: Program, data: Dataset) -> None:
+        # What the optimizer is does not matter; with the same one for all, their code is the same.
+        program = attrs.evolve(program, optimizer=SGD(1.0), batch_size=PIECE, class_targets=data.targets.ndim == 1)
+        self._session = Session(program, "evaluate")
+        self._rows = Rows.of(data)
+        self._samples = len(data)
+
+    def metrics(self, params: Tensor) -> Metrics:
+        """Loss and accuracy with parameters in the engine's layout."""
+        self._session.array(0).copy_(params)
+        loss_sum, right = self._session.run(self._rows, self._samples)
+        return Metrics(loss_sum / self._samples, self._rows.accuracy(right, self._samples))

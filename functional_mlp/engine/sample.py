@@ -204,10 +204,8 @@ class SampleEpoch:
         def block(first: Index, rows: int) -> None:
             def add_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
                 vector = e.load(self.workspace, e.add(x, offset))
-                return [
-                    e.multiply_add(vector, e.load(self.workspace, self._weight(matrix, e.add(first, r), offset)), total)
-                    for r, total in enumerate(sums)
-                ]
+                weights = [e.load(self.workspace, self._weight(matrix, e.add(first, r), offset)) for r in range(rows)]
+                return [self._add_product(matrix, offset, vector, *pair) for pair in zip(weights, sums, strict=True)]
 
             sums = self._over_vectors(matrix, add_vector, [e.constant(0)] * rows)
             total = e.fadd(e.row_sums(sums), self._bias(matrix, first))
@@ -217,6 +215,14 @@ class SampleEpoch:
 
     def _weight(self, matrix: Matrix, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(matrix.offset, self.e.multiply(row, matrix.stride)), offset)
+
+    def _add_product(self, matrix: Matrix, offset: Index, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
+        """total + a b in the lanes that hold weights at an offset of a row; in a loop these are all."""
+        added = self.e.multiply_add(a, b, total)
+        used = matrix.columns - offset if isinstance(offset, int) else self.kernels.lanes
+        if used >= self.kernels.lanes:
+            return added
+        return self.builder.select(self.e.mask(used), added, total)
 
     def _over_vectors(
         self, matrix: Matrix, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
@@ -231,7 +237,7 @@ class SampleEpoch:
         return carried
 
     def _update_by_input(self, matrix: Matrix, x: int, grad: int, grad_in: int | None) -> None:
-        """For each input i: grad_in[i] = w[i] · grad (2), then the rule for w[i] with the gradient xᵢ grad (4)."""
+        """For each input i: grad_in[i] = w[i] · grad (2), and the rule for w[i] with the gradient xᵢ grad (4)."""
         e, lanes = self.e, self.kernels.lanes
 
         def block(first: Index, rows: int) -> None:
@@ -242,9 +248,9 @@ class SampleEpoch:
                     place = self._weight(matrix, e.add(first, r), offset)
                     weight = e.load(self.workspace, place)
                     if grad_in is not None:
-                        results.append(e.multiply_add(weight, delta, sums[r]))
+                        results.append(self._add_product(matrix, offset, weight, delta, sums[r]))
                     factor = e.broadcast(self.workspace, e.add(x, e.add(first, r)))
-                    self.rule.apply(place, self._used(matrix, offset), weight, (factor, delta))
+                    self.rule.apply(place, weight, (factor, delta))
                 return results
 
             zeros = [] if grad_in is None else [e.constant(0)] * rows
@@ -254,10 +260,6 @@ class SampleEpoch:
                 e.store(total, self.workspace, e.add(grad_in, first))
 
         e.blocks("inputs", matrix.rows, lanes, block, 2)
-
-    def _used(self, matrix: Matrix, offset: Index) -> int:
-        """How many lanes of the vector at an offset of a row hold weights: all of them in a loop."""
-        return matrix.columns - offset if isinstance(offset, int) else self.kernels.lanes
 
     def _update_by_output(self, matrix: Matrix, x: int, grad: int, grad_in: int | None) -> None:
         """For each output o: grad_in += grad[o] w[o] (2), then the rule for w[o] with the gradient grad[o] x (4)."""
@@ -270,7 +272,7 @@ class SampleEpoch:
                 place = self._weight(matrix, o, offset)
                 weight = e.load(self.workspace, place)
                 factor = e.broadcast(self.workspace, e.add(grad, o))
-                self.rule.apply(place, used, weight, (factor, vector))
+                self.rule.apply(place, weight, (factor, vector))
                 return [e.multiply_add(weight, factor, total) for total in sums]
 
             sums = [] if grad_in is None else [e.constant(0)]
@@ -291,8 +293,6 @@ class SampleEpoch:
         def body(offset: Index, used: int) -> None:
             place = e.add(matrix.bias_offset, offset)
             delta = e.load(self.workspace, e.add(grad, offset))
-            self.rule.apply(place, used, e.load(self.workspace, place), delta)
+            self.rule.apply(place, e.load(self.workspace, place), delta)
 
         self.kernels.each_vector("bias", matrix.step.out_features, body)
-
-

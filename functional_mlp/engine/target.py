@@ -39,7 +39,9 @@ class Target:
 
     def machine(self) -> binding.TargetMachine:
         target = binding.Target.from_default_triple()
-        return target.create_target_machine(cpu=self.cpu, features=self.features, opt=1, jit=True, codemodel="jitdefault")
+        return target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=1, jit=True, codemodel="jitdefault"
+        )
 
 
 def host() -> Target:

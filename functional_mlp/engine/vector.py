@@ -4,7 +4,8 @@ An expression is called with these operands in place of tensors:
 
 - `Array`: numbers in the lanes of one or more vectors, the features of one sample;
 - `Scalar`: one number known when the code runs, such as the step or the learning rate, always a double;
-- `Outer`: a product of a number and an array that is not formed yet, so that a factor joins the number;
+- `Outer`: a product of a number and an array that is not formed yet, so that a factor is applied to the array once
+  for all the numbers;
 - `Sum`: a sum over the features that is not formed yet, so that sums over samples can be added lane by lane.
 """
 
@@ -160,6 +161,7 @@ class VectorNamespace:
     def __init__(self, emitter: Emitter, scalars: Scalars) -> None:
         self.emitter = emitter
         self._scalars = scalars
+        self._scaled: dict[Any, ir.Value] = {}
 
     def array(self, value: ir.Value) -> Array:
         """One vector, all its lanes in use."""
@@ -193,6 +195,8 @@ class VectorNamespace:
     def binary(self, name: str, a: Any, b: Any) -> Operand:
         if isinstance(a, Scalar | Number) and isinstance(b, Scalar | Number):
             return self._scalar_operation(name, a, b)
+        if name == "fdiv" and isinstance(b, Scalar | Number) and _key(b) != (0.0, 1.0) != _key(b):
+            name, b = "fmul", self._scalar_operation("fdiv", 1.0, b)  # one division for all
         joined = self._join(name, a, b)
         if joined is not None:
             return joined
@@ -207,7 +211,11 @@ class VectorNamespace:
             return None
         emit = getattr(self.emitter, name)
         if isinstance(a, Outer):
-            return Outer(self, emit(a.factor, self.vectors(b)[0]), a.array)
+            key = (name, _key(b), id(a.array), id(self.emitter.builder.block))
+            scaled = self._scaled.get(key)
+            if scaled is None:
+                scaled = self._scaled[key] = emit(a.array, self.vectors(b)[0])
+            return Outer(self, a.factor, scaled)
         if isinstance(a, Sum):
             return Sum(self, emit(a.lanes, self.vectors(b)[0]))
         return None
@@ -311,7 +319,9 @@ class VectorNamespace:
     def sqrt(self, x: Any) -> Operand:
         if isinstance(x, Scalar):
             pair, key = self._scalars.pair, ("sqrt", x.key)
-            return Scalar(self, self._scalars.once(key, lambda: pair.intrinsic("llvm.sqrt.f64", [x.value], DOUBLE)), key)
+            return Scalar(
+                self, self._scalars.once(key, lambda: pair.intrinsic("llvm.sqrt.f64", [x.value], DOUBLE)), key
+            )
         return self._function(lambda v: self.emitter.of_vector("sqrt", v), x, math.sqrt)
 
     def exp(self, x: Any) -> Operand:

@@ -1,0 +1,61 @@
+"""Training runs: what an engine offers to `fit`, and which engine a run gets."""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from functional_mlp import reference
+from functional_mlp.datasets import Dataset
+from functional_mlp.evaluation import Metrics
+from functional_mlp.layers.base import Layer
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+
+EngineName = Literal["auto", "reference", "fused"]
+Progress = Callable[[float], None]
+Snapshot = Any
+
+
+class Run(Protocol):
+    """A training run in progress: a state that each epoch takes one epoch on."""
+
+    def epoch(self, order: Tensor, learning_rate: float, progress: Progress | None) -> tuple[float, float]:
+        """Run an epoch over the rows in `order`; returns mean loss and accuracy before each sample's own update.
+
+        `progress` is called now and then with the share of the epoch that is done.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """The state at this moment, in whatever form is quick to keep."""
+
+    def state(self, snapshot: Snapshot) -> OptimizerState:
+        """The optimizer's state that a snapshot holds."""
+
+    def evaluate(self, data: Dataset) -> Metrics:
+        """Loss and accuracy over a data set with the parameters of this moment."""
+
+
+def start(
+    engine: EngineName,
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    state: OptimizerState,
+    data: Dataset,
+    batch_size: int,
+) -> Run:
+    """A run on the engine asked for; all arguments are taken to fit each other.
+
+    Raises `ValueError` with the reason where the fused engine is asked for and cannot run them.
+    """
+    if engine == "reference":
+        return reference.ReferenceRun(network, loss, optimizer, state, data, batch_size)
+    from functional_mlp import engine as fused  # LLVM is loaded when it is used
+
+    reason = fused.explain(network, loss, optimizer, dtype=data.inputs.dtype, device=data.inputs.device)
+    if engine == "fused" and reason is not None:
+        raise ValueError(f"engine='fused' cannot run this: {reason}; pass engine='reference' or 'auto'")
+    if reason is not None or (engine == "auto" and not fused.is_faster(network)):
+        return reference.ReferenceRun(network, loss, optimizer, state, data, batch_size)
+    return fused.start(network, loss, optimizer, state, data, batch_size)
