@@ -516,7 +516,7 @@ class EqualByIdentity(Square):
 
 
 @attrs.frozen
-class SquaredError:
+class Squared:
     """The mean over samples and outputs; a loss without a base class."""
 
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -533,31 +533,31 @@ class SquaredError:
 
 
 @planted(check_loss, says=r"the gradient of predictions is wrong at \[0, 0\]")
-class LossGradientWithoutTheTwo(SquaredError):
+class LossGradientWithoutTheTwo(Squared):
     def grad(self, predictions, targets):
         return super().grad(predictions, targets) / 2
 
 
 @planted(check_loss, says="the gradient of predictions is wrong")
-class LossGradientOffByATenthOfAPercent(SquaredError):
+class LossGradientOffByATenthOfAPercent(Squared):
     def grad(self, predictions, targets):
         return super().grad(predictions, targets) * 1.001
 
 
 @planted(check_loss, says="the gradient of predictions is wrong")
-class LossGradientOfWrongSign(SquaredError):
+class LossGradientOfWrongSign(Squared):
     def grad(self, predictions, targets):
         return -super().grad(predictions, targets)
 
 
 @planted(check_loss, says="grad is not that of the mean over the samples")
-class LossGradientNotDividedByTheBatch(SquaredError):
+class LossGradientNotDividedByTheBatch(Squared):
     def grad(self, predictions, targets):
         return super().grad(predictions, targets) * len(predictions)
 
 
 @planted(check_loss, says="value is not the mean of the samples' values")
-class SumOverTheBatch(SquaredError):
+class SumOverTheBatch(Squared):
     def value(self, predictions, targets):
         return super().value(predictions, targets) * len(predictions)
 
@@ -566,14 +566,14 @@ class SumOverTheBatch(SquaredError):
 
 
 @planted(check_loss, says="takes targets of shape .*: raise a ValueError, nothing must be broadcast")
-class LossBroadcasts(SquaredError):
+class LossBroadcasts(Squared):
     def check(self, predictions, targets):
         if predictions.numel() == 0:
             raise ValueError("empty")
 
 
 @planted(check_loss, says="takes an empty batch")
-class LossOfNothing(SquaredError):
+class LossOfNothing(Squared):
     def check(self, predictions, targets):
         if predictions.shape != targets.shape:
             raise ValueError("one shape")
@@ -586,20 +586,20 @@ class SoftmaxOverTheBatch(fm.CrossEntropy):
 
 
 @planted(check_loss, says="value changed its argument predictions|value raised RuntimeError")
-class LossMutatesPredictions(SquaredError):
+class LossMutatesPredictions(Squared):
     def value(self, predictions, targets):
         self.check(predictions, targets)
         return predictions.sub_(targets).square().mean()
 
 
 @planted(check_loss, says="value: the loss must have the shape of a 0-d tensor")
-class LossOfOneNumber(SquaredError):
+class LossOfOneNumber(Squared):
     def value(self, predictions, targets):
         return super().value(predictions, targets).reshape(1)
 
 
 @planted(check_loss, says="value: the loss must have the dtype")
-class LossInFloat64(SquaredError):
+class LossInFloat64(Squared):
     def value(self, predictions, targets):
         return super().value(predictions.double(), targets.double())
 
@@ -613,9 +613,11 @@ class LossKeepsTheGraph(fm.MeanSquaredError):
 
 
 @planted(
-    check_loss, says="value differs from the formula", formula=lambda prediction, target: (prediction - target).square().sum()
+    check_loss,
+    says="value differs from the formula",
+    formula=lambda prediction, target: (prediction - target).square().sum(),
 )
-class MeanOverOutputs(SquaredError):
+class MeanOverOutputs(Squared):
     pass
 
 

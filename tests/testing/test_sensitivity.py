@@ -24,5 +24,5 @@ def test_there_are_enough_mistakes() -> None:
 def test_the_correct_classes_pass() -> None:
     check_layer(planted.Affine(3, 2))
     check_layer(planted.Square())
-    check_loss(planted.SquaredError())
+    check_loss(planted.Squared())
     check_optimizer(planted.Descent(0.1))
