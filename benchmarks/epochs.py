@@ -171,7 +171,8 @@ def time_first_epochs(options: Any) -> dict[str, list[float] | str]:
                 script = Path(__file__).with_name("first_epoch.py")
                 child = subprocess.run([sys.executable, script, peer.name], capture_output=True, text=True, check=False)
                 if child.returncode:
-                    times[peer.name] = f"not available: {child.stderr.strip().splitlines()[-1]}"
+                    reason = child.stderr.strip().splitlines()[-1]
+                    times[peer.name] = f"not available: {reason.removeprefix('peers.UnavailableError: ')}"
                 else:
                     times[peer.name].append(float(child.stdout))  # type: ignore[union-attr]
     return times
