@@ -67,7 +67,7 @@ def train(
     out, log = Console(highlight=False), Console(stderr=True, highlight=False)
     print_settings(out, _describe(samples, model, network, training, settings))
     with training_display(log, training.epochs) as display, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "fit: the loss is", RuntimeWarning)  # the end of the run says it
+        warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
         result = fm.fit(
             model,
             loss,
