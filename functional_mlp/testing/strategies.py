@@ -1,10 +1,10 @@
 """What to draw: tensors in awkward memory, keys, layers, networks, data sets, losses and optimizers.
 
-Every strategy shrinks towards what is quickest to read: the tensor of zeros, contiguous; `key(0)`;
-`Linear(1, 1)`; one sample; `SGD(0.5)`.
+Every strategy shrinks towards what is quickest to read: zeros in contiguous memory, `key(0)`, `Identity()` or
+`Linear(1, 1)`, networks with no layer that does not matter, one sample, `SGD`.
 """
 
-import itertools
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -30,14 +30,24 @@ Shape = tuple[int, ...]
 NUMBERS_AT_MOST = 64
 
 
+@functools.cache
 def numbers(low: float = -4.0, high: float = 4.0) -> SearchStrategy[float]:
     """Multiples of 1/16 between two ends, 0 first: short to read, and added and subtracted without rounding."""
-    return st.integers(math.ceil(16 * low), math.floor(16 * high)).map(lambda n: n / 16)
+    return st.integers(math.ceil(16 * low), math.floor(16 * high)).map(_sixteenth)
 
 
+@functools.cache
 def numbers_off_kinks(low: float = -4.0, high: float = 4.0) -> SearchStrategy[float]:
     """Odd multiples of 1/16, which are at least 1/16 away from 0, ±1/2, ±1, …: where activations have kinks."""
-    return st.integers(math.ceil((16 * low - 1) / 2), math.floor((16 * high - 1) / 2)).map(lambda n: (2 * n + 1) / 16)
+    return st.integers(math.ceil((16 * low - 1) / 2), math.floor((16 * high - 1) / 2)).map(_odd_sixteenth)
+
+
+def _sixteenth(n: int) -> float:
+    return n / 16
+
+
+def _odd_sixteenth(n: int) -> float:
+    return (2 * n + 1) / 16
 
 
 @st.composite
@@ -144,9 +154,14 @@ INITIALIZERS = [
 def layers(max_width: int = 5) -> SearchStrategy[Layer]:
     """The library's layers that are not made of others: Linear of any sizes, and every activation."""
     sizes = st.integers(1, max_width)
-    return st.one_of(st.tuples(sizes, sizes).flatmap(lambda size: _linears(*size)), activations())
+    return st.one_of(st.builds(_sized, _linears_to, sizes, sizes), activations())
 
 
+def _sized(linear: "SizedLinear", in_features: int, out_features: int) -> Linear:
+    return linear(in_features, out_features)
+
+
+@functools.cache
 def activations() -> SearchStrategy[Layer]:
     """The elementwise layers, their parameters included."""
     plain: list[Layer] = [Identity(), ReLU(), Tanh(), Sigmoid(), Softplus(), SiLU(), GELU(), GELU("tanh")]
@@ -157,15 +172,16 @@ def activations() -> SearchStrategy[Layer]:
     )
 
 
-def _linears(in_features: int, out_features: int) -> SearchStrategy[Linear]:
-    return st.builds(
-        Linear,
-        st.just(in_features),
-        st.just(out_features),
-        bias=st.sampled_from([True, False]),
-        weight_init=st.sampled_from(INITIALIZERS),
-        bias_init=st.sampled_from([initializers.zeros(), *INITIALIZERS]),
-    )
+# A Linear layer of which only the sizes are open.
+SizedLinear = Callable[[int, int], Linear]
+
+_linears_to: SearchStrategy[SizedLinear] = st.builds(
+    functools.partial,
+    st.just(Linear),
+    bias=st.sampled_from([True, False]),
+    weight_init=st.sampled_from(INITIALIZERS),
+    bias_init=st.sampled_from([initializers.zeros(), *INITIALIZERS]),
+)
 
 
 @st.composite
@@ -189,37 +205,64 @@ def networks(
     ...     assert network.apply(params, torch.zeros(3, 2)).shape == (3, network.out_features)
     >>> keeps_the_batch()
     """
+    checks.integer("networks: max_depth", max_depth, minimum=1)
+    checks.integer("networks: max_width", max_width, minimum=1)
     widths = st.integers(1, max_width)
     first = draw(widths) if in_features is None else in_features
     last = draw(widths) if out_features is None else out_features
-    return draw(_sequentials(first, last, max_depth, max_width, max_nesting))
+    return draw(_chains(max_depth, max_width, max_nesting))(first, last)
 
 
-@st.composite
-def _sequentials(draw: DrawFn, first: int, last: int, max_depth: int, max_width: int, nesting: int) -> Sequential:
-    """A Linear layer from `first` features, and blocks after it that lead to `last`."""
-    more = draw(st.integers(0, max_depth - 1))
-    widths = [draw(st.integers(1, max_width)) for _ in range(more)] + [last]
-    blocks: list[Layer] = [draw(_linears(first, widths[0]))]
-    for size, successor in itertools.pairwise(widths):
-        blocks.append(draw(_blocks(size, successor, max_depth, max_width, nesting)))
-    if draw(st.booleans()):
-        blocks.append(draw(activations()))
-    return Sequential(*blocks)
+# A network of which only the sizes are open: they are filled in from the first layer to the last, so that a layer
+# can be left out, in shrinking, without any other changing.
+Chain = Callable[[int, int], Sequential]
+Link = Callable[[int], Layer]
 
 
-def _blocks(first: int, last: int, max_depth: int, max_width: int, nesting: int) -> SearchStrategy[Layer]:
-    choices: list[SearchStrategy[Any]] = [_linears(first, last)]
-    if first == last:
-        choices.append(activations())
-        choices.append(_linears(first, last).map(Residual))
-        choices.append(activations().map(Residual))
+@functools.cache
+def _chains(max_depth: int, max_width: int, nesting: int) -> SearchStrategy[Chain]:
+    """Links, then a Linear layer to the size that is wanted, then perhaps an activation."""
+    links = st.lists(_links(max_depth, max_width, nesting), max_size=max_depth - 1)
+    return st.builds(_chain, links, _linears_to, st.lists(activations(), max_size=min(1, max_depth - 1)))
+
+
+def _chain(links: list[Link], to_last: SizedLinear, tail: list[Layer]) -> Chain:
+    def sized(first: int, last: int) -> Sequential:
+        layers: list[Layer] = []
+        size = first
+        for link in links:
+            layers.append(link(size))
+            size = layers[-1].out_features or size
+        return Sequential(*layers, to_last(size, last), *tail)
+
+    return sized
+
+
+def _links(max_depth: int, max_width: int, nesting: int) -> SearchStrategy[Link]:
+    """Layers that take any size: activations, Linear ones, Residual ones, and with `nesting` whole networks."""
+    sizes = st.integers(1, max_width)
+    links: list[SearchStrategy[Link]] = [
+        activations().map(_unsized),
+        st.builds(_to, _linears_to, sizes),
+        activations().map(Residual).map(_unsized),
+        _linears_to.map(_residual),
+    ]
     if nesting > 0:
-        inner = st.deferred(lambda: _sequentials(first, last, max(1, max_depth - 1), max_width, nesting - 1))
-        choices.append(inner)
-        if first == last:
-            choices.append(inner.map(Residual))
-    return st.one_of(choices)
+        inner = _chains(max(1, max_depth - 1), max_width, nesting - 1)
+        links += [st.builds(_to, inner, sizes), inner.map(_residual)]
+    return st.one_of(links)
+
+
+def _unsized(layer: Layer) -> Link:
+    return lambda size: layer
+
+
+def _to(sized: Callable[[int, int], Layer], out_features: int) -> Link:
+    return lambda size: sized(size, out_features)
+
+
+def _residual(sized: Callable[[int, int], Layer]) -> Link:
+    return lambda size: Residual(sized(size, size))
 
 
 @st.composite
@@ -258,6 +301,7 @@ def losses() -> SearchStrategy[Loss]:
     return st.sampled_from([MeanSquaredError(), CrossEntropy()])
 
 
+@functools.cache
 def optimizers(max_learning_rate: float = 0.5) -> SearchStrategy[Optimizer]:
     """The library's optimizers, with their constants."""
     rates = st.integers(1, 16).map(lambda n: max_learning_rate * n / 16)
