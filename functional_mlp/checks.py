@@ -127,6 +127,18 @@ def device(name: str, value: object) -> None:
             raise ValueError(f"{name} must name a device, 'cpu' or 'cuda:0', say, got {value!r}") from error
 
 
+def engine(name: str, value: object) -> None:
+    """Raise unless `value` names an engine."""
+    if value not in ("auto", "reference", "fused"):
+        raise ValueError(f"{name}: engine must be 'auto', 'reference' or 'fused', got {describe(value)}")
+
+
+def features(name: str, x: Tensor, wanted: int | None) -> None:
+    """Raise unless the last dimension of `x` has the size wanted, where one is."""
+    if wanted is not None and x.shape[-1] != wanted:
+        raise ValueError(f"{name} got inputs of shape {tuple(x.shape)}: the last dimension must be {wanted}")
+
+
 def plain_tensor(name: str, value: object) -> None:
     """Raise unless `value` is a dense tensor that holds numbers: not sparse, quantized, meta or fake."""
     if not isinstance(value, Tensor):

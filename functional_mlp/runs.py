@@ -1,18 +1,17 @@
 """Training runs: what an engine offers to `fit`, and which engine a run gets."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from functional_mlp import reference
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import Metrics
+from functional_mlp.evaluation import EngineName, Metrics
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 
-EngineName = Literal["auto", "reference", "fused"]
 Progress = Callable[[float], None]
 Snapshot = Any
 

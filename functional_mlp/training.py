@@ -11,13 +11,12 @@ from attrs import field
 
 from functional_mlp import checks, pytree, random, runs
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import Metrics, check_fit
+from functional_mlp.evaluation import EngineName, Metrics, check_fit
 from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.random import Key
-from functional_mlp.runs import EngineName
 
 ScheduleLike = Callable[[int], float]
 
@@ -257,5 +256,4 @@ def _check_arguments(
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
         raise TypeError(f"{name}: schedule must be a callable value, got {got}: call one of functional_mlp.schedules")
-    if engine not in ("auto", "reference", "fused"):
-        raise ValueError(f"{name}: engine must be 'auto', 'reference' or 'fused', got {checks.describe(engine)}")
+    checks.engine(name, engine)

@@ -25,14 +25,17 @@ from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import runtime
 from functional_mlp.engine.program import CannotFuseError, Program, lower
-from functional_mlp.engine.target import cache_folder, clear_cache, host
-from functional_mlp.evaluation import check_fit
+from functional_mlp.engine.target import Target, cache_folder, clear_cache, host
+from functional_mlp.evaluation import Metrics, check_fit
 from functional_mlp.layers.base import Layer, as_layer, template
-from functional_mlp.losses import CrossEntropy, Loss
-from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
 
 # The numbers of the largest matrix for which the engine is the faster choice.
 WIDEST = 1 << 20
+
+# The loss of a sample is emitted without loops, for so many vectors of outputs at most.
+MOST_OUTPUT_VECTORS = 64
 
 __all__ = ["CompiledEpoch", "cache_folder", "clear_cache", "compile", "explain"]
 
@@ -56,16 +59,19 @@ def explain(
         return f"the engine runs on the CPU, not on {device}"
     if dtype not in (torch.float32, torch.float64):
         return f"the engine computes in torch.float32 and torch.float64, not in {dtype}"
-    return _reason(as_layer("explain: network", network), loss, optimizer, dtype)
+    return _reason(as_layer("explain: network", network), loss, optimizer, dtype, host())
 
 
 @functools.lru_cache(maxsize=256)
-def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> str | None:
+def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
     try:
         program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
         runtime.check_expressions(program)
     except CannotFuseError as error:
         return str(error)
+    most = MOST_OUTPUT_VECTORS * runtime.lanes_of(program, target)
+    if program.out_features > most:
+        return f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
     return None
 
 
@@ -122,6 +128,24 @@ class CompiledEpoch:
             class_targets=class_targets,
             dtype=self._dtype,
         )
+
+
+def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
+    """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
+    program = _forward_program(network, loss, data.inputs.dtype)
+    run = runtime.ForwardRun(program, data)
+    return run.metrics(run.packed(params))
+
+
+def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
+    """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
+    program = _forward_program(network, MeanSquaredError(), x.dtype)
+    outputs = runtime.outputs(program, params, x.reshape(-1, program.in_features))
+    return outputs.reshape(*x.shape[:-1], program.out_features)
+
+
+def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
+    return lower(network, loss, SGD(1.0), batch_size=1, class_targets=False, dtype=dtype)
 
 
 def is_faster(network: Layer) -> bool:

@@ -85,9 +85,11 @@ def expm1(e: Emitter, x: ir.Value) -> ir.Value:
     low, high = (-18.0, 90.0) if e.real.size == 4 else (-38.0, 711.0)
     less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low))
     half = e.builder.ashr(n, e.integers(1))
-    gap = e.builder.fsub(e.constant(1), _power_of_two(e, e.builder.sub(e.integers(0), n)))
+    rest = e.builder.sub(n, half)
+    shrink = [_power_of_two(e, e.builder.sub(e.integers(0), part)) for part in (half, rest)]
+    gap = e.builder.fsub(e.constant(1), e.builder.fmul(*shrink))
     value = e.builder.fmul(e.builder.fadd(less_one, gap), _power_of_two(e, half))
-    value = e.builder.fmul(value, _power_of_two(e, e.builder.sub(n, half)))
+    value = e.builder.fmul(value, _power_of_two(e, rest))
     return _keep_zero(e, x, value)
 
 

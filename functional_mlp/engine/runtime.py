@@ -4,7 +4,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -259,18 +259,37 @@ class FusedRun:
         return self._validation[1].metrics(self._session.array(0))
 
 
+def forward_only(program: Program, class_targets: bool) -> Program:
+    """The program for passes forward: with the same optimizer and batch size for all, their code is the same."""
+    return attrs.evolve(program, optimizer=SGD(1.0), batch_size=PIECE, class_targets=class_targets)
+
+
 class ForwardRun:
     """Passes of a network over one data set, forward only."""
 
     def __init__(self, program: Program, data: Dataset) -> None:
-        # What the optimizer is does not matter; with the same one for all, their code is the same.
-        program = attrs.evolve(program, optimizer=SGD(1.0), batch_size=PIECE, class_targets=data.targets.ndim == 1)
-        self._session = Session(program, "evaluate")
+        self._session = Session(forward_only(program, data.targets.ndim == 1), "evaluate")
         self._rows = Rows.of(data)
         self._samples = len(data)
+
+    def packed(self, params: Any) -> Tensor:
+        """Parameters in the engine's layout."""
+        array = torch.empty(self._session.layout.size, dtype=self._rows.inputs.dtype)
+        self._session.layout.pack(params, array)
+        return array
 
     def metrics(self, params: Tensor) -> Metrics:
         """Loss and accuracy with parameters in the engine's layout."""
         self._session.array(0).copy_(params)
         loss_sum, right = self._session.run(self._rows, self._samples)
         return Metrics(loss_sum / self._samples, self._rows.accuracy(right, self._samples))
+
+
+def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
+    """The network's outputs (n, out_features) for inputs (n, in_features)."""
+    session = Session(forward_only(program, class_targets=False), "predict")
+    session.layout.pack(params, session.array(0))
+    result = torch.empty(len(x), program.out_features, dtype=x.dtype)
+    nothing = torch.empty(0)
+    session.run(Rows(_plain(x), nothing, nothing, labelled=False), len(x), predictions=result)
+    return result

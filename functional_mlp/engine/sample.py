@@ -207,7 +207,7 @@ class SampleEpoch:
                 weights = [e.load(self.workspace, self._weight(matrix, e.add(first, r), offset)) for r in range(rows)]
                 return [self._add_product(matrix, offset, vector, *pair) for pair in zip(weights, sums, strict=True)]
 
-            sums = self._over_vectors(matrix, add_vector, [e.constant(0)] * rows)
+            sums = self._over_vectors(matrix, rows, add_vector, [e.constant(0)] * rows)
             total = e.fadd(e.row_sums(sums), self._bias(matrix, first))
             e.store(e.keep_first(total, rows), self.workspace, e.add(s, first))
 
@@ -225,11 +225,11 @@ class SampleEpoch:
         return self.builder.select(self.e.mask(used), added, total)
 
     def _over_vectors(
-        self, matrix: Matrix, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
+        self, matrix: Matrix, rows: int, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
     ) -> list[ir.Value]:
-        """carried = body(offset, *carried) for the vectors of a row; a loop where there are many."""
+        """carried = body(offset, *carried) for the vectors of so many rows at once; a loop where there are many."""
         lanes = self.kernels.lanes
-        looped = matrix.stride // lanes * max(len(carried), 1) > UNROLLED
+        looped = matrix.stride // lanes * rows > UNROLLED
         last = matrix.stride - lanes if looped else 0  # the last vector, with lanes to spare, is never in the loop
         carried = self.e.loop("vectors", 0, last, lanes, body, carried)
         for offset in range(last, matrix.stride, lanes):
@@ -254,7 +254,7 @@ class SampleEpoch:
                 return results
 
             zeros = [] if grad_in is None else [e.constant(0)] * rows
-            sums = self._over_vectors(matrix, meet_vector, zeros)
+            sums = self._over_vectors(matrix, rows, meet_vector, zeros)
             if grad_in is not None:
                 total = e.keep_first(e.row_sums(sums), rows)
                 e.store(total, self.workspace, e.add(grad_in, first))

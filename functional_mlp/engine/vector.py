@@ -195,7 +195,7 @@ class VectorNamespace:
     def binary(self, name: str, a: Any, b: Any) -> Operand:
         if isinstance(a, Scalar | Number) and isinstance(b, Scalar | Number):
             return self._scalar_operation(name, a, b)
-        if name == "fdiv" and isinstance(b, Scalar | Number) and _key(b) != (0.0, 1.0) != _key(b):
+        if name == "fdiv" and isinstance(b, Scalar):
             name, b = "fmul", self._scalar_operation("fdiv", 1.0, b)  # one division for all
         joined = self._join(name, a, b)
         if joined is not None:

@@ -39,8 +39,9 @@ class Tanh(Elementwise):
 
 
 def _sigmoid(xp: Namespace, s: Array) -> Array:
-    """1 / (1 + e⁻ˢ); e⁻ˢ overflows to infinity for very negative s, and the quotient is then 0."""
-    return 1 / (1 + xp.exp(-s))
+    """1 / (1 + e⁻ˢ) for s ≥ 0 and eˢ / (1 + eˢ) elsewhere: no power overflows, and no digit is lost."""
+    decay = xp.exp(-xp.abs(s))
+    return xp.where(s >= 0, 1, decay) / (1 + decay)
 
 
 class Sigmoid(Elementwise):
