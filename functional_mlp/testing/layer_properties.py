@@ -12,7 +12,7 @@ from functional_mlp import checks, pytree, random
 from functional_mlp.layers.base import Layer
 from functional_mlp.random import Key
 from functional_mlp.testing.purity import attempt, call, inherits
-from functional_mlp.testing.trees import LAYOUT_TOLERANCE, assert_close, assert_same, packed, side_by_side
+from functional_mlp.testing.trees import LAYOUT_TOLERANCE, assert_close, assert_same, largest, packed, side_by_side
 from functional_mlp.testing.vjp import Point, assert_like, checked_vjp
 
 Formula = Callable[[Any, Tensor], Tensor]
@@ -101,19 +101,25 @@ def calls_are_pure(point: Point) -> None:
         apart = attempt("vjp", layer.vjp, params, x, x.clone())
         together = attempt("vjp", layer.vjp, params, x, x)
         rtol = LAYOUT_TOLERANCE[x.dtype]
-        assert_close("vjp gives another result where x and grad_out are one tensor", apart, together, rtol=rtol)
+        assert_close(
+            "vjp gives another result where x and grad_out are one tensor",
+            apart,
+            together,
+            point.gradient_size,
+            rtol=rtol,
+        )
 
 
 def layout_does_not_matter(point: Point) -> None:
     """Tensors that lie in memory in an awkward way give what contiguous ones give."""
     layer, rtol = point.layer, LAYOUT_TOLERANCE[point.x.dtype]
     params, x, grad_out = pytree.map(packed, (point.params, point.x, point.grad_out))
-    for name, function, awkward, plain in (
-        ("apply", layer.apply, (point.params, point.x), (params, x)),
-        ("vjp", layer.vjp, (point.params, point.x, point.grad_out), (params, x, grad_out)),
+    for name, function, awkward, plain, size in (
+        ("apply", layer.apply, (point.params, point.x), (params, x), point.output_size),
+        ("vjp", layer.vjp, (point.params, point.x, point.grad_out), (params, x, grad_out), point.gradient_size),
     ):
-        results = (attempt(name, function, *arguments) for arguments in (awkward, plain))
-        assert_close(f"{name} depends on how tensors lie in memory", *results, rtol=rtol)
+        problem = f"{name} depends on how tensors lie in memory"
+        assert_close(problem, attempt(name, function, *awkward), attempt(name, function, *plain), size, rtol=rtol)
 
 
 def batch_agrees_with_rows(point: Point) -> None:
@@ -124,32 +130,30 @@ def batch_agrees_with_rows(point: Point) -> None:
     grad_params, grad_x = checked_vjp("vjp", attempt("vjp", layer.vjp, params, x, grad_out), params, x)
     rows, outputs, cotangents = (t.reshape(math.prod(x.shape[:-1]), t.shape[-1]) for t in (x, y, grad_out))
     row_grads = grad_x.reshape(rows.shape)
-    sums = pytree.map(torch.zeros_like, params)
-    sizes = pytree.map(torch.zeros_like, params)  # of the terms: rounding of the sums is in proportion to them
+    sums, size = pytree.map(torch.zeros_like, params), (1 + len(rows)) * point.gradient_size
     for i, (row, cotangent) in enumerate(zip(rows, cotangents, strict=True)):
         alone = attempt("apply", layer.apply, params, row)
-        assert_close(f"apply: row {i} of a batch differs from that row alone", outputs[i], alone)
+        assert_close(f"apply: row {i} of a batch differs from that row alone", outputs[i], alone, point.output_size)
         result = attempt("vjp", layer.vjp, params, row, cotangent)
         row_params, row_x = checked_vjp("vjp of one row", result, params, row)
-        assert_close(f"vjp: row {i} of grad_x differs from that row alone", row_grads[i], row_x)
+        assert_close(f"vjp: row {i} of grad_x differs from that row alone", row_grads[i], row_x, point.gradient_size)
         sums = pytree.map(torch.add, sums, row_params)
-        sizes = pytree.map(lambda size, grad: size + grad.abs(), sizes, row_params)
-    for path, grad, expected, size in side_by_side(grad_params, sums, sizes):
+    for path, grad, expected in side_by_side(grad_params, sums):
         assert_close(f"vjp: grad_params{path} is not the sum of the rows' gradients", grad, expected, size)
 
 
 def vjp_is_linear(point: Point) -> None:
     """vjp(2v − w) = 2 vjp(v) − vjp(w), and vjp(0) = 0."""
     layer, params, x, v = point.layer, point.params, point.x, point.grad_out
-    w = v.roll(1, -1).flip(0) + 1
+    w = random.normal(point.key, tuple(v.shape), dtype=v.dtype)
     of_v, of_w, of_both, of_zero = (
         checked_vjp("vjp", attempt("vjp", layer.vjp, params, x, cotangent), params, x)
         for cotangent in (v, w, 2 * v - w, torch.zeros_like(v))
     )
     for path, both, from_v, from_w, zero in side_by_side(of_both, of_v, of_w, of_zero):
         name = ("grad_params" + path.removeprefix("[0]")) if path.startswith("[0]") else "grad_x"
-        sizes = 2 * from_v.abs() + from_w.abs()
-        assert_close(f"vjp is not linear in grad_out: {name} of 2v − w", both, 2 * from_v - from_w, sizes)
+        size = 2 * largest(from_v) + largest(from_w) + point.gradient_size
+        assert_close(f"vjp is not linear in grad_out: {name} of 2v − w", both, 2 * from_v - from_w, size)
         if not (zero == 0).all():
             raise AssertionError(f"vjp is not linear in grad_out: {name} of 0 is {zero.tolist()}")
 
@@ -160,18 +164,18 @@ def agrees_with_formula(point: Point, formula: Formula) -> None:
     for row in rows:
         expected = attempt("formula", formula, point.params, row)
         actual = attempt("apply", point.layer.apply, point.params, row)
-        assert_close(f"apply differs from the formula for the row {row.tolist()}", actual, expected)
+        assert_close(f"apply differs from the formula for the row {row.tolist()}", actual, expected, point.output_size)
 
 
 def forward_and_backward_agree(point: Point) -> None:
     """forward and backward, which networks are trained with, give what apply and vjp give."""
     layer, params, x, grad_out = point.layer, point.params, point.x, point.grad_out
     y, tape = attempt("forward", layer.forward, params, x)
-    assert_close("forward and apply differ", y, attempt("apply", layer.apply, params, x))
+    assert_close("forward and apply differ", y, attempt("apply", layer.apply, params, x), point.output_size)
     back = attempt("backward", layer.backward, params, tape, grad_out)
     result = checked_vjp("backward", back, params, x)
     expected = checked_vjp("vjp", attempt("vjp", layer.vjp, params, x, grad_out), params, x)
-    assert_close("backward after forward and vjp differ", result, expected)
+    assert_close("backward after forward and vjp differ", result, expected, point.gradient_size)
 
 
 def assert_every_leaf_has_influence(layer: Any, width: int) -> None:

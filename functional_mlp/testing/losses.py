@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import torch
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
+from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
 from functional_mlp import random
@@ -18,7 +18,7 @@ from functional_mlp.testing.purity import attempt, call, inherits, refuses, rest
 from functional_mlp.testing.search import EXAMPLES, each, failures_of, for_all, named
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds
-from functional_mlp.testing.trees import LAYOUT_TOLERANCE, assert_close, packed
+from functional_mlp.testing.trees import LAYOUT_TOLERANCE, assert_close, largest, packed
 from functional_mlp.testing.values import check_value
 from functional_mlp.testing.vjp import assert_like
 
@@ -69,13 +69,15 @@ def check_loss(
         kinds = {features: _kinds(loss, features, targets) for features in FEATURES}
         _assert_empty_is_refused(loss)
         budget = {"examples": examples, "seed": seed}
-        anywhere = cases(loss, kinds, predictions, dtypes=(torch.float64, torch.float32), awkward=True)
+        # Targets lie on multiples of 1/16, where |ŷ − t| has its kink: predictions lie between them.
+        elements = numbers_off_kinks(2 * predictions[0], 2 * predictions[1]).map(_half)
+        anywhere = cases(loss, kinds, elements, dtypes=(torch.float64, torch.float32), awkward=True)
         for_all(anywhere, each(calls_are_pure, layout_does_not_matter, nothing_is_broadcast), **budget)
         gradient = Gradient()
         local: list[Callable[[LossCase], None]] = [is_mean_over_samples, gradient]
         if formula is not None:
             local.insert(0, lambda case: agrees_with_formula(case, formula))
-        for_all(cases(loss, kinds, predictions), each(*local), **budget)
+        for_all(cases(loss, kinds, elements), each(*local), **budget)
         gradient.tally.assert_decided()
 
 
@@ -89,6 +91,10 @@ def _kinds(loss: Any, features: int, wanted: Sequence[str] | None) -> list[str]:
     return accepted if wanted is None else list(wanted)
 
 
+def _half(number: float) -> float:
+    return number / 2
+
+
 @attrs.frozen(eq=False)
 class LossCase:
     """Predictions and targets, and a key for the direction to look in."""
@@ -97,6 +103,11 @@ class LossCase:
     predictions: Tensor
     targets: Tensor
     key: random.Key
+
+    @property
+    def size(self) -> float:
+        """The size of the numbers that the loss is computed from."""
+        return 1 + largest(self.predictions, self.targets)
 
     def __str__(self) -> str:
         return assignments(predictions=self.predictions, targets=self.targets)
@@ -107,7 +118,7 @@ def cases(
     draw: DrawFn,
     loss: Any,
     kinds: dict[int, list[str]],
-    ends: tuple[float, float],
+    elements: SearchStrategy[float],
     *,
     dtypes: tuple[torch.dtype, ...] = (torch.float64,),
     awkward: bool = False,
@@ -116,8 +127,6 @@ def cases(
     dtype = draw(st.sampled_from(dtypes))
     samples, features = draw(st.integers(1, 4)), draw(st.sampled_from(sorted(kinds)))
     targets = draw(TARGET_KINDS[draw(st.sampled_from(kinds[features]))](samples, features, dtype))
-    # The targets lie on multiples of 1/16, where |ŷ − t| has its kink: the predictions lie between them.
-    elements = numbers_off_kinks(2 * ends[0], 2 * ends[1]).map(lambda n: n / 2)
     predictions = draw(tensors((samples, features), dtype, elements=elements, awkward=awkward))
     return LossCase(loss, predictions, targets, random.key(draw(st.integers(0, 2**16))))
 
@@ -140,7 +149,13 @@ def layout_does_not_matter(case: LossCase) -> None:
         awkward, plain = (
             attempt(name, function, p, case.targets) for p in (case.predictions, packed(case.predictions))
         )
-        assert_close(f"{name} depends on how tensors lie in memory", awkward, plain, rtol=LAYOUT_TOLERANCE[plain.dtype])
+        assert_close(
+            f"{name} depends on how tensors lie in memory",
+            awkward,
+            plain,
+            case.size,
+            rtol=LAYOUT_TOLERANCE[plain.dtype],
+        )
 
 
 def nothing_is_broadcast(case: LossCase) -> None:
@@ -166,10 +181,10 @@ def is_mean_over_samples(case: LossCase) -> None:
     rows = [(case.predictions[i : i + 1], case.targets[i : i + 1]) for i in range(n)]
     values = torch.stack([attempt("value", loss.value, *row) for row in rows])
     value = attempt("value", loss.value, case.predictions, case.targets)
-    assert_close("value is not the mean of the samples' values", value, values.mean(), values)
+    assert_close("value is not the mean of the samples' values", value, values.mean(), case.size)
     grad = attempt("grad", loss.grad, case.predictions, case.targets)
     expected = torch.cat([attempt("grad", loss.grad, *row) for row in rows]) / n
-    assert_close("grad is not that of the mean over the samples", grad, expected)
+    assert_close("grad is not that of the mean over the samples", grad, expected, case.size)
 
 
 def agrees_with_formula(case: LossCase, formula: Formula) -> None:
@@ -177,7 +192,12 @@ def agrees_with_formula(case: LossCase, formula: Formula) -> None:
     for prediction, target in zip(case.predictions, case.targets, strict=True):
         expected = torch.as_tensor(attempt("formula", formula, prediction, target), dtype=torch.float64)
         value = attempt("value", case.loss.value, prediction.unsqueeze(0), target.unsqueeze(0))
-        assert_close(f"value differs from the formula for {prediction.tolist()} and {target.tolist()}", value, expected)
+        assert_close(
+            f"value differs from the formula for {prediction.tolist()} and {target.tolist()}",
+            value,
+            expected,
+            case.size,
+        )
 
 
 class Gradient:
@@ -189,12 +209,11 @@ class Gradient:
     def __call__(self, case: LossCase) -> None:
         claimed = attempt("grad", case.loss.grad, case.predictions, case.targets)
         assert_like("grad: the gradient", claimed, "predictions", case.predictions)
-        inside = 1 + case.predictions.abs().max().item()
 
         def lines(direction: Tensor) -> Line:
             def line(t: float) -> tuple[float, float]:
                 value = attempt("value", case.loss.value, case.predictions + t * direction, case.targets).item()
-                return value, abs(value) + inside
+                return value, abs(value) + case.size
 
             return line
 

@@ -14,7 +14,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import attempt, call, inherits, refuses
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
-from functional_mlp.testing.trees import assert_close, assert_same, packed, side_by_side
+from functional_mlp.testing.trees import assert_close, assert_same, largest, packed, side_by_side
 from functional_mlp.testing.vjp import assert_like
 
 SHAPES = [(), (2,), (1,), (2, 3), (0,)]
@@ -123,6 +123,7 @@ def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
                 f"params{path}{place or ''} is updated in another way beside other numbers than on its own",
                 after[index],
                 alone,
+                1 + largest(leaf),
                 rtol=1e-4 if leaf.dtype == torch.float32 else 1e-10,
             )
 
@@ -137,7 +138,7 @@ def agrees_with_formula(case: OptimizerCase, formula: Callable[[float, list[floa
             history = [grad[index].item() for grad in grads]
             expected = attempt("formula", formula, leaf[index].item(), history)
             problem = f"params{path}{place or ''} differs from the formula after gradients {history}"
-            assert_close(problem, updated[index], torch.tensor(expected, dtype=torch.float64), leaf[index])
+            assert_close(problem, updated[index], torch.tensor(expected, dtype=torch.float64), 1 + largest(leaf))
 
 
 def _wide(tree: Any) -> Any:

@@ -72,8 +72,7 @@ def tensors(
     >>> addition_commutes()
     """
     size = shape if isinstance(shape, tuple) else draw(shape)
-    choices = [*layouts(size, dtype), *([_expanded] if size else [])]
-    layout = draw(st.sampled_from(choices)) if awkward else _contiguous
+    layout = draw(layouts(len(size), dtype, expanded=True)) if awkward else _contiguous
     return layout(draw(_contiguous_tensors(size, dtype, numbers() if elements is None else elements)))
 
 
@@ -81,23 +80,32 @@ def tensors(
 def _contiguous_tensors(draw: DrawFn, shape: Shape, dtype: torch.dtype, elements: SearchStrategy[float]) -> Tensor:
     count = math.prod(shape)
     if count > NUMBERS_AT_MOST:
-        few = torch.tensor(draw(st.lists(elements, min_size=NUMBERS_AT_MOST, max_size=NUMBERS_AT_MOST)), dtype=dtype)
+        few = torch.tensor(draw(_lists(elements, NUMBERS_AT_MOST)), dtype=dtype)
         places = random.uniform(draw(keys()), (count,), 0, NUMBERS_AT_MOST, dtype=torch.float64).long()
         return few[places].reshape(shape)
-    return torch.tensor(draw(st.lists(elements, min_size=count, max_size=count)), dtype=dtype).reshape(shape)
+    return torch.tensor(draw(_lists(elements, count)), dtype=dtype).reshape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _lists(elements: SearchStrategy[float], count: int) -> SearchStrategy[list[float]]:
+    # To make a strategy takes longer than to draw from it.
+    return st.lists(elements, min_size=count, max_size=count)
 
 
 Layout = Callable[[Tensor], Tensor]
 
 
-def layouts(shape: Shape, dtype: torch.dtype) -> list[Layout]:
-    """The functions that put a tensor into memory in another way and leave its numbers as they are."""
+@functools.cache
+def layouts(dimensions: int, dtype: torch.dtype, *, expanded: bool = False) -> SearchStrategy[Layout]:
+    """The functions that put a tensor into memory in another way and, unless `expanded`, leave its numbers alone."""
     choices: list[Layout] = [_contiguous, _at_offset, _strided]
-    if len(shape) > 1:
+    if dimensions > 1:
         choices.append(_transposed)
     if dtype in (torch.float32, torch.float64):
         choices.append(_negated)
-    return choices
+    if expanded and dimensions > 0:
+        choices.append(_expanded)
+    return st.sampled_from(choices)
 
 
 def _contiguous(x: Tensor) -> Tensor:

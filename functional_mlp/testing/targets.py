@@ -1,5 +1,6 @@
 """The kinds of targets that losses take."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from functional_mlp.losses import one_hot
 Targets = Callable[[int, int, torch.dtype], SearchStrategy[Tensor]]
 
 
+@functools.cache
 def _values(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
     """Any numbers, shaped like the predictions."""
     count = samples * features
@@ -20,6 +22,7 @@ def _values(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[T
     return numbers.map(lambda n: torch.tensor(n, dtype=dtype).reshape(samples, features) / 16)
 
 
+@functools.cache
 def _probabilities(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
     """Positive numbers that sum to 1 over the features."""
     count = samples * features
@@ -29,11 +32,13 @@ def _probabilities(samples: int, features: int, dtype: torch.dtype) -> SearchStr
     )
 
 
+@functools.cache
 def _classes(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
     """Class indices, one a sample."""
     return st.lists(st.integers(0, features - 1), min_size=samples, max_size=samples).map(torch.tensor)
 
 
+@functools.cache
 def _one_hot(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
     """Class indices as rows with a single 1."""
     return _classes(samples, features, dtype).map(lambda classes: one_hot(classes, features, dtype))

@@ -61,14 +61,13 @@ def assert_same_bits(a: Any, b: Any) -> None:
             raise AssertionError(kind or _first_difference(path, leaf_a, leaf_b))
 
 
-def assert_close(problem: str, a: Any, b: Any, sizes: Tensor | None = None, *, rtol: float = ROUNDING) -> None:
+def assert_close(problem: str, a: Any, b: Any, size: float, *, rtol: float = ROUNDING) -> None:
     """`assert_trees_close` up to the order of additions, with what it means when it fails.
 
-    `sizes` are those of the terms that were added, where the sums may be much smaller.
+    `size` is that of the terms that were added, for sums may cancel to much less.
     """
-    atol = 0.0 if sizes is None or not sizes.numel() else rtol * sizes.abs().max().item()
     try:
-        assert_trees_close(a, b, rtol=rtol, atol=atol)
+        assert_trees_close(a, b, rtol=rtol, atol=rtol * size)
     except AssertionError as difference:
         raise AssertionError(f"{problem}: {difference}") from None
 
@@ -79,6 +78,15 @@ def assert_same(problem: str, a: Any, b: Any) -> None:
         assert_same_bits(a, b)
     except AssertionError as difference:
         raise AssertionError(f"{problem}: {difference}") from None
+
+
+def largest(*tensors: Tensor) -> float:
+    """The largest magnitude in tensors, 0 where they are empty.
+
+    >>> largest(torch.tensor([1.0, -3.0]), torch.empty(0))
+    3.0
+    """
+    return max((tensor.abs().max().item() for tensor in tensors if tensor.numel()), default=0.0)
 
 
 def side_by_side(tree: Any, *rest: Any) -> list[tuple[Any, ...]]:

@@ -21,7 +21,7 @@ from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import assert_gradient
 from functional_mlp.testing.purity import attempt, restored_globals
 from functional_mlp.testing.search import failures_of, named
-from functional_mlp.testing.trees import side_by_side
+from functional_mlp.testing.trees import largest, side_by_side
 
 
 def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, directions: int = 4, seed: int = 0) -> None:
@@ -101,6 +101,16 @@ class Point:
         return [*pytree.leaves(self.params), self.x]
 
     @property
+    def output_size(self) -> float:
+        """The size of the numbers that outputs are computed from."""
+        return 1 + largest(self.x)
+
+    @property
+    def gradient_size(self) -> float:
+        """The size of the products that gradients are sums of."""
+        return largest(self.grad_out) * self.output_size
+
+    @property
     def names(self) -> list[str]:
         return [*(f"params{path}" for path in pytree.paths(self.params)), "x"]
 
@@ -118,7 +128,7 @@ class Point:
         """`gradients.assert_gradient` for one leaf, in one of the directions that belong to the point."""
         # What an operation inside f rounds may be larger than what comes out, as in 1 + erf(s): it is taken to be of
         # the size of 1, of the leaves and of the output.
-        inside = 1 + max(leaf.abs().max().item() for leaf in self.leaves if leaf.numel())
+        inside = 1 + largest(*self.leaves)
 
         def lines(direction: Tensor) -> Line:
             def line(t: float) -> tuple[float, float]:
