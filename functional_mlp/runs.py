@@ -7,7 +7,8 @@ from torch import Tensor
 
 from functional_mlp import reference
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import EngineName, Metrics
+from functional_mlp.evaluation import EngineName as EngineName
+from functional_mlp.evaluation import Metrics
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState

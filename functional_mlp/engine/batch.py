@@ -327,6 +327,8 @@ class BatchKernels:
         in_stride, out_stride = self.stride(step.in_features), self.stride(step.out_features)
         by_input = matrix.offset if matrix.input_major else self._copies[step.number]
 
+        self.builder.comment(f"forward: {step}")
+
         def bias(v: Index) -> ir.Value:
             return e.load(self.workspace, e.add(matrix.bias_offset, v)) if step.bias else e.constant(0)
 
@@ -343,6 +345,7 @@ class BatchKernels:
         )  # fmt: skip
 
         def backward(grad: int) -> int | None:
+            self.builder.comment(f"backward: {step}")
             grad_in = None
             if needs_grad:
                 grad_in = self.reserve(step.in_features, self.piece)

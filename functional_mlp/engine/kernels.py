@@ -60,6 +60,7 @@ class Kernels:
 
     def activate(self, step: Pointwise, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
+        self.builder.comment(f"value: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
             value = self.xp.array(self.e.load(self.workspace, self.e.add(s, offset)))
@@ -69,6 +70,7 @@ class Kernels:
 
     def pull_back(self, step: Pointwise, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
         """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
+        self.builder.comment(f"pullback: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
             places = (s, y, grad)
@@ -100,6 +102,7 @@ class Kernels:
 
     def loss(self, row: ir.Value, prediction: Index, grad: Index | None, scale: ir.Value | None) -> list[ir.Value]:
         """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`."""
+        self.builder.comment(f"loss: {self.program.loss!r}")
         features = self.program.out_features
         count = self.vectors(features)
         y = Array(

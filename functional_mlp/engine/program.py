@@ -34,6 +34,10 @@ class Affine:
     out_features: int
     bias: bool
 
+    def __str__(self) -> str:
+        bias = " + b" if self.bias else ""
+        return f"linear{self.number}: {self.in_features} -> {self.out_features}, s = w x{bias}"
+
 
 @attrs.frozen
 class Pointwise:
@@ -77,8 +81,7 @@ def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
     lines = []
     for step in steps:
         if isinstance(step, Affine):
-            bias = " + b" if step.bias else ""
-            lines.append(f"{indent}linear{step.number}: {step.in_features} -> {step.out_features}, s = w x{bias}")
+            lines.append(f"{indent}{step}")
         elif isinstance(step, Pointwise):
             lines.append(f"{indent}{step.layer!r}: {step.features}")
         else:

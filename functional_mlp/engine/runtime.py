@@ -27,7 +27,7 @@ Kind = Literal["epoch", "evaluate", "predict"]
 
 # A native call cannot be interrupted: it gets about this many operations, a few milliseconds.
 OPERATIONS_PER_CALL = 100_000_000
-# What an activation or a loss of one unit costs, in operations.
+# What a unit costs in operations, its activation above all.
 OPERATIONS_PER_UNIT = 100
 
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
@@ -170,6 +170,9 @@ class Session:
         self._program = program
         self._function = compiled(program, kind, target)
         self.workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
+        sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
+        operations = sum(outputs * (6 * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
+        self._rows_per_call = OPERATIONS_PER_CALL // operations
 
     def array(self, index: int) -> Tensor:
         """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
@@ -197,21 +200,21 @@ class Session:
             if predictions is None
             else (step, learning_rate, results, predictions.data_ptr())
         )
-        at_once = self._rows_per_call()
-        for first in range(0, samples, at_once):
-            last = min(first + at_once, samples)
+        last = 0
+        while last < samples:
+            first, last = last, min(self._stop(last), samples)
             self._function.call(*pointers, first, last, samples, *more)
             if progress is not None:
                 progress(last / samples)
         return results[0], results[1]
 
-    def _rows_per_call(self) -> int:
-        """How many rows make a call of a few milliseconds; whole batches, or whole pieces of large ones."""
-        program = self._program
-        piece = min(program.batch_size, PIECE)
-        operations = sum(6 * step.in_features * step.out_features for step in affine_steps(program.steps))
-        operations += OPERATIONS_PER_UNIT * sum(step.out_features for step in affine_steps(program.steps))
-        return max(1, OPERATIONS_PER_CALL // (operations * piece)) * piece
+    def _stop(self, first: int) -> int:
+        """Where a call from a row on ends: after a few milliseconds, and between the pieces of batches."""
+        batch_size = self._program.batch_size
+        piece = min(batch_size, PIECE)
+        last = first + max(piece, self._rows_per_call)
+        batch = last - last % batch_size
+        return batch + (last - batch) // piece * piece
 
 
 class FusedRun:

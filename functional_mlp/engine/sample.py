@@ -135,12 +135,14 @@ class SampleEpoch:
 
     def _affine(self, matrix: Matrix, x: int, needs_grad: bool) -> tuple[int, Backward]:
         s = self._reserve(matrix.step.out_features)
+        self.builder.comment(f"forward: {matrix.step}")
         if matrix.input_major:
             self._columns_times(matrix, x, s)
         else:
             self._rows_times(matrix, x, s)
 
         def backward(grad: int) -> int | None:
+            self.builder.comment(f"backward: {matrix.step}")
             grad_in = self._reserve(matrix.step.in_features) if needs_grad else None
             if matrix.input_major:
                 self._update_by_input(matrix, x, grad, grad_in)

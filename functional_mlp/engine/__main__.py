@@ -1,0 +1,61 @@
+"""`python -m functional_mlp.engine`: what the engine makes of a network, for reading."""
+
+import argparse
+
+import torch
+
+import functional_mlp as fm
+from functional_mlp.engine import runtime
+from functional_mlp.engine.program import Layout, Program, lower
+from functional_mlp.engine.target import host
+
+PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    names = {name: getattr(fm, name) for name in fm.__all__}
+    # The expressions are those of whoever runs the command.
+    network, loss, optimizer = (eval(text, names) for text in (options.network, options.loss, options.optimizer))
+    dtype = getattr(torch, options.dtype)
+    reason = fm.engine.explain(network, loss, optimizer, dtype=dtype)
+    if reason is not None:
+        raise SystemExit(f"this cannot be fused: {reason}")
+    classes = isinstance(loss, fm.CrossEntropy)
+    program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
+    lanes = runtime.lanes_of(program, host())
+    print(_commented(f"{program}\n\n{_places(program, lanes)}"))
+    print(runtime.emit(program, options.function, lanes))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m functional_mlp.engine", description=__doc__)
+    parser.add_argument("--network", default=PAPER_NETWORK, help="a network, as Python code (the paper's)")
+    parser.add_argument("--loss", default="MeanSquaredError()", help="a loss, as Python code")
+    parser.add_argument("--optimizer", default="SGD(0.01)", help="an optimizer, as Python code")
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--function", choices=["epoch", "evaluate", "predict"], default="epoch")
+    return parser
+
+
+def _places(program: Program, lanes: int) -> str:
+    """Where the parameters lie in the workspace, in numbers from its start."""
+    lines = [f"workspace, in vectors of {lanes}:"]
+    for matrix in Layout.of(program, lanes).matrices:
+        rows = "inputs" if matrix.input_major else "outputs"
+        place = f"{matrix.offset:6}  linear{matrix.step.number}.weight: {matrix.rows} rows ({rows}) of {matrix.stride}"
+        lines.append(place)
+        if matrix.step.bias:
+            lines.append(f"{matrix.bias_offset:6}  linear{matrix.step.number}.bias")
+    for number, slot in enumerate(program.optimizer.slots(), 1):
+        lines.append(f"{number * Layout.of(program, lanes).size:6}  {slot}, in the same layout")
+    return "\n".join(lines)
+
+
+def _commented(text: str) -> str:
+    return "\n".join(f"; {line}".rstrip() for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    main()
