@@ -7,10 +7,11 @@ and random keys are explicit, immutable pytrees.
 import importlib
 from typing import Any
 
-from functional_mlp import datasets, initializers, pytree, schedules
+from functional_mlp import datasets, ensemble, initializers, pytree, schedules
 from functional_mlp import random as random  # public as fm.random, but not under "import *"
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
+from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
 from functional_mlp.evaluation import Metrics, classify, evaluate, predict
 from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
@@ -33,6 +34,8 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "Elementwise",
+    "EnsembleHistory",
+    "EnsembleResult",
     "EpochRecord",
     "FitResult",
     "History",
@@ -59,8 +62,10 @@ __all__ = [
     "classify",
     "count_parameters",
     "datasets",
+    "ensemble",
     "evaluate",
     "fit",
+    "fit_ensemble",
     "initializers",
     "predict",
     "pytree",

@@ -1,0 +1,175 @@
+"""The arguments of `fit_ensemble`, checked: what is given once for all members is given to each."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from functional_mlp import checks, pytree, random
+from functional_mlp.datasets import Dataset
+from functional_mlp.ensemble.trees import count_members, unstack
+from functional_mlp.evaluation import check_fit
+from functional_mlp.layers.base import Layer, Params, as_layer
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.random import Key
+from functional_mlp.runs import EngineName
+from functional_mlp.training import ScheduleLike, TrainState
+
+
+@attrs.frozen(eq=False)
+class Member:
+    """All that one member is trained with; `learning_rates` holds one for each epoch."""
+
+    optimizer: Optimizer
+    data: Dataset
+    validation: Dataset | None
+    learning_rates: tuple[float, ...]
+    state: TrainState
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """The ensemble that `fit_ensemble` is to train; everything in it fits everything else."""
+
+    network: Layer
+    loss: Loss
+    epochs: int
+    batch_size: int
+    engine: EngineName
+    members: tuple[Member, ...]
+
+
+def plan(
+    network: Any,
+    loss: Any,
+    optimizer: Any,
+    data: Any,
+    *,
+    keys: Any,
+    epochs: Any,
+    batch_size: Any,
+    schedule: Any,
+    validation: Any,
+    params: Any,
+    engine: Any,
+) -> Plan:
+    """The plan that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
+    network = as_layer("fit_ensemble: network", network)
+    checks.instance("fit_ensemble: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+    checks.integer("fit_ensemble: epochs", epochs, minimum=1)
+    checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
+    if engine not in ("auto", "reference", "fused"):
+        raise ValueError(f"fit_ensemble: engine must be 'auto', 'reference' or 'fused', got {checks.describe(engine)}")
+    keys = _checked_keys(keys)
+    optimizers = each("optimizer", optimizer, Optimizer, len(keys), "subclass functional_mlp.Optimizer")
+    datasets = each("data", data, Dataset, len(keys), "make one with functional_mlp.Dataset")
+    _check_one_kind(optimizers, datasets)
+    validations: Sequence[Dataset | None] = [None] * len(keys)
+    if validation is not None:
+        validations = each("validation", validation, Dataset, len(keys), "make one with functional_mlp.Dataset")
+    factors = [_factors(each_schedule, epochs) for each_schedule in _schedules(schedule, len(keys))]
+    states = _initial_states(network, optimizers, datasets, keys, params)
+    for state, *sets in zip(states, datasets, validations, strict=True):
+        for samples in sets:
+            if samples is not None:
+                check_fit(network, loss, state.optimizer_state.params, samples)
+    members = tuple(
+        Member(own, samples, held_out, tuple(own.learning_rate * factor for factor in own_factors), state)
+        for own, samples, held_out, own_factors, state in zip(
+            optimizers, datasets, validations, factors, states, strict=True
+        )
+    )
+    return Plan(network, loss, epochs, batch_size, engine, members)
+
+
+def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:
+    """One `value` a member: the same for all, or the sequence of them that was given."""
+    if isinstance(value, kind):
+        return [value] * members
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        checks.instance(f"fit_ensemble: {name}", value, kind, f"{advice}, one for all or a list of one each")
+    if len(value) != members:
+        raise ValueError(f"fit_ensemble: {name} must be one for all or {members}, one a key, got {len(value)}")
+    for index, item in enumerate(value):
+        checks.instance(f"fit_ensemble: {name}[{index}]", item, kind, advice)
+    return list(value)
+
+
+def _checked_keys(keys: Any) -> list[Key]:
+    if not isinstance(keys, Sequence):
+        raise TypeError(
+            f"fit_ensemble: keys must be a sequence of keys, one a member, got {checks.describe(keys)}: "
+            "pass functional_mlp.random.key(seed).split(members)"
+        )
+    if not keys:
+        raise ValueError("fit_ensemble: keys must hold at least one key, got none: an ensemble has a member a key")
+    for index, key in enumerate(keys):
+        random.check_key(f"fit_ensemble: keys[{index}]", key)
+    return list(keys)
+
+
+def _check_one_kind(optimizers: Sequence[Optimizer], datasets: Sequence[Dataset]) -> None:
+    for index, optimizer in enumerate(optimizers):
+        if type(optimizer) is not type(optimizers[0]):
+            raise TypeError(
+                f"fit_ensemble: optimizers must be of one kind, got {optimizers[0]!r} and, for member {index}, "
+                f"{optimizer!r}: train ensembles of different kinds one after the other"
+            )
+    for index, samples in enumerate(datasets):
+        checks.same_kind(
+            f"fit_ensemble: data[{index}].inputs", samples.inputs, "data[0].inputs", datasets[0].inputs
+        )  # their widths are the network's
+
+
+def _schedules(schedule: Any, members: int) -> Sequence[ScheduleLike | None]:
+    if schedule is None:
+        return [None] * members
+    given = [schedule] * members if callable(schedule) or not isinstance(schedule, Sequence) else list(schedule)
+    if len(given) != members:
+        raise ValueError(f"fit_ensemble: schedule must be one for all or {members}, one a key, got {len(given)}")
+    for item in given:
+        if isinstance(item, type) or not callable(item):
+            got = f"the class {item.__name__}" if isinstance(item, type) else checks.describe(item)
+            raise TypeError(
+                f"fit_ensemble: schedule must be a callable value or a list of one each, got {got}: "
+                "call one of functional_mlp.schedules"
+            )
+    return given
+
+
+def _factors(schedule: Callable[[int], float] | None, epochs: int) -> list[float]:
+    if schedule is None:
+        return [1.0] * epochs
+    factors = [schedule(epoch) for epoch in range(epochs)]
+    for epoch, factor in enumerate(factors):
+        checks.number(f"schedule({epoch})", factor, low=0.0)
+    return factors
+
+
+def _initial_states(
+    network: Layer, optimizers: Sequence[Optimizer], datasets: Sequence[Dataset], keys: Sequence[Key], params: Params
+) -> list[TrainState]:
+    """Each member's state before the first epoch: what `fit` starts from with its key."""
+    initial = None if params is None else _members_of(params, len(keys))
+    states = []
+    for index, (optimizer, samples, key) in enumerate(zip(optimizers, datasets, keys, strict=True)):
+        init_key, train_key = key.split()
+        own = network.init(init_key, dtype=samples.inputs.dtype, device=samples.inputs.device)
+        if initial is not None:
+            checks.tree_like(f"params of member {index}", initial[index], "the network's params", own)
+            own = initial[index]
+        states.append(TrainState(optimizer.init(own), train_key, 0))
+    return states
+
+
+def _members_of(params: Params, members: int) -> tuple[Params, ...]:
+    if not pytree.leaves(params):
+        return (params,) * members
+    found = count_members("fit_ensemble: params", params)
+    if found != members:
+        raise ValueError(
+            f"fit_ensemble: params must have a leading axis of {members} members, one a key, got {found}: "
+            "make them with functional_mlp.ensemble.stack"
+        )
+    return unstack(params)

@@ -1,0 +1,97 @@
+"""What the members of an ensemble say together, and how far they disagree."""
+
+import math
+from typing import Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.datasets import Dataset
+from functional_mlp.ensemble.trees import unstack
+from functional_mlp.evaluation import ROWS_AT_ONCE, Metrics, count_right
+from functional_mlp.evaluation import evaluate as evaluate_member
+from functional_mlp.layers.base import Layer, Params, as_layer
+from functional_mlp.losses import CrossEntropy, Loss
+
+Average = Literal["outputs", "probabilities"]
+
+
+@attrs.frozen
+class EnsembleMetrics:
+    """Loss and accuracy of the members' mean prediction, and those of each member."""
+
+    loss: float
+    accuracy: float
+    members: tuple[Metrics, ...]
+
+
+def predict(network: Layer, params: Params, x: Tensor, *, average: Average = "outputs") -> Tensor:
+    """The mean over the members of a network's outputs for inputs (..., in_features).
+
+    `params` is the stacked tree. With `average="probabilities"` it is the mean of softmax(outputs), for networks
+    that were trained with `CrossEntropy`.
+
+    >>> import functional_mlp as fm
+    >>> params = fm.ensemble.stack([fm.LinearParams(torch.tensor([[w]]), None) for w in (1.0, 3.0)])
+    >>> predict(fm.Linear(1, 1, bias=False), params, torch.tensor([10.0]))
+    tensor([20.])
+    """
+    return _member_outputs("predict", network, params, x, average).mean(0)
+
+
+def spread(network: Layer, params: Params, x: Tensor, *, average: Average = "outputs") -> Tensor:
+    """The standard deviation over the members (of n − 1) of what `predict` is the mean of; 0 for a single member.
+
+    Where the members disagree, the data said little: the spread is a measure of the prediction's uncertainty.
+    Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep ensembles", 2017.
+
+    >>> import functional_mlp as fm
+    >>> params = fm.ensemble.stack([fm.LinearParams(torch.tensor([[w]]), None) for w in (1.0, 2.0, 3.0)])
+    >>> spread(fm.Linear(1, 1, bias=False), params, torch.tensor([10.0]))
+    tensor([10.])
+    """
+    outputs = _member_outputs("spread", network, params, x, average)
+    return outputs.std(0) if len(outputs) > 1 else torch.zeros_like(outputs[0])
+
+
+def evaluate(
+    network: Layer, loss: Loss, params: Params, data: Dataset, *, average: Average = "outputs"
+) -> EnsembleMetrics:
+    """The loss and the accuracy of the mean prediction over a data set, and those of each member.
+
+    `CrossEntropy` of the mean of probabilities takes their logarithms for logits.
+
+    >>> import functional_mlp as fm
+    >>> data = fm.Dataset(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
+    >>> params = fm.ensemble.stack([fm.LinearParams(torch.tensor([[w]]), None) for w in (1.0, 3.0)])
+    >>> evaluate(fm.Linear(1, 1, bias=False), fm.MeanSquaredError(), params, data).loss
+    0.0
+    """
+    network = as_layer("evaluate: network", network)
+    _check_average("evaluate", average)
+    members = tuple(evaluate_member(network, loss, member, data) for member in unstack(params))
+    as_logits = average == "probabilities" and isinstance(loss, CrossEntropy)
+    loss_sum, right = 0.0, 0
+    for first in range(0, len(data), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        together = predict(network, params, data.inputs[rows], average=average)
+        together = together.log() if as_logits else together
+        loss_sum += len(together) * loss.value(together, data.targets[rows]).item()
+        if data.labels is not None:
+            right += count_right(together, data.labels[rows])
+    return EnsembleMetrics(loss_sum / len(data), math.nan if data.labels is None else right / len(data), members)
+
+
+def _member_outputs(name: str, network: Layer, params: Params, x: Tensor, average: Average) -> Tensor:
+    """The members' outputs, or their probabilities: (members, ..., out_features)."""
+    network = as_layer(f"{name}: network", network)
+    _check_average(name, average)
+    outputs = torch.stack([network.apply(member, x) for member in unstack(params)])
+    return outputs.softmax(-1) if average == "probabilities" else outputs
+
+
+def _check_average(name: str, average: object) -> None:
+    if average not in ("outputs", "probabilities"):
+        raise ValueError(f"{name}: average must be 'outputs' or 'probabilities', got {checks.describe(average)}")

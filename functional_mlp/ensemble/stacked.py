@@ -1,0 +1,186 @@
+"""The reference engine for many members: the operations of one network, over arrays with a member axis.
+
+Activations, losses and optimizers are expressions that take such arrays as they are; `StackedLinear` is `Linear`
+with a matrix a member. Arrays of samples are (members, batch, features), those of parameters (members, …).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from functional_mlp import pytree
+from functional_mlp.algebra import torch_namespace
+from functional_mlp.ensemble.arguments import Member
+from functional_mlp.evaluation import Metrics, metrics
+from functional_mlp.layers.base import Elementwise, Layer
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.linear import Linear, LinearParams
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+
+# Batches whose inputs are gathered at a time.
+BATCHES_AT_ONCE = 256
+
+
+@frozen(repr=False)
+class StackedLinear(Layer):
+    """s = w x + b with `weight` (members, out, in) and `bias` (members, out), for inputs (members, batch, in)."""
+
+    in_features: int = field()
+    out_features: int = field()
+
+    def forward(self, params: LinearParams, x: Tensor) -> tuple[Tensor, Tensor]:
+        if params.bias is None:
+            return x @ params.weight.mT, x
+        return torch.baddbmm(params.bias.unsqueeze(1), x, params.weight.mT), x
+
+    def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
+        grad_bias = None if params.bias is None else grad_out.sum(1)
+        return LinearParams(grad_out.mT @ tape, grad_bias), grad_out @ params.weight
+
+
+def stacked_layer(network: Layer, loss: Loss, optimizer: Optimizer) -> Layer | None:
+    """The network for parameters with a member axis; `None` where it, the loss or the optimizer is more than
+    expressions in the array algebra, and members must be trained one by one.
+    """
+    if not _leaves(loss, Loss, ("batch_value", "batch_grad")) or not _leaves(optimizer, Optimizer, ("init", "update")):
+        return None
+    return _stacked(network)
+
+
+def _stacked(layer: Layer) -> Layer | None:
+    if type(layer) is Linear:
+        return StackedLinear(layer.in_features, layer.out_features)
+    if type(layer) is Residual:
+        inner = _stacked(layer.layer)
+        return None if inner is None else Residual(inner)
+    if type(layer) is Sequential:
+        layers = [_stacked(each) for each in layer]
+        return None if None in layers else Sequential(*(each for each in layers if each is not None))
+    own = isinstance(layer, Elementwise) and _leaves(layer, Elementwise, ("forward", "backward", "apply", "vjp"))
+    return layer if own else None
+
+
+def _leaves(value: object, base: type, names: tuple[str, ...]) -> bool:
+    """Whether a value's class leaves functions of its base as they are."""
+    return all(getattr(type(value), name) is getattr(base, name) for name in names)
+
+
+class StackedRun:
+    """A training run of members whose data are of one length and whose optimizers differ in the learning rate alone.
+
+    Parameters and slots are arrays (members, numbers), for an optimizer's rule is elementwise. An epoch makes new
+    arrays, so a snapshot is the arrays themselves.
+    """
+
+    def __init__(self, layer: Layer, network: Layer, loss: Loss, batch_size: int, members: tuple[Member, ...]) -> None:
+        self._layer, self._network, self._loss = layer, network, loss
+        self._batch_size, self._members = batch_size, members
+        self._optimizer = members[0].optimizer
+        self._names = ("params", *self._optimizer.slots())
+        self._template = members[0].state.optimizer_state.params
+        self._treedef = pytree.structure(self._template)
+        self._shapes = [leaf.shape for leaf in pytree.leaves(self._template)]
+        states = [member.state.optimizer_state for member in members]
+        self._arrays = [torch.stack([_flat(getattr(state, name)) for state in states]) for name in self._names]
+        self._step, self._epochs = 0, 0
+        self._targets = [self._encoded(member) for member in members]
+
+    def _encoded(self, member: Member) -> Tensor:
+        probe, _ = self._network.forward(member.state.optimizer_state.params, member.data.inputs[:1])
+        return self._loss.encode(member.data.targets, probe.expand(len(member.data), -1))
+
+    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Any) -> Sequence[tuple[float, float]]:
+        inputs = self._members[0].data.inputs
+        xp = torch_namespace(inputs.dtype, inputs.device)
+        rates = [member.learning_rates[epoch] for member in self._members]
+        learning_rate = rates[0] if len(set(rates)) == 1 else inputs.new_tensor(rates).unsqueeze(1)
+        samples = len(orders[0])
+        loss_sums = torch.zeros(len(orders), dtype=torch.float64, device=inputs.device)
+        right = torch.zeros(len(orders), dtype=torch.int64, device=inputs.device)
+        self._arrays = [array.clone() for array in self._arrays]
+        params = self._views(self._arrays[0])
+        for piece in torch.stack(list(orders)).to(inputs.device).split(BATCHES_AT_ONCE * self._batch_size, 1):
+            x, targets = self._gathered(piece)
+            outputs = []
+            for rows in torch.arange(piece.shape[1]).split(self._batch_size):
+                batch = slice(int(rows[0]), int(rows[-1]) + 1)
+                prediction, tape = self._layer.forward(params, x[:, batch])
+                outputs.append(prediction)
+                grad = self._loss.sample_grad(xp, prediction, targets[:, batch])
+                grads, _ = self._layer.backward(params, tape, grad if len(rows) == 1 else grad / len(rows))
+                self._update(xp, learning_rate, grads)
+            check()
+            predictions = torch.cat(outputs, 1)
+            loss_sums += self._loss.sample_value(xp, predictions, targets).to(torch.float64).sum((1, 2))
+            right += self._right(predictions, piece)
+        self._epochs = epoch + 1
+        accuracies = [
+            math.nan if member.data.labels is None else count / samples
+            for member, count in zip(self._members, right.tolist(), strict=True)
+        ]
+        return list(zip((loss_sums / samples).tolist(), accuracies, strict=True))
+
+    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of rows (members, n), each of its member's own data."""
+        inputs = [member.data.inputs[own] for member, own in zip(self._members, rows, strict=True)]
+        targets = [targets[own] for targets, own in zip(self._targets, rows, strict=True)]
+        return torch.stack(inputs), torch.stack(targets)
+
+    def _right(self, predictions: Tensor, rows: Tensor) -> Tensor:
+        """For each member, how many rows have their largest output in the place of the label."""
+        given = predictions.argmax(2)
+        none = torch.full_like(given[0], -1)
+        labels = [
+            none if member.data.labels is None else member.data.labels[own]
+            for member, own in zip(self._members, rows, strict=True)
+        ]
+        return (given == torch.stack(labels)).sum(1)
+
+    def _update(self, xp: Any, learning_rate: float | Tensor, grads: Any) -> None:
+        """One step of the optimizer; the array of the params stays where it is, for the tree holds views of it."""
+        self._step += 1
+        if not self._shapes:
+            return
+        grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in self._treedef.flatten_up_to(grads)], 1)
+        param, *slots = self._arrays
+        updated, *slots = self._optimizer.rule(xp, self._step, learning_rate, param, grad, *slots)
+        self._arrays = [param, *(slot.clone() if slot is param else slot for slot in slots)]
+        param.copy_(updated)
+
+    def _views(self, array: Tensor) -> Any:
+        """The stacked tree of an array (members, numbers), in views of it."""
+        sizes = [shape.numel() for shape in self._shapes]
+        pieces = array.split(sizes, 1) if sizes else ()
+        views = [piece.unflatten(1, tuple(shape)) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        return pytree.unflatten(self._template, views)
+
+    def snapshot(self) -> tuple[list[Tensor], int, int]:
+        return self._arrays, self._step, self._epochs
+
+    def state(self, snapshot: tuple[list[Tensor], int, int], index: int) -> OptimizerState:
+        arrays, step, epochs = snapshot
+        member = self._members[index]
+        initial = member.state.optimizer_state
+        trees = [pytree.map(lambda leaf: leaf[index].clone(), self._views(array)) for array in arrays]
+        rate = member.learning_rates[epochs - 1] if epochs else initial.learning_rate
+        leaves = list(zip(*map(pytree.leaves, trees), strict=True))
+        state: OptimizerState = member.optimizer.rebuild(initial, step, leaves)
+        return attrs.evolve(state, learning_rate=rate)
+
+    def evaluate(self, index: int) -> Metrics:
+        member = self._members[index]
+        assert member.validation is not None
+        own = pytree.map(lambda leaf: leaf[index], self._views(self._arrays[0]))
+        return metrics(self._network, self._loss, own, member.validation)
+
+
+def _flat(tree: Any) -> Tensor:
+    """The leaves of a tree laid end to end."""
+    leaves = pytree.leaves(tree)
+    return torch.cat([leaf.detach().reshape(-1) for leaf in leaves]) if leaves else torch.empty(0)
