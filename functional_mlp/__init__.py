@@ -5,7 +5,7 @@ and random keys are explicit, immutable pytrees.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functional_mlp import datasets, ensemble, initializers, pytree, schedules
 from functional_mlp import random as random  # public as fm.random, but not under "import *"
@@ -22,6 +22,9 @@ from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
 from functional_mlp.training import FitResult, TrainState, fit, train_epoch
 
+if TYPE_CHECKING:
+    from functional_mlp.checkpoint import Checkpoint, CheckpointError, Registry, Saved, load, save
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "BatchGD",
+    "Checkpoint",
+    "CheckpointError",
     "CrossEntropy",
     "Dataset",
     "Elementwise",
@@ -52,7 +57,9 @@ __all__ = [
     "Optimizer",
     "OptimizerState",
     "ReLU",
+    "Registry",
     "Residual",
+    "Saved",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -67,22 +74,28 @@ __all__ = [
     "fit",
     "fit_ensemble",
     "initializers",
+    "load",
     "predict",
     "pytree",
+    "save",
     "schedules",
     "train_epoch",
     "value_and_grad",
 ]
 
 # Modules that load much, or need an extra, are loaded when they are first used.
-_LAZY = ("engine", "plotting", "testing")
+_LAZY = ("checkpoint", "engine", "plotting", "testing")
+# The names of `checkpoint`, which loads cattrs and safetensors.
+_CHECKPOINT = ("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "save")
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"functional_mlp.{name}")
+    if name in _CHECKPOINT:
+        return getattr(importlib.import_module("functional_mlp.checkpoint"), name)
     raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LAZY]
+    return [*globals(), *_LAZY, *_CHECKPOINT]

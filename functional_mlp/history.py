@@ -45,6 +45,15 @@ class History:
     def __len__(self) -> int:
         return len(self.train_loss)
 
+    def records(self) -> list[EpochRecord]:
+        """The records that the history is made `of`.
+
+        >>> history = History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)])
+        >>> History.of(history.records()) == history
+        True
+        """
+        return list(map(EpochRecord, *attrs.astuple(self, recurse=False)))
+
     def to_dict(self) -> dict[str, list[float]]:
         """The figures as lists, by name.
 

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field
@@ -17,6 +17,9 @@ from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.random import Key
+
+if TYPE_CHECKING:
+    from functional_mlp.checkpoint import Checkpoint
 
 ScheduleLike = Callable[[int], float]
 
@@ -68,6 +71,7 @@ def fit(
     engine: EngineName = "auto",
     progress: Callable[[float], None] | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoint: "Checkpoint | None" = None,
 ) -> FitResult:
     """Train a network: `epochs` epochs in all, each over `data` in a new order.
 
@@ -83,6 +87,9 @@ def fit(
     A loss that stops being finite ends the training with a `RuntimeWarning`, and Ctrl-C ends it with what was
     learnt so far: see `FitResult`.
 
+    With a `checkpoint` the run is saved as it goes, and the same call goes on with what is saved: its result has the
+    same bits as that of an unbroken run, and the whole history (see `functional_mlp.Checkpoint`).
+
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 25), fm.Tanh(), fm.Linear(25, 2))
     >>> data = fm.datasets.disk(fm.random.key(0), 200)
@@ -94,7 +101,10 @@ def fit(
     _check_arguments("fit", loss, optimizer, data, batch_size, schedule, engine)
     _check_observers(progress, callbacks)
     checks.integer("fit: epochs", epochs, minimum=1)
-    state = _initial_state(network, optimizer, data, key, params, state)
+    state, history = _initial_state(network, optimizer, data, key, params, state), History()
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
+        state, history = checkpoint.resume(state, network, loss, optimizer)
     if epochs < state.epoch:
         raise ValueError(f"fit: epochs is the total, at least the {state.epoch} that state has had, got {epochs}")
     check_fit(network, loss, state.optimizer_state.params, data)
@@ -103,7 +113,10 @@ def fit(
         check_fit(network, loss, state.optimizer_state.params, validation)
 
     run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
-    records: list[EpochRecord] = []
+    if checkpoint is not None:  # a path that cannot be written is found before training
+        checkpoint.save(state, history, network, loss, optimizer)
+    records = history.records()
+    first = state.epoch - len(records)  # the epoch of the first record
     epoch, snapshot, previous = state.epoch, run.snapshot(), None
     diverged_at, interrupted = None, False
     try:
@@ -114,6 +127,9 @@ def fit(
                 diverged_at = epoch
                 break
             epoch, snapshot, previous = epoch + 1, run.snapshot(), snapshot
+            if checkpoint is not None and checkpoint.is_due(epoch) and epoch < epochs:
+                reached = TrainState(run.state(snapshot), state.key, epoch)
+                checkpoint.save(reached, History.of(records), network, loss, optimizer)
             if callbacks:
                 reached = TrainState(run.state(snapshot), state.key, epoch)
                 stops = [callback(epoch - 1, reached, History.of(records)) for callback in callbacks]
@@ -121,11 +137,14 @@ def fit(
                     break
     except KeyboardInterrupt:
         interrupted = True
-        del records[epoch - state.epoch :]
+        del records[epoch - first :]
     result = run.state(snapshot)
     if previous is not None and not _is_finite(result):  # the epoch's loss is that before its last update
         epoch, result = epoch - 1, run.state(previous)
         diverged_at = epoch if diverged_at is None else diverged_at
+    final = TrainState(result, state.key, epoch)
+    if checkpoint is not None:
+        checkpoint.save(final, History.of(records[: epoch - first]), network, loss, optimizer)
     if diverged_at is not None:
         warnings.warn(
             f"fit: training diverged in epoch {diverged_at}, whose loss is {records[-1].train_loss}, and ends with "
@@ -133,7 +152,7 @@ def fit(
             RuntimeWarning,
             stacklevel=2,
         )
-    return FitResult(TrainState(result, state.key, epoch), History.of(records), diverged_at, interrupted)
+    return FitResult(final, History.of(records), diverged_at, interrupted)
 
 
 def train_epoch(
@@ -221,6 +240,12 @@ def _initial_state(
     if params is None:
         params = network.init(init_key, dtype=data.inputs.dtype, device=data.inputs.device)
     return TrainState(optimizer.init(params), train_key, 0)
+
+
+def _check_checkpoint(checkpoint: Any) -> None:
+    from functional_mlp.checkpoint import Checkpoint  # loads cattrs and safetensors
+
+    checks.instance("fit: checkpoint", checkpoint, Checkpoint, "make one with functional_mlp.Checkpoint(path)")
 
 
 def _check_state(name: str, state: Any, optimizer: Optimizer) -> None:

@@ -1,0 +1,264 @@
+"""`save` and `load`: a state with its network, optimizer, loss and history as one file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import torch
+from attrs import frozen
+from torch import Tensor
+
+import functional_mlp
+from functional_mlp import checks, pytree
+from functional_mlp.checkpoint.container import CheckpointError, pack, unpack
+from functional_mlp.checkpoint.files import write_atomically
+from functional_mlp.checkpoint.values import Registry, check_sizes, converter, differences
+from functional_mlp.history import History
+from functional_mlp.layers.base import Adapted, Layer, Params, as_layer, template
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.random import Key
+from functional_mlp.training import TrainState
+
+# Raised by one whenever a file of the new kind could be misread by an older version of the library.
+FORMAT = 1
+
+PathLike = str | os.PathLike[str]
+
+
+@frozen(eq=False)
+class Saved:
+    """What `load` found. `state` is None where bare parameters were saved, and what was left out is None."""
+
+    network: Layer
+    params: Params
+    state: TrainState | None
+    optimizer: Optimizer
+    loss: Loss | None
+    history: History | None
+    extra: Any
+
+
+@frozen
+class _Progress:
+    """What is left of a `TrainState` without its tensors."""
+
+    learning_rate: float
+    step: int
+    epoch: int
+    key: Key
+
+
+@frozen
+class _Description:
+    """What a checkpoint's document says of its tensors."""
+
+    network: Layer
+    optimizer: Optimizer
+    loss: Loss | None
+    progress: _Progress | None
+
+
+def save(
+    path: PathLike,
+    state: TrainState | Params,
+    *,
+    network: Layer,
+    optimizer: Optimizer,
+    loss: Loss | None = None,
+    history: History | None = None,
+    extra: Any = None,
+    registry: Registry = Registry(),  # noqa: B008 - frozen
+) -> None:
+    """Save a `TrainState`, or bare parameters, with the values that they belong to.
+
+    The file is written whole or not at all, and is on the disk when this returns; see `load` for the way back.
+    `extra` is anything of your own that JSON can hold; classes of your own are given in `registry`.
+
+    Raises `TypeError` or `ValueError`, before anything is written, for a state that does not fit the network and the
+    optimizer, or that could not be loaded again, and `OSError` where the file cannot be written: a file that was
+    there is then as it was.
+    """
+    network = as_layer("save: network", network)
+    checks.instance("save: optimizer", optimizer, Optimizer, "pass the one that made the state")
+    if loss is not None:
+        checks.instance("save: loss", loss, Loss, "leave it out, or pass a loss")
+    if history is not None:
+        checks.instance("save: history", history, History, "pass a result's .history")
+    checks.instance("save: registry", registry, Registry, "make one with functional_mlp.Registry(YourLayer)")
+    _check_extra(extra)
+    progress, trees = None, {"params": state}
+    if isinstance(state, TrainState):
+        optimizer.check_state(state.optimizer_state)
+        progress, trees = _progress(state), _trees(state, optimizer)
+    _check_params(network, trees["params"])
+    document = {
+        "format": FORMAT,
+        "version": functional_mlp.__version__,
+        **_encoded(_Description(network, optimizer, loss, progress), registry),
+        "extra": extra,
+    }
+    tensors = {f"{name}{at}": _plain(leaf) for name, tree in trees.items() for at, leaf in pytree.items(tree)}
+    figures = {} if history is None else attrs.asdict(history, recurse=False)
+    tensors |= {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in figures.items()}
+    write_atomically(Path(path), pack(tensors, document))
+
+
+def load(
+    path: PathLike,
+    *,
+    network: Layer | None = None,
+    optimizer: Optimizer | None = None,
+    loss: Loss | None = None,
+    registry: Registry = Registry(),  # noqa: B008 - frozen
+) -> Saved:
+    """Load what `save` saved: the same bits, in tensors on the CPU.
+
+    No code of the file's is run, and classes of your own are found in `registry` alone. Where `network`, `optimizer`
+    or `loss` are given, the file must hold the same.
+
+    Raises `CheckpointError` for a file that is damaged in any bit, that no `save` has written or a newer format's,
+    and for another network, optimizer or loss than expected, with the differences by path; `OSError` where the file
+    cannot be read.
+
+    >>> import functional_mlp as fm, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> network, optimizer = fm.Linear(2, 1), fm.SGD(0.1)
+    >>> fm.save(path, network.init(fm.random.key(0)), network=network, optimizer=optimizer)
+    >>> saved = fm.load(path)
+    >>> saved.network, fm.pytree.equal(saved.params, network.init(fm.random.key(0)))
+    (Linear(2, 1), True)
+    >>> fm.load(path, network=fm.Linear(3, 1))
+    Traceback (most recent call last):
+    functional_mlp.checkpoint.container.CheckpointError: ...: network.in_features is 2, expected 3
+    """
+    checks.instance("load: registry", registry, Registry, "make one with functional_mlp.Registry(YourLayer)")
+    expected = {
+        "network": None if network is None else as_layer("load: network", network),
+        "optimizer": optimizer,
+        "loss": loss,
+    }
+    encoded = {name: _encoded_value(value, registry) for name, value in expected.items() if value is not None}
+    try:
+        tensors, document = unpack(Path(path))
+        return _restored(tensors, document, encoded, registry)
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error
+
+
+def _restored(
+    tensors: dict[str, Tensor], document: dict[str, Any], expected: dict[str, Any], registry: Registry
+) -> Saved:
+    """What the tensors and the document of a file stand for; every `ValueError` says what the file is."""
+    if document.get("format") != FORMAT:
+        raise ValueError(
+            f"is of the format {str(document.get('format'))[:60]}, and functional_mlp {functional_mlp.__version__} "
+            f"reads format {FORMAT}: load it with a newer version"
+        )
+    differing = [text for name, value in expected.items() for text in differences(name, value, document.get(name))]
+    if differing:
+        raise ValueError("; ".join(differing))
+    try:
+        check_sizes(document["network"], sum(tensor.numel() for tensor in tensors.values()))
+        described = {name: value for name, value in document.items() if name not in _ENVELOPE}
+        description = converter(registry).structure(described, _Description)
+        return _filled(description, tensors, document["extra"])
+    except Exception as error:  # constructors and validators may raise anything, and it is the file that is wrong
+        raise ValueError(f"does not describe a network and its state: {type(error).__name__}: {error}") from error
+
+
+# The parts of the document that are not the description's.
+_ENVELOPE = ("digest", "format", "version", "extra")
+
+
+def _filled(description: _Description, tensors: dict[str, Tensor], extra: Any) -> Saved:
+    """The values of a description with their tensors, once each tensor is known to be where it belongs."""
+    network, optimizer, progress = description.network, description.optimizer, description.progress
+    shapes = template(network, torch.float32)
+    trees = ["params"] if progress is None else ["params", *(f"slots.{slot}" for slot in optimizer.slots())]
+    names = {tree: [f"{tree}{path}" for path in pytree.paths(shapes)] for tree in trees}
+    figures = {name: tensor for name, tensor in tensors.items() if name.startswith("history.")}
+    missing = [name for tree in names.values() for name in tree if name not in tensors]
+    unexpected = tensors.keys() - figures.keys() - {name for tree in names.values() for name in tree}
+    if missing or unexpected:
+        raise ValueError(f"of its tensors {missing or 'none'} are missing and {sorted(unexpected) or 'none'} too many")
+    params, *slots = (pytree.unflatten(shapes, [tensors[name] for name in tree]) for tree in names.values())
+    _check_params(network, params)
+    state = None
+    if progress is not None:
+        named = dict(zip(optimizer.slots(), slots, strict=True))
+        optimizer_state = optimizer.State(params, progress.learning_rate, progress.step, **named)
+        optimizer.check_state(optimizer_state)
+        checks.integer("epoch", progress.epoch, minimum=0)
+        state = TrainState(optimizer_state, progress.key, progress.epoch)
+    layer = network.layer if isinstance(network, Adapted) else network
+    return Saved(layer, params, state, optimizer, description.loss, _history(figures), extra)
+
+
+def _history(figures: dict[str, Tensor]) -> History | None:
+    if not figures:
+        return None
+    if len({figure.shape for figure in figures.values()}) > 1 or any(figure.ndim != 1 for figure in figures.values()):
+        raise ValueError("the figures of its history differ in length")
+    return History(**{name.removeprefix("history."): tuple(figure.tolist()) for name, figure in figures.items()})
+
+
+def _progress(state: TrainState) -> _Progress:
+    optimizer_state = state.optimizer_state
+    return _Progress(optimizer_state.learning_rate, optimizer_state.step, state.epoch, state.key)
+
+
+def _trees(state: TrainState, optimizer: Optimizer) -> dict[str, Any]:
+    """The trees of a state by their names in the file."""
+    slots = {f"slots.{slot}": getattr(state.optimizer_state, slot) for slot in optimizer.slots()}
+    return {"params": state.optimizer_state.params, **slots}
+
+
+def _plain(leaf: Tensor) -> Tensor:
+    """The numbers of a leaf, one after the other in memory of its own on the CPU."""
+    return leaf.detach().resolve_neg().to("cpu").clone(memory_format=torch.contiguous_format)
+
+
+def _encoded(description: _Description, registry: Registry) -> dict[str, Any]:
+    """The description as JSON, once it is known to come back as it is."""
+    convert = converter(registry)
+    encoded = convert.unstructure(description)
+    try:
+        decoded = convert.structure(json.loads(json.dumps(encoded)), _Description)
+    except (TypeError, ValueError, cattrs.StructureHandlerNotFoundError) as error:
+        raise ValueError(f"save: {description.network!r} and {description.optimizer!r} as JSON: {error}") from error
+    for field in attrs.fields(_Description):
+        value, again = getattr(description, field.name), getattr(decoded, field.name)
+        if value != again:
+            raise ValueError(
+                f"save: {field.name} {value!r} would be loaded as {again!r}: give the fields of its classes types, "
+                "and let them hold numbers, words, tuples and values"
+            )
+    return encoded
+
+
+def _encoded_value(value: Any, registry: Registry) -> Any:
+    return json.loads(json.dumps(converter(registry).unstructure(value)))
+
+
+def _check_params(network: Layer, params: Params) -> None:
+    """Raise `TypeError` or `ValueError` for params that are not those of the network."""
+    leaves = pytree.leaves(params)
+    for path, leaf in pytree.items(params):
+        checks.float_tensor(f"params{path}", leaf)
+    reference = leaves[0] if leaves else None
+    checks.tree_like("params", params, "the network's params", template(network, torch.float32), reference=reference)
+
+
+def _check_extra(extra: Any) -> None:
+    """Raise `TypeError` for what JSON would not give back."""
+    advice = "extra must be made of dicts with str keys, lists, strings, finite numbers, booleans and None"
+    try:
+        again = json.loads(json.dumps(extra, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"save: {advice}, got {checks.describe(extra)}: {error}") from error
+    if again != extra:
+        raise TypeError(f"save: {advice}, got {checks.describe(extra)}, which would come back as {again!r}")
