@@ -8,6 +8,7 @@ Files are read with polars, the extra `table`, which is imported when a file is 
 are those of the file: in a CSV file the header is row 1, in a Parquet file the first row of data is.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,20 @@ def read_table(path: str | Path, target: str) -> Table:
     values = torch.stack(columns, dim=1)
     _check_not_constant(file, features, values)
     return Table(features, values, labels, classes)
+
+
+def read_features(path: str | Path, features: Sequence[str]) -> Tensor:
+    """The values (n, features) of some columns of a CSV or Parquet file, of dtype float64; others are not looked at.
+
+    Raises as `read_table` does, for a file, a column or a value that is not there or is no number.
+    """
+    file = _read_file(Path(path))
+    missing = [repr(name) for name in features if name not in file.frame.columns]
+    if missing:
+        known = ", ".join(map(repr, file.frame.columns))
+        raise ValueError(f"{file.path}: there is no column {', '.join(missing)}: the columns are {known}")
+    columns = [torch.tensor(_feature(file, name).to_list(), dtype=torch.float64) for name in features]
+    return torch.stack(columns, dim=1)
 
 
 def split_table(

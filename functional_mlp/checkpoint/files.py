@@ -26,8 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # the path that the caller knows
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of the path that the caller knows
     finally:
         with contextlib.suppress(OSError):  # after the replacement it is gone
             os.unlink(temporary)

@@ -130,7 +130,7 @@ def converter(registry: Registry) -> cattrs.Converter:
         return isinstance(kind, type) and (issubclass(kind, Value) or kind in kinds)
 
     def encode(value: Any) -> dict[str, Any]:
-        cls = type(value)
+        cls: type = type(value)
         return {"type": registry.name_of(cls), **fields_of(cls)(value)}
 
     def decode(data: Any, kind: Any) -> Any:
@@ -188,7 +188,7 @@ def differences(name: str, expected: Any, found: Any) -> Iterator[str]:
 
 def _shown(data: Any) -> str:
     if data is None:
-        return "missing"
+        return "nothing"
     return str(data["type"]) if isinstance(data, dict) and "type" in data else repr(data)
 
 

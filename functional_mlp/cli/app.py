@@ -10,9 +10,12 @@ from rich.console import Console
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
+from functional_mlp.cli.inspect import inspect
+from functional_mlp.cli.model import ModelOptions
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.plots import PlotOptions
+from functional_mlp.cli.predict import predict
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results, print_settings
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
@@ -48,6 +51,7 @@ def train(
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
     training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
+    output: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Train a classifier, on the paper's data or on a table of your own.
 
@@ -63,6 +67,7 @@ def train(
     sizes = samples.training.inputs.shape[1], len(samples.classes)
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)
     loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
+    checkpoint = output.checkpoint(samples)
 
     out, log = Console(highlight=False), Console(stderr=True, highlight=False)
     print_settings(out, _describe(samples, model, network, training, settings))
@@ -81,10 +86,13 @@ def train(
             engine=training.engine,
             progress=display.progress,
             callbacks=[display.callback],
+            checkpoint=checkpoint,
         )
     print_results(out, model, loss, result, samples)
     for path in plots.save(model, result, samples):
         out.print(f"plot: {path}", soft_wrap=True)
+    if checkpoint is not None:
+        out.print(f"model: {checkpoint.path}", soft_wrap=True, markup=False)
     return _exit_code(result, training.epochs)
 
 
@@ -105,6 +113,10 @@ def summary(
         Number of classes.
     """
     print(network.network(inputs, outputs).summary())
+
+
+app.command(predict)
+app.command(inspect)
 
 
 def _describe(

@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 import functional_mlp as fm
 from functional_mlp.cli.training import PAPER_RECIPE, TABLE_RECIPE, Recipe
 from functional_mlp.random import Key
-from functional_mlp.tables import read_table, split_table
+from functional_mlp.tables import Standardization, read_table, split_table
 
 DISK_POINTS = 1000
 
@@ -25,6 +25,7 @@ class ClassificationData:
     features: tuple[str, ...]
     classes: tuple[str, ...]
     recipe: Recipe
+    standardization: Standardization | None = None
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
@@ -75,4 +76,5 @@ class DataOptions:
             features=tuple(f"{name} (standardized)" for name in table.features),
             classes=parts.classes,
             recipe=TABLE_RECIPE,
+            standardization=parts.standardization,
         )

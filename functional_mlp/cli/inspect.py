@@ -1,0 +1,46 @@
+"""The command `inspect`: what a saved network is."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+import functional_mlp as fm
+from functional_mlp.cli.progress import describe_losses
+
+
+def inspect(*, model: Annotated[Path, Parameter(metavar="FILE.safetensors")]) -> None:
+    """Show what a file of `train --out` holds: network, optimizer, loss, epochs, losses, features and classes.
+
+    Parameters
+    ----------
+    model
+        The file.
+    """
+    saved = fm.load(model)
+    console = Console(highlight=False)
+    for name, text in _facts(saved).items():
+        console.print(Text(f"{name:<10}{text}"), soft_wrap=True)
+    console.print()
+    console.print(Text(saved.network.summary()), soft_wrap=True)
+
+
+def _facts(saved: fm.Saved) -> dict[str, str]:
+    facts = {"optimizer": repr(saved.optimizer), "loss": "not saved" if saved.loss is None else repr(saved.loss)}
+    if saved.state is not None:
+        state = saved.state.optimizer_state
+        facts["epochs"] = f"{saved.state.epoch:,}, {state.step:,} updates, learning rate {state.learning_rate:g}"
+    if saved.history:
+        facts["losses"] = describe_losses(saved.history)
+    if isinstance(saved.extra, dict) and isinstance(saved.extra.get("data"), dict):
+        facts |= {name: _names(saved.extra["data"].get(name)) for name in ("features", "classes")}
+    elif saved.extra is not None:
+        facts["extra"] = json.dumps(saved.extra)
+    return facts
+
+
+def _names(names: Any) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list) else repr(names)

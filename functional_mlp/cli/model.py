@@ -1,0 +1,98 @@
+"""The options that keep a trained network, and what travels with it: the names and the scale of its data."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import cattrs
+from attrs import frozen
+from cyclopts import Group, Parameter
+from torch import Tensor
+
+import functional_mlp as fm
+from functional_mlp import tables
+from functional_mlp.cli.data import ClassificationData
+from functional_mlp.tables import Standardization
+
+
+@frozen
+class DataDescription:
+    """What a classifier must know of the data that it learnt from."""
+
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    standardization: Standardization | None
+
+    @classmethod
+    def of(cls, data: ClassificationData) -> "DataDescription":
+        features = ("x1", "x2") if data.standardization is None else data.standardization.features
+        return cls(features, data.classes, data.standardization)
+
+    def standardize(self, values: Tensor) -> Tensor:
+        """Values (n, features) of a table as the network takes them."""
+        return values if self.standardization is None else self.standardization.apply(values)
+
+    def to_json(self) -> Any:
+        return {"data": cattrs.unstructure(self)}
+
+
+@frozen(eq=False)
+class Model:
+    """A trained classifier, as `train --out` saved it."""
+
+    saved: fm.Saved
+    data: DataDescription
+
+    @classmethod
+    def load(cls, path: Path) -> "Model":
+        """Raises `OSError`, or `CheckpointError` for a file that is none of `train --out`."""
+        saved = fm.load(path)
+        try:
+            converter = cattrs.Converter(forbid_extra_keys=True)
+            data = converter.structure(saved.extra["data"], DataDescription)
+        except (TypeError, KeyError, cattrs.BaseValidationError):
+            reason = "does not say what its features and classes are: make it with functional-mlp train --out"
+            raise fm.CheckpointError(path, reason) from None
+        sizes = (saved.network.in_features, saved.network.out_features)
+        if sizes != (len(data.features), len(data.classes)):
+            raise fm.CheckpointError(path, f"names other features and classes than its network has, {sizes}")
+        return cls(saved, data)
+
+    def probabilities(self, path: Path) -> Tensor:
+        """The probabilities (n, classes) of a table's rows.
+
+        They are the softmax of the outputs where the network has learnt with the cross-entropy. With the mean squared
+        error the outputs themselves estimate them, and are made to lie between 0 and 1 with the sum 1.
+        """
+        inputs = self.data.standardize(tables.read_features(path, self.data.features))
+        leaves = fm.pytree.leaves(self.saved.params)
+        outputs = fm.predict(self.saved.network, self.saved.params, inputs.to(leaves[0].dtype)).double()
+        if isinstance(self.saved.loss, fm.CrossEntropy):
+            return outputs.softmax(1)
+        shares = outputs.clamp(1e-12, 1)
+        return shares / shares.sum(1, keepdim=True)
+
+
+@Parameter(name="*", group=Group("Output", sort_key=4))
+@frozen(kw_only=True)
+class ModelOptions:
+    """Where to keep what is learnt."""
+
+    out: Annotated[Path | None, Parameter(metavar="FILE.safetensors")] = None
+    """Save the network into this file, while it trains and at the end, with all that `predict` and --resume need."""
+
+    resume: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """Go on with the training that --out holds, up to --epochs in all; start it where there is no file yet."""
+
+    def checkpoint(self, data: ClassificationData) -> fm.Checkpoint | None:
+        """The checkpoint of a run over some data; raises `ValueError` where it is not that of the file."""
+        if self.out is None:
+            if self.resume:
+                raise ValueError("--resume goes on with the file of --out: name it")
+            return None
+        description = DataDescription.of(data).to_json()
+        if self.out.exists():
+            if not self.resume:
+                raise ValueError(f"--out: {self.out} is there already: go on with it by --resume, or name another file")
+            if fm.load(self.out).extra != description:
+                raise fm.CheckpointError(self.out, "was trained on other data: name those, or another file")
+        return fm.Checkpoint(self.out, extra=description)
