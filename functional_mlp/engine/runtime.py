@@ -78,7 +78,7 @@ def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made."""
     lanes = lanes_of(program, target)
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{kind} {program!r}" if _is_ours(program) else None
+    key = f"{kind} {program!r}" if is_ours(program) else None
     code = machine.load(key, lambda: emit(program, kind, lanes), target)
     types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
     size = ctypes.c_int64.from_address(code.address("workspace_size")).value
@@ -89,7 +89,7 @@ def lanes_of(program: Program, target: machine.Target) -> int:
     return target.lanes(4 if program.dtype == torch.float32 else 8)
 
 
-def _is_ours(program: Program) -> bool:
+def is_ours(program: Program) -> bool:
     values = [program.loss, program.optimizer, *_layers(program.steps)]
     return all(type(value).__module__.startswith("functional_mlp.") for value in values)
 
@@ -106,7 +106,7 @@ def _layers(steps: tuple[Step, ...]) -> list[Elementwise]:
 
 def check_expressions(program: Program) -> None:
     """Raise `CannotFuseError` for an expression that does what the array algebra has not."""
-    if _is_ours(program):
+    if is_ours(program):
         return
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), Arguments.TYPES), "expressions")

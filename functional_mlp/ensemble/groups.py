@@ -1,5 +1,6 @@
 """Groups: members of an ensemble that are trained together, and which engine trains them."""
 
+import functools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -70,7 +71,17 @@ def grouped(plan: Plan) -> tuple[list[Group], bool]:
     """
     if plan.engine == "reference" or not _fuses(plan):
         return _reference_groups(plan), False
-    return [_alone(plan, number, "fused") for number in range(len(plan.members))], True
+    from functional_mlp.engine import ensemble_runtime  # LLVM is loaded when it is used
+
+    groups: list[Group] = []
+    for numbers in _split(plan, ensemble_runtime.kind_of):
+        program = ensemble_runtime.program_of(plan, [plan.members[number] for number in numbers])
+        start = functools.partial(ensemble_runtime.LaneRun, plan, program)
+        divided = ensemble_runtime.lane_groups(plan, program, numbers)
+        groups += [_group(plan, own, start) for own in divided]
+        if not divided:
+            groups += [_alone(plan, number, "fused") for number in numbers]
+    return groups, True
 
 
 def _fuses(plan: Plan) -> bool:

@@ -147,7 +147,8 @@ class StackedRun:
         self._step += 1
         if not self._shapes:
             return
-        grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in self._treedef.flatten_up_to(grads)], 1)
+        leaves: list[Any] = self._treedef.flatten_up_to(grads)
+        grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in leaves], 1)
         param, *slots = self._arrays
         updated, *slots = self._optimizer.rule(xp, self._step, learning_rate, param, grad, *slots)
         self._arrays = [param, *(slot.clone() if slot is param else slot for slot in slots)]

@@ -1,0 +1,215 @@
+"""Compiled ensembles, and the memory that they run in."""
+
+import ctypes
+import functools
+import itertools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import attrs
+import torch
+from llvmlite import ir
+from torch import Tensor
+
+from functional_mlp import pytree
+from functional_mlp.engine import target as machine
+from functional_mlp.engine.emitter import I64, denormals_flushed
+from functional_mlp.engine.ensemble import EnsembleEpoch, EnsembleProgram, LaneArguments, LaneLayout
+from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
+from functional_mlp.engine.program import CannotFuseError, affine_steps, lower
+from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Function, Rows, is_ours, lanes_of
+from functional_mlp.ensemble.arguments import Member, Plan
+from functional_mlp.evaluation import Metrics
+from functional_mlp.optimizers import SGD, OptimizerState
+
+# A native call cannot be interrupted: it gets about this many operations on vectors, a few milliseconds.
+OPERATIONS_PER_CALL = 20_000_000
+# The most memory in which the weights of a group are quick to reach.
+CACHE_BYTES = 1 << 20
+# The loss of a sample is emitted without loops, for so many outputs at most.
+MOST_OUTPUTS = 32
+# A batch is not divided between calls.
+MOST_SAMPLES_A_BATCH = 1000
+
+_C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+
+
+def emit(program: EnsembleProgram, lanes: int) -> ir.Module:
+    """The LLVM module with the function `epoch`, and the constant `workspace_size`, in numbers."""
+    module = ir.Module(name="functional_mlp.ensemble")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), LaneArguments.TYPES), "epoch")
+    for value, field in zip(function.args, attrs.fields(LaneArguments), strict=True):
+        value.name = field.name
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with denormals_flushed(builder):
+        size = EnsembleEpoch(program, lanes, builder, LaneArguments(*function.args)).emit()
+    builder.ret_void()
+    constant = ir.GlobalVariable(module, I64, "workspace_size")
+    constant.global_constant = True
+    constant.initializer = ir.Constant(I64, size)
+    return module
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(program: EnsembleProgram, target: machine.Target) -> Function:
+    """The machine code of a program: from memory, from the disk, or made.
+
+    Raises `CannotFuseError` where expressions do not take a number for each lane.
+    """
+    lanes = lanes_of(program.program, target)
+    ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
+    text = None if ours else _emit_or_refuse(program, lanes)
+    key = f"ensemble {lanes} {program!r}" if text is None else None
+    code = machine.load(key, lambda: emit(program, lanes), target)
+    size = ctypes.c_int64.from_address(code.address("workspace_size")).value
+    return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
+
+
+def _emit_or_refuse(program: EnsembleProgram, lanes: int) -> ir.Module:
+    try:
+        return emit(program, lanes)
+    except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
+        raise CannotFuseError(f"{program.rule.kind.__name__} does not take a number for each lane: {error}") from error
+
+
+def kind_of(member: Member) -> Hashable:
+    """What members of one `LaneRun` have in common; their optimizers may differ in real numbers."""
+    return len(member.data), member.data.targets.ndim, real_numbers_aside(member.optimizer)
+
+
+def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+    """Members of one kind, divided into groups that fill vectors; none where lanes do not pay.
+
+    The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
+    networks of which many do not fit into a core's cache.
+    """
+    lanes = lanes_of(program.program, machine.host())
+    numbers_a_member = LaneLayout.of(program.program).size * (1 + len(program.rule.slots()))
+    size = 4 if program.program.dtype == torch.float32 else 8
+    if (
+        2 * len(numbers) < lanes
+        or numbers_a_member * lanes * size > CACHE_BYTES
+        or program.program.out_features > MOST_OUTPUTS
+        or plan.batch_size > MOST_SAMPLES_A_BATCH
+    ):
+        return []
+    try:
+        compiled(program, machine.host())
+    except CannotFuseError:
+        return []
+    count = math.ceil(len(numbers) / lanes)
+    bounds = [round(index * len(numbers) / count) for index in range(count + 1)]
+    return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
+
+
+def program_of(plan: Plan, members: Sequence[Member]) -> EnsembleProgram:
+    """The program of members of one kind."""
+    data = members[0].data
+    program = lower(
+        plan.network,
+        plan.loss,
+        SGD(1.0),  # not read: the rule is that of the members' own optimizers
+        batch_size=plan.batch_size,
+        class_targets=data.targets.ndim == 1,
+        dtype=data.inputs.dtype,
+    )
+    return EnsembleProgram(program, LaneRule.of([member.optimizer for member in members]))
+
+
+class LaneRun:
+    """The training of a group on the fused engine: each member in a lane, epochs change the workspace in place.
+
+    Lanes without a member see what the first one sees, with weights of zero; nobody looks at what they make of it.
+    A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
+    """
+
+    def __init__(self, plan: Plan, program: EnsembleProgram, members: tuple[Member, ...]) -> None:
+        self._plan, self._program, self._members = plan, program, members
+        target = machine.host()
+        self._lanes = lanes_of(program.program, target)
+        self._function = compiled(program, target)
+        self._layout = LaneLayout.of(program.program)
+        self._names = ("params", *program.rule.slots())
+        self._step, self._epochs = 0, 0
+        self._workspace = torch.zeros(self._function.workspace_size, dtype=program.program.dtype)
+        self._rows = {id(member.data): Rows.of(member.data) for member in members}
+        self._validations: dict[int, ForwardRun] = {}
+        self._pointers = self._data_pointers()
+        for lane, member in enumerate(members):
+            for name, vectors in zip(self._names, self._arrays(self._workspace), strict=True):
+                leaves = pytree.leaves(getattr(member.state.optimizer_state, name))
+                for view, leaf in zip(self._layout.views(vectors, lane), leaves, strict=True):
+                    view.copy_(leaf)
+
+    def _arrays(self, numbers: Tensor) -> list[Tensor]:
+        """The parameters and the slots, each (size, lanes)."""
+        size = self._layout.size * self._lanes
+        return [numbers[i * size : (i + 1) * size].view(-1, self._lanes) for i in range(len(self._names))]
+
+    def _data_pointers(self) -> Any:
+        """The table of addresses; those of the orders are set for each epoch."""
+        columns = [self._rows[id(member.data)].pointers() for member in self._in_lanes(self._members)]
+        table = [address for row in zip(*columns, strict=True) for address in row]
+        return (ctypes.c_int64 * (len(table) + self._lanes))(*table)
+
+    def _in_lanes(self, items: Sequence[Any]) -> list[Any]:
+        """One item a lane; the first one for lanes without a member."""
+        return [*items, *[items[0]] * (self._lanes - len(items))]
+
+    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
+        orders = [order.contiguous() for order in orders]
+        samples, batch_size = len(orders[0]), self._plan.batch_size
+        self._pointers[-self._lanes :] = self._in_lanes([order.data_ptr() for order in orders])
+        results = (ctypes.c_double * (2 * self._lanes))()
+        arguments = (self._workspace.data_ptr(), self._pointers, self._scalars(epoch))
+        at_once = self._rows_per_call()
+        for first in range(0, samples, at_once):
+            check()
+            self._function.call(*arguments, first, min(first + at_once, samples), self._step, results)
+        self._step += -(-samples // batch_size)
+        self._epochs = epoch + 1
+        return [
+            (results[lane] / samples, self._rows[id(member.data)].accuracy(results[self._lanes + lane], samples))
+            for lane, member in enumerate(self._members)
+        ]
+
+    def _scalars(self, epoch: int) -> Any:
+        """The table of the members' learning rates, and of what else differs between their optimizers."""
+        members = self._in_lanes(self._members)
+        table = [member.learning_rates[epoch] for member in members]
+        for name in self._program.rule.per_lane:
+            table += [float(getattr(member.optimizer, name)) for member in members]
+        return (ctypes.c_double * len(table))(*table)
+
+    def _rows_per_call(self) -> int:
+        steps = affine_steps(self._program.program.steps)
+        operations = sum(step.out_features * (6 * step.in_features + OPERATIONS_PER_UNIT) for step in steps)
+        batch_size = self._plan.batch_size
+        return max(1, OPERATIONS_PER_CALL // (operations * batch_size)) * batch_size
+
+    def snapshot(self) -> tuple[Tensor, int, int]:
+        size = self._layout.size * self._lanes * len(self._names)
+        return self._workspace[:size].clone(), self._step, self._epochs
+
+    def state(self, snapshot: tuple[Tensor, int, int], index: int) -> OptimizerState:
+        numbers, step, epochs = snapshot
+        member = self._members[index]
+        initial = member.state.optimizer_state
+        trees = {name: self._tree(v, index) for name, v in zip(self._names, self._arrays(numbers), strict=True)}
+        rate = member.learning_rates[epochs - 1] if epochs else initial.learning_rate
+        return attrs.evolve(initial, step=step, learning_rate=rate, **trees)
+
+    def _tree(self, vectors: Tensor, lane: int) -> Any:
+        """A member's tree, in tensors of its own."""
+        views = self._layout.views(vectors, lane)
+        template = self._members[lane].state.optimizer_state.params
+        return pytree.unflatten(template, [view.clone(memory_format=torch.contiguous_format) for view in views])
+
+    def evaluate(self, index: int) -> Metrics:
+        data = self._members[index].validation
+        assert data is not None
+        if id(data) not in self._validations:
+            self._validations[id(data)] = ForwardRun(self._program.program, data)
+        run = self._validations[id(data)]
+        return run.metrics(run.packed(self._tree(self._arrays(self._workspace)[0], index)))

@@ -1,0 +1,174 @@
+"""The array algebra for ensembles: a lane belongs to a member, and a vector holds one number of each.
+
+An `Array` is a list of vectors, one a feature, so that sums and maxima over the features are elementwise. A
+`Scalar` differs between lanes as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from llvmlite import ir
+
+from functional_mlp.engine.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.vector import (
+    Array,
+    Condition,
+    NotInAlgebraError,
+    Number,
+    Operand,
+    Scalar,
+    Scalars,
+    VectorNamespace,
+)
+from functional_mlp.optimizers import Optimizer
+
+
+class LaneScalars(Scalars):
+    """Where computations with a number a lane are emitted; `doubles` is their assembler."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        super().__init__(emitter)
+        self.doubles = Emitter(emitter.builder, Real(torch.float64), emitter.lanes)
+
+    def doubles_of(self, operand: Any) -> ir.Value:
+        return operand.value if isinstance(operand, Scalar) else self.doubles.constant(operand)
+
+
+class Uniform(Scalar):
+    """A scalar with the same value, `number`, in each lane."""
+
+    def __init__(self, xp: "LaneNamespace", scalars: LaneScalars, number: ir.Value, key: Any) -> None:
+        super().__init__(xp, scalars.once(key, lambda: scalars.doubles.splat(number)), key)
+        self.number = number
+
+
+class LaneNamespace(VectorNamespace):
+    """The array namespace `xp` for vectors that hold one number of each member."""
+
+    def __init__(self, emitter: Emitter, scalars: LaneScalars) -> None:
+        super().__init__(emitter, scalars)
+        self._lane_scalars = scalars
+
+    def features(self, values: Sequence[ir.Value]) -> Array:
+        """The features of a sample, a vector each."""
+        return Array(self, values, len(values))
+
+    def sum(self, x: Any) -> Operand:
+        total, *rest = _feature_vectors(x)
+        for value in rest:
+            total = self.emitter.fadd(total, value)
+        return self.features([total])
+
+    def max(self, x: Any) -> Operand:
+        largest, *rest = _feature_vectors(x)
+        for value in rest:
+            largest = self.emitter.of_vector("maximum", largest, value)
+        return self.features([largest])
+
+    # Operations of scalars
+
+    def _splat(self, value: ir.Value) -> ir.Value:
+        emitter = self.emitter
+        if emitter.real.type is DOUBLE:
+            return value
+        return self._lane_scalars.builder.fptrunc(value, emitter.vector_type)
+
+    def _scalar_operation(self, name: str, a: Any, b: Any) -> Scalar:
+        builder = self._lane_scalars.builder
+        return self._once((name, _key(a), _key(b)), lambda: getattr(builder, name)(*self._doubles(a, b)))
+
+    def compare(self, symbol: str, a: Any, b: Any) -> Condition:
+        if not isinstance(a, Scalar | Number) or not isinstance(b, Scalar | Number):
+            return super().compare(symbol, a, b)
+        builder = self._lane_scalars.builder
+        compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
+        key = ("compare", symbol, _key(a), _key(b))
+        return Condition([self._lane_scalars.once(key, lambda: compare(symbol, *self._doubles(a, b)))])
+
+    def remainder(self, a: Any, b: Any) -> Operand:
+        if not isinstance(a, Scalar) or not isinstance(b, Number) or b <= 0:
+            raise NotInAlgebraError("% takes a scalar, such as the step, and a positive number")
+        doubles = self._lane_scalars.doubles
+
+        def make() -> ir.Value:
+            value, divisor = self._doubles(a, b)
+            whole = doubles.of_vector("floor", doubles.builder.fdiv(value, divisor))
+            return doubles.builder.fsub(value, doubles.builder.fmul(whole, divisor))
+
+        return self._once(("mod", a.key, b), make)
+
+    def power(self, base: Any, exponent: Any) -> Operand:
+        return self.exponential(base, exponent) if isinstance(exponent, Scalar) else super().power(base, exponent)
+
+    def exponential(self, base: Any, exponent: Any) -> Operand:
+        if not isinstance(base, Scalar | Number) or not isinstance(exponent, Scalar):
+            raise NotInAlgebraError("** takes numbers with an exponent known when the code runs")
+        key = ("power", _key(base), exponent.key)
+        if isinstance(base, Number) and isinstance(exponent, Uniform):
+            arguments = [ir.Constant(DOUBLE, float(base)), exponent.number]
+            number = self._lane_scalars.once(
+                ("one", key), lambda: self._lane_scalars.pair.intrinsic("llvm.pow.f64", arguments, DOUBLE)
+            )
+            return Uniform(self, self._lane_scalars, number, key)
+        return self._once(key, lambda: self._lane_scalars.doubles.of_vector("pow", *self._doubles(base, exponent)))
+
+    def sqrt(self, x: Any) -> Operand:
+        if not isinstance(x, Scalar):
+            return super().sqrt(x)
+        return self._once(("sqrt", x.key), lambda: self._lane_scalars.doubles.of_vector("sqrt", x.value))
+
+    def _once(self, key: Any, make: Callable[[], ir.Value]) -> Scalar:
+        return Scalar(self, self._lane_scalars.once(key, make), key)
+
+    def _doubles(self, *operands: Any) -> list[ir.Value]:
+        return [self._lane_scalars.doubles_of(operand) for operand in operands]
+
+
+def _feature_vectors(x: Any) -> list[ir.Value]:
+    if not isinstance(x, Array):
+        raise NotInAlgebraError("xp.sum and xp.max run over the features of an array")
+    return x.values
+
+
+def _key(operand: Any) -> Any:
+    return operand.key if isinstance(operand, Scalar) else ("number", repr(float(operand)))
+
+
+@attrs.frozen
+class LaneRule:
+    """The rule of optimizers of one kind: numbers `shared` by all of them, and others that differ between lanes."""
+
+    kind: type[Optimizer]
+    shared: tuple[tuple[str, Any], ...]
+    per_lane: tuple[str, ...]
+
+    @classmethod
+    def of(cls, optimizers: Sequence[Optimizer]) -> "LaneRule":
+        """The rule for optimizers that differ in nothing but real numbers; code never depends on a learning rate."""
+        first = optimizers[0]
+        shared, per_lane = [], []
+        for field in attrs.fields(type(first)):
+            value = getattr(first, field.name)
+            if field.name != "learning_rate" and all(getattr(other, field.name) == value for other in optimizers):
+                shared.append((field.name, value))
+            else:
+                per_lane.append(field.name)
+        return cls(type(first), tuple(shared), tuple(per_lane))
+
+    def slots(self) -> tuple[str, ...]:
+        return self.kind.slots()
+
+    def expression(self, operands: Mapping[str, Scalar]) -> Callable[..., tuple[Any, ...]]:
+        """The rule of an optimizer whose numbers that differ are scalars of the algebra."""
+        optimizer = object.__new__(self.kind)
+        for name, value in (*self.shared, *operands.items()):
+            object.__setattr__(optimizer, name, value)
+        return optimizer.rule
+
+
+def real_numbers_aside(optimizer: Optimizer) -> tuple[tuple[str, Any], ...]:
+    """The fields of an optimizer that are no real numbers: those in which optimizers of one `LaneRule` are equal."""
+    fields = [(field.name, getattr(optimizer, field.name)) for field in attrs.fields(type(optimizer))]
+    return tuple((name, value) for name, value in fields if not isinstance(value, float) and name != "learning_rate")
