@@ -153,6 +153,15 @@ def plain_tensor(name: str, value: object) -> None:
         raise ValueError(f"{name} must hold data, got {type(value).__name__} on {value.device}, which holds none")
 
 
+def is_float_tensor(value: object) -> bool:
+    """Whether `float_tensor` finds nothing wrong."""
+    try:
+        float_tensor("", value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def float_tensor(name: str, value: object) -> None:
     """Raise unless `value` is a plain tensor of a floating dtype."""
     plain_tensor(name, value)
@@ -234,6 +243,8 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
     dtype and device must be those of `reference`, or of the counterpart where there is none. Messages name
     the leaf by its path.
     """
+    if _fits(tree, template, reference):
+        return  # nothing to name, so no paths are needed
     expected, actual = dict(pytree.items(template)), dict(pytree.items(tree))
     for path in (path for path in expected if path not in actual):
         shape = tuple(expected[path].shape)
@@ -256,6 +267,26 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
         same_shape(f"{name}{path}", leaf, f"{template_name}{path}", expected[path])
         other = expected[path] if reference is None else reference
         same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
+
+
+def _fits(tree: Any, template: Any, reference: Tensor | None) -> bool:
+    """Whether `tree_like` finds nothing wrong."""
+    if pytree.structure(tree) != pytree.structure(template):
+        return False
+    for leaf, expected in zip(pytree.leaves(tree), pytree.leaves(template), strict=True):
+        other = expected if reference is None else reference
+        if not isinstance(leaf, Tensor) or leaf.shape != expected.shape:
+            return False
+        if not is_float_tensor(leaf) or (leaf.dtype, leaf.device) != (other.dtype, other.device):
+            return False
+    return True
+
+
+def float_leaves(name: str, tree: Any) -> None:
+    """Raise unless every leaf of a tree is a plain tensor of a floating dtype; messages name the leaf by its path."""
+    if not all(map(is_float_tensor, pytree.leaves(tree))):
+        for path, leaf in pytree.items(tree):
+            float_tensor(f"{name}{path}", leaf)
 
 
 def detached(tree: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a training run records."""
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,9 @@ class EpochRecord:
     seconds: float
 
 
+FIGURES = operator.attrgetter(*(field.name for field in attrs.fields(EpochRecord)))
+
+
 @attrs.frozen
 class History:
     """The records of a run's epochs, a tuple for each figure of `EpochRecord`.
@@ -40,7 +44,7 @@ class History:
 
     @classmethod
     def of(cls, records: Iterable[EpochRecord]) -> "History":
-        return cls(*zip(*map(attrs.astuple, records), strict=True))
+        return cls(*zip(*map(FIGURES, records), strict=True))
 
     def __len__(self) -> int:
         return len(self.train_loss)

@@ -61,8 +61,7 @@ class Optimizer(Value):
         >>> SGD(0.1).init((torch.tensor([1.0]),))
         OptimizerState(params=(tensor([1.]),), learning_rate=0.1, step=0)
         """
-        for path, leaf in pytree.items(params):
-            checks.float_tensor(f"params{path}", leaf)
+        checks.float_leaves("params", params)
         params = checks.detached(params)
         for dtype in {leaf.dtype for leaf in pytree.leaves(params)}:
             self._check_rule(dtype)
@@ -104,8 +103,7 @@ class Optimizer(Value):
             )
         checks.number("state.learning_rate", state.learning_rate, low=0.0)
         checks.integer("state.step", state.step, minimum=0)
-        for path, leaf in pytree.items(state.params):
-            checks.float_tensor(f"state.params{path}", leaf)
+        checks.float_leaves("state.params", state.params)
         for slot in self.slots():
             checks.tree_like(f"state.{slot}", getattr(state, slot), "state.params", state.params)
 

@@ -68,6 +68,8 @@ def run_epoch(
 class ReferenceRun:
     """A training run on the reference engine (see `functional_mlp.runs.Run`); a snapshot is the state itself."""
 
+    epochs_at_once = 1
+
     def __init__(
         self, network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
     ) -> None:
@@ -85,8 +87,17 @@ class ReferenceRun:
         self._state = outcome.state
         return outcome.loss, outcome.accuracy
 
+    def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
+        return [self.epoch(order, rate, None) for order, rate in zip(orders, learning_rates, strict=True)]
+
+    def is_finite(self) -> bool:
+        return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(self._state))
+
     def snapshot(self) -> OptimizerState:
         return self._state
+
+    def restore(self, snapshot: OptimizerState) -> None:
+        self._state = snapshot
 
     def state(self, snapshot: OptimizerState) -> OptimizerState:
         return snapshot

@@ -1,6 +1,6 @@
 """Training runs: what an engine offers to `fit`, and which engine a run gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -26,8 +26,20 @@ class Run(Protocol):
         `progress` is called now and then with the share of the epoch that is done.
         """
 
+    epochs_at_once: int
+    """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
+
+    def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
+        """Run epochs one after the other, as `epoch` would; returns what it would for each."""
+
+    def is_finite(self) -> bool:
+        """Whether all numbers of the state at this moment are finite."""
+
     def snapshot(self) -> Snapshot:
         """The state at this moment, in whatever form is quick to keep."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to the state of a snapshot."""
 
     def state(self, snapshot: Snapshot) -> OptimizerState:
         """The optimizer's state that a snapshot holds."""

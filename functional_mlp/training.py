@@ -119,14 +119,21 @@ def fit(
     first = state.epoch - len(records)  # the epoch of the first record
     epoch, snapshot, previous = state.epoch, run.snapshot(), None
     diverged_at, interrupted = None, False
+    at_once = 1 if validation or checkpoint or callbacks else run.epochs_at_once
     try:
         while epoch < epochs:
-            record = _run_epoch(run, optimizer, state.key, epoch, len(data), schedule, validation, progress)
-            records.append(record)
-            if not math.isfinite(record.train_loss):
+            some = range(epoch, min(epoch + at_once, epochs))
+            group = _run_epochs(run, optimizer, state.key, some, len(data), schedule, validation, progress)
+            finite = all(math.isfinite(record.train_loss) for record in group)
+            if len(some) > 1 and not (finite and run.is_finite()):
+                run.restore(snapshot)  # find the epoch that diverges: the same again, one by one
+                at_once = 1
+                continue
+            records += group
+            if not finite:
                 diverged_at = epoch
                 break
-            epoch, snapshot, previous = epoch + 1, run.snapshot(), snapshot
+            epoch, snapshot, previous = some.stop, run.snapshot(), snapshot
             if checkpoint is not None and checkpoint.is_due(epoch) and epoch < epochs:
                 reached = TrainState(run.state(snapshot), state.key, epoch)
                 checkpoint.save(reached, History.of(records), network, loss, optimizer)
@@ -185,28 +192,38 @@ def train_epoch(
     _check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
     run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
-    record = _run_epoch(run, optimizer, state.key, state.epoch, len(data), schedule, None, None)
+    epochs = range(state.epoch, state.epoch + 1)
+    (record,) = _run_epochs(run, optimizer, state.key, epochs, len(data), schedule, None, None)
     return TrainState(run.state(run.snapshot()), state.key, state.epoch + 1), record.train_loss
 
 
-def _run_epoch(
+def _run_epochs(
     run: runs.Run,
     optimizer: Optimizer,
     key: Key,
-    epoch: int,
+    epochs: range,
     samples: int,
     schedule: ScheduleLike | None,
     validation: Dataset | None,
     progress: Callable[[float], None] | None,
-) -> EpochRecord:
+) -> list[EpochRecord]:
+    """Run epochs, several in one call of the engine where nothing is to be done in between."""
     started = time.perf_counter()
-    learning_rate = optimizer.learning_rate * _factor(schedule, epoch)
-    order = random.permutation(key.fold_in(epoch), samples)
-    within = None if progress is None else lambda fraction: progress(epoch + fraction)
-    loss, accuracy = run.epoch(order, learning_rate, within)
+    rates = [optimizer.learning_rate * _factor(schedule, epoch) for epoch in epochs]
+    orders = [random.permutation(key.fold_in(epoch), samples) for epoch in epochs]
+    if len(epochs) == 1:
+        within = None if progress is None else lambda fraction: progress(epochs.start + fraction)
+        outcomes = [run.epoch(orders[0], rates[0], within)]
+    else:
+        outcomes = run.epochs(orders, rates)
+        if progress is not None:
+            progress(float(epochs.stop))
     metrics = Metrics(math.nan, math.nan) if validation is None else run.evaluate(validation)
-    seconds = time.perf_counter() - started
-    return EpochRecord(loss, accuracy, metrics.loss, metrics.accuracy, learning_rate, seconds)
+    seconds = (time.perf_counter() - started) / len(epochs)
+    return [
+        EpochRecord(loss, accuracy, metrics.loss, metrics.accuracy, rate, seconds)
+        for (loss, accuracy), rate in zip(outcomes, rates, strict=True)
+    ]
 
 
 def _factor(schedule: ScheduleLike | None, epoch: int) -> float:

@@ -6,6 +6,7 @@ registers while the depth of the product runs. Products need the weights in both
 copy is made for each batch.
 """
 
+import itertools
 from collections.abc import Callable
 
 from llvmlite import ir
@@ -17,6 +18,11 @@ from functional_mlp.engine.vector import Scalars
 
 # The most samples whose activations are kept at a time.
 PIECE = 128
+
+# Sums over the samples that run side by side, to hide the latency of the additions; a power of two.
+SUMS = 4
+# Blocks of so few numbers are transposed one by one.
+NUMBERS_ONE_BY_ONE = 32
 
 # Continues a backward pass from the place of the gradient with respect to an output.
 Backward = Callable[[int], int | None]
@@ -374,15 +380,24 @@ class BatchKernels:
         return s, backward
 
     def _bias_gradient(self, matrix: Matrix, grad: int, count: ir.Value) -> None:
+        """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""
         e = self.e
-        features = matrix.step.out_features
+        name, features = f"linear{matrix.step.number}.grad_bias", matrix.step.out_features
 
         def body(v: Index, used: int) -> None:
-            def sample(r: Index, total: ir.Value) -> list[ir.Value]:
+            def add(r: Index, total: ir.Value) -> ir.Value:
                 place = e.add(e.add(grad, v), e.multiply(r, self.stride(features)))
-                return [e.fadd(total, e.load(self.workspace, place))]
+                return e.fadd(total, e.load(self.workspace, place))
 
-            (total,) = e.loop(f"linear{matrix.step.number}.grad_bias", 0, count, 1, sample, [e.constant(0)])
+            def add_several(r: Index, *sums: ir.Value) -> list[ir.Value]:
+                return [add(e.add(r, i), total) for i, total in enumerate(sums)]
+
+            def add_one(r: Index, total: ir.Value) -> list[ir.Value]:
+                return [add(r, total)]
+
+            whole = self.builder.and_(count, ir.Constant(I64, -SUMS))
+            sums = e.loop(name, 0, whole, SUMS, add_several, [e.constant(0)] * SUMS)
+            (total,) = e.loop(name, whole, count, 1, add_one, [e.tree_sum(sums)])
             self._update(e.add(matrix.bias_offset, v), total)
 
         self.kernels.each_vector("bias", features, body)
@@ -493,6 +508,12 @@ class BatchKernels:
         def row_block(row: Index, height: int) -> None:
             def column_block(column: Index, width: int) -> None:
                 source = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), column)
+                if height * width <= NUMBERS_ONE_BY_ONE:
+                    target = e.add(e.add(copy, e.multiply(column, stride)), row)
+                    for h, c in itertools.product(range(height), range(width)):
+                        number = e.load_number(self.workspace, e.add(source, h * matrix.stride + c))
+                        e.store_number(number, self.workspace, e.add(target, c * stride + h))
+                    return
                 rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
                 rows += [e.constant(0)] * (lanes - height)
                 target = e.add(e.add(copy, e.multiply(column, stride)), row)

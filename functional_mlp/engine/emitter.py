@@ -211,6 +211,14 @@ class Emitter:
         """a b + c, rounded once where the processor can."""
         return self.fadd(self.fmul(a, b), c)
 
+    def tree_sum(self, terms: Sequence[ir.Value]) -> ir.Value:
+        """The sum of vectors, added in pairs, so that few additions wait for each other."""
+        terms = list(terms)
+        while len(terms) > 1:
+            pairs = [self.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=False)]
+            terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
+        return terms[0]
+
     def intrinsic(
         self, name: str, arguments: Sequence[ir.Value], result: ir.Type, flags: Sequence[str] = ()
     ) -> ir.Value:

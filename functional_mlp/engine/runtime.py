@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -14,7 +14,7 @@ from torch import Tensor
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.batch import PIECE, BatchKernels
-from functional_mlp.engine.emitter import I64, POINTER, denormals_flushed
+from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.kernels import Arguments, Kernels
 from functional_mlp.engine.program import Branch, CannotFuseError, Layout, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.sample import SampleEpoch
@@ -26,10 +26,11 @@ from functional_mlp.optimizers import SGD, OptimizerState
 Kind = Literal["epoch", "evaluate", "predict"]
 
 # A native call cannot be interrupted: it gets about this many operations, a few milliseconds.
-OPERATIONS_PER_CALL = 100_000_000
+OPERATIONS_PER_CALL = 200_000_000
 # What a unit costs in operations, its activation above all.
 OPERATIONS_PER_UNIT = 100
 
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
 
 
@@ -58,10 +59,47 @@ def emit(program: Program, kind: Kind, lanes: int) -> ir.Module:
         predictions = function.args[-1] if kind == "predict" else None
         size = BatchKernels(program, lanes, builder, arguments).forward_only(predictions)
     builder.ret_void()
+    if kind == "epoch":
+        emit_epochs(function, program.batch_size)
     constant = ir.GlobalVariable(module, I64, "workspace_size")
     constant.global_constant = True
     constant.initializer = ir.Constant(I64, size)
     return module
+
+
+def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
+    """Emit `epochs`, which calls `epoch` for each of `count` orders and learning rates; results lie in a row."""
+    types = [*[POINTER] * 6, I64, I64, I64, POINTER]
+    function = ir.Function(epoch.module, ir.FunctionType(ir.VoidType(), types), "epochs")
+    names = (
+        "workspace",
+        "inputs",
+        "targets",
+        "labels",
+        "orders",
+        "learning_rates",
+        "count",
+        "samples",
+        "step",
+        "results",
+    )
+    for value, name in zip(function.args, names, strict=True):
+        value.name = name
+    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    e = Emitter(b, Real(torch.float64), 1)
+    batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
+
+    def one(i: Index) -> None:
+        order = b.load(e.address(orders, i, POINTER), typ=POINTER)
+        rate = e.load_number(learning_rates, i)
+        begun = b.add(step, b.mul(batches, e.index(i)))
+        result = e.address(results, e.multiply(i, 2))
+        rows = (ir.Constant(I64, 0), samples, samples)
+        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result])
+
+    e.loop("epoch", 0, count, 1, one)
+    b.ret_void()
 
 
 @attrs.frozen(eq=False)
@@ -69,6 +107,7 @@ class Function:
     """A compiled function of a program, and the size of the workspace it needs, in numbers."""
 
     call: Callable[..., None]
+    call_epochs: Callable[..., None]
     workspace_size: int
     code: machine.MachineCode
 
@@ -82,7 +121,9 @@ def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
     code = machine.load(key, lambda: emit(program, kind, lanes), target)
     types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
     size = ctypes.c_int64.from_address(code.address("workspace_size")).value
-    return Function(ctypes.CFUNCTYPE(None, *types)(code.address(kind)), size, code)
+    call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
+    call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
+    return Function(call, call_epochs, size, code)
 
 
 def lanes_of(program: Program, target: machine.Target) -> int:
@@ -172,7 +213,7 @@ class Session:
         self.workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
         sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
         operations = sum(outputs * (6 * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
-        self._rows_per_call = OPERATIONS_PER_CALL // operations
+        self.rows_per_call = OPERATIONS_PER_CALL // operations
 
     def array(self, index: int) -> Tensor:
         """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
@@ -195,24 +236,38 @@ class Session:
         """
         results = (ctypes.c_double * 2)()
         pointers = (self.workspace.data_ptr(), *rows.pointers(), 0 if order is None else order.data_ptr())
-        more = (
-            (step, learning_rate, results)
-            if predictions is None
-            else (step, learning_rate, results, predictions.data_ptr())
-        )
+        written = () if predictions is None else (predictions.data_ptr(),)
         last = 0
         while last < samples:
             first, last = last, min(self._stop(last), samples)
-            self._function.call(*pointers, first, last, samples, *more)
+            self._function.call(*pointers, first, last, samples, step, learning_rate, results, *written)
             if progress is not None:
                 progress(last / samples)
         return results[0], results[1]
+
+    def run_epochs(
+        self, rows: Rows, orders: Sequence[Tensor], learning_rates: Sequence[float], step: int
+    ) -> Sequence[float]:
+        """Run whole epochs in one native call; returns sum of losses and number of right answers of each in turn."""
+        count = len(orders)
+        results = (ctypes.c_double * (2 * count))()
+        self._function.call_epochs(
+            self.workspace.data_ptr(),
+            *rows.pointers(),
+            (ctypes.c_void_p * count)(*[order.data_ptr() for order in orders]),
+            (ctypes.c_double * count)(*learning_rates),
+            count,
+            len(orders[0]),
+            step,
+            results,
+        )
+        return results
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after a few milliseconds, and between the pieces of batches."""
         batch_size = self._program.batch_size
         piece = min(batch_size, PIECE)
-        last = first + max(piece, self._rows_per_call)
+        last = first + max(piece, self.rows_per_call)
         batch = last - last % batch_size
         return batch + (last - batch) // piece * piece
 
@@ -226,11 +281,12 @@ class FusedRun:
     def __init__(self, program: Program, state: OptimizerState, data: Dataset) -> None:
         self._program = program
         self._session = Session(program, "epoch")
-        self._rows = Rows.of(data)
+        self._rows, self._samples = Rows.of(data), len(data)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
         self._names = ("params", *program.optimizer.slots())
         self._validation: tuple[Dataset, ForwardRun] | None = None
+        self._numbers = self._session.workspace[: self._session.layout.size * len(self._names)]
         for index, name in enumerate(self._names):
             self._session.layout.pack(getattr(state, name), self._session.array(index))
 
@@ -245,9 +301,26 @@ class FusedRun:
         self._learning_rate = learning_rate
         return loss_sum / samples, self._rows.accuracy(right, samples)
 
+    @property
+    def epochs_at_once(self) -> int:
+        return max(1, self._session.rows_per_call // self._samples)
+
+    def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
+        count, samples = len(orders), self._samples
+        results = self._session.run_epochs(self._rows, orders, learning_rates, self._step)
+        self._step += count * -(-samples // self._program.batch_size)
+        self._learning_rate = learning_rates[-1]
+        return [(results[2 * i] / samples, self._rows.accuracy(results[2 * i + 1], samples)) for i in range(count)]
+
+    def is_finite(self) -> bool:
+        return bool(self._numbers.isfinite().all())
+
+    def restore(self, snapshot: tuple[Tensor, int, float]) -> None:
+        numbers, self._step, self._learning_rate = snapshot
+        self._numbers.copy_(numbers)
+
     def snapshot(self) -> tuple[Tensor, int, float]:
-        size = self._session.layout.size * len(self._names)
-        return self._session.workspace[:size].clone(), self._step, self._learning_rate
+        return self._numbers.clone(), self._step, self._learning_rate
 
     def state(self, snapshot: tuple[Tensor, int, float]) -> OptimizerState:
         numbers, step, learning_rate = snapshot

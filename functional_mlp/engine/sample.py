@@ -187,17 +187,11 @@ class SampleEpoch:
             for i in range(done, matrix.rows):
                 add_row(i, i % chains, sums)
             for v in range(width):
-                total = self._tree_sum(sums[v::width])
+                total = e.tree_sum(sums[v::width])
                 used = features - v * lanes
                 e.store(e.keep_first(total, used), self.workspace, e.add(e.add(s, first), v * lanes))
 
         e.blocks("columns", matrix.columns, 4 * lanes, block, 2)
-
-    def _tree_sum(self, terms: list[ir.Value]) -> ir.Value:
-        while len(terms) > 1:
-            pairs = [self.e.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=False)]
-            terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
-        return terms[0]
 
     def _rows_times(self, matrix: Matrix, x: int, s: int) -> None:
         """s[o] = b[o] + w[o] · x, a row of an output-major matrix for each output."""
