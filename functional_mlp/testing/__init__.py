@@ -31,8 +31,9 @@ except ModuleNotFoundError as error:
 from functional_mlp.testing.engines import check_engines_agree
 from functional_mlp.testing.layers import check_layer
 from functional_mlp.testing.losses import check_loss
+from functional_mlp.testing.networks import layers, networks
 from functional_mlp.testing.optimizers import check_optimizer
-from functional_mlp.testing.strategies import datasets, keys, layers, losses, networks, optimizers, tensors
+from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
 from functional_mlp.testing.vjp import check_vjp
 

@@ -19,8 +19,10 @@ SEARCHED_NUMBERS = 256
 # A gradient that is wrong by less than this part is more likely rounded than mistaken.
 SMALL = 1e-5
 
-# At most this part of the slopes may be undecided: smooth functions have none, and those with kinks hardly any.
+# At most this part of the slopes may be undecided, of a few any: smooth functions have none, and those with kinks
+# hardly any.
 UNDECIDED_AT_MOST = 0.25
+FEW = 5
 
 
 def assert_gradient(name: str, claimed: Tensor, lines: Lines, key: random.Key) -> bool:
@@ -110,9 +112,10 @@ class Tally:
 
     def assert_decided(self) -> None:
         """Raise `AssertionError` where more than a few slopes were left undecided: nothing would be proven."""
-        if len(self._undecided) > UNDECIDED_AT_MOST * self._slopes:
+        undecided = len(self._undecided)
+        if undecided > max(FEW, UNDECIDED_AT_MOST * self._slopes) or 0 < undecided == self._slopes:
             raise AssertionError(
-                f"{len(self._undecided)} of {self._slopes} slopes cannot be decided: differences do not converge. "
+                f"{undecided} of {self._slopes} slopes cannot be decided: differences do not converge. "
                 "A function that is not differentiable, or one that computes in a lower precision than its float64 "
                 f"input, looks like this. The first is that of {self._undecided[0]}"
             )

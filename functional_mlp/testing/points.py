@@ -67,8 +67,8 @@ def points(
 ) -> Point:
     """A layer with params, inputs and a cotangent; with `awkward`, in awkward memory.
 
-    Params are what init gives for a key, rounded to multiples of 1/16, which can be read, and moved by up to 1/2, so
-    that zero biases are not all that is seen. Inputs and moves are odd multiples of 1/16: off the usual kinks.
+    Params are what init gives for a key, to three digits, which can be read, and moved by up to 1/2, so that zero
+    biases are not all that is seen. Inputs and moves are odd multiples of 1/16: off the usual kinks.
     """
     dtype = draw(st.sampled_from(dtypes))
     width = draw(st.sampled_from(list(widths)))
@@ -81,7 +81,7 @@ def points(
         shape = tuple(leaf.shape)
         offset = draw(tensors(shape, dtype, elements=numbers_off_kinks(-0.5, 0.5), awkward=False))
         layout = draw(layouts(leaf.ndim, dtype)) if awkward else torch.clone
-        return layout((16 * leaf).round() / 16 + offset)
+        return layout((1000 * leaf).round() / 1000 + offset)
 
     params = pytree.map(moved, attempt("init", lambda: layer.init(key, dtype=dtype)))
     x = draw(tensors((*leading, width), dtype, elements=draw(ELEMENTS), awkward=awkward))

@@ -13,7 +13,7 @@ from functional_mlp import checks
 
 Case = TypeVar("Case")
 
-# Enough for every planted mistake in tests/testing/planted.py, with room.
+# Enough for every planted mistake in tests/testing/planted/, with room.
 EXAMPLES = 30
 
 

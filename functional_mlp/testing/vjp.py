@@ -5,8 +5,8 @@ For a layer y = f(params, x), a tangent u of one leaf of (params, x) and a cotan
     ⟨v, J u⟩ = d/dt ⟨v, f((params, x) + t u)⟩ at t = 0     is measured,
     ⟨Jᵀ v, u⟩ = ⟨vjp(params, x, v), u⟩                      is claimed,
 
-and the two must be equal for every leaf and every u. `derivatives.slope` measures, and
-bounds its own error.
+and the two must be equal for every leaf and every u. `derivatives.slope` measures, and bounds its
+own error.
 """
 
 from typing import Any

@@ -1,0 +1,28 @@
+"""Correct layers, losses and optimizers that use little of the library, and mistakes planted in them.
+
+Every mistake is a class that differs from a correct one in one place. To import this package fills the table.
+"""
+
+from tests.testing.planted import gradients, inits, losses, optimizers, purity, shapes, values
+from tests.testing.planted.gradients import BiasGradientOffByATenthOfAPercent, MissingFactor
+from tests.testing.planted.layers import Affine, Square
+from tests.testing.planted.losses import Squared
+from tests.testing.planted.optimizers import Descent
+from tests.testing.planted.table import MISTAKES
+
+__all__ = [
+    "MISTAKES",
+    "Affine",
+    "BiasGradientOffByATenthOfAPercent",
+    "Descent",
+    "MissingFactor",
+    "Square",
+    "Squared",
+    "gradients",
+    "inits",
+    "losses",
+    "optimizers",
+    "purity",
+    "shapes",
+    "values",
+]
