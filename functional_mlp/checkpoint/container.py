@@ -121,8 +121,8 @@ def _parsed(content: bytes) -> dict[str, Any]:
     try:
         text = content.decode("utf-8")
         parsed = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"is damaged: its header is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is damaged: its header cannot be read: {error}") from error
     if not isinstance(parsed, dict):
         raise ValueError(f"is damaged: its header holds a {type(parsed).__name__} where an object belongs")
     return parsed
@@ -132,13 +132,13 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for name, value in pairs:
         if name in entries:
-            raise ValueError(f"is damaged: its header has the key {name!r} twice")
+            raise ValueError(f"it has the key {name!r} twice")
         entries[name] = value
     return entries
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"is damaged: {text} in its header is no JSON")
+    raise ValueError(f"{text} is no JSON")
 
 
 def _metadata(header: dict[str, Any]) -> str:
