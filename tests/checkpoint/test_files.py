@@ -1,0 +1,177 @@
+"""A file is written whole or not at all."""
+
+import builtins
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import functional_mlp as fm
+from functional_mlp.checkpoint import files
+from functional_mlp.checkpoint.files import write_atomically
+
+WRITER = """
+import sys
+from pathlib import Path
+from functional_mlp.checkpoint.files import write_atomically
+path, letter = Path(sys.argv[1]), sys.argv[2].encode()
+for _ in range(60):
+    write_atomically(path, letter * 300_000)
+"""
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    for content in (b"old", b"", b"new" * 100_000):
+        write_atomically(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == content
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_path_without_a_folder_is_one_of_the_working_folder(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_atomically(Path("a" * 255), b"1")
+    assert os.listdir(tmp_path) == ["a" * 255]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+def test_the_mode_follows_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "a", b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "a")
+    write_atomically(tmp_path / "link", b"1")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "a").read_bytes() == b"1"
+
+
+class FullFile:
+    """A file on a disk that is full as soon as one of its functions is called."""
+
+    def __init__(self, file: Any, failing: str) -> None:
+        self.file, self.failing = file, failing
+
+    def __enter__(self) -> "FullFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return fail if name == self.failing else getattr(self.file, name)
+
+
+def fail(*arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture(params=["open", "write", "flush", "fsync", "replace"])
+def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One step of writing fails after the other."""
+    if request.param == "open":
+        monkeypatch.setattr(files, "open", fail, raising=False)
+    elif request.param in ("fsync", "replace"):
+        monkeypatch.setattr(os, request.param, fail)
+    else:
+        opened = builtins.open
+        monkeypatch.setattr(files, "open", lambda *args: FullFile(opened(*args), request.param), raising=False)
+    return request.param
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, full_disk: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_atomically(path, b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_ctrl_c_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: Any, step: str) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_file_and_folder_are_put_on_the_disk_in_order(tmp_path: Path, monkeypatch: Any) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda at: (calls.append(os.readlink(f"/proc/self/fd/{at}")), fsync(at)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    write_atomically(tmp_path / "a", b"1")
+    assert calls[0].startswith(f"{tmp_path}/.functional_mlp-")
+    assert calls[1:] == ["replace", str(tmp_path)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 KiB."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system needs root")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_small_disk_fills_up(small_disk: Path) -> None:
+    path = small_disk / "a"
+    write_atomically(path, b"1" * 30_000)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomically(path, b"2" * 60_000)
+    assert path.read_bytes() == b"1" * 30_000
+    assert os.listdir(small_disk) == ["a"]
+    network = fm.Linear(100, 100)
+    with pytest.raises(OSError, match="No space left on device"):
+        fm.save(path, network.init(fm.random.key(0)), network=network, optimizer=fm.SGD(0.1))
+    assert path.read_bytes() == b"1" * 30_000
+
+
+def test_what_cannot_be_written_is_an_os_error_that_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for name, error in (("none/a", FileNotFoundError), ("folder", IsADirectoryError), ("file/a", NotADirectoryError)):
+        with pytest.raises(error) as caught:
+            write_atomically(tmp_path / name, b"1")
+        assert caught.value.filename == str(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_threads_and_processes_that_write_one_path_leave_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    commands = [[sys.executable, "-c", WRITER, str(path), letter] for letter in "pq"]
+    writers = [subprocess.Popen(command) for command in commands]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == 300_000
+            assert len(set(content)) == 1
+            seen.add(content[:1])
+    assert [writer.returncode for writer in writers] == [0, 0]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda letter: write_atomically(path, letter * 300_000), [b"r", b"s"] * 20))
+    assert path.read_bytes()[:1] in (b"r", b"s")
+    assert os.listdir(tmp_path) == ["a"]
+    assert seen

@@ -1,0 +1,214 @@
+"""`fit` with a checkpoint: what it saves, what it goes on with, and how it stops."""
+
+import _thread
+import math
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import functional_mlp as fm
+from tests.checkpoint import cases
+from tests.checkpoint.cases import assert_same_run, fit
+from tests.tables import OPTIMIZERS
+
+engines = pytest.mark.parametrize("engine", ["reference", "fused"])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+@engines
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_a_resumed_run_has_the_bits_of_an_unbroken_one(path: Path, optimizer: fm.Optimizer, engine: str) -> None:
+    unbroken = fit(optimizer=optimizer, engine=engine)
+    for epochs in (1, 3, 3, 5, 5):
+        result = fit(optimizer=optimizer, engine=engine, epochs=epochs, checkpoint=fm.Checkpoint(path))
+        assert_same_run(fm.load(path), result)
+    assert_same_run(result, unbroken)
+
+
+def test_a_run_with_a_checkpoint_is_the_run_without(path: Path) -> None:
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+@pytest.mark.parametrize("every", [1, 2, 7])
+def test_it_saves_every_so_many_epochs_and_at_the_end(path: Path, every: int) -> None:
+    saved: list[int] = []
+
+    def look(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        saved.append(fm.load(path).state.epoch)
+
+    fit(checkpoint=fm.Checkpoint(path, every=every), callbacks=[look])
+    assert saved[:-1] == [epoch // every * every for epoch in range(1, 5)]
+    assert fm.load(path).state.epoch == 5
+
+
+def test_the_first_state_is_saved_before_training(path: Path) -> None:
+    def crash(fraction: float) -> None:
+        raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(checkpoint=fm.Checkpoint(path), progress=crash)
+    saved = fm.load(path)
+    assert (saved.state.epoch, len(saved.history)) == (0, 0)
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+def test_a_run_that_a_callback_stopped_goes_on(path: Path) -> None:
+    stopped = fit(checkpoint=fm.Checkpoint(path, every=10), callbacks=[lambda epoch, state, history: epoch == 1])
+    assert fm.load(path).state.epoch == stopped.state.epoch == 2
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+def test_callbacks_see_the_whole_history(path: Path) -> None:
+    fit(epochs=3, checkpoint=fm.Checkpoint(path))
+    lengths: list[int] = []
+    fit(checkpoint=fm.Checkpoint(path), callbacks=[lambda epoch, state, history: lengths.append(len(history))])
+    assert lengths == [4, 5]
+
+
+def test_a_run_that_starts_from_a_state_keeps_its_place(path: Path) -> None:
+    start = fit(epochs=2).state
+    for epochs in (4, 5):
+        result = fit(key=None, state=start, epochs=epochs, checkpoint=fm.Checkpoint(path))
+    assert_same_run(result, fit(key=None, state=start))
+    assert len(result.history) == 3
+
+
+@engines
+@pytest.mark.parametrize("rate", [1e4, 1e30])
+def test_a_run_that_diverges_saves_the_last_finite_state(path: Path, engine: str, rate: float) -> None:
+    settings: dict[str, Any] = {"optimizer": fm.SGD(rate), "loss": fm.MeanSquaredError(), "epochs": 30}
+    settings |= {"engine": engine, "validation": None}
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        unbroken = fit(**settings)
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="diverged"):
+            result = fit(**settings, checkpoint=fm.Checkpoint(path))
+        assert_same_run(result, unbroken)
+        assert result.diverged_at == unbroken.diverged_at
+        saved = fm.load(path)
+        assert fm.pytree.equal(saved.state, unbroken.state)
+        assert all(map(math.isfinite, saved.history.train_loss))
+
+
+@engines
+def test_ctrl_c_at_a_random_moment_keeps_the_last_finished_epoch(path: Path, engine: str) -> None:
+    draw = random.Random(engine)
+    for _ in range(12):
+        path.unlink(missing_ok=True)
+        timer = threading.Timer(draw.uniform(0, 0.05), _thread.interrupt_main)
+
+        def start(epoch: int, state: fm.TrainState, history: fm.History, timer: threading.Timer = timer) -> None:
+            if epoch == 0:
+                timer.start()
+
+        result = fit(epochs=10**6, engine=engine, checkpoint=fm.Checkpoint(path), callbacks=[start])
+        timer.join()
+        assert result.interrupted
+        assert_same_run(fm.load(path), result)
+        assert os.listdir(path.parent) == [path.name]
+        again = fit(epochs=result.state.epoch + 2, engine=engine, checkpoint=fm.Checkpoint(path))
+        assert_same_run(again, fit(epochs=result.state.epoch + 2, engine=engine))
+
+
+def test_ctrl_c_while_it_saves_keeps_the_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, calls = os.replace, []
+
+    def interrupted(source: Any, target: Any) -> None:
+        calls.append(target)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    result = fit(checkpoint=fm.Checkpoint(path))
+    assert (result.interrupted, result.state.epoch, len(calls)) == (True, 2, 4)
+    assert_same_run(fm.load(path), result)
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_whole_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, calls = os.replace, []
+
+    def full(source: Any, target: Any) -> None:
+        calls.append(target)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"):
+        fit(checkpoint=fm.Checkpoint(path))
+    assert_same_run(fm.load(path), fit(epochs=2))
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+@pytest.mark.parametrize("name", ["none/a", "folder"])
+def test_a_path_that_cannot_be_written_is_found_before_training(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    seen: list[float] = []
+    with pytest.raises(OSError, match=name):
+        fit(checkpoint=fm.Checkpoint(tmp_path / name), progress=seen.append)
+    assert not seen
+
+
+def test_a_layer_that_cannot_be_saved_is_found_before_training(path: Path) -> None:
+    network = fm.Sequential(fm.Linear(2, 2), cases.Softsign())
+    seen: list[float] = []
+    with pytest.raises(ValueError, match=r"pass registry=Registry\(Softsign\)"):
+        fit(network=network, checkpoint=fm.Checkpoint(path), progress=seen.append)
+    assert not seen
+    checkpoint = fm.Checkpoint(path, registry=fm.Registry(cases.Softsign), extra={"of": "mine"})
+    fit(network=network, checkpoint=checkpoint, epochs=2)
+    assert_same_run(fit(network=network, checkpoint=checkpoint), fit(network=network))
+    assert fm.load(path, registry=checkpoint.registry).extra == {"of": "mine"}
+
+
+def test_arguments_that_do_not_fit_leave_no_file(path: Path) -> None:
+    with pytest.raises(ValueError, match="targets"):
+        fit(network=fm.Linear(2, 3), checkpoint=fm.Checkpoint(path))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"key": fm.random.key(4)}, "is the run of another key"),
+        ({"network": fm.Linear(2, 2)}, "network is Sequential, expected Linear"),
+        ({"optimizer": fm.AdamW(0.02)}, "optimizer.learning_rate is 0.01, expected 0.02"),
+        ({"loss": fm.MeanSquaredError()}, "loss is CrossEntropy, expected MeanSquaredError"),
+    ],
+)
+def test_the_file_of_another_run_is_refused_and_kept(path: Path, changes: dict[str, Any], reason: str) -> None:
+    fit(epochs=1, checkpoint=fm.Checkpoint(path))
+    before = path.read_bytes()
+    with pytest.raises(fm.CheckpointError, match=reason):
+        fit(checkpoint=fm.Checkpoint(path), **changes)
+    assert path.read_bytes() == before
+
+
+def test_parameters_without_a_run_are_refused(path: Path) -> None:
+    fm.save(path, fit(epochs=1).params, network=cases.NETWORK, optimizer=cases.OPTIMIZER, loss=cases.LOSS)
+    with pytest.raises(fm.CheckpointError, match="without a run to go on with"):
+        fit(checkpoint=fm.Checkpoint(path))
+
+
+def test_fewer_epochs_than_are_saved_are_refused(path: Path) -> None:
+    fit(epochs=3, checkpoint=fm.Checkpoint(path))
+    with pytest.raises(ValueError, match="at least the 3 that state has had, got 2"):
+        fit(epochs=2, checkpoint=fm.Checkpoint(path))
+
+
+def test_bad_checkpoints_are_refused(path: Path) -> None:
+    with pytest.raises(TypeError, match="fit: checkpoint must be a Checkpoint"):
+        fit(checkpoint=path)
+    with pytest.raises(TypeError, match="path must be a path"):
+        fm.Checkpoint(3)
+    with pytest.raises(ValueError, match="every must be a positive integer"):
+        fm.Checkpoint(path, every=0)
