@@ -9,6 +9,7 @@ same on every device.
 import hashlib
 import math
 import random as stdlib_random
+import threading
 from collections.abc import Sequence
 
 import attrs
@@ -125,9 +126,19 @@ def permutation(key: Key, n: int) -> Tensor:
     check_key("permutation: key", key)
     checks.integer("permutation: n", n, minimum=0)
     # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
-    seed, rotation = int.from_bytes(key.digest[:4], "little"), int.from_bytes(key.digest[4:12], "little")
-    order = torch.randperm(n, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+    rotation, seed = divmod(int.from_bytes(key.digest[:12], "little"), 2**32)
+    order = torch.randperm(n, generator=_thread.generator.manual_seed(seed), device="cpu")
     return order.roll(rotation % n) if n else order
+
+
+class _Thread(threading.local):
+    """A thread's generator, for it takes as long to make one as to seed it; it is seeded before each use."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator("cpu")
+
+
+_thread = _Thread()
 
 
 def _unit_interval(key: Key, n: int) -> Tensor:

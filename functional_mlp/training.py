@@ -227,7 +227,9 @@ def _run_epochs(
 
 
 def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
-    factor = 1.0 if schedule is None else schedule(epoch)
+    if schedule is None:
+        return 1.0
+    factor = schedule(epoch)
     checks.number(f"schedule({epoch})", factor, low=0.0)
     return factor
 

@@ -9,6 +9,7 @@ copy is made for each batch.
 import itertools
 from collections.abc import Callable
 
+import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
@@ -30,6 +31,19 @@ Backward = Callable[[int], int | None]
 Finish = Callable[[Index, Index, ir.Value], None]
 # Uses the gradient of the vector of parameters at a place.
 Update = Callable[[Index, ir.Value], None]
+
+
+@attrs.frozen
+class Activation:
+    """An activation and the places of its input and output."""
+
+    step: Pointwise
+    s: int
+    y: int
+
+
+def _already_done(grad: int) -> int:
+    return grad
 
 
 class BatchKernels:
@@ -258,13 +272,26 @@ class BatchKernels:
     def _forward(self, steps: tuple[Step, ...], x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
         """Emit the forward pass of steps; returns the place of the output, and what emits the backward pass."""
         backwards: list[Backward] = []
-        for step in steps:
+        below: Activation | None = None  # the one whose output x is
+        above: Activation | None = None  # the one that the linear layer has applied
+        for step, following in zip(steps, (*steps[1:], None), strict=True):
             if isinstance(step, Affine):
-                x, backward = self._affine(self.kernels.layout.matrices[step.number], x, count, needs_grad)
+                if needs_grad and below is not None:
+                    backwards[-1] = _already_done  # by the layer's backward product
+                s = self.reserve(step.out_features, self.piece)
+                if isinstance(following, Pointwise):
+                    above = Activation(following, s, self.reserve(following.features, self.piece))
+                backward = self._affine(step, x, s, count, below if needs_grad else None, above, needs_grad)
+                x, below = s, None
             elif isinstance(step, Pointwise):
-                x, backward = self._pointwise(step, x, count, needs_grad)
+                if above is None:
+                    above = Activation(step, x, self.reserve(step.features, self.piece))
+                    self._activate(above, count)
+                backward = self._pull_back(above, count, needs_grad)
+                x, below, above = above.y, above, None
             else:
                 x, backward = self._branch(step, x, count, needs_grad)
+                below = None
             backwards.append(backward)
             needs_grad = needs_grad or bool(affine_steps((step,)))
 
@@ -281,12 +308,14 @@ class BatchKernels:
         """body(offset of a sample's row) for places whose rows hold so many features."""
         self.e.loop(f"{name}.sample", 0, count, 1, lambda r: body(self.e.multiply(r, self.stride(features))))
 
-    def _pointwise(self, step: Pointwise, s: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
-        e = self.e
-        y = self.reserve(step.features, self.piece)
+    def _activate(self, activation: Activation, count: ir.Value) -> None:
+        e, (step, s, y) = self.e, attrs.astuple(activation, recurse=False)
         self._each_sample(
             "value", count, step.features, lambda row: self.kernels.activate(step, e.add(s, row), e.add(y, row))
         )
+
+    def _pull_back(self, activation: Activation, count: ir.Value, needs_grad: bool) -> Backward:
+        e, (step, s, y) = self.e, attrs.astuple(activation, recurse=False)
 
         def backward(grad: int) -> int | None:
             if not needs_grad:
@@ -301,7 +330,7 @@ class BatchKernels:
             )
             return grad_in
 
-        return y, backward
+        return backward
 
     def _branch(self, step: Branch, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
         inner, inner_backward = self._forward(step.steps, x, count, needs_grad)
@@ -326,28 +355,38 @@ class BatchKernels:
         )
         return total
 
-    def _affine(self, matrix: Matrix, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
-        step, e = matrix.step, self.e
-        name = f"linear{step.number}"
-        s = self.reserve(step.out_features, self.piece)
+    def _affine(
+        self,
+        step: Affine,
+        x: int,
+        s: int,
+        count: ir.Value,
+        below: Activation | None,
+        above: Activation | None,
+        needs_grad: bool,
+    ) -> Backward:
+        """Emit s = w x + b, and the activation above it; its backward pass goes through the activation below x."""
+        e, matrix, name = self.e, self.kernels.layout.matrices[step.number], f"linear{step.number}"
         in_stride, out_stride = self.stride(step.in_features), self.stride(step.out_features)
         by_input = matrix.offset if matrix.input_major else self._copies[step.number]
-
         self.builder.comment(f"forward: {step}")
 
         def bias(v: Index) -> ir.Value:
             return e.load(self.workspace, e.add(matrix.bias_offset, v)) if step.bias else e.constant(0)
 
-        def store_at(place: int, stride: int, features: int) -> Finish:
-            def store(row: Index, v: Index, value: ir.Value) -> None:
-                kept = e.keep_first(value, features - v) if isinstance(v, int) else value
-                e.store(kept, self.workspace, e.add(e.add(place, e.multiply(row, stride)), v))
+        def store(place: int, offset: Index, v: Index, features: int, value: ir.Value) -> None:
+            kept = e.keep_first(value, features - v) if isinstance(v, int) else value
+            e.store(kept, self.workspace, e.add(place, offset))
 
-            return store
+        def finish(row: Index, v: Index, value: ir.Value) -> None:
+            offset = e.add(e.multiply(row, out_stride), v)
+            store(s, offset, v, step.out_features, value)
+            if above is not None:
+                store(above.y, offset, v, step.out_features, self.kernels.value(above.step, value))
 
         self._product(
             f"{name}.forward", count, step.out_features, step.in_features,
-            (x, in_stride, 1), (by_input, out_stride), bias, store_at(s, out_stride, step.out_features),
+            (x, in_stride, 1), (by_input, out_stride), bias, finish,
         )  # fmt: skip
 
         def backward(grad: int) -> int | None:
@@ -356,10 +395,19 @@ class BatchKernels:
             if needs_grad:
                 grad_in = self.reserve(step.in_features, self.piece)
                 by_output = self._copies[step.number] if matrix.input_major else matrix.offset
+
+                def finish_grad(row: Index, v: Index, value: ir.Value, grad_in: int = grad_in) -> None:
+                    offset = e.add(e.multiply(row, in_stride), v)
+                    if below is not None:
+                        s_below, y_below = (
+                            e.load(self.workspace, e.add(place, offset)) for place in (below.s, below.y)
+                        )
+                        value = self.kernels.pullback(below.step, s_below, y_below, value)
+                    store(grad_in, offset, v, step.in_features, value)
+
                 self._product(
                     f"{name}.grad_input", count, step.in_features, step.out_features,
-                    (grad, out_stride, 1), (by_output, in_stride), None,
-                    store_at(grad_in, in_stride, step.in_features),
+                    (grad, out_stride, 1), (by_output, in_stride), None, finish_grad,
                 )  # fmt: skip
             left, right = ((x, in_stride), (grad, out_stride))
             if not matrix.input_major:
@@ -377,7 +425,7 @@ class BatchKernels:
                 self._bias_gradient(matrix, grad, count)
             return grad_in
 
-        return s, backward
+        return backward
 
     def _bias_gradient(self, matrix: Matrix, grad: int, count: ir.Value) -> None:
         """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""

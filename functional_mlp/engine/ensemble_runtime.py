@@ -18,15 +18,16 @@ from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch, EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
 from functional_mlp.engine.program import CannotFuseError, affine_steps, lower
-from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Function, Rows, is_ours, lanes_of
+from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 
 # A native call cannot be interrupted: it gets about this many operations on vectors, a few milliseconds.
 OPERATIONS_PER_CALL = 20_000_000
-# The most memory in which the weights of a group are quick to reach.
-CACHE_BYTES = 1 << 20
+# What the caches of a core hold: weights that do not fit into the first make an epoch of a group twice as long, those
+# that do not fit into the second many times.
+FIRST_CACHE_BYTES, SECOND_CACHE_BYTES = 48 << 10, 1 << 20
 # The loss of a sample is emitted without loops, for so many outputs at most.
 MOST_OUTPUTS = 32
 # A batch is not divided between calls.
@@ -51,13 +52,38 @@ def emit(program: EnsembleProgram, lanes: int) -> ir.Module:
     return module
 
 
+@attrs.frozen(eq=False)
+class Function:
+    """A compiled epoch, and the size of the workspace it needs, in numbers."""
+
+    call: Callable[..., None]
+    workspace_size: int
+    code: machine.MachineCode
+
+
+def lanes_of(program: EnsembleProgram, target: machine.Target) -> int:
+    """The members in a group: as many as a vector has lanes, or half of them where their weights fit better so."""
+    size = _number_size(program)
+    lanes = target.lanes(size)
+    return lanes if _numbers_a_member(program) * size * lanes <= FIRST_CACHE_BYTES else max(lanes // 2, 2)
+
+
+def _number_size(program: EnsembleProgram) -> int:
+    return 4 if program.program.dtype == torch.float32 else 8
+
+
+def _numbers_a_member(program: EnsembleProgram) -> int:
+    """Parameters, and what the optimizer remembers of them."""
+    return LaneLayout.of(program.program).size * (1 + len(program.rule.slots()))
+
+
 @functools.lru_cache(maxsize=64)
 def compiled(program: EnsembleProgram, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotFuseError` where expressions do not take a number for each lane.
     """
-    lanes = lanes_of(program.program, target)
+    lanes = lanes_of(program, target)
     ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
     text = None if ours else _emit_or_refuse(program, lanes)
     key = f"ensemble {lanes} {program!r}" if text is None else None
@@ -84,12 +110,10 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
     networks of which many do not fit into a core's cache.
     """
-    lanes = lanes_of(program.program, machine.host())
-    numbers_a_member = LaneLayout.of(program.program).size * (1 + len(program.rule.slots()))
-    size = 4 if program.program.dtype == torch.float32 else 8
+    lanes = lanes_of(program, machine.host())
     if (
-        2 * len(numbers) < lanes
-        or numbers_a_member * lanes * size > CACHE_BYTES
+        2 * len(numbers) <= lanes
+        or _numbers_a_member(program) * lanes * _number_size(program) > SECOND_CACHE_BYTES
         or program.program.out_features > MOST_OUTPUTS
         or plan.batch_size > MOST_SAMPLES_A_BATCH
     ):
@@ -127,7 +151,7 @@ class LaneRun:
     def __init__(self, plan: Plan, program: EnsembleProgram, members: tuple[Member, ...]) -> None:
         self._plan, self._program, self._members = plan, program, members
         target = machine.host()
-        self._lanes = lanes_of(program.program, target)
+        self._lanes = lanes_of(program, target)
         self._function = compiled(program, target)
         self._layout = LaneLayout.of(program.program)
         self._names = ("params", *program.rule.slots())

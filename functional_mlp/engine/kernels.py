@@ -63,8 +63,8 @@ class Kernels:
         self.builder.comment(f"value: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
-            value = self.xp.array(self.e.load(self.workspace, self.e.add(s, offset)))
-            self._put(step.layer.value(self.xp, value), y, offset, used)
+            value = self.value(step, self.e.load(self.workspace, self.e.add(s, offset)))
+            self._put(value, y, offset, used)
 
         self.each_vector("value", step.features, body)
 
@@ -74,14 +74,21 @@ class Kernels:
 
         def body(offset: Index, used: int) -> None:
             places = (s, y, grad)
-            arrays = [self.xp.array(self.e.load(self.workspace, self.e.add(place, offset))) for place in places]
-            self._put(step.layer.pullback(self.xp, *arrays), grad_in, offset, used)
+            vectors = [self.e.load(self.workspace, self.e.add(place, offset)) for place in places]
+            self._put(self.pullback(step, *vectors), grad_in, offset, used)
 
         self.each_vector("pullback", step.features, body)
 
-    def _put(self, operand: object, place: Index, offset: Index, used: int) -> None:
-        vector = self.e.keep_first(self.xp.vectors(operand)[0], used)
-        self.e.store(vector, self.workspace, self.e.add(place, offset))
+    def value(self, step: Pointwise, s: ir.Value) -> ir.Value:
+        """σ(s) of a vector."""
+        return self.xp.vectors(step.layer.value(self.xp, self.xp.array(s)))[0]
+
+    def pullback(self, step: Pointwise, s: ir.Value, y: ir.Value, grad: ir.Value) -> ir.Value:
+        """grad ⊙ σ'(s) of vectors."""
+        return self.xp.vectors(step.layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
+
+    def _put(self, vector: ir.Value, place: Index, offset: Index, used: int) -> None:
+        self.e.store(self.e.keep_first(vector, used), self.workspace, self.e.add(place, offset))
 
     def add(self, a: Index, b: Index, total: Index, features: int) -> None:
         """total = a + b, for features at places of the workspace."""

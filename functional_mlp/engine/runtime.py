@@ -247,7 +247,7 @@ class Session:
 
     def run_epochs(
         self, rows: Rows, orders: Sequence[Tensor], learning_rates: Sequence[float], step: int
-    ) -> Sequence[float]:
+    ) -> "ctypes.Array[ctypes.c_double]":
         """Run whole epochs in one native call; returns sum of losses and number of right answers of each in turn."""
         count = len(orders)
         results = (ctypes.c_double * (2 * count))()
