@@ -1,0 +1,154 @@
+"""The command's saved networks: train --out and --resume, predict, inspect."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars
+import pytest
+import torch
+
+import functional_mlp as fm
+from functional_mlp.cli import main
+from functional_mlp.tables import read_table
+
+PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
+TRAIN = ("train", "--data", "points.csv", "--target", "side", "--engine", "reference", "--out", "model.safetensors")
+PREDICT = ("predict", "--model", "model.safetensors", "--data", "points.csv", "--out")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run the command in a folder with a table of two classes that a line separates."""
+    monkeypatch.chdir(tmp_path)
+    points = fm.random.uniform(fm.random.key(7), (80, 2), dtype=torch.float64).tolist()
+    lines = [f"{x},{1000 * y},{'above' if y > x else 'below'}" for x, y in points]
+    Path("points.csv").write_text("\n".join(["width,height,side", *lines]))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_a_run_that_is_resumed_is_an_unbroken_one(run: Run) -> None:
+    for epochs in ("2", "3", "5"):
+        code, out, _ = run(*TRAIN, "--epochs", epochs, "--resume")
+        assert (code, out.splitlines()[-1]) == (0, "model: model.safetensors")
+    resumed = fm.load("model.safetensors")
+    Path("model.safetensors").unlink()
+    assert run(*TRAIN, "--epochs", "5")[0] == 0
+    unbroken = fm.load("model.safetensors")
+    assert fm.pytree.equal(resumed.state, unbroken.state)
+    assert resumed.history.train_loss == unbroken.history.train_loss
+    assert resumed.history.validation_accuracy == unbroken.history.validation_accuracy
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
+def test_predict_gives_classes_and_probabilities_on_the_scale_of_the_table(run: Run, loss: str) -> None:
+    assert run(*TRAIN, "--loss", loss, "--epochs", "60")[0] == 0
+    assert run(*PREDICT, "answers.csv") == (0, "80 rows: answers.csv\n", "")
+    answers = polars.read_csv("answers.csv")
+    assert answers.columns == ["class", "probability of above", "probability of below"]
+    shares = answers.drop("class").to_torch()
+    assert torch.allclose(shares.sum(1), torch.ones(80, dtype=torch.float64))
+    assert shares.min() >= 0
+    given = [("above", "below")[label] for label in shares.argmax(1).tolist()]
+    assert answers["class"].to_list() == given
+    assert (answers["class"] == polars.read_csv("points.csv")["side"]).mean() > 0.9
+    saved, table = fm.load("model.safetensors"), read_table("points.csv", "side")
+    scale = saved.extra["data"]["standardization"]
+    inputs = (table.values - torch.tensor(scale["mean"])) / torch.tensor(scale["std"])
+    outputs = fm.predict(saved.network, saved.params, inputs.float())
+    assert outputs.argmax(1).tolist() == shares.argmax(1).tolist()
+    if loss == "cross-entropy":
+        assert torch.allclose(outputs.softmax(1).double(), shares, atol=1e-5)
+
+
+def test_predict_finds_columns_by_name_and_writes_parquet(run: Run) -> None:
+    assert run(*TRAIN, "--epochs", "2")[0] == 0
+    assert run(*PREDICT, "answers.csv")[0] == 0
+    polars.read_csv("points.csv").select("side", "height", polars.lit("x").alias("note"), "width").write_csv(
+        "points.csv"
+    )
+    assert run(*PREDICT, "answers.parquet")[0] == 0
+    expected = polars.read_csv("answers.csv")
+    assert polars.read_parquet("answers.parquet")["class"].equals(expected["class"])
+
+
+def test_the_papers_network_predicts_points(run: Run) -> None:
+    assert run("train", "--epochs", "1", "--batch-size", "50", "--out", "model.safetensors")[0] == 0
+    polars.read_csv("points.csv").rename({"width": "x1", "height": "x2"}).write_csv("points.csv")
+    assert run(*PREDICT, "answers.csv")[0] == 0
+    assert polars.read_csv("answers.csv").columns == ["class", "probability of outside", "probability of inside"]
+
+
+def test_inspect_tells_what_a_file_holds(run: Run) -> None:
+    assert run(*TRAIN, "--epochs", "3", "--hidden", "4")[0] == 0
+    code, out, err = run("inspect", "--model", "model.safetensors")
+    assert (code, err) == (0, "")
+    assert "optimizer Adam(0.003)\nloss      CrossEntropy()\nepochs    3, 6 updates, learning rate" in out
+    assert re.search(r"losses    training loss \d\.\d{4}  validation loss \d\.\d{4}", out)
+    assert "features  width, height\nclasses   above, below" in out
+    assert out.endswith(fm.load("model.safetensors").network.summary() + "\n")
+
+
+def test_inspect_tells_of_files_that_the_library_saved(run: Run) -> None:
+    network = fm.Linear(2, 1)
+    fm.save("a", network.init(fm.random.key(0)), network=network, optimizer=fm.SGD(0.1), extra=[1])
+    code, out, _ = run("inspect", "--model", "a")
+    assert (code, out.splitlines()[:3]) == (0, ["optimizer SGD(0.1)", "loss      not saved", "extra     [1]"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TRAIN, "model.safetensors is there already: go on with it by --resume, or name another file"),
+        ((*TRAIN, "--resume", "--hidden", "5"), "network.layers[0].out_features is 4, expected 5"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--learning-rate", "1"), "learning_rate is 0.003, expected 1.0"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--epochs", "1"), "at least the 2 that state has had, got 1"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--seed", "1"), "was trained on other data"),
+        (("train", "--resume"), "--resume goes on with the file of --out: name it"),
+        (("train", "--out", "none/model"), "No such file or directory: 'none/model'"),
+        (("train", "--out", "points.csv", "--resume"), "points.csv: is not a checkpoint of functional_mlp"),
+        ((*PREDICT, "answers.txt"), "--out: a table is a .csv or a .parquet file, got 'answers.txt'"),
+        (("predict", "--model", "none", *PREDICT[3:], "a.csv"), "No such file or directory: 'none'"),
+        (("predict", "--model", "other", *PREDICT[3:], "a.csv"), "does not say what its features"),
+        (("predict", "--model", "points.csv", *PREDICT[3:], "a.csv"), "is not a checkpoint"),
+        ((*PREDICT[:4], "thin.csv", "--out", "a.csv"), "there is no column 'height'"),
+        (("inspect", "--model", "points.csv"), "points.csv: is not a checkpoint of functional_mlp"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ",
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_line_and_1(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    assert run(*TRAIN, "--epochs", "2", "--hidden", "4")[0] == 0
+    fm.save("other", (), network=fm.Tanh(), optimizer=fm.SGD(0.1))
+    Path("thin.csv").write_text("width\n1\n2\n")
+    before = Path("model.safetensors").read_bytes()
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert message in err
+    assert err.count("\n") == 1
+    assert Path("model.safetensors").read_bytes() == before
+
+
+def test_ctrl_c_saves_what_was_learnt(run: Run) -> None:
+    command = [PROGRAM, *TRAIN, "--epochs", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("epoch  100/1000")
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    epoch = fm.load("model.safetensors").state.epoch
+    assert f"interrupted after {epoch} of 1000 epochs" in err
+    code, out, _ = run(*TRAIN, "--epochs", str(epoch + 1), "--resume")
+    assert code == 0
+    assert out.endswith("model: model.safetensors\n")
