@@ -18,6 +18,7 @@ from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.predict import predict
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results, print_settings
+from functional_mlp.cli.reproduce import reproduce
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -117,6 +118,7 @@ def summary(
 
 app.command(predict)
 app.command(inspect)
+app.command(reproduce)
 
 
 def _describe(

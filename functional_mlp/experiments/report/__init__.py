@@ -1,0 +1,79 @@
+"""The results of the experiments as a report: one page of HTML, Markdown with PNG figures, and JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from functional_mlp.experiments.report import (
+    basic_model,
+    batch_gradient_descent,
+    epoch_time,
+    factorial,
+    initializations,
+    momentum_tuning,
+    torch_model,
+)
+from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, to_html, to_markdown, to_png
+from functional_mlp.experiments.reproduction import Reproduction
+
+TITLE = "A multi-layer perceptron from tensor operations: the paper, reproduced"
+
+
+def write(result: Reproduction, folder: Path) -> tuple[Path, ...]:
+    """Write `report.html`, `report.md`, `results.json` and the figures into an existing folder."""
+    blocks = build(result)
+    images = {block.name: to_png(block.figure) for block in blocks if isinstance(block, Picture)}
+    texts = {
+        "report.html": to_html(TITLE, blocks, images),
+        "report.md": to_markdown(blocks),
+        "results.json": to_json(result),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name, image in images.items():
+        (folder / f"{name}.png").write_bytes(image)
+    return tuple(folder / name for name in (*texts, *(f"{name}.png" for name in images)))
+
+
+def build(result: Reproduction) -> list[Block]:
+    """The blocks of the report."""
+    setting = result.setting
+    return [
+        Heading(TITLE, level=1),
+        Paragraph(
+            "The experiments of A. Boschin, Q. Rebjock and S. Lei, “EE 559: Deep Learning, Mini-project II”, run again "
+            "with functional_mlp beside the paper's figures, and then what the paper left open. Every number and "
+            "statement below is computed from this run; `results.json` holds all of them. std is the standard "
+            "deviation over independent runs."
+        ),
+        *basic_model.section(result.basic_model),
+        *torch_model.section(result.step_by_step, result.factorial),
+        *basic_model.momentum_section(result.basic_model),
+        *batch_gradient_descent.section(result.batch_gradient_descent),
+        *factorial.section(result.factorial),
+        *epoch_time.section(result.epoch_time),
+        *momentum_tuning.section(result.momentum_tuning),
+        *initializations.section(result.initializations),
+        Heading("How this was made"),
+        Paragraph(
+            f"`functional-mlp reproduce --seed {setting.seed}` in {result.seconds:.0f} s on {setting.cores} cores of "
+            f"{setting.processor}: functional_mlp {setting.functional_mlp}, torch {setting.torch}, Python "
+            f"{setting.python}. The same seed gives the same figures, times excepted, on the same machine."
+        ),
+    ]
+
+
+def to_json(result: Reproduction) -> str:
+    """All results; what is not a number (NaN, infinity) is null."""
+    return json.dumps(_finite(attrs.asdict(result)), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
