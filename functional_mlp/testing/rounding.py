@@ -1,0 +1,87 @@
+"""Networks and params that are rounded in another way, to measure what rounding does to a training run."""
+
+import functools
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from functional_mlp import pytree, random
+from functional_mlp.layers.base import Layer, Params, Tape
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.random import Key
+from functional_mlp.testing.trees import largest
+
+# How far numbers are moved, in ε: what a few operations round, an activation's own error included.
+NUDGE = 8
+
+
+def nudged_params(params: Any, seed: int) -> Any:
+    """Params with every number moved up or down by 8 ε of itself, or of the largest of all where it is 0.
+
+    >>> (nudged_params((torch.tensor([1.0]),), 0)[0] - 1).abs() / torch.finfo(torch.float32).eps
+    tensor([8.])
+    """
+    size = max((largest(leaf[leaf.isfinite()]) for leaf in pytree.leaves(params)), default=0.0)
+    return pytree.map(lambda leaf: leaf + _nudge(leaf, torch.where(leaf == 0, size, leaf.abs()), seed), params)
+
+
+def nudged_network(network: Layer, seed: int) -> Layer:
+    """A network whose layers move what they compute up or down by 8 ε of what they compute it from, forth and back.
+
+    An operation inside a layer may be on larger numbers than those that come out, as in 1 + tanh(s): its operands
+    are taken to be of the size of 1 and of the layer's inputs. An exact 0 stays 0.
+    """
+    if type(network) is Sequential:
+        return Sequential(*(nudged_network(layer, seed + i) for i, layer in enumerate(network)))
+    if type(network) is Residual:
+        return Residual(nudged_network(network.layer, seed))
+    return Nudged(network, seed)
+
+
+@frozen(repr=False)
+class Nudged(Layer):
+    """A layer whose outputs and gradients are moved by 8 ε of what they are computed from."""
+
+    layer: Layer
+    seed: int
+
+    @property
+    def keeps_features(self) -> bool:  # type: ignore[override]
+        return self.layer.keeps_features
+
+    @property
+    def in_features(self) -> int | None:
+        return self.layer.in_features
+
+    @property
+    def out_features(self) -> int | None:
+        return self.layer.out_features
+
+    def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
+        return self.layer.init(key, dtype=dtype, device=device)
+
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tape]:
+        y, tape = self.layer.forward(params, x)
+        size = 1 + x.abs().amax()
+        return _moved(y, size, self.seed), (tape, size)
+
+    def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
+        inner, size = tape
+        size = size * grad_out.abs().amax()
+        return pytree.map(lambda grad: _moved(grad, size, self.seed), self.layer.backward(params, inner, grad_out))
+
+
+def _moved(tensor: Tensor, size: Tensor, seed: int) -> Tensor:
+    return torch.where(tensor == 0, tensor, tensor + _nudge(tensor, size, seed))
+
+
+def _nudge(tensor: Tensor, size: Tensor, seed: int) -> Tensor:
+    signs = _signs(tuple(tensor.shape), seed, tensor.dtype).to(tensor.device)
+    return NUDGE * torch.finfo(tensor.dtype).eps * size * signs
+
+
+@functools.lru_cache(maxsize=4096)
+def _signs(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
+    return random.uniform(random.key(seed), shape, -1.0, 1.0, dtype=dtype).sign()
