@@ -146,7 +146,8 @@ def fit(
         interrupted = True
         del records[epoch - first :]
     result = run.state(snapshot)
-    if previous is not None and not _is_finite(result):  # the epoch's loss is that before its last update
+    settled = diverged_at is None and run.is_finite()
+    if previous is not None and not settled and not _is_finite(result):  # a loss is that before the last update
         epoch, result = epoch - 1, run.state(previous)
         diverged_at = epoch if diverged_at is None else diverged_at
     final = TrainState(result, state.key, epoch)
