@@ -68,6 +68,6 @@ def start(
     reason = fused.explain(network, loss, optimizer, dtype=data.inputs.dtype, device=data.inputs.device)
     if engine == "fused" and reason is not None:
         raise ValueError(f"engine='fused' cannot run this: {reason}; pass engine='reference' or 'auto'")
-    if reason is not None or (engine == "auto" and not fused.is_faster(network)):
+    if reason is not None or (engine == "auto" and not fused.is_faster(network, batch_size)):
         return reference.ReferenceRun(network, loss, optimizer, state, data, batch_size)
     return fused.start(network, loss, optimizer, state, data, batch_size)

@@ -31,8 +31,8 @@ from functional_mlp.layers.base import Layer, as_layer, template
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
 
-# The numbers of the largest matrix for which the engine is the faster choice.
-WIDEST = 1 << 20
+# From here on torch's matrix products on several cores are faster than the engine's on one, as measured.
+LARGE_MATRIX, LARGE_BATCH = 1 << 19, 64
 
 # The loss of a sample is emitted without loops, for so many vectors of outputs at most.
 MOST_OUTPUT_VECTORS = 64
@@ -148,9 +148,10 @@ def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
     return lower(network, loss, SGD(1.0), batch_size=1, class_targets=False, dtype=dtype)
 
 
-def is_faster(network: Layer) -> bool:
-    """Whether the engine is the faster one for a network: all but those with very wide layers."""
-    return all(leaf.numel() <= WIDEST for leaf in pytree.leaves(template(network, torch.float32)))
+def is_faster(network: Layer, batch_size: int) -> bool:
+    """Whether the engine is the faster one for a network: for all but large batches through very wide layers."""
+    sizes = [leaf.numel() for leaf in pytree.leaves(template(network, torch.float32))]
+    return batch_size < LARGE_BATCH or max(sizes, default=0) <= LARGE_MATRIX
 
 
 def start(

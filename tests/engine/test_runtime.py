@@ -266,6 +266,13 @@ def test_layers_beyond_the_algebra_are_left_to_the_reference(layer: fm.Layer, fr
     fm.fit(network, MSE, fm.SGD(0.1), DATA, key=KEY, epochs=1)
 
 
+def test_auto_leaves_large_batches_through_very_wide_layers_to_the_reference() -> None:
+    narrow, wide = fm.Linear(100, 100), fm.Linear(1000, 1000)
+    assert fm.engine.is_faster(narrow, 1000)
+    assert fm.engine.is_faster(wide, 1)
+    assert not fm.engine.is_faster(wide, 1000)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_other_dtypes_and_devices_are_explained(dtype: torch.dtype) -> None:
     assert "torch.float32" in str(fm.engine.explain(NETWORK, MSE, fm.SGD(0.1), dtype=dtype))
