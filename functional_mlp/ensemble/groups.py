@@ -96,7 +96,7 @@ def _fuses(plan: Plan) -> bool:
             )
         if reason is not None:
             return False
-    return plan.engine == "fused" or fused.is_faster(plan.network)
+    return plan.engine == "fused" or fused.is_faster(plan.network, plan.batch_size)
 
 
 def _reference_groups(plan: Plan) -> list[Group]:
