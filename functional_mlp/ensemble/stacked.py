@@ -99,7 +99,11 @@ class StackedRun:
         inputs = self._members[0].data.inputs
         xp = torch_namespace(inputs.dtype, inputs.device)
         rates = [member.learning_rates[epoch] for member in self._members]
-        learning_rate = rates[0] if len(set(rates)) == 1 else inputs.new_tensor(rates).unsqueeze(1)
+        learning_rate = (
+            rates[0]
+            if len(set(rates)) == 1
+            else torch.tensor(rates, dtype=inputs.dtype, device=inputs.device).unsqueeze(1)
+        )
         samples = len(orders[0])
         loss_sums = torch.zeros(len(orders), dtype=torch.float64, device=inputs.device)
         right = torch.zeros(len(orders), dtype=torch.int64, device=inputs.device)
