@@ -15,14 +15,8 @@ SAMPLES = 10_000
 
 def main(millions: int) -> None:
     epochs = millions * 1_000_000 // SAMPLES
-    init = fm.initializers.uniform(-1, 1)
-    sizes, activations = (2, 25, 25, 25), (fm.ReLU(), fm.ReLU(), fm.Tanh())
-    layers = [
-        layer
-        for width, activation in zip(sizes, activations, strict=True)
-        for layer in (fm.Linear(width, 25, weight_init=init, bias_init=init), activation)
-    ]
-    network = fm.Sequential(*layers, fm.Linear(25, 2, weight_init=init, bias_init=init))
+    layers = [fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 25), fm.Tanh(), fm.Linear(25, 2)]
+    network = fm.Sequential(*layers)
     data, started = fm.datasets.disk(fm.random.key(0), SAMPLES), time.perf_counter()
 
     def show(epoch: int, state: fm.TrainState, history: fm.History) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
     ("arguments", "printed"),
     [
         (["kill", "20"], "20 kills"),
-        (["fuzz", "3000"], "damaged refused"),
+        (["fuzz", "2000"], "damaged refused"),
         (["workers"], "the same bits as one after the other"),
     ],
     ids=["killed at random moments", "random files", "threads and processes"],

@@ -17,12 +17,14 @@ import functional_mlp as fm
 from functional_mlp.checkpoint import files
 from functional_mlp.checkpoint.files import write_atomically
 
+# The module by itself, without torch, starts at once.
 WRITER = """
 import sys
 from pathlib import Path
-from functional_mlp.checkpoint.files import write_atomically
-path, letter = Path(sys.argv[1]), sys.argv[2].encode()
-for _ in range(60):
+sys.path.insert(0, sys.argv[1])
+from files import write_atomically
+path, letter = Path(sys.argv[2]), sys.argv[3].encode()
+for _ in range(50):
     write_atomically(path, letter * 300_000)
 """
 
@@ -160,7 +162,7 @@ def test_what_cannot_be_written_is_an_os_error_that_names_the_path(tmp_path: Pat
 
 def test_threads_and_processes_that_write_one_path_leave_one_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    commands = [[sys.executable, "-c", WRITER, str(path), letter] for letter in "pq"]
+    commands = [[sys.executable, "-c", WRITER, str(Path(files.__file__).parent), str(path), letter] for letter in "pq"]
     writers = [subprocess.Popen(command) for command in commands]
     seen = set()
     while any(writer.poll() is None for writer in writers):

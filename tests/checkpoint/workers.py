@@ -35,7 +35,7 @@ def fingerprints(pool: Executor, numbers: Iterable[int] = range(FITS)) -> list[s
 def main() -> None:
     expected = [fingerprint(number) for number in range(FITS)]
     assert len(set(expected)) == FITS
-    for _ in range(3):
+    for _ in range(2):
         with ThreadPoolExecutor(FITS) as threads:
             assert fingerprints(threads) == expected, "threads"
     for method in ("fork", "spawn"):
