@@ -26,8 +26,9 @@ class Run(Protocol):
         `progress` is called now and then with the share of the epoch that is done.
         """
 
-    epochs_at_once: int
-    """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
+    @property
+    def epochs_at_once(self) -> int:
+        """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
 
     def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
         """Run epochs one after the other, as `epoch` would; returns what it would for each."""

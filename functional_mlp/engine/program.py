@@ -7,6 +7,7 @@ one workspace. Matrices are stored in rows padded to whole vectors, in the orien
     output-major   a row an output, the inputs in the lanes      (a narrow last layer)
 """
 
+import functools
 from typing import Any
 
 import attrs
@@ -204,24 +205,29 @@ class Layout:
     def pack(self, tree: Any, array: Tensor) -> None:
         """Write the leaves of a tree like the params into an array of `size` numbers."""
         array.zero_()
-        for view, leaf in zip(self._views(array), pytree.leaves(tree), strict=True):
-            view.copy_(leaf.detach())
+        leaves = pytree.leaves(tree)
+        if leaves:
+            array[_places(self)] = torch.cat([leaf.detach().reshape(-1) for leaf in leaves])
 
     def unpack(self, array: Tensor, template: Any) -> Any:
         """The tree like `template` that an array holds, in tensors of its own."""
-        return pytree.unflatten(
-            template, [view.clone(memory_format=torch.contiguous_format) for view in self._views(array)]
-        )
+        shapes = [leaf.shape for leaf in pytree.leaves(template)]
+        pieces = array[_places(self)].split([shape.numel() for shape in shapes]) if shapes else ()
+        leaves = [piece.clone().view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return pytree.unflatten(template, leaves)
 
-    def _views(self, array: Tensor) -> list[Tensor]:
-        """The leaves of the params, in order and in their own shapes, as views of an array."""
-        views = []
-        for matrix in self.matrices:
-            rows = array[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
-            views.append(rows.T if matrix.input_major else rows)
-            if matrix.step.bias:
-                views.append(array[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
-        return views
+
+@functools.lru_cache(maxsize=256)
+def _places(layout: Layout) -> Tensor:
+    """For each number of the params, leaf after leaf, its place in a layout's array."""
+    numbers = torch.arange(layout.size, device="cpu")
+    places = [torch.zeros(0, dtype=torch.int64, device="cpu")]
+    for matrix in layout.matrices:
+        rows = numbers[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
+        places.append((rows.T if matrix.input_major else rows).flatten())
+        if matrix.step.bias:
+            places.append(numbers[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
+    return torch.cat(places)
 
 
 def vectors(features: int, lanes: int) -> int:

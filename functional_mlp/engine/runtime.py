@@ -26,9 +26,10 @@ from functional_mlp.optimizers import SGD, OptimizerState
 Kind = Literal["epoch", "evaluate", "predict"]
 
 # A native call cannot be interrupted: it gets about this many operations, a few milliseconds.
-OPERATIONS_PER_CALL = 200_000_000
-# What a unit costs in operations, its activation above all.
+OPERATIONS_PER_CALL = 400_000_000
+# What a unit costs in operations, its activation above all; and what a weight costs for each slot of the optimizer.
 OPERATIONS_PER_UNIT = 100
+OPERATIONS_PER_SLOT = 12
 
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
@@ -212,7 +213,8 @@ class Session:
         self._function = compiled(program, kind, target)
         self.workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
         sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
-        operations = sum(outputs * (6 * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
+        of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
+        operations = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
         self.rows_per_call = OPERATIONS_PER_CALL // operations
 
     def array(self, index: int) -> Tensor:
