@@ -11,6 +11,7 @@ from rich.console import Console
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
 from functional_mlp.cli.inspect import inspect
+from functional_mlp.cli.members import EnsembleOptions, train_members
 from functional_mlp.cli.model import ModelOptions
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
@@ -19,6 +20,7 @@ from functional_mlp.cli.predict import predict
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results, print_settings
 from functional_mlp.cli.reproduce import reproduce
+from functional_mlp.cli.sweep import sweep
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -53,15 +55,17 @@ def train(
     training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
     output: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
+    ensemble: EnsembleOptions = EnsembleOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Train a classifier, on the paper's data or on a table of your own.
 
     Without options it repeats the paper: a network 2-25-25-25-2 learns which points of the unit square lie in a
     disk. With --data and --target it learns the classes of a table. It ends with the loss and the accuracy on
     training and validation samples, and with how often each class was taken for which. Ctrl-C ends the training
-    early, and shows what was learnt so far.
+    early, and shows what was learnt so far. With --members it trains many networks at once.
     """
     plots.check()
+    ensemble.check(saves=output.out is not None)
     data_key, fit_key = fm.random.key(training.seed).split()
     samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
     settings = training.filled(samples.recipe)
@@ -72,6 +76,8 @@ def train(
 
     out, log = Console(highlight=False), Console(stderr=True, highlight=False)
     print_settings(out, _describe(samples, model, network, training, settings))
+    if ensemble.members > 1:
+        return train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
     with training_display(log, training.epochs) as display, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
         result = fm.fit(
@@ -116,6 +122,7 @@ def summary(
     print(network.network(inputs, outputs).summary())
 
 
+app.command(sweep)
 app.command(predict)
 app.command(inspect)
 app.command(reproduce)

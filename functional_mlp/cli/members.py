@@ -1,0 +1,160 @@
+"""`train --members`: many networks at once, and what they have in common."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated
+
+from attrs import frozen
+from cyclopts import Group, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import functional_mlp as fm
+from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.training import TrainingOptions, TrainingSettings
+from functional_mlp.random import Key
+
+
+@Parameter(name="*", group=Group("Training", sort_key=3))
+@frozen(kw_only=True)
+class EnsembleOptions:
+    """How many networks to train."""
+
+    members: Annotated[int, Parameter(converter=parse_integer)] = 1
+    """Networks to train at once, on the same data, each with initial weights and orders of its own. The figures are
+    then means over them, with standard deviations, and those of their mean output."""
+
+    def check(self, saves: bool) -> None:
+        if self.members < 1:
+            raise ValueError(f"--members: train at least one network, got {self.members}")
+        if self.members > 1 and saves:
+            raise ValueError("--out and --resume keep one network: leave them out, or leave out --members")
+
+
+def train_members(
+    network: fm.Layer,
+    samples: ClassificationData,
+    training: TrainingOptions,
+    settings: TrainingSettings,
+    members: int,
+    key: Key,
+    plot: Path | None,
+) -> int:
+    """Train an ensemble, print its tables, and return the exit code."""
+    out, log = Console(highlight=False), Console(stderr=True, highlight=False)
+    loss = settings.make_loss()
+    result = fit_quietly(
+        log,
+        network,
+        loss,
+        settings.make_optimizer(),
+        samples,
+        keys=key.split(members),
+        training=training,
+        batch_size=settings.batch_size,
+        schedule=settings.make_schedule(),
+    )
+    out.print(f"\nResults of {members} networks: mean ± standard deviation; then their mean output", soft_wrap=True)
+    out.print(_results_table(network, loss, result, samples))
+    seconds = math.fsum(math.fsum(member.history.seconds) for member in result.members)
+    epochs = sum(len(member.history) for member in result.members)
+    if seconds > 0:
+        rate = epochs * len(samples.training) / seconds
+        out.print(f"\n{epochs * len(samples.training):,} samples: {rate:,.0f} a second on each core", soft_wrap=True)
+    if plot is not None and len(result.history):
+        from functional_mlp.ensemble.plotting import learning_bands
+
+        learning_bands(result.history).savefig(plot)
+        out.print(f"plot: {plot}", soft_wrap=True, markup=False)
+    return exit_code(result)
+
+
+def fit_quietly(
+    log: Console,
+    network: fm.Layer,
+    loss: fm.Loss,
+    optimizer: fm.Optimizer | Sequence[fm.Optimizer],
+    samples: ClassificationData,
+    *,
+    keys: Sequence[Key],
+    training: TrainingOptions,
+    batch_size: int,
+    schedule: fm.schedules.Schedule | Sequence[fm.schedules.Schedule],
+) -> fm.EnsembleResult:
+    """`fit_ensemble` with a bar on a terminal, and without warnings: the end of the run says what diverged."""
+    with _bar(log, training.epochs) as progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit_ensemble: ", RuntimeWarning)
+        return fm.fit_ensemble(
+            network,
+            loss,
+            optimizer,
+            samples.training,
+            keys=keys,
+            epochs=training.epochs,
+            batch_size=batch_size,
+            schedule=schedule,
+            validation=samples.validation,
+            engine=training.engine,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _bar(console: Console, epochs: int) -> Iterator[Callable[[float], None] | None]:
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("epoch {task.completed:.0f}/{task.total}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=epochs)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def mean_and_deviation(figures: Sequence[float], digits: int = 4) -> str:
+    """`mean ± standard deviation` in print, the mean alone of a single figure.
+
+    >>> mean_and_deviation([0.25, 0.75], digits=2), mean_and_deviation([]), mean_and_deviation([0.5], digits=1)
+    ('0.50 ± 0.35', '', '0.5')
+    """
+    if not figures:
+        return ""
+    spread = f" ± {stdev(figures):.{digits}f}" if len(figures) > 1 else ""
+    return f"{mean(figures):.{digits}f}{spread}"
+
+
+def _results_table(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, samples: ClassificationData) -> Table:
+    table = Table()
+    table.add_column("")
+    for heading in ("samples", "loss", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, part in (("training", samples.training), ("validation", samples.validation)):
+        if part is not None:
+            metrics = fm.ensemble.evaluate(network, loss, result.params, part)
+            losses = mean_and_deviation([member.loss for member in metrics.members])
+            accuracies = mean_and_deviation([member.accuracy for member in metrics.members])
+            table.add_row(name, f"{len(part):,}", losses, accuracies)
+            table.add_row("  the mean output", "", f"{metrics.loss:.4f}", f"{metrics.accuracy:.4f}")
+    return table
+
+
+def exit_code(result: fm.EnsembleResult) -> int:
+    """0; 130 after Ctrl-C, and 1 where a member diverged, with a line on standard error."""
+    if result.interrupted:
+        print("functional-mlp: interrupted; the results are those so far", file=sys.stderr)
+        return 130
+    diverged = sum(epoch is not None for epoch in result.diverged_at)
+    if diverged:
+        print(
+            f"functional-mlp: the loss of {diverged} of {len(result)} networks stopped being finite; their results are "
+            "those before: try a smaller --learning-rate",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
