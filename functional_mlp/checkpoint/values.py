@@ -7,7 +7,7 @@ too few, or one of another kind is refused, and each class checks its own fields
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import cattrs
@@ -18,8 +18,6 @@ from functional_mlp import checks, initializers, losses, optimizers
 from functional_mlp.layers import activations, combinators, linear
 from functional_mlp.layers.base import Adapted, Layer
 from functional_mlp.value import Value
-
-T = TypeVar("T")
 
 _OURS: dict[str, type] = {
     **{
