@@ -81,6 +81,17 @@ def save(
     Raises `TypeError` or `ValueError`, before anything is written, for a state that does not fit the network and the
     optimizer, or that could not be loaded again, and `OSError` where the file cannot be written: a file that was
     there is then as it was.
+
+    >>> import functional_mlp as fm, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> network, loss, optimizer = fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1)
+    >>> data = fm.datasets.disk(fm.random.key(0), 50)
+    >>> result = fm.fit(network, loss, optimizer, data, key=fm.random.key(1), epochs=2)
+    >>> fm.save(path, result.state, network=network, optimizer=optimizer, loss=loss, history=result.history)
+    >>> saved = fm.load(path)
+    >>> on = fm.fit(saved.network, saved.loss, saved.optimizer, data, state=saved.state, epochs=3)
+    >>> on.state.epoch
+    3
     """
     network = as_layer("save: network", network)
     checks.instance("save: optimizer", optimizer, Optimizer, "pass the one that made the state")
