@@ -90,7 +90,7 @@ def states_are_frozen(case: OptimizerCase) -> None:
 def updates_are_pure(case: OptimizerCase) -> None:
     """init and update are pure, and keep the params' structure, shapes and dtypes, and the learning rate."""
     optimizer = case.optimizer
-    detached = ("params", "grads") if inherits(optimizer, Optimizer, "init", "update") else ()
+    detached = ("params", "state", "grads") if inherits(optimizer, Optimizer, "init", "update") else ()
     state = call("init", optimizer.init, detached=detached, params=case.params)
     assert_same("init: state.params differs from params", pytree.map(packed, case.params), state.params)
     for grads in case.grads:
