@@ -154,20 +154,23 @@ def analyse(ours: Sequence[Sequence[Trial]], theirs: Sequence[Sequence[Trial]]) 
 def variance_shares(values: Tensor, factors: Sequence[str]) -> dict[str, float]:
     """The shares of the sum of squares of a full factorial: an axis for each factor and a last one for the draws.
 
+    All are 0 where the outcome never varies.
+
     >>> values = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
     >>> shares = variance_shares(values, ["level"])
     >>> {source: round(share, 3) for source, share in shares.items()}
     {'level': 0.771, 'interaction': 0.0, 'draw': 0.229, 'rest': 0.0}
     """
     deviations = values.double() - values.double().mean()
-    total = deviations.square().sum().clamp_min(torch.finfo(torch.float64).tiny)
+    total = deviations.square().sum()
     axes = range(values.ndim)
     mains = [_explained(deviations, [axis]) for axis in axes]
     cells = _explained(deviations, list(axes[:-1]))
     interaction = cells - torch.stack(mains[:-1]).sum()
     parts = [*mains[:-1], interaction, mains[-1], total - cells - mains[-1]]
     names = [*factors, "interaction", "draw", "rest"]
-    return {name: max(0.0, float(part / total)) for name, part in zip(names, parts, strict=True)}
+    scale = total.clamp_min(torch.finfo(torch.float64).tiny)  # what never varies has no shares
+    return {name: max(0.0, float(part / scale)) for name, part in zip(names, parts, strict=True)}
 
 
 def _explained(deviations: Tensor, axes: list[int]) -> Tensor:

@@ -49,7 +49,7 @@ FULL = Scale(
     processes=2,
 )
 QUICK = Scale(
-    runs=4,
+    runs=3,
     tuning_runs=1,
     tuning_every=7,
     timing_rounds=1,

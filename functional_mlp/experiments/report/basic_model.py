@@ -250,7 +250,8 @@ def momentum_section(result: BasicModel) -> list[Block]:
             f"next by {plus_minus(momentum.roughness, 2, 100)} points with momentum and by "
             f"{plus_minus(plain.roughness, 2, 100)} under plain SGD, "
             f"{difference(momentum.roughness, plain.roughness)}; momentum's curve is the smoother one in "
-            f"{result.momentum_is_smoother} of {runs} runs from the same draws. A velocity with β = {paper.BETA} averages over about {1 / (1 - paper.BETA):.0f} samples."
+            f"{result.momentum_is_smoother} of {runs} runs from the same draws. A velocity with β = "
+            f"{paper.BETA} averages over about {1 / (1 - paper.BETA):.0f} samples."
         ),
         Picture(
             "figure-6",

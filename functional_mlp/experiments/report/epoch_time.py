@@ -68,7 +68,7 @@ def _rounds(result: EpochTime) -> tuple[Sequence[float], ...]:
 
 
 def _draw(result: EpochTime) -> Figure:
-    figure, (times, phases, kinds) = style.panels(3, width=10.0, height=3.0)
+    figure, (times, phases, kinds) = style.panels(3, width=10.0, height=3.0, width_ratios=(1.5, 0.7, 1.2))
     milliseconds = {name: 1e3 * seconds for name, seconds in result.medians.items()}
     for place, rounds in enumerate(_rounds(result)):
         times.plot([place] * len(rounds), [1e3 * seconds for seconds in rounds], "o", color="0.6", markersize=3)

@@ -11,6 +11,7 @@ from functional_mlp.experiments.trials import Performance, Spread
 
 # A run that stays below this accuracy has not learnt the disk.
 FAILED = 0.9
+LOWEST_SHOWN = 0.95
 
 
 def section(result: MomentumTuning) -> list[Block]:
@@ -39,7 +40,8 @@ def section(result: MomentumTuning) -> list[Block]:
             "momentum-tuning",
             _draw(result),
             f"The grids: mean ± standard deviation of the validation accuracy over {count(result.tuning_runs, 'run')}, "
-            "by step size and decay. Settings below the frame diverge or stay near chance in some of their runs.",
+            "by step size and decay. Open marks: settings whose mean is below the frame, where some runs diverge or "
+            "learn nothing.",
             "Validation accuracy against the step size for three decays, by momentum",
         ),
     ]
@@ -93,13 +95,14 @@ def _draw(result: MomentumTuning) -> Figure:
     figure, axes = style.panels(len(DECAYS), width=9.6, height=3.3, sharey=True)
     candidates = result.sgd.candidates + result.momentum.candidates
     for each, decay in zip(axes, DECAYS, strict=True):
-        for beta, line, marker in zip((0.0, *BETAS), style.LINES, "os^D", strict=True):
-            chosen = [c for c in candidates if (c.decay, c.beta) == (decay, beta)]
-            spread = None if result.tuning_runs == 1 else [c.accuracy.std for c in chosen]
+        for row, (beta, line, marker) in enumerate(zip((0.0, *BETAS), style.LINES, "os^D", strict=True), 1):
+            tried = [c for c in candidates if (c.decay, c.beta) == (decay, beta)]
+            shown = [c for c in tried if c.accuracy.mean >= LOWEST_SHOWN]
+            failing = [c.learning_rate for c in tried if c.accuracy.mean < LOWEST_SHOWN]
             each.errorbar(
-                [c.learning_rate for c in chosen],
-                [c.accuracy.mean for c in chosen],
-                spread,
+                [c.learning_rate for c in shown],
+                [c.accuracy.mean for c in shown],
+                None if result.tuning_runs == 1 else [c.accuracy.std for c in shown],
                 marker=marker,
                 markersize=4,
                 capsize=2,
@@ -108,12 +111,14 @@ def _draw(result: MomentumTuning) -> Figure:
                 label=f"β = {beta:g}" if beta else "plain SGD",
                 **line.options(),
             )
+            height = LOWEST_SHOWN + 0.0012 * row
+            each.plot(failing, [height] * len(failing), marker, mfc="none", mec=line.color, markersize=5)
         each.set_xscale("log")
         ticks = (0.01, 0.02, 0.05, 0.1)
         each.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         each.set_xticks([], minor=True)
-        each.set_xlabel("step size of the first epoch")
-    axes[0].set(ylim=(0.95, 1.0), ylabel="validation accuracy")
-    axes[0].legend(frameon=False, fontsize="small", loc="lower left")
+        each.set(xlim=(0.009, 0.115), xlabel="step size of the first epoch")
+    axes[0].set(ylim=(LOWEST_SHOWN, 1.0), ylabel="validation accuracy")
+    axes[0].legend(frameon=False, fontsize="small", loc="upper right", ncols=2)
     style.letter(axes, [f"decay × {decay:g} an epoch" for decay in DECAYS])
     return figure

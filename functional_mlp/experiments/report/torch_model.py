@@ -130,6 +130,7 @@ def _draw_agreement(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> Figur
         epochs.plot(style.epochs(differences), differences, linewidth=1.3, label=label, marker=marker, **line.options())
     epochs.set_yscale("log")
     epochs.set(xlabel="epoch", ylabel="largest difference of the training MSE")
-    epochs.legend(frameon=False, fontsize="small")
+    epochs.set_ylim(bottom=1e-12)
+    epochs.legend(frameon=False, fontsize="small", loc="lower right")
     style.letter((updates, epochs), ("parameters, step by step", "training MSE, epoch by epoch"))
     return figure

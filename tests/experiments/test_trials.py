@@ -1,0 +1,88 @@
+"""Draws, trials and what they come to."""
+
+import math
+import statistics
+
+import attrs
+import pytest
+import torch
+
+import functional_mlp as fm
+from functional_mlp.experiments import paper, trials
+from functional_mlp.experiments.paper import Recipe
+from functional_mlp.experiments.trials import Band, Curves, Performance, Spread
+from tests.helpers import KEY, assert_same_bits
+
+
+def test_the_papers_network_is_its_own():
+    network = paper.network()
+    params = network.init(KEY)
+    assert fm.count_parameters(params) == 1427
+    assert [type(layer).__name__ for layer in network][1::2] == ["ReLU", "ReLU", "Tanh"]
+    assert all(leaf.abs().max() <= 1 for leaf in fm.pytree.leaves(params))
+    assert all(p.bias.abs().max() > 0.5 for p in params if p != ())
+
+
+def test_the_first_draws_do_not_depend_on_the_number_of_runs():
+    assert trials.run_keys(KEY, 2) == trials.run_keys(KEY, 5)[:2]
+    first, again = trials.draw(KEY), trials.draw(KEY)
+    assert_same_bits(first.training.inputs, again.training.inputs)
+    assert not torch.equal(first.training.inputs, first.validation.inputs)
+
+
+def test_a_trial_is_a_call_of_fit():
+    draw, recipe = trials.draw(KEY), Recipe(epochs=2, batch_size=100)
+    (trial,) = trials.train(recipe, [draw])
+    result = fm.fit(
+        recipe.network,
+        paper.LOSS,
+        recipe.optimizer,
+        draw.training,
+        key=draw.key,
+        epochs=2,
+        batch_size=100,
+        schedule=paper.DECAY,
+        validation=draw.validation,
+    )
+    assert_same_bits(trial.params, result.params)
+    assert trial.validation.loss == pytest.approx(result.history.validation_loss[-1], rel=1e-5)
+    assert trial.training == fm.evaluate(recipe.network, paper.LOSS, result.params, draw.training)
+
+
+def test_a_run_that_diverges_counts_with_its_last_finite_parameters_and_without_a_warning():
+    recipe = Recipe(optimizer=fm.SGD(50.0), epochs=3)
+    (trial,) = trials.train(recipe, [trials.draw(KEY)])
+    assert len(trial.history) < recipe.epochs
+    assert all(leaf.isfinite().all() for leaf in fm.pytree.leaves(trial.params))
+
+
+def test_a_spread_is_the_mean_and_the_sample_standard_deviation():
+    values = [0.5, 2.0, 4.5, 4.5]
+    spread = Spread.of(values)
+    assert spread.mean == pytest.approx(statistics.mean(values))
+    assert spread.std == pytest.approx(statistics.stdev(values))
+    assert spread.standard_error == pytest.approx(spread.std / 2)
+    assert math.isnan(Spread.of([1.0]).std)
+    assert spread.minus(Spread.of([0.5, 1.0, 1.0, 4.0])).values == (0.0, 1.0, 3.5, 0.5)
+
+
+def test_a_band_has_a_mean_and_a_deviation_for_each_epoch():
+    band = Band.of([(1.0, 5.0), (3.0, 5.0)])
+    assert band.mean == (2.0, 5.0)
+    assert band.std == pytest.approx((math.sqrt(2), 0.0))
+    assert Band.of([(1.0, 5.0)]).std == (0.0, 0.0)
+
+
+def test_performance_and_curves_are_those_of_the_trials():
+    draws = [trials.draw(key) for key in trials.run_keys(KEY, 2)]
+    runs = trials.train(Recipe(epochs=2, batch_size=100), draws)
+    performance, curves = Performance.of(runs), Curves.of(runs)
+    assert performance.validation_accuracy.values == tuple(run.validation.accuracy for run in runs)
+    for field in attrs.fields(Curves):
+        expected = statistics.mean(getattr(run.history, field.name)[1] for run in runs)
+        assert getattr(curves, field.name).mean[1] == pytest.approx(expected)
+
+
+def test_a_curve_that_never_gets_there_counts_with_its_length():
+    assert trials.epochs_until((0.1, 0.2, 0.3), lambda value: value > 0.15) == 2
+    assert trials.epochs_until((0.1, 0.2, 0.3), lambda value: value > 1) == 3
