@@ -275,9 +275,9 @@ def _fits(tree: Any, template: Any, reference: Tensor | None) -> bool:
         return False
     for leaf, expected in zip(pytree.leaves(tree), pytree.leaves(template), strict=True):
         other = expected if reference is None else reference
-        if not isinstance(leaf, Tensor) or leaf.shape != expected.shape:
+        if not is_float_tensor(leaf) or leaf.shape != expected.shape:
             return False
-        if not is_float_tensor(leaf) or (leaf.dtype, leaf.device) != (other.dtype, other.device):
+        if (leaf.dtype, leaf.device) != (other.dtype, other.device):
             return False
     return True
 

@@ -108,4 +108,6 @@ def _same_bits(a: Any, b: Any) -> bool:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.detach().resolve_neg().resolve_conj().contiguous().reshape(-1).view(torch.uint8)
+    plain = tensor.detach().resolve_neg().resolve_conj()
+    # A one-element tensor of any stride counts as contiguous; only a copy has the stride that a view as bytes needs.
+    return plain.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)

@@ -86,3 +86,7 @@ def test_equal_compares_bits(a: object, b: object, expected: bool) -> None:
 )
 def test_map_refuses_trees_of_different_structure(call, error, fragments) -> None:
     check_refused(call, error, fragments)
+
+
+def test_equal_takes_one_element_of_any_stride() -> None:
+    assert pytree.equal(torch.zeros(1, 2)[:, 0], torch.zeros(1))
