@@ -24,9 +24,13 @@ from functional_mlp.experiments import (
 
 @attrs.frozen
 class Scale:
-    """How much is run: the number of runs, and what is affordable of torch.nn's slow epochs."""
+    """How much is run: the number of runs, and what is affordable of torch.nn's slow epochs.
+
+    `variant_runs` are those of each batch size and of each initialization.
+    """
 
     runs: int
+    variant_runs: int
     tuning_runs: int
     tuning_every: int
     timing_rounds: int
@@ -39,6 +43,7 @@ class Scale:
 
 FULL = Scale(
     runs=paper.RUNS,
+    variant_runs=paper.RUNS,
     tuning_runs=8,
     tuning_every=1,
     timing_rounds=7,
@@ -50,8 +55,9 @@ FULL = Scale(
 )
 QUICK = Scale(
     runs=3,
+    variant_runs=1,
     tuning_runs=1,
-    tuning_every=7,
+    tuning_every=10,
     timing_rounds=1,
     compared_steps=100,
     torch_runs=1,
@@ -111,12 +117,12 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
             for dtype in (torch.float32, torch.float64)
         )
         announce("batch gradient descent")
-        batches = batch_gradient_descent.run(draws, batch_seconds)
+        batches = batch_gradient_descent.run(draws[: scale.variant_runs], batch_seconds)
         announce("momentum tuning")
         tuning_draws = [trials.draw(key) for key in trials.run_keys(tuning_key, scale.tuning_runs)]
         tuning = momentum_tuning.run(tuning_draws, draws, scale.tuning_every)
         announce("initializations")
-        initialized = initializations.run(draws)
+        initialized = initializations.run(draws[: scale.variant_runs])
         announce("the factorial of initialization, step-size decay and framework")
         ours = factorial.train_ours(draws)
         announce("waiting for the PyTorch model")

@@ -6,18 +6,18 @@ from functional_mlp.experiments import paper
 from functional_mlp.experiments.batch_gradient_descent import BATCH_SIZES, Batches, BatchGradientDescent
 from functional_mlp.experiments.report import style
 from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, Table
-from functional_mlp.experiments.report.style import plus_minus
+from functional_mlp.experiments.report.style import count, plus_minus
 
 
 def section(result: BatchGradientDescent) -> list[Block]:
-    runs = len(result.decayed[0].performance.validation_mse.values)
+    runs = count(len(result.decayed[0].performance.validation_mse.values), "run")
     smallest, largest = result.decayed[0], result.decayed[-1]
     constant = result.constant[-1]
     equal = result.equal_time[-1]
     return [
         Heading("Section V-A: batch gradient descent"),
         Paragraph(
-            f"The paper describes batches and shows no result. {runs} runs a batch size, with the paper's step size of "
+            f"The paper describes batches and shows no result. {runs} a batch size, with the paper's step size of "
             f"{paper.LEARNING_RATE}: a batch of {largest.batch_size} makes "
             f"{paper.SAMPLES // largest.batch_size} updates an epoch instead of {paper.SAMPLES}. Under the paper's "
             f"decay all steps together are as long as {1 / (1 - paper.DECAY.rate):.0f} epochs at the first step size, "
@@ -31,7 +31,7 @@ def section(result: BatchGradientDescent) -> list[Block]:
         Picture(
             "batches",
             _draw(result),
-            f"Batch gradient descent: the validation MSE of {runs} runs a batch size, mean ± standard deviation, (a) "
+            f"Batch gradient descent: the validation MSE of {runs} a batch size, mean ± standard deviation, (a) "
             "under the paper's decay, (b) with a constant step size, (c) against the time of training on the fused "
             "engine, with the decay stretched over the run.",
             "Validation MSE against epochs and time for the batch sizes 1, 10, 50 and 100",

@@ -8,23 +8,23 @@ from functional_mlp.experiments import paper
 from functional_mlp.experiments.initializations import SCHEDULES, Initialized
 from functional_mlp.experiments.report import style
 from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, Table
-from functional_mlp.experiments.report.style import plus_minus
+from functional_mlp.experiments.report.style import count, plus_minus
 
 
 def section(results: Sequence[Initialized]) -> list[Block]:
-    runs = len(results[0].performance.validation_mse.values)
+    runs = count(len(results[0].performance.validation_mse.values), "run")
     statements = [_statement(schedule, _of_schedule(results, schedule)) for schedule in SCHEDULES]
     return [
         Heading("Would another initialization improve the model?"),
         Paragraph(
-            f"{runs} runs from each initialization, with the paper's step size of {paper.LEARNING_RATE} and three "
+            f"{runs} from each initialization, with the paper's step size of {paper.LEARNING_RATE} and three "
             "decays; Xavier and Kaiming draw weights uniformly and start biases at zero, PyTorch's draws both. "
             + " ".join(statements)
         ),
         Picture(
             "initializations",
             _draw(results),
-            f"Validation MSE by initialization: mean ± standard deviation of {runs} runs, under three decays of the "
+            f"Validation MSE by initialization: mean ± standard deviation of {runs}, under three decays of the "
             "step size.",
             "Validation MSE against the epoch for four initializations under three decays",
         ),
@@ -40,7 +40,7 @@ def section(results: Sequence[Initialized]) -> list[Block]:
                 )
                 for result in results
             ),
-            f"Final figures after {paper.EPOCHS} epochs, mean ± standard deviation over {runs} runs on the same draws.",
+            f"Final figures after {paper.EPOCHS} epochs, mean ± standard deviation over {runs} on the same draws.",
         ),
     ]
 
