@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2, help="cores and threads for every peer (2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each peer (7)")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of a turn (20)")
+    parser.add_argument("--epochs", type=int, default=100, help="epochs of a turn (100)")
     options = parser.parse_args()
     pin(options.threads)
     header = machine(options.threads)

@@ -179,7 +179,7 @@ class constant(Initializer):
         device: Device = None,
     ) -> Tensor:
         shape = random.check_draw(key, shape, dtype, device)
-        return torch.full(shape, self.value, dtype=dtype, device="cpu").to(device)
+        return torch.full(shape, self.value, dtype=dtype, device="cpu" if device is None else device)
 
 
 @frozen(repr=False)

@@ -127,6 +127,7 @@ class _Buffers:
         self._shapes = [leaf.shape for leaf in pytree.leaves(state.params)]
         self._param = self._flat(pytree.leaves(state.params))
         self._slots = [self._flat(pytree.leaves(getattr(state, slot))) for slot in optimizer.slots()]
+        self._xp = torch_namespace(self._param.dtype, self._param.device)
         self._checked = False
         self.params = self._treedef.unflatten(self._views(self._param))
 
@@ -138,8 +139,7 @@ class _Buffers:
             self._checked = True
         grad = self._flat(self._treedef.flatten_up_to(grads))
         self._step += 1
-        xp = torch_namespace(grad.dtype, grad.device)
-        param, *slots = self._optimizer.rule(xp, self._step, self._learning_rate, self._param, grad, *self._slots)
+        param, *slots = self._optimizer.rule(self._xp, self._step, self._learning_rate, self._param, grad, *self._slots)
         self._slots = [slot.clone() if slot is self._param else slot for slot in slots]
         self._param.copy_(param)
 
