@@ -6,101 +6,55 @@ members share the program; weights, data, order and hyperparameters are each lan
 
 Weights are stored input-major, a row an input. Both passes take a few rows at a time, whose inputs, and the sums
 for whose gradients, stay in registers while the outputs go by: each weight is loaded once in a pass, in the order
-in which it lies in memory.
+in which it lies in memory. Where there are fewer members than lanes, a vector holds the numbers of two outputs side
+by side; an odd one at the end is treated by itself.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
-import attrs
 from llvmlite import ir
-from torch import Tensor
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Body, Emitter, Index, Real
-from functional_mlp.engine.lanes import LaneNamespace, LaneRule, LaneScalars, Uniform
-from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.lane_program import (
+    INPUTS,
+    LABELS,
+    ORDERS,
+    TARGETS,
+    EnsembleProgram,
+    LaneArguments,
+    LaneLayout,
+    Width,
+)
+from functional_mlp.engine.lanes import LaneNamespace, LaneScalars, Uniform
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Step, affine_steps, vectors
 from functional_mlp.engine.vector import Outer, Scalar
 
 # Units that are treated one after the other in the body of a loop.
-UNROLLED = 5
+UNROLLED = 4
 # The most rows of a matrix that are met at a time.
 MOST_ROWS = 8
 
 # Continues a backward pass from the place of the gradient with respect to an output.
 Backward = Callable[[int], int | None]
-# Uses x δ, the gradient of the parameter at a place: update(place, parameter, x, δ).
-Update = Callable[[Index, ir.Value, ir.Value, ir.Value], None]
-
-
-@attrs.frozen
-class EnsembleProgram:
-    """All that the code for an ensemble depends on, the target aside; the program's own optimizer is not read."""
-
-    program: Program
-    rule: LaneRule
-
-
-@attrs.frozen(eq=False)
-class LaneArguments:
-    """The arguments of the compiled function.
-
-    `pointers` holds, a number a lane, the addresses of the members' inputs, targets, labels and orders; `scalars`
-    their learning rates and what else differs between their optimizers; `results` the sums of their losses and
-    the numbers of samples that were right, which are both added to.
-    """
-
-    workspace: ir.Value
-    pointers: ir.Value
-    scalars: ir.Value
-    first: ir.Value
-    last: ir.Value
-    step: ir.Value
-    results: ir.Value
-
-    TYPES = (POINTER, POINTER, POINTER, I64, I64, I64, POINTER)
-
-
-INPUTS, TARGETS, LABELS, ORDERS = range(4)
-
-
-@attrs.frozen
-class LaneLayout:
-    """The places of the parameters, counted in vectors: for each linear layer its weights, then its biases."""
-
-    steps: tuple[Affine, ...]
-    weights: tuple[int, ...]
-    biases: tuple[int, ...]
-    size: int
-
-    @classmethod
-    def of(cls, program: Program) -> "LaneLayout":
-        steps, weights, biases, place = tuple(affine_steps(program.steps)), [], [], 0
-        for step in steps:
-            weights.append(place)
-            biases.append(place + step.in_features * step.out_features)
-            place = biases[-1] + (step.out_features if step.bias else 0)
-        return cls(steps, tuple(weights), tuple(biases), place)
-
-    def views(self, vectors: Tensor, lane: int) -> list[Tensor]:
-        """The leaves of a member's params, in order and in their own shapes, as views of (size, lanes)."""
-        views = []
-        for step, weight, bias in zip(self.steps, self.weights, self.biases, strict=True):
-            views.append(vectors[weight:bias, lane].unflatten(0, (step.in_features, step.out_features)).T)
-            if step.bias:
-                views.append(vectors[bias : bias + step.out_features, lane])
-        return views
+# Uses x δ, the gradient of the parameters at a place: update(width, place, parameters, x, δ).
+Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
 
 
 class EnsembleEpoch:
-    """Emits the epoch of an ensemble into a function."""
+    """Emits the epoch of an ensemble of `members` into a function, for vectors of `lanes`."""
 
-    def __init__(self, program: EnsembleProgram, lanes: int, builder: ir.IRBuilder, arguments: LaneArguments) -> None:
+    def __init__(
+        self, program: EnsembleProgram, members: int, lanes: int, builder: ir.IRBuilder, arguments: LaneArguments
+    ) -> None:
         self.program, self.rule = program.program, program.rule
-        self.layout = LaneLayout.of(self.program)
+        self.layout = LaneLayout.of(self.program, lanes // members)
         self.real = Real(self.program.dtype)
-        self.e = Emitter(builder, self.real, lanes)
-        self.builder, self.arguments, self.lanes = builder, arguments, lanes
-        self.xp = LaneNamespace(self.e, LaneScalars(self.e))
-        self.doubles = ir.VectorType(DOUBLE, lanes)
+        self.builder, self.arguments, self.lanes = builder, arguments, members
+        self.one = self._width(1)
+        self.widths = [self.one] if members == lanes else [self._width(lanes // members), self.one]
+        self.e, self.xp, self.load, self.store = (self.one.e, self.one.xp, self.one.load, self.one.store)
+        self.doubles = ir.VectorType(DOUBLE, members)
         self.gradients = self.layout.size * (1 + len(self.rule.slots()))
         self.update: Update = self._accumulate
         self.end = self.gradients + (0 if self.program.batch_size == 1 else self.layout.size)
@@ -117,26 +71,42 @@ class EnsembleEpoch:
             b.store(b.fadd(b.load(place, typ=self.doubles, align=8), total), place, align=8)
         return self.end * self.lanes
 
-    def load(self, place: Index) -> ir.Value:
-        return self.e.load(self.arguments.workspace, self.e.multiply(place, self.lanes))
+    def _width(self, units: int) -> Width:
+        e = Emitter(self.builder, self.real, units * self.lanes)
+        scalars = LaneScalars(Emitter(self.builder, self.real, self.lanes))
+        return Width(units, self.lanes, e, LaneNamespace(e, scalars), self.arguments.workspace)
 
-    def store(self, value: ir.Value, place: Index) -> None:
-        self.e.store(value, self.arguments.workspace, self.e.multiply(place, self.lanes))
+    def units(self, name: str, count: int, body: Body, sums: int = 0) -> list[ir.Value]:
+        """sums = body(width, unit, *sums) for so many units, as many at a time as a width holds.
 
-    def units(self, name: str, count: int, body: Body, carried: Sequence[ir.Value] = ()) -> list[ir.Value]:
-        """carried = body(unit, *carried) for so many units, several in the body of a loop."""
+        Returns the sums, which start at 0, over all units.
+        """
+        carried: list[ir.Value] = []
+        start = 0
+        for width in self.widths:
+            carried = [self._folded(width, total) for total in carried] or [width.e.constant(0)] * sums
+            whole = (count - start) // width.units
+            many = whole - whole % UNROLLED
 
-        def several(first: Index, *values: ir.Value) -> Sequence[ir.Value]:
-            now: Sequence[ir.Value] = values
-            for offset in range(UNROLLED):
-                now = body(self.e.add(first, offset), *now) or ()
-            return now
+            def several(first: Index, *now: ir.Value, width: Width = width) -> Sequence[ir.Value]:
+                for vector in range(UNROLLED):
+                    now = tuple(body(width, width.e.add(first, vector * width.units), *now) or ())
+                return now
 
-        rest = count % UNROLLED
-        now: Sequence[ir.Value] = self.e.loop(name, 0, count - rest, UNROLLED, several, carried)
-        for unit in range(count - rest, count):
-            now = body(unit, *now) or ()
-        return list(now)
+            step = UNROLLED * width.units
+            carried = self.e.loop(name, start, start + many * width.units, step, several, carried)
+            for vector in range(many, whole):
+                carried = list(body(width, start + vector * width.units, *carried) or ())
+            start += whole * width.units
+        return carried
+
+    def _folded(self, width: Width, total: ir.Value) -> ir.Value:
+        """The sum over the units side by side in a vector, where the width is narrower than that vector."""
+        parts = [
+            self.e.shuffle(total, total, range(first, first + self.lanes))
+            for first in range(0, total.type.count, self.lanes)
+        ]
+        return self.e.tree_sum(parts)
 
     # Steps of the optimizer
 
@@ -163,19 +133,22 @@ class EnsembleEpoch:
         def sample(position: Index, *totals: ir.Value) -> Sequence[ir.Value]:
             return self._sample(position, scale, *totals)
 
-        def apply(i: Index) -> None:
-            update(i, self.load(i), e.constant(1), self.load(e.add(self.gradients, i)))
+        def clear(width: Width, i: Index) -> None:
+            width.store(width.e.constant(0), e.add(self.gradients, i))
 
-        self.units("gradients.clear", self.layout.size, lambda i: self.store(e.constant(0), e.add(self.gradients, i)))
+        def apply(width: Width, i: Index) -> None:
+            update(width, i, width.load(i), width.e.constant(1), width.load(e.add(self.gradients, i)))
+
+        self.units("gradients.clear", self.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
         update = self._rule(LaneScalars(e.at(scalars)), scalars.sdiv(start, size))
         self.units("parameters", self.layout.size, apply)
         scalars.branch(after)
         return totals
 
-    def _accumulate(self, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
+    def _accumulate(self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
         place = self.e.add(self.gradients, place)
-        self.store(self.e.multiply_add(x, delta, self.load(place)), place)
+        width.store(width.e.multiply_add(x, delta, width.load(place)), place)
 
     def _scalars_block(self) -> tuple[ir.IRBuilder, ir.Block]:
         """A place for scalars ahead of all that uses them, and the block after it, which is now emitted into."""
@@ -187,26 +160,36 @@ class EnsembleEpoch:
     def _rule(self, scalars: LaneScalars, number: Index) -> Update:
         """What applies the optimizers' rule in the update of a number, counted from 0 in the epoch."""
         e, builder = self.e, scalars.builder
-        xp = LaneNamespace(e, scalars)
+        names = ("learning_rate", *(f"self.{name}" for name in self.rule.per_lane))
         number = builder.add(builder.add(self.arguments.step, e.index(number)), ir.Constant(I64, 1))
-        step = Uniform(xp, scalars, builder.sitofp(number, DOUBLE), "step")
-        rates, *rest = (self._scalar(xp, scalars, i, name) for i, name in enumerate(("rate", *self.rule.per_lane)))
-        rule = self.rule.expression(dict(zip(self.rule.per_lane, rest, strict=True)))
+        number = builder.sitofp(number, DOUBLE)
         slots = range(1, 1 + len(self.rule.slots()))
+        rules = {}
+        for width in self.widths:
+            xp = LaneNamespace(width.e, scalars)
+            rates, *rest = (self._scalar(xp, scalars, index, name) for index, name in enumerate(names))
+            expression = self.rule.expression(dict(zip(self.rule.per_lane, rest, strict=True)))
+            rules[width.units] = (xp, functools.partial(expression, xp, Uniform(xp, scalars, number, "step"), rates))
 
-        def update(place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
+        def update(width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
             places = [e.add(place, self.layout.size * slot) for slot in slots]
-            remembered = [xp.array(self.load(where)) for where in places]
-            updated = rule(xp, step, rates, xp.array(param), Outer(xp, x, delta), *remembered)
+            xp, rule = rules[width.units]
+            remembered = [xp.array(width.load(where)) for where in places]
+            updated = rule(xp.array(param), Outer(xp, x, delta), *remembered)
             for where, value in zip((place, *places), updated, strict=True):
-                self.store(xp.vectors(value)[0], where)
+                width.store(xp.vectors(value)[0], where)
 
         return update
 
     def _scalar(self, xp: LaneNamespace, scalars: LaneScalars, index: int, name: str) -> Scalar:
         """A row of the table of scalars."""
-        place = self.e.at(scalars.builder).address(self.arguments.scalars, index * self.lanes, DOUBLE)
-        return Scalar(xp, scalars.builder.load(place, typ=self.doubles, align=8), name)
+        builder = scalars.builder
+
+        def make() -> ir.Value:
+            place = self.e.at(builder).address(self.arguments.scalars, index * self.lanes, DOUBLE)
+            return builder.load(place, typ=self.doubles, align=8)
+
+        return Scalar(xp, scalars.once(name, make), name)
 
     # One sample of each member
 
@@ -224,7 +207,7 @@ class EnsembleEpoch:
     def reserve(self, features: int) -> int:
         """A new place in the workspace for so many features."""
         place = self.end
-        self.end += features
+        self.end += self.layout.units * vectors(features, self.layout.units)
         return place
 
     def _rows(self, position: Index) -> list[ir.Value]:
@@ -254,12 +237,12 @@ class EnsembleEpoch:
 
     def _load_inputs(self, rows: Sequence[ir.Value]) -> int:
         features = self.program.in_features
-        x, addresses = self.reserve(features), self._row_addresses(INPUTS, rows, features)
+        x, addresses = (self.reserve(features), self._row_addresses(INPUTS, rows, features))
 
         def body(i: Index) -> None:
             self.store(self._gathered(addresses, i), self.e.add(x, i))
 
-        self.units("inputs", features, body)
+        self.e.loop("inputs", 0, features, 1, body)
         return x
 
     # Passes
@@ -290,12 +273,12 @@ class EnsembleEpoch:
         return x, run
 
     def _pointwise(self, step: Pointwise, s: int, needs_grad: bool) -> tuple[int, Backward]:
-        e, xp = self.e, self.xp
-        y = self.reserve(step.features)
+        e, y = self.e, self.reserve(step.features)
         self.builder.comment(f"value: {step.layer!r}")
 
-        def value(i: Index) -> None:
-            self.store(xp.vectors(step.layer.value(xp, xp.array(self.load(e.add(s, i)))))[0], e.add(y, i))
+        def value(width: Width, i: Index) -> None:
+            xp = width.xp
+            width.store(xp.vectors(step.layer.value(xp, xp.array(width.load(e.add(s, i)))))[0], e.add(y, i))
 
         self.units("value", step.features, value)
 
@@ -305,9 +288,10 @@ class EnsembleEpoch:
             grad_in = self.reserve(step.features)
             self.builder.comment(f"pullback: {step.layer!r}")
 
-            def pullback(i: Index) -> None:
-                arrays = [xp.array(self.load(e.add(place, i))) for place in (s, y, grad)]
-                self.store(xp.vectors(step.layer.pullback(xp, *arrays))[0], e.add(grad_in, i))
+            def pullback(width: Width, i: Index) -> None:
+                xp = width.xp
+                arrays = [xp.array(width.load(e.add(place, i))) for place in (s, y, grad)]
+                width.store(xp.vectors(step.layer.pullback(xp, *arrays))[0], e.add(grad_in, i))
 
             self.units("pullback", step.features, pullback)
             return grad_in
@@ -327,8 +311,8 @@ class EnsembleEpoch:
     def _sum(self, a: int, b: int, features: int) -> int:
         e, total = self.e, self.reserve(features)
 
-        def add(i: Index) -> None:
-            self.store(e.fadd(self.load(e.add(a, i)), self.load(e.add(b, i))), e.add(total, i))
+        def add(width: Width, i: Index) -> None:
+            width.store(width.e.fadd(width.load(e.add(a, i)), width.load(e.add(b, i))), e.add(total, i))
 
         self.units("add", features, add)
         return total
@@ -336,21 +320,25 @@ class EnsembleEpoch:
     def _affine(self, step: Affine, x: int, needs_grad: bool) -> tuple[int, Backward]:
         e, outputs = self.e, step.out_features
         weight, bias = self.layout.weights[step.number], self.layout.biases[step.number]
-        s, name = self.reserve(outputs), f"linear{step.number}"
+        s, stride, name = self.reserve(outputs), self.layout.stride(step), f"linear{step.number}"
         self.builder.comment(f"forward: {step}")
 
-        def start(j: Index) -> None:
-            self.store(self.load(e.add(bias, j)) if step.bias else e.constant(0), e.add(s, j))
+        def inputs(i: Index, rows: int) -> dict[int, list[ir.Value]]:
+            """The inputs of a few rows, for each width."""
+            xs = [self.load(e.add(x, e.add(i, k))) for k in range(rows)]
+            return {width.units: [width.xp.repeated(x_k) for x_k in xs] for width in self.widths}
+
+        def start(width: Width, j: Index) -> None:
+            width.store(width.load(e.add(bias, j)) if step.bias else width.e.constant(0), e.add(s, j))
 
         def forward_rows(i: Index, rows: int) -> None:
-            xs = [self.load(e.add(x, e.add(i, k))) for k in range(rows)]
-            first = e.add(weight, e.multiply(i, outputs))
+            xs, first = inputs(i, rows), e.add(weight, e.multiply(i, stride))
 
-            def output(j: Index) -> None:
-                total = self.load(e.add(s, j))
-                for k in range(rows):
-                    total = e.multiply_add(self.load(e.add(e.add(first, k * outputs), j)), xs[k], total)
-                self.store(total, e.add(s, j))
+            def output(width: Width, j: Index) -> None:
+                total = width.load(e.add(s, j))
+                for k, x_k in enumerate(xs[width.units]):
+                    total = width.e.multiply_add(width.load(e.add(e.add(first, k * stride), j)), x_k, total)
+                width.store(total, e.add(s, j))
 
             self.units(f"{name}.output", outputs, output)
 
@@ -362,27 +350,25 @@ class EnsembleEpoch:
             self.builder.comment(f"backward: {step}")
 
             def backward_rows(i: Index, rows: int) -> None:
-                xs = [self.load(e.add(x, e.add(i, k))) for k in range(rows)]
-                first = e.add(weight, e.multiply(i, outputs))
+                xs, first = inputs(i, rows), e.add(weight, e.multiply(i, stride))
 
-                def output(j: Index, *sums: ir.Value) -> Sequence[ir.Value]:
-                    delta_j = self.load(e.add(delta, j))
-                    places = [e.add(e.add(first, k * outputs), j) for k in range(rows)]
-                    weights = [self.load(place) for place in places]
-                    totals = [e.multiply_add(w, delta_j, total) for w, total in zip(weights, sums, strict=False)]
-                    for place, param, x_k in zip(places, weights, xs, strict=True):
-                        self.update(place, param, x_k, delta_j)
+                def output(width: Width, j: Index, *sums: ir.Value) -> Sequence[ir.Value]:
+                    delta_j = width.load(e.add(delta, j))
+                    places = [e.add(e.add(first, k * stride), j) for k in range(rows)]
+                    weights = [width.load(place) for place in places]
+                    totals = [width.e.multiply_add(w, delta_j, total) for w, total in zip(weights, sums, strict=False)]
+                    for place, param, x_k in zip(places, weights, xs[width.units], strict=True):
+                        self.update(width, place, param, x_k, delta_j)
                     return totals
 
-                zeros = [e.constant(0)] * (0 if grad_x is None else rows)
-                sums = self.units(f"{name}.output", outputs, output, zeros)
+                sums = self.units(f"{name}.output", outputs, output, 0 if grad_x is None else rows)
                 for k, total in enumerate(sums):
                     assert grad_x is not None
                     self.store(total, e.add(e.add(grad_x, k), i))
 
-            def bias_update(j: Index) -> None:
+            def bias_update(width: Width, j: Index) -> None:
                 place = e.add(bias, j)
-                self.update(place, self.load(place), e.constant(1), self.load(e.add(delta, j)))
+                self.update(width, place, width.load(place), width.e.constant(1), width.load(e.add(delta, j)))
 
             e.blocks(f"{name}.input", step.in_features, rows_at_once(step.in_features), backward_rows, 1)
             if step.bias:
@@ -437,7 +423,7 @@ class EnsembleEpoch:
         best, place = y[0], e.integers(0)
         for i, number in enumerate(y[1:], start=1):
             better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
-            best, place = b.select(better, number, best), b.select(better, e.integers(i), place)
+            best, place = (b.select(better, number, best), b.select(better, e.integers(i), place))
         one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.lanes) for n in (1.0, 0.0))
         return b.select(b.icmp_signed("==", place, labels), one, zero)
 

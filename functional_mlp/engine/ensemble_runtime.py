@@ -15,7 +15,8 @@ from torch import Tensor
 from functional_mlp import pytree
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.emitter import I64, denormals_flushed
-from functional_mlp.engine.ensemble import EnsembleEpoch, EnsembleProgram, LaneArguments, LaneLayout
+from functional_mlp.engine.ensemble import EnsembleEpoch
+from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
 from functional_mlp.engine.program import CannotFuseError, affine_steps, lower
 from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours
@@ -36,7 +37,7 @@ MOST_SAMPLES_A_BATCH = 1000
 _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 
 
-def emit(program: EnsembleProgram, lanes: int) -> ir.Module:
+def emit(program: EnsembleProgram, members: int, lanes: int) -> ir.Module:
     """The LLVM module with the function `epoch`, and the constant `workspace_size`, in numbers."""
     module = ir.Module(name="functional_mlp.ensemble")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), LaneArguments.TYPES), "epoch")
@@ -44,7 +45,7 @@ def emit(program: EnsembleProgram, lanes: int) -> ir.Module:
         value.name = field.name
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     with denormals_flushed(builder):
-        size = EnsembleEpoch(program, lanes, builder, LaneArguments(*function.args)).emit()
+        size = EnsembleEpoch(program, members, lanes, builder, LaneArguments(*function.args)).emit()
     builder.ret_void()
     constant = ir.GlobalVariable(module, I64, "workspace_size")
     constant.global_constant = True
@@ -62,7 +63,10 @@ class Function:
 
 
 def lanes_of(program: EnsembleProgram, target: machine.Target) -> int:
-    """The members in a group: as many as a vector has lanes, or half of them where their weights fit better so."""
+    """The members in a group: as many as a vector has lanes, or half of them where their weights fit better so.
+
+    Half as many members fill a vector with two units of each.
+    """
     size = _number_size(program)
     lanes = target.lanes(size)
     return lanes if _numbers_a_member(program) * size * lanes <= FIRST_CACHE_BYTES else max(lanes // 2, 2)
@@ -74,7 +78,7 @@ def _number_size(program: EnsembleProgram) -> int:
 
 def _numbers_a_member(program: EnsembleProgram) -> int:
     """Parameters, and what the optimizer remembers of them."""
-    return LaneLayout.of(program.program).size * (1 + len(program.rule.slots()))
+    return LaneLayout.of(program.program, 1).size * (1 + len(program.rule.slots()))
 
 
 @functools.lru_cache(maxsize=64)
@@ -83,25 +87,25 @@ def compiled(program: EnsembleProgram, target: machine.Target) -> Function:
 
     Raises `CannotFuseError` where expressions do not take a number for each lane.
     """
-    lanes = lanes_of(program, target)
+    members, lanes = lanes_of(program, target), target.lanes(_number_size(program))
     ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
-    text = None if ours else _emit_or_refuse(program, lanes)
-    key = f"ensemble {lanes} {program!r}" if text is None else None
-    code = machine.load(key, lambda: emit(program, lanes), target)
+    text = None if ours else _emit_or_refuse(program, members, lanes)
+    key = f"ensemble {members} {lanes} {program!r}" if text is None else None
+    code = machine.load(key, lambda: emit(program, members, lanes), target)
     size = ctypes.c_int64.from_address(code.address("workspace_size")).value
     return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
 
 
-def _emit_or_refuse(program: EnsembleProgram, lanes: int) -> ir.Module:
+def _emit_or_refuse(program: EnsembleProgram, members: int, lanes: int) -> ir.Module:
     try:
-        return emit(program, lanes)
+        return emit(program, members, lanes)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
         raise CannotFuseError(f"{program.rule.kind.__name__} does not take a number for each lane: {error}") from error
 
 
 def kind_of(member: Member) -> Hashable:
     """What members of one `LaneRun` have in common; their optimizers may differ in real numbers."""
-    return len(member.data), member.data.targets.ndim, real_numbers_aside(member.optimizer)
+    return (len(member.data), member.data.targets.ndim, real_numbers_aside(member.optimizer))
 
 
 def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) -> list[tuple[int, ...]]:
@@ -153,7 +157,7 @@ class LaneRun:
         target = machine.host()
         self._lanes = lanes_of(program, target)
         self._function = compiled(program, target)
-        self._layout = LaneLayout.of(program.program)
+        self._layout = LaneLayout.of(program.program, target.lanes(_number_size(program)) // self._lanes)
         self._names = ("params", *program.rule.slots())
         self._step, self._epochs = 0, 0
         self._workspace = torch.zeros(self._function.workspace_size, dtype=program.program.dtype)

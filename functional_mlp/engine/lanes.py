@@ -1,5 +1,7 @@
 """The array algebra for ensembles: a lane belongs to a member, and a vector holds one number of each.
 
+Where there are more lanes than members, a vector holds such numbers of several units, one unit after the other.
+
 An `Array` is a list of vectors, one a feature, so that sums and maxima over the features are elementwise. A
 `Scalar` differs between lanes as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
 """
@@ -51,6 +53,25 @@ class LaneNamespace(VectorNamespace):
         super().__init__(emitter, scalars)
         self._lane_scalars = scalars
 
+    def repeated(self, value: ir.Value, builder: ir.IRBuilder | None = None) -> ir.Value:
+        """A vector with a number a member, for as many units as a vector of this namespace holds."""
+        members, lanes = value.type.count, self.emitter.lanes
+        if members == lanes:
+            return value
+        emitter = self.emitter if builder is None else self.emitter.at(builder)
+        return emitter.shuffle(value, value, [*range(members)] * (lanes // members))
+
+    def vectors(self, operand: Any, count: int = 1) -> list[ir.Value]:
+        if not isinstance(operand, Scalar):
+            return super().vectors(operand, count)
+        key = ("splat", self.emitter.lanes, operand.key)
+        return [self._lane_scalars.once(key, lambda: self._splat(operand.value))] * count
+
+    def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
+        if isinstance(condition, Condition):
+            condition = Condition([self.repeated(value) for value in condition.values])
+        return super().where(condition, if_true, if_false)
+
     def features(self, values: Sequence[ir.Value]) -> Array:
         """The features of a sample, a vector each."""
         return Array(self, values, len(values))
@@ -70,10 +91,10 @@ class LaneNamespace(VectorNamespace):
     # Operations of scalars
 
     def _splat(self, value: ir.Value) -> ir.Value:
-        emitter = self.emitter
-        if emitter.real.type is DOUBLE:
-            return value
-        return self._lane_scalars.builder.fptrunc(value, emitter.vector_type)
+        builder, real = self._lane_scalars.builder, self.emitter.real
+        if real.type is not DOUBLE:
+            value = builder.fptrunc(value, ir.VectorType(real.type, value.type.count))
+        return self.repeated(value, builder)
 
     def _scalar_operation(self, name: str, a: Any, b: Any) -> Scalar:
         builder = self._lane_scalars.builder

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from functional_mlp.ensemble.history import EnsembleHistory
-from functional_mlp.plotting import COLORS, MARKERS, TRAINING_STYLE, VALIDATION_STYLE, Axes, Figure, learning_curves
+from functional_mlp.plotting import COLORS, MARKERS, TRAINING_STYLE, VALIDATION_STYLE, learning_curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
-def learning_bands(history: EnsembleHistory) -> Figure:
+def learning_bands(history: EnsembleHistory) -> "Figure":
     """The means over the members of loss and accuracy, in bands of one standard deviation to both sides.
 
     >>> from functional_mlp.history import EpochRecord, History
@@ -39,15 +43,17 @@ class Curve:
     stds: Sequence[float]
 
 
-def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) -> Figure:
+def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) -> "Figure":
     """A figure of merit against a hyperparameter, a curve for each setting of the others; bars are deviations.
 
     >>> curve = Curve([0.01, 0.1], [0.3, 0.2], [0.02, 0.01])
     >>> sweep_curves("learning rate", "validation loss", {"beta 0.9": curve}).axes[0].get_xlabel()
     'learning rate'
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.0, 3.8), dpi=150, layout="constrained")
-    axes: Axes = figure.subplots()
+    axes = figure.subplots()
     for index, (name, curve) in enumerate(curves.items()):
         axes.errorbar(
             curve.values,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import pytree
+from functional_mlp.engine import ensemble_runtime
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from functional_mlp.testing.engines import relative_bound
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
@@ -130,6 +131,15 @@ def test_data_of_different_lengths(engine: str) -> None:
     assert_members_are_lone_fits(ensemble, engine, [0, 3, 18, 19])
 
 
+@pytest.fixture(params=[False, True], ids=["a unit a vector", "two units a vector"])
+def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to fill a vector, whatever the size of the network."""
+    if request.param:
+        monkeypatch.setattr(ensemble_runtime, "FIRST_CACHE_BYTES", 0)
+    ensemble_runtime.compiled.cache_clear()
+
+
+@pytest.mark.usefixtures("units")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_an_optimizer_in_lanes(optimizer: fm.Optimizer, batch_size: int) -> None:
@@ -139,6 +149,7 @@ def test_an_optimizer_in_lanes(optimizer: fm.Optimizer, batch_size: int) -> None
         assert_members_are_lone_fits(ensemble, "fused", [0, 8])
 
 
+@pytest.mark.usefixtures("units")
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 def test_an_activation_in_lanes(activation: fm.Layer) -> None:
     network = fm.Sequential(fm.Linear(2, 11, bias=False), activation, fm.Residual(fm.Linear(11, 11)), fm.Linear(11, 2))

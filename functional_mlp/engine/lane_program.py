@@ -1,0 +1,95 @@
+"""What the code for an ensemble depends on: the program, the arguments, and where its numbers lie in memory."""
+
+import attrs
+from llvmlite import ir
+from torch import Tensor
+
+from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index
+from functional_mlp.engine.lanes import LaneNamespace, LaneRule
+from functional_mlp.engine.program import Affine, Program, affine_steps, vectors
+
+
+@attrs.frozen
+class EnsembleProgram:
+    """All that the code for an ensemble depends on, the target aside; the program's own optimizer is not read."""
+
+    program: Program
+    rule: LaneRule
+
+
+@attrs.frozen(eq=False)
+class LaneArguments:
+    """The arguments of the compiled function.
+
+    `pointers` holds, a number a lane, the addresses of the members' inputs, targets, labels and orders; `scalars`
+    their learning rates and what else differs between their optimizers; `results` the sums of their losses and
+    the numbers of samples that were right, which are both added to.
+    """
+
+    workspace: ir.Value
+    pointers: ir.Value
+    scalars: ir.Value
+    first: ir.Value
+    last: ir.Value
+    step: ir.Value
+    results: ir.Value
+
+    TYPES = (POINTER, POINTER, POINTER, I64, I64, I64, POINTER)
+
+
+INPUTS, TARGETS, LABELS, ORDERS = range(4)
+
+
+@attrs.frozen
+class LaneLayout:
+    """The places of the parameters, counted in units: for each linear layer its rows of weights, then its biases.
+
+    A row, and the biases, fill whole vectors of `units`, so that every vector lies within a line of the cache.
+    """
+
+    units: int
+    steps: tuple[Affine, ...]
+    weights: tuple[int, ...]
+    biases: tuple[int, ...]
+    size: int
+
+    @classmethod
+    def of(cls, program: Program, units: int) -> "LaneLayout":
+        steps, weights, biases, place = tuple(affine_steps(program.steps)), [], [], 0
+        for step in steps:
+            stride = units * vectors(step.out_features, units)
+            weights.append(place)
+            biases.append(place + step.in_features * stride)
+            place = biases[-1] + (stride if step.bias else 0)
+        return cls(units, steps, tuple(weights), tuple(biases), place)
+
+    def stride(self, step: Affine) -> int:
+        """The length of a row of weights."""
+        return self.units * vectors(step.out_features, self.units)
+
+    def views(self, numbers: Tensor, lane: int) -> list[Tensor]:
+        """The leaves of a member's params, in order and in their own shapes, as views of (size, members)."""
+        views = []
+        for step, weight, bias in zip(self.steps, self.weights, self.biases, strict=True):
+            rows = numbers[weight:bias, lane].unflatten(0, (step.in_features, self.stride(step)))
+            views.append(rows[:, : step.out_features].T)
+            if step.bias:
+                views.append(numbers[bias : bias + step.out_features, lane])
+        return views
+
+
+@attrs.frozen(eq=False)
+class Width:
+    """So many units side by side in a vector; places in memory are counted in units, of a number a member each."""
+
+    units: int
+    members: int
+    e: Emitter
+    xp: LaneNamespace
+    workspace: ir.Value
+
+    def load(self, place: Index) -> ir.Value:
+        return self.e.load(self.workspace, self.e.multiply(place, self.members))
+
+    def store(self, value: ir.Value, place: Index) -> None:
+        self.e.store(value, self.workspace, self.e.multiply(place, self.members))
