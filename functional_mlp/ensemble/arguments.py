@@ -68,7 +68,9 @@ def plan(
     validations: Sequence[Dataset | None] = [None] * len(keys)
     if validation is not None:
         validations = each("validation", validation, Dataset, len(keys), "make one with functional_mlp.Dataset")
-    factors = [_factors(each_schedule, epochs) for each_schedule in _schedules(schedule, len(keys))]
+    schedules = _schedules(schedule, len(keys))
+    known = {id(one): _factors(one, epochs) for one in {id(one): one for one in schedules}.values()}
+    factors = [known[id(one)] for one in schedules]
     states = _initial_states(network, optimizers, datasets, keys, params)
     for state, *sets in zip(states, datasets, validations, strict=True):
         for samples in sets:

@@ -89,7 +89,8 @@ def fit_ensemble(
     given parameters, stacked (see `functional_mlp.ensemble.stack`).
 
     A member whose loss stops being finite stops alone, as `fit` does; one `RuntimeWarning` names all of them.
-    Ctrl-C ends the training with what each member has learnt so far. `progress` is called now and then with the
+    Groups of members are trained to the end one after the other on each core; Ctrl-C ends the training with what
+    each member has learnt so far, nothing for those whose turn had not come. `progress` is called now and then with the
     number of epochs done, the mean over the members. The same ensemble gives the same bits each time, in whatever
     order its members stand. A record's `seconds` are the member's share of the time of those trained with it.
 
