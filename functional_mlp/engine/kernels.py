@@ -48,6 +48,7 @@ class Kernels:
         self.e = Emitter(builder, self.real, lanes)
         self.arguments = arguments
         self.workspace = arguments.workspace
+        self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
 
@@ -63,7 +64,7 @@ class Kernels:
         self.builder.comment(f"value: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
-            value = self.value(step, self.e.load(self.workspace, self.e.add(s, offset)))
+            value = self.value(step, self.e.load(self.activations, self.e.add(s, offset)))
             self._put(value, y, offset, used)
 
         self.each_vector("value", step.features, body)
@@ -74,7 +75,7 @@ class Kernels:
 
         def body(offset: Index, used: int) -> None:
             places = (s, y, grad)
-            vectors = [self.e.load(self.workspace, self.e.add(place, offset)) for place in places]
+            vectors = [self.e.load(self.activations, self.e.add(place, offset)) for place in places]
             self._put(self.pullback(step, *vectors), grad_in, offset, used)
 
         self.each_vector("pullback", step.features, body)
@@ -88,22 +89,16 @@ class Kernels:
         return self.xp.vectors(step.layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
 
     def _put(self, vector: ir.Value, place: Index, offset: Index, used: int) -> None:
-        self.e.store(self.e.keep_first(vector, used), self.workspace, self.e.add(place, offset))
+        self.e.store(self.e.keep_first(vector, used), self.activations, self.e.add(place, offset))
 
     def add(self, a: Index, b: Index, total: Index, features: int) -> None:
         """total = a + b, for features at places of the workspace."""
 
         def body(offset: Index, used: int) -> None:
-            terms = [self.e.load(self.workspace, self.e.add(place, offset)) for place in (a, b)]
-            self.e.store(self.e.fadd(*terms), self.workspace, self.e.add(total, offset))
+            terms = [self.e.load(self.activations, self.e.add(place, offset)) for place in (a, b)]
+            self.e.store(self.e.fadd(*terms), self.activations, self.e.add(total, offset))
 
         self.each_vector("add", features, body)
-
-    def clear(self, place: Index, count: int) -> None:
-        def body(offset: Index, used: int) -> None:
-            self.e.store(self.e.constant(0), self.workspace, self.e.add(place, offset))
-
-        self.each_vector("clear", count, body)
 
     # The loss
 
@@ -114,7 +109,7 @@ class Kernels:
         count = self.vectors(features)
         y = Array(
             self.xp,
-            [self.e.load(self.workspace, self.e.add(prediction, v * self.lanes)) for v in range(count)],
+            [self.e.load(self.activations, self.e.add(prediction, v * self.lanes)) for v in range(count)],
             features,
         )
         target = Array(self.xp, self._target(row, count), features)
@@ -123,7 +118,7 @@ class Kernels:
             for v, vector in enumerate(self.xp.vectors(gradient, count)):
                 scaled = vector if scale is None else self.e.fmul(vector, scale)
                 kept = self.e.keep_first(scaled, features - v * self.lanes)
-                self.e.store(kept, self.workspace, self.e.add(grad, v * self.lanes))
+                self.e.store(kept, self.activations, self.e.add(grad, v * self.lanes))
         value = self.program.loss.sample_value(self.xp, y, target)
         return [self._as_double(value), self._is_right(row, prediction)]
 
@@ -170,10 +165,10 @@ class Kernels:
     def _is_right(self, row: ir.Value, prediction: Index) -> ir.Value:
         """1.0 where the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
         e, b = self.e, self.builder
-        best = e.load_number(self.workspace, prediction)
+        best = e.load_number(self.activations, prediction)
 
         def body(i: Index, best: ir.Value, place: ir.Value) -> list[ir.Value]:
-            number = e.load_number(self.workspace, e.add(prediction, i))
+            number = e.load_number(self.activations, e.add(prediction, i))
             better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
             return [b.select(better, number, best), b.select(better, e.index(i), place)]
 
@@ -206,8 +201,8 @@ class Rule:
         self._learning_rate = self._xp.scalar(kernels.arguments.learning_rate, "learning_rate")
         self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
 
-    def apply(self, place: Index, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> None:
-        """Update the vector of parameters at a place, and what the rule remembers of it.
+    def apply(self, place: Index, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> ir.Value:
+        """Update the vector of parameters at a place, and what the rule remembers of it; returns the new vector.
 
         A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
         anything; who reads the weights ignores them.
@@ -218,6 +213,8 @@ class Rule:
         slots = [xp.array(e.load(kernels.workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = kernels.program.optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
-        e.store(xp.vectors(updated)[0], kernels.workspace, place)
+        (vector,) = xp.vectors(updated)
+        e.store(vector, kernels.workspace, place)
         for slot, value in zip(self._slots, remembered, strict=True):
             e.store(xp.vectors(value)[0], kernels.workspace, e.add(place, size * slot))
+        return vector

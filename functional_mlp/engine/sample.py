@@ -1,16 +1,19 @@
 """An epoch of single samples: forward pass, backward pass and update, one sample after the other.
 
-The passes of one sample are chains of small matrix-vector products, so latency is what counts: several sums run
-side by side in the forward product, and the backward product, the gradient and the optimizer's rule meet each
-weight in one pass, which loads and stores it once.
+The passes of one sample are chains of small matrix-vector products, so latency is what counts. The update of a
+sample is therefore put off until the forward pass of the next, which meets the same weights: while it waits for one
+layer's output, the processor updates the weights of the layers after it. Each weight is loaded and stored once on
+the way forward, and loaded once on the way back. For this the activations of two samples are kept, in two places
+that take turns.
 """
 
 from collections.abc import Callable
 
+import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.kernels import Arguments, Kernels, Rule
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.vector import Scalars
 
@@ -19,8 +22,17 @@ UNROLLED = 128
 # Sums of a product that run side by side, to hide the latency of the additions.
 CHAINS = 8
 
-# Continues a backward pass from the place of the gradient with respect to an output.
-Backward = Callable[[int], int | None]
+# A step's place in the nest of branches.
+Path = tuple[int, ...]
+
+
+@attrs.frozen(eq=False)
+class Pending:
+    """The update of the sample before: its rule, and where its activations and their gradients are counted from."""
+
+    rule: Rule
+    activations: ir.Value
+    close: Callable[[], None]  # to be called when all that uses the rule has been emitted
 
 
 class SampleEpoch:
@@ -32,182 +44,307 @@ class SampleEpoch:
         self.builder = builder
         self.workspace = arguments.workspace
         self.program = program
-        self.scratch = self.kernels.layout.size * (1 + len(program.optimizer.slots()))
-        self.end = self.scratch
+        self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
+        self._end = 0
 
     def emit(self) -> int:
-        """Emit the function's body; returns the size of the workspace, in numbers."""
-        arguments, b = self.kernels.arguments, self.builder
-        zero = ir.Constant(DOUBLE, 0.0)
-        totals = self.e.loop("epoch.position", arguments.first, arguments.last, 1, self._sample, [zero, zero])
-        for index, total in enumerate(totals):
+        """Emit the function's body; returns the size of the workspace, in numbers.
+
+        A forward pass of the first sample; then in turns a backward pass and the next forward pass, which begins
+        with the update; after the last backward pass the update alone.
+        """
+        b, kernels, arguments = self.builder, self.kernels, self.kernels.arguments
+        names = ("sample", "next", "last")
+        sample, following, last = (b.append_basic_block(name) for name in names)
+        start = kernels.layout.size * (1 + len(self.program.optimizer.slots()))
+        here = self.e.address(self.workspace, start)
+        prediction = self._forward_pass(arguments.first, here, None)
+        size = self._planned_size()
+        there = self.e.address(self.workspace, start + size)
+        before = b.block
+        b.branch(sample)
+
+        b.position_at_end(sample)
+        position = b.phi(I64, name="position")
+        activations, other = b.phi(here.type, name="activations"), b.phi(here.type, name="other")
+        totals = [b.phi(DOUBLE, name="loss_sum"), b.phi(DOUBLE, name="right")]
+        beginning = [arguments.first, here, there, *[ir.Constant(DOUBLE, 0.0)] * 2]
+        phis = [position, activations, other, *totals]
+        for phi, value in zip(phis, beginning, strict=True):
+            phi.add_incoming(value, before)
+        kernels.activations = activations
+        added = [
+            b.fadd(total, more) for total, more in zip(totals, self._backward_pass(position, prediction), strict=True)
+        ]
+        upcoming = b.add(position, ir.Constant(I64, 1))
+        b.cbranch(b.icmp_signed("<", upcoming, arguments.last), following, last)
+
+        b.position_at_end(following)
+        pending = self._pending(position, activations)
+        self._forward_pass(upcoming, other, pending)
+        pending.close()
+        for phi, value in zip(phis, [upcoming, other, activations, *added], strict=True):
+            phi.add_incoming(value, b.block)
+        b.branch(sample)
+
+        b.position_at_end(last)
+        pending = self._pending(position, activations)
+        self._update_alone(pending)
+        pending.close()
+        for index, total in enumerate(added):
             place = self.e.address(arguments.results, index, DOUBLE)
             b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
-        return self.end
+        return start + 2 * size
 
-    def _sample(self, position: Index, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
-        """One sample: Algorithm 1 of the paper."""
-        b, kernels = self.builder, self.kernels
-        scalars = ir.IRBuilder(b.block)  # goes on here, ahead of all that uses its values
-        sample = b.append_basic_block("sample")
-        b.position_at_end(sample)
-        self.end = self.scratch
-        row = b.load(self.e.address(kernels.arguments.order, position, I64), typ=I64, align=8, name="row")
-        self.rule = kernels.rule(Scalars(self.e.at(scalars)), self.e.index(position))
+    def _row(self, position: Index) -> ir.Value:
+        order = self.kernels.arguments.order
+        return self.builder.load(self.e.address(order, position, I64), typ=I64, align=8, name="row")
 
-        prediction, backward = self._forward(self.program.steps, self._load_inputs(row), needs_grad=False)
-        grad = self._reserve(self.program.out_features)
-        loss, is_right = kernels.loss(row, prediction, grad, None)
-        backward(grad)
-        scalars.branch(sample)
-        return [b.fadd(loss_sum, loss), b.fadd(right, is_right)]
+    def _pending(self, position: ir.Value, activations: ir.Value) -> Pending:
+        """The update of a sample of this epoch; its scalars are emitted in a block ahead of the one that goes on."""
+        scalars = ir.IRBuilder(self.builder.block)
+        update = self.builder.append_basic_block("update")
+        self.builder.position_at_end(update)
+        rule = self.kernels.rule(Scalars(self.e.at(scalars)), position)
+        return Pending(rule, activations, lambda: scalars.branch(update))
 
-    def _reserve(self, features: int) -> int:
-        """A new place in the workspace for so many features."""
-        place = self.end
-        self.end += self.kernels.vectors(features) * self.kernels.lanes
-        return place
+    # What is kept of a sample
 
-    def _load_inputs(self, row: ir.Value) -> int:
+    def _place(self, name: str, path: Path, features: int) -> int:
+        """The place of so many features, the same whenever it is asked for."""
+        if (name, path) not in self._places:
+            self._places[name, path] = self._end
+            self._end += self.kernels.vectors(features) * self.kernels.lanes
+        return self._places[name, path]
+
+    def _planned_size(self) -> int:
+        """The size of all that a sample keeps: its activations, and as much again for their gradients."""
+        self._place("gradients", (), self._end + self.kernels.vectors(self.program.out_features) * self.kernels.lanes)
+        size, self._end = self._end, self._places["gradients", ()]
+        return size
+
+    # Passes
+
+    def _forward_pass(self, position: Index, activations: ir.Value, pending: Pending | None) -> int:
+        """The forward pass of a sample into `activations`, with the update of the one before; the output's place."""
+        self.kernels.activations = activations
         features = self.program.in_features
-        place = self._reserve(features)
-        base = self.e.multiply(row, features)
+        x = self._place("x", (), features)
+        base = self.e.multiply(self._row(position), features)
 
         def body(offset: Index, used: int) -> None:
             vector = self.e.load_first(self.kernels.arguments.inputs, self.e.add(base, offset), used)
-            self.e.store(vector, self.workspace, self.e.add(place, offset))
+            self.e.store(vector, activations, self.e.add(x, offset))
 
         self.kernels.each_vector("inputs", features, body)
-        return place
+        return self._forward(self.program.steps, (), x, pending)
 
-    def _forward(self, steps: tuple[Step, ...], x: int, needs_grad: bool) -> tuple[int, Backward]:
-        """Emit the forward pass of steps; returns the place of the output, and what emits the backward pass.
-
-        `needs_grad` says whether the gradient with respect to x is of use.
-        """
-        backwards: list[Backward] = []
-        for step in steps:
+    def _forward(self, steps: tuple[Step, ...], path: Path, x: int, pending: Pending | None) -> int:
+        for index, step in enumerate(steps):
+            here = (*path, index)
+            self._places["x", here] = x
             if isinstance(step, Affine):
-                x, backward = self._affine(self.kernels.layout.matrices[step.number], x, needs_grad)
+                s = self._place("s", here, step.out_features)
+                self.builder.comment(f"forward: {step}")
+                self._affine(step, here, s, pending)
+                x = s
             elif isinstance(step, Pointwise):
-                x, backward = self._pointwise(step, x, needs_grad)
+                y = self._place("y", here, step.features)
+                self.kernels.activate(step, x, y)
+                x = y
             else:
-                x, backward = self._branch(step, x, needs_grad)
-            backwards.append(backward)
-            needs_grad = needs_grad or bool(affine_steps((step,)))
+                inner = self._forward(step.steps, here, x, pending)
+                y = self._place("y", here, step.features)
+                self.kernels.add(x, inner, y, step.features)
+                x = y
+        return x
 
-        def run(grad: int) -> int | None:
-            place: int | None = grad
-            for backward in reversed(backwards):
-                if place is not None:
-                    place = backward(place)
-            return place
+    def _backward_pass(self, position: Index, prediction: int) -> list[ir.Value]:
+        """Loss and backward pass of a sample; returns its loss and whether it is right."""
+        grad = self._place("grad", (), self.program.out_features)
+        outcome = self.kernels.loss(self._row(position), prediction, grad, None)
+        self._backward(self.program.steps, (), grad, needs_grad=False)
+        return outcome
 
-        return x, run
+    def _backward(self, steps: tuple[Step, ...], path: Path, grad: int, needs_grad: bool) -> int | None:
+        """Emit the backward pass of steps; returns the place of the gradient with respect to their input.
 
-    def _pointwise(self, step: Pointwise, s: int, needs_grad: bool) -> tuple[int, Backward]:
-        y = self._reserve(step.features)
-        self.kernels.activate(step, s, y)
-
-        def backward(grad: int) -> int | None:
-            if not needs_grad:
+        `needs_grad` says whether that is of use; where it is not, there is none.
+        """
+        result: int | None = grad
+        for index in reversed(range(len(steps))):
+            if result is None:
                 return None
-            grad_in = self._reserve(step.features)
-            self.kernels.pull_back(step, s, y, grad, grad_in)
-            return grad_in
+            step, here = steps[index], (*path, index)
+            needed = needs_grad or bool(affine_steps(steps[:index]))
+            if isinstance(step, Affine):
+                self._places["delta", here] = result
+                result = self._grad_in(step, here) if needed else None
+            elif isinstance(step, Pointwise):
+                result = self._pull_back(step, here, result) if needed else None
+            else:
+                result = self._branch_backward(step, here, result, needed)
+        return result
 
-        return y, backward
+    def _pull_back(self, step: Pointwise, path: Path, grad: int) -> int:
+        grad_in = self._place("grad", path, step.features)
+        self.kernels.pull_back(step, self._places["x", path], self._places["y", path], grad, grad_in)
+        return grad_in
 
-    def _branch(self, step: Branch, x: int, needs_grad: bool) -> tuple[int, Backward]:
-        inner, inner_backward = self._forward(step.steps, x, needs_grad)
-        y = self._reserve(step.features)
-        self.kernels.add(x, inner, y, step.features)
+    def _branch_backward(self, step: Branch, path: Path, grad: int, needs_grad: bool) -> int | None:
+        inner = self._backward(step.steps, path, grad, needs_grad)
+        if inner is None or not needs_grad:
+            return None
+        total = self._place("grad", path, step.features)
+        self.kernels.add(grad, inner, total, step.features)
+        return total
 
-        def backward(grad: int) -> int | None:
-            inner_grad = inner_backward(grad)
-            if not needs_grad or inner_grad is None:
-                return None
-            total = self._reserve(step.features)
-            self.kernels.add(grad, inner_grad, total, step.features)
-            return total
+    def _update_alone(self, pending: Pending) -> None:
+        """The update of the last sample, which no forward pass follows."""
 
-        return y, backward
+        def update(steps: tuple[Step, ...], path: Path) -> None:
+            for index, step in enumerate(steps):
+                if isinstance(step, Affine):
+                    self._affine(step, (*path, index), None, pending)
+                elif isinstance(step, Branch):
+                    update(step.steps, (*path, index))
 
-    def _affine(self, matrix: Matrix, x: int, needs_grad: bool) -> tuple[int, Backward]:
-        s = self._reserve(matrix.step.out_features)
-        self.builder.comment(f"forward: {matrix.step}")
+        update(self.program.steps, ())
+
+    # Linear layers
+
+    def _affine(self, step: Affine, path: Path, s: int | None, pending: Pending | None) -> None:
+        """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
+        matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
+        delta = self._places["delta", path] if pending is not None else 0
         if matrix.input_major:
-            self._columns_times(matrix, x, s)
+            self._meet_by_input(matrix, x, delta, s, pending)
         else:
-            self._rows_times(matrix, x, s)
+            self._meet_by_output(matrix, x, delta, s, pending)
 
-        def backward(grad: int) -> int | None:
-            self.builder.comment(f"backward: {matrix.step}")
-            grad_in = self._reserve(matrix.step.in_features) if needs_grad else None
-            if matrix.input_major:
-                self._update_by_input(matrix, x, grad, grad_in)
-            else:
-                self._update_by_output(matrix, x, grad, grad_in)
-            if matrix.step.bias:
-                self._update_bias(matrix, grad)
-            return grad_in
-
-        return s, backward
-
-    def _bias(self, matrix: Matrix, offset: Index) -> ir.Value:
+    def _bias(self, matrix: Matrix, offset: Index, delta: int, pending: Pending | None) -> ir.Value:
+        """A vector of the bias, after the pending update with the gradient of the output (5)."""
+        e = self.e
         if not matrix.step.bias:
-            return self.e.constant(0)
-        return self.e.load(self.workspace, self.e.add(matrix.bias_offset, offset))
+            return e.constant(0)
+        place = e.add(matrix.bias_offset, offset)
+        bias = e.load(self.workspace, place)
+        if pending is None:
+            return bias
+        return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
 
-    def _columns_times(self, matrix: Matrix, x: int, s: int) -> None:
-        """s = b + Σᵢ xᵢ w[i], a row of an input-major matrix for each input."""
+    def _meet_by_input(self, matrix: Matrix, x: int, delta: int, s: int | None, pending: Pending | None) -> None:
+        """For each input i: the rule for w[i] with the gradient xᵢ delta (4), then s += xᵢ w[i]."""
         e, lanes = self.e, self.kernels.lanes
+        activations = self.kernels.activations
 
         def block(first: Index, features: int) -> None:
             width = self.kernels.vectors(features)
             chains = min(CHAINS // width, matrix.rows)
-            sums = [self._bias(matrix, e.add(first, v * lanes)) for v in range(width)]
-            sums += [e.constant(0)] * (width * (chains - 1))
+            offsets = [e.add(first, v * lanes) for v in range(width)]
+            sums = [self._bias(matrix, offset, delta, pending) for offset in offsets]
+            sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if s is not None else []
+            deltas = [e.load(pending.activations, e.add(delta, offset)) for offset in offsets] if pending else []
 
-            def add_row(i: Index, chain: int, sums: list[ir.Value]) -> None:
-                factor = e.broadcast(self.workspace, e.add(x, i))
-                place = e.add(e.add(matrix.offset, e.multiply(i, matrix.stride)), first)
-                for v in range(width):
-                    weight = e.load(self.workspace, e.add(place, v * lanes))
-                    sums[chain * width + v] = e.multiply_add(factor, weight, sums[chain * width + v])
+            def meet_row(i: Index, chain: int, sums: list[ir.Value]) -> None:
+                factor = e.broadcast(activations, e.add(x, i)) if s is not None else None
+                earlier = e.broadcast(pending.activations, e.add(x, i)) if pending else None
+                for v, offset in enumerate(offsets):
+                    place = self._weight(matrix, i, offset)
+                    weight = e.load(self.workspace, place)
+                    if pending is not None:
+                        weight = pending.rule.apply(place, weight, (earlier, deltas[v]))
+                    if factor is not None:
+                        sums[chain * width + v] = e.multiply_add(factor, weight, sums[chain * width + v])
 
-            def add_rows(i: Index, *carried: ir.Value) -> list[ir.Value]:
+            def meet_rows(i: Index, *carried: ir.Value) -> list[ir.Value]:
                 sums = list(carried)
                 for row in range(CHAINS):
-                    add_row(e.add(i, row), row % chains, sums)
+                    meet_row(e.add(i, row), row % chains, sums)
                 return sums
 
             done = 0 if matrix.rows * width <= UNROLLED else matrix.rows - matrix.rows % CHAINS
-            sums = e.loop("product", 0, done, CHAINS, add_rows, sums)
+            sums = e.loop("product", 0, done, CHAINS, meet_rows, sums)
             for i in range(done, matrix.rows):
-                add_row(i, i % chains, sums)
-            for v in range(width):
-                total = e.tree_sum(sums[v::width])
-                used = features - v * lanes
-                e.store(e.keep_first(total, used), self.workspace, e.add(e.add(s, first), v * lanes))
+                meet_row(i, i % chains, sums)
+            if s is not None:
+                for v, offset in enumerate(offsets):
+                    total = e.keep_first(e.tree_sum(sums[v::width]), features - v * lanes)
+                    e.store(total, activations, e.add(s, offset))
 
         e.blocks("columns", matrix.columns, 4 * lanes, block, 2)
 
-    def _rows_times(self, matrix: Matrix, x: int, s: int) -> None:
-        """s[o] = b[o] + w[o] · x, a row of an output-major matrix for each output."""
-        e, lanes = self.e, self.kernels.lanes
+    def _meet_by_output(self, matrix: Matrix, x: int, delta: int, s: int | None, pending: Pending | None) -> None:
+        """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
+        e = self.e
+        activations = self.kernels.activations
+
+        def block(first: Index, rows: int) -> None:
+            def meet_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
+                vector = e.load(activations, e.add(x, offset)) if s is not None else None
+                earlier = e.load(pending.activations, e.add(x, offset)) if pending else None
+                results = []
+                for r in range(rows):
+                    place = self._weight(matrix, e.add(first, r), offset)
+                    weight = e.load(self.workspace, place)
+                    if pending is not None:
+                        factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
+                        weight = pending.rule.apply(place, weight, (factor, earlier))
+                    if vector is not None:
+                        results.append(self._add_product(matrix, offset, vector, weight, sums[r]))
+                return results
+
+            sums = self._over_vectors(matrix, rows, meet_vector, [e.constant(0)] * rows if s is not None else [])
+            bias = self._bias(matrix, first, delta, pending)
+            if s is not None:
+                e.store(e.keep_first(e.fadd(e.row_sums(sums), bias), rows), activations, e.add(s, first))
+
+        e.blocks("rows", matrix.rows, self.kernels.lanes, block, 2)
+
+    def _grad_in(self, step: Affine, path: Path) -> int:
+        """The gradient with respect to a layer's input, wᵀ delta (2)."""
+        self.builder.comment(f"backward: {step}")
+        matrix, delta = self.kernels.layout.matrices[step.number], self._places["delta", path]
+        grad_in = self._place("grad", path, step.in_features)
+        if matrix.input_major:
+            self._grad_by_input(matrix, delta, grad_in)
+        else:
+            self._grad_by_output(matrix, delta, grad_in)
+        return grad_in
+
+    def _grad_by_input(self, matrix: Matrix, delta: int, grad_in: int) -> None:
+        """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
+        e, activations = self.e, self.kernels.activations
 
         def block(first: Index, rows: int) -> None:
             def add_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                vector = e.load(self.workspace, e.add(x, offset))
+                vector = e.load(activations, e.add(delta, offset))
                 weights = [e.load(self.workspace, self._weight(matrix, e.add(first, r), offset)) for r in range(rows)]
-                return [self._add_product(matrix, offset, vector, *pair) for pair in zip(weights, sums, strict=True)]
+                return [self._add_product(matrix, offset, weight, vector, sums[r]) for r, weight in enumerate(weights)]
 
             sums = self._over_vectors(matrix, rows, add_vector, [e.constant(0)] * rows)
-            total = e.fadd(e.row_sums(sums), self._bias(matrix, first))
-            e.store(e.keep_first(total, rows), self.workspace, e.add(s, first))
+            e.store(e.keep_first(e.row_sums(sums), rows), activations, e.add(grad_in, first))
 
-        e.blocks("rows", matrix.rows, lanes, block, 2)
+        e.blocks("inputs", matrix.rows, self.kernels.lanes, block, 2)
+
+    def _grad_by_output(self, matrix: Matrix, delta: int, grad_in: int) -> None:
+        """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
+        e, activations = self.e, self.kernels.activations
+
+        def block(offset: Index, used: int) -> None:
+            def add_row(o: Index, total: ir.Value) -> list[ir.Value]:
+                factor = e.broadcast(activations, e.add(delta, o))
+                return [e.multiply_add(e.load(self.workspace, self._weight(matrix, o, offset)), factor, total)]
+
+            total = e.constant(0)
+            if matrix.rows <= self.kernels.lanes:
+                for o in range(matrix.rows):
+                    (total,) = add_row(o, total)
+            else:
+                (total,) = e.loop("outputs", 0, matrix.rows, 1, add_row, [total])
+            e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
+
+        e.blocks("inputs", matrix.columns, self.kernels.lanes, block, 4)
 
     def _weight(self, matrix: Matrix, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(matrix.offset, self.e.multiply(row, matrix.stride)), offset)
@@ -231,64 +368,3 @@ class SampleEpoch:
         for offset in range(last, matrix.stride, lanes):
             carried = body(offset, *carried)
         return carried
-
-    def _update_by_input(self, matrix: Matrix, x: int, grad: int, grad_in: int | None) -> None:
-        """For each input i: grad_in[i] = w[i] · grad (2), and the rule for w[i] with the gradient xᵢ grad (4)."""
-        e, lanes = self.e, self.kernels.lanes
-
-        def block(first: Index, rows: int) -> None:
-            def meet_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                delta = e.load(self.workspace, e.add(grad, offset))
-                results = []
-                for r in range(rows):
-                    place = self._weight(matrix, e.add(first, r), offset)
-                    weight = e.load(self.workspace, place)
-                    if grad_in is not None:
-                        results.append(self._add_product(matrix, offset, weight, delta, sums[r]))
-                    factor = e.broadcast(self.workspace, e.add(x, e.add(first, r)))
-                    self.rule.apply(place, weight, (factor, delta))
-                return results
-
-            zeros = [] if grad_in is None else [e.constant(0)] * rows
-            sums = self._over_vectors(matrix, rows, meet_vector, zeros)
-            if grad_in is not None:
-                total = e.keep_first(e.row_sums(sums), rows)
-                e.store(total, self.workspace, e.add(grad_in, first))
-
-        e.blocks("inputs", matrix.rows, lanes, block, 2)
-
-    def _update_by_output(self, matrix: Matrix, x: int, grad: int, grad_in: int | None) -> None:
-        """For each output o: grad_in += grad[o] w[o] (2), then the rule for w[o] with the gradient grad[o] x (4)."""
-        e, lanes = self.e, self.kernels.lanes
-
-        def block(offset: Index, used: int) -> None:
-            vector = e.load(self.workspace, e.add(x, offset))
-
-            def meet_row(o: Index, *sums: ir.Value) -> list[ir.Value]:
-                place = self._weight(matrix, o, offset)
-                weight = e.load(self.workspace, place)
-                factor = e.broadcast(self.workspace, e.add(grad, o))
-                self.rule.apply(place, weight, (factor, vector))
-                return [e.multiply_add(weight, factor, total) for total in sums]
-
-            sums = [] if grad_in is None else [e.constant(0)]
-            if matrix.rows <= lanes:
-                for o in range(matrix.rows):
-                    sums = meet_row(o, *sums)
-            else:
-                sums = e.loop("outputs", 0, matrix.rows, 1, meet_row, sums)
-            if grad_in is not None:
-                e.store(e.keep_first(sums[0], used), self.workspace, e.add(grad_in, offset))
-
-        e.blocks("inputs", matrix.columns, lanes, block, 4)
-
-    def _update_bias(self, matrix: Matrix, grad: int) -> None:
-        """The rule for b with the gradient of the output (5)."""
-        e = self.e
-
-        def body(offset: Index, used: int) -> None:
-            place = e.add(matrix.bias_offset, offset)
-            delta = e.load(self.workspace, e.add(grad, offset))
-            self.rule.apply(place, e.load(self.workspace, place), delta)
-
-        self.kernels.each_vector("bias", matrix.step.out_features, body)
