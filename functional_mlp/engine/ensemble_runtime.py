@@ -26,9 +26,10 @@ from functional_mlp.optimizers import SGD, OptimizerState
 
 # A native call cannot be interrupted: it gets about this many operations on vectors, a few milliseconds.
 OPERATIONS_PER_CALL = 20_000_000
-# What the caches of a core hold: weights that do not fit into the first make an epoch of a group twice as long, those
-# that do not fit into the second many times.
-FIRST_CACHE_BYTES, SECOND_CACHE_BYTES = 48 << 10, 1 << 20
+# What a core's first cache holds: weights of full groups that do not fit are trained in groups of half the size.
+FIRST_CACHE_BYTES = 48 << 10
+# Where those do not fit either, each member is quicker by itself.
+MOST_GROUP_BYTES = 48 << 10
 # The loss of a sample is emitted without loops, for so many outputs at most.
 MOST_OUTPUTS = 32
 # A batch is not divided between calls.
@@ -77,8 +78,9 @@ def _number_size(program: EnsembleProgram) -> int:
 
 
 def _numbers_a_member(program: EnsembleProgram) -> int:
-    """Parameters, and what the optimizer remembers of them."""
-    return LaneLayout.of(program.program, 1).size * (1 + len(program.rule.slots()))
+    """Parameters, what the optimizer remembers of them, and the gradients of a batch."""
+    arrays = 1 + len(program.rule.slots()) + (program.program.batch_size > 1)
+    return LaneLayout.of(program.program, 1).size * arrays
 
 
 @functools.lru_cache(maxsize=64)
@@ -112,12 +114,12 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
     """Members of one kind, divided into groups that fill vectors; none where lanes do not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
-    networks of which many do not fit into a core's cache.
+    networks of which half a vector's lanes do not fit into a core's first cache.
     """
     lanes = lanes_of(program, machine.host())
     if (
         2 * len(numbers) <= lanes
-        or _numbers_a_member(program) * lanes * _number_size(program) > SECOND_CACHE_BYTES
+        or _numbers_a_member(program) * lanes * _number_size(program) > MOST_GROUP_BYTES
         or program.program.out_features > MOST_OUTPUTS
         or plan.batch_size > MOST_SAMPLES_A_BATCH
     ):
