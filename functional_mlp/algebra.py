@@ -115,7 +115,7 @@ def _unary(name: str) -> Callable[["TorchNamespace", Array], Array]:
     def apply(self: "TorchNamespace", x: Array) -> Array:
         if isinstance(x, Tensor):
             return function(x)
-        return function(torch.tensor(x, dtype=torch.float64)).item()
+        return function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
 
     return apply
 

@@ -39,6 +39,8 @@ def integer(name: str, value: object, *, minimum: int) -> None:
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
     if value < minimum:
         raise ValueError(f"{name} must be {wanted}, got {value}")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be {wanted} below 2**63, got a larger one")
 
 
 def number(

@@ -109,7 +109,7 @@ class Optimizer(Value):
 
     def _check_rule(self, dtype: torch.dtype) -> None:
         """Raise TypeError unless the rule returns, for arrays, a tuple of arrays like them, one for each."""
-        array, slots = torch.zeros(2, dtype=dtype), self.slots()
+        array, slots = torch.zeros(2, dtype=dtype, device="cpu"), self.slots()
         xp = torch_namespace(dtype, array.device)
         updated: Any = self.rule(xp, 1, float(self.learning_rate), array, array, *(array for _ in slots))
         wanted = f"{type(self).__name__}.rule must return a tuple of {1 + len(slots)}, (param, *slots)"

@@ -45,6 +45,7 @@ def run_epoch(
     """
     buffers = _Buffers(optimizer, state)
     probe, _ = network.forward(buffers.params, data.inputs[:1])  # shows the number of outputs
+    batch_size = min(batch_size, len(order))
     loss_sum, right, done = 0.0, 0, 0
     for rows in order.to(data.inputs.device).split(BATCHES_AT_ONCE * batch_size):
         inputs, targets = data.inputs[rows], loss.encode(data.targets[rows], probe.expand(len(rows), -1))
@@ -151,7 +152,9 @@ class _Buffers:
 
     def _flat(self, leaves: Sequence[Any]) -> Tensor:
         return (
-            torch.cat([leaf if leaf.ndim == 1 else leaf.reshape(-1) for leaf in leaves]) if leaves else torch.empty(0)
+            torch.cat([leaf if leaf.ndim == 1 else leaf.reshape(-1) for leaf in leaves])
+            if leaves
+            else torch.empty(0, device="cpu")
         )
 
     def _views(self, array: Tensor) -> list[Tensor]:

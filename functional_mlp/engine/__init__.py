@@ -55,6 +55,10 @@ def explain(
     >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float16)
     'the engine computes in torch.float32 and torch.float64, not in torch.float16'
     """
+    checks.instance("explain: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+    checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
+    checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
+    checks.device("explain: device", device)
     if device is not None and torch.device(device).type != "cpu":
         return f"the engine runs on the CPU, not on {device}"
     if dtype not in (torch.float32, torch.float64):
@@ -116,7 +120,7 @@ class CompiledEpoch:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
         run = runtime.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
-        mean_loss, _ = run.epoch(order.contiguous(), optimizer_state.learning_rate, None)
+        mean_loss, _ = run.epoch(runtime.plain(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), mean_loss
 
     def _program(self, class_targets: bool) -> Program:

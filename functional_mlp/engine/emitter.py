@@ -43,7 +43,7 @@ class Real:
 
 def _rounded(number: float) -> float:
     """The float32 nearest to a number; llvmlite refuses any other as a float constant."""
-    return torch.tensor(number, dtype=torch.float64).to(torch.float32).item()
+    return torch.tensor(number, dtype=torch.float64, device="cpu").to(torch.float32).item()
 
 
 class Emitter:

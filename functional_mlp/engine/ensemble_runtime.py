@@ -19,7 +19,7 @@ from functional_mlp.engine.ensemble import EnsembleEpoch
 from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
 from functional_mlp.engine.program import CannotFuseError, affine_steps, lower
-from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours
+from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
@@ -162,7 +162,7 @@ class LaneRun:
         self._layout = LaneLayout.of(program.program, target.lanes(_number_size(program)) // self._lanes)
         self._names = ("params", *program.rule.slots())
         self._step, self._epochs = 0, 0
-        self._workspace = torch.zeros(self._function.workspace_size, dtype=program.program.dtype)
+        self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._rows = {id(member.data): Rows.of(member.data) for member in members}
         self._validations: dict[int, ForwardRun] = {}
         self._pointers = self._data_pointers()

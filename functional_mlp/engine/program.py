@@ -21,6 +21,9 @@ from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss
 from functional_mlp.optimizers import Optimizer
 
+# No data set has so many; row numbers and their sums stay well within 64 bits.
+MOST_SAMPLES = 1 << 48
+
 
 class CannotFuseError(ValueError):
     """The reason why the engine cannot run a network, loss or optimizer."""
@@ -111,6 +114,7 @@ def lower(
     features = _lower(network, network.in_features, steps, [0])
     _check_loss(loss)
     _check_optimizer(optimizer)
+    batch_size = min(batch_size, MOST_SAMPLES)
     return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
 
 

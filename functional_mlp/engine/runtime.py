@@ -11,6 +11,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
+from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.batch import PIECE, BatchKernels
@@ -188,8 +189,8 @@ class Rows:
     @classmethod
     def of(cls, data: Dataset) -> "Rows":
         labels = data.labels
-        filled = torch.full((len(data),), -1) if labels is None else _plain(labels)
-        return cls(_plain(data.inputs), _plain(data.targets), filled, labels is not None)
+        filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
+        return cls(plain(data.inputs), plain(data.targets), filled, labels is not None)
 
     def pointers(self) -> tuple[int, int, int]:
         return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
@@ -198,9 +199,16 @@ class Rows:
         return right / samples if self.labelled else math.nan
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """A tensor whose memory holds its numbers one after the other."""
     return tensor.detach().resolve_neg().resolve_conj().contiguous()
+
+
+def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
+    """So many zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
+    workspace = torch.zeros(size, dtype=dtype, device="cpu")
+    checks.plain_tensor("the engine's workspace", workspace)
+    return workspace
 
 
 class Session:
@@ -211,7 +219,7 @@ class Session:
         self.layout = Layout.of(program, lanes_of(program, target))
         self._program = program
         self._function = compiled(program, kind, target)
-        self.workspace = torch.zeros(self._function.workspace_size, dtype=program.dtype)
+        self.workspace = new_workspace(self._function.workspace_size, program.dtype)
         sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
         of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
         operations = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
@@ -352,7 +360,7 @@ class ForwardRun:
 
     def packed(self, params: Any) -> Tensor:
         """Parameters in the engine's layout."""
-        array = torch.empty(self._session.layout.size, dtype=self._rows.inputs.dtype)
+        array = new_workspace(self._session.layout.size, self._rows.inputs.dtype)
         self._session.layout.pack(params, array)
         return array
 
@@ -367,7 +375,8 @@ def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     """The network's outputs (n, out_features) for inputs (n, in_features)."""
     session = Session(forward_only(program, class_targets=False), "predict")
     session.layout.pack(params, session.array(0))
-    result = torch.empty(len(x), program.out_features, dtype=x.dtype)
-    nothing = torch.empty(0)
-    session.run(Rows(_plain(x), nothing, nothing, labelled=False), len(x), predictions=result)
+    result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
+    checks.plain_tensor("predict: the result", result)
+    nothing = torch.empty(0, device="cpu")
+    session.run(Rows(plain(x), nothing, nothing, labelled=False), len(x), predictions=result)
     return result

@@ -322,3 +322,57 @@ print("interrupted", result.interrupted, len(result.history) == result.state.epo
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert output == "interrupted True True\n"
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_a_batch_size_beyond_all_data_is_one_batch(engine: str) -> None:
+    results = [
+        fm.fit(NETWORK, MSE, fm.SGD(0.1), DATA, key=KEY, epochs=2, batch_size=size, engine=engine).state
+        for size in (50, 2**62, 2**63 - 1)
+    ]
+    assert all(fm.pytree.equal(results[0], result) for result in results)
+    with pytest.raises(ValueError, match="batch_size must be a positive integer below 2"):
+        fm.fit(NETWORK, MSE, fm.SGD(0.1), DATA, key=KEY, epochs=2, batch_size=2**63, engine=engine)
+
+
+def test_native_code_is_given_no_memory_that_is_none() -> None:
+    """Under a default device or a fake mode torch makes tensors that hold nothing."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    data, params = fm.datasets.disk(KEY, 20), NETWORK.init(KEY)
+    expected = fm.predict(NETWORK, params, data.inputs, engine="fused")
+    with torch.device("meta"):
+        state = fm.fit(NETWORK, MSE, fm.SGD(0.1), data, key=KEY, epochs=2, engine="fused").state
+        outputs = fm.predict(NETWORK, params, data.inputs, engine="fused")
+        metrics = fm.evaluate(NETWORK, fm.CrossEntropy(), params, data, engine="fused")
+    assert torch.equal(outputs, expected)
+    assert metrics == fm.evaluate(NETWORK, fm.CrossEntropy(), params, data, engine="fused")
+    again = fm.fit(NETWORK, MSE, fm.SGD(0.1), data, key=KEY, epochs=2, engine="fused").state
+    assert fm.pytree.equal(state, again)
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(ValueError, match="must hold data"):
+        fm.predict(NETWORK, params, data.inputs, engine="fused")
+
+
+def test_a_negated_order_is_read_as_it_is() -> None:
+    optimizer = fm.SGD(0.1)
+    epoch = fm.engine.compile(NETWORK, MSE, optimizer, batch_size=1, dtype=torch.float64)
+    state, order = optimizer.init(NETWORK.init(KEY, dtype=torch.float64)), fm.random.permutation(KEY, 50)
+    assert epoch(state, DATA, torch._neg_view(-order))[1] == epoch(state, DATA, order)[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"loss": "mse"},
+        {"loss": fm.MeanSquaredError},
+        {"optimizer": "sgd"},
+        {"dtype": "float32"},
+        {"dtype": None},
+        {"device": 3.5},
+    ],
+    ids=str,
+)
+def test_explain_refuses_what_is_no_loss_optimizer_dtype_or_device(arguments: dict[str, object]) -> None:
+    whole = {"loss": MSE, "optimizer": fm.SGD(0.1), "dtype": torch.float32} | arguments
+    with pytest.raises(TypeError, match=next(iter(arguments))):
+        fm.engine.explain(NETWORK, whole.pop("loss"), whole.pop("optimizer"), **whole)
