@@ -34,13 +34,14 @@ def _with_article(noun: str) -> str:
 
 def integer(name: str, value: object, *, minimum: int) -> None:
     """Raise unless `value` is an int (a bool is none) of at least `minimum`."""
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < 2**63:
+        return
     wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
     if value < minimum:
         raise ValueError(f"{name} must be {wanted}, got {value}")
-    if value >= 2**63:
-        raise ValueError(f"{name} must be {wanted} below 2**63, got a larger one")
+    raise ValueError(f"{name} must be {wanted} below 2**63, got a larger one")
 
 
 def number(

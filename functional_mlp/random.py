@@ -127,8 +127,11 @@ def permutation(key: Key, n: int) -> Tensor:
     checks.integer("permutation: n", n, minimum=0)
     # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
     rotation, seed = divmod(int.from_bytes(key.digest[:12], "little"), 2**32)
-    order = torch.randperm(n, generator=_thread.generator.manual_seed(seed), device="cpu")
+    order = torch.randperm(n, generator=_thread.generator.manual_seed(seed), device=_CPU)
     return order.roll(rotation % n) if n else order
+
+
+_CPU = torch.device("cpu")
 
 
 class _Thread(threading.local):
