@@ -274,9 +274,10 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
 
 def _fits(tree: Any, template: Any, reference: Tensor | None) -> bool:
     """Whether `tree_like` finds nothing wrong."""
-    if pytree.structure(tree) != pytree.structure(template):
+    (leaves, structure), (wanted, wanted_structure) = pytree.flatten(tree), pytree.flatten(template)
+    if structure != wanted_structure:
         return False
-    for leaf, expected in zip(pytree.leaves(tree), pytree.leaves(template), strict=True):
+    for leaf, expected in zip(leaves, wanted, strict=True):
         other = expected if reference is None else reference
         if not is_float_tensor(leaf) or leaf.shape != expected.shape:
             return False
@@ -285,11 +286,13 @@ def _fits(tree: Any, template: Any, reference: Tensor | None) -> bool:
     return True
 
 
-def float_leaves(name: str, tree: Any) -> None:
-    """Raise unless every leaf of a tree is a plain tensor of a floating dtype; messages name the leaf by its path."""
-    if not all(map(is_float_tensor, pytree.leaves(tree))):
+def float_leaves(name: str, tree: Any) -> list[Tensor]:
+    """The leaves of a tree, once all are plain tensors of floating dtypes; messages name the leaf by its path."""
+    leaves = pytree.leaves(tree)
+    if not all(map(is_float_tensor, leaves)):
         for path, leaf in pytree.items(tree):
             float_tensor(f"{name}{path}", leaf)
+    return leaves
 
 
 def detached(tree: Any) -> Any:

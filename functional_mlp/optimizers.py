@@ -61,9 +61,10 @@ class Optimizer(Value):
         >>> SGD(0.1).init((torch.tensor([1.0]),))
         OptimizerState(params=(tensor([1.]),), learning_rate=0.1, step=0)
         """
-        checks.float_leaves("params", params)
-        params = checks.detached(params)
-        for dtype in {leaf.dtype for leaf in pytree.leaves(params)}:
+        leaves = checks.float_leaves("params", params)
+        if any(leaf.requires_grad for leaf in leaves):
+            params = checks.detached(params)
+        for dtype in {leaf.dtype for leaf in leaves}:
             self._check_rule(dtype)
         zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
         return self.State(params, float(self.learning_rate), 0, **zeros)

@@ -75,6 +75,15 @@ def structure(tree: Any) -> optree.PyTreeSpec:
     return optree.tree_structure(tree, namespace=NAMESPACE)
 
 
+def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+    """The leaves of a tree, and its structure.
+
+    >>> flatten((1, {"x": 2}))[0]
+    [1, 2]
+    """
+    return optree.tree_flatten(tree, namespace=NAMESPACE)
+
+
 def unflatten(template: Any, leaves: Iterable[Any]) -> Any:
     """The tree with the structure of `template` and the given leaves.
 

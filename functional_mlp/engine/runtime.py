@@ -27,7 +27,7 @@ from functional_mlp.optimizers import SGD, OptimizerState
 Kind = Literal["epoch", "evaluate", "predict"]
 
 # A native call cannot be interrupted: it gets about this many operations, a few milliseconds.
-OPERATIONS_PER_CALL = 400_000_000
+OPERATIONS_PER_CALL = 800_000_000
 # What a unit costs in operations, its activation above all; and what a weight costs for each slot of the optimizer.
 OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_SLOT = 12
