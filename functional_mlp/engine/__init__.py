@@ -10,6 +10,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     sample.py     an epoch of single samples          batch.py    an epoch of minibatches; passes forward
     target.py     processors, machine code, its cache on disk
     runtime.py    compiled programs and the memory they run in
+    ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
 
 `python -m functional_mlp.engine` prints the program and the LLVM code of a network. In training, denormal numbers
 are taken as zero; otherwise a run agrees with the reference up to rounding.

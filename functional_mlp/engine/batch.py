@@ -13,7 +13,7 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.engine.vector import Scalars
 
@@ -25,8 +25,6 @@ SUMS = 4
 # Blocks of so few numbers are transposed one by one.
 NUMBERS_ONE_BY_ONE = 32
 
-# Continues a backward pass from the place of the gradient with respect to an output.
-Backward = Callable[[int], int | None]
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]
 # Uses the gradient of the vector of parameters at a place.
@@ -295,14 +293,7 @@ class BatchKernels:
             backwards.append(backward)
             needs_grad = needs_grad or bool(affine_steps((step,)))
 
-        def run(grad: int) -> int | None:
-            place: int | None = grad
-            for backward in reversed(backwards):
-                if place is not None:
-                    place = backward(place)
-            return place
-
-        return x, run
+        return x, in_reverse(backwards)
 
     def _each_sample(self, name: str, count: ir.Value, features: int, body: Callable[[Index], None]) -> None:
         """body(offset of a sample's row) for places whose rows hold so many features."""

@@ -16,7 +16,7 @@ from llvmlite import ir
 Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
 Body = Callable[..., Sequence[ir.Value] | None]
 
-I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
 DOUBLE = ir.DoubleType()
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Body, Emitter, Index, Real
+from functional_mlp.engine.kernels import Backward, in_reverse
 from functional_mlp.engine.lane_program import (
     INPUTS,
     LABELS,
@@ -35,8 +36,6 @@ UNROLLED = 4
 # The most rows of a matrix that are met at a time.
 MOST_ROWS = 8
 
-# Continues a backward pass from the place of the gradient with respect to an output.
-Backward = Callable[[int], int | None]
 # Uses x δ, the gradient of the parameters at a place: update(width, place, parameters, x, δ).
 Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
 
@@ -263,14 +262,7 @@ class EnsembleEpoch:
             backwards.append(backward)
             needs_grad = needs_grad or bool(affine_steps((step,)))
 
-        def run(grad: int) -> int | None:
-            place: int | None = grad
-            for backward in reversed(backwards):
-                if place is not None:
-                    place = backward(place)
-            return place
-
-        return x, run
+        return x, in_reverse(backwards)
 
     def _pointwise(self, step: Pointwise, s: int, needs_grad: bool) -> tuple[int, Backward]:
         e, y = self.e, self.reserve(step.features)

@@ -14,9 +14,7 @@ from functional_mlp.engine.emitter import Emitter
 from functional_mlp.engine.erf_coefficients import CENTER, ERF_OVER_X, ERFCX
 
 LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
-LN2_LOW = {name: math.log(2) - high for name, high in LN2_HIGH.items()}
-LN2_LOW["f32"] = -2.12194440054690581e-4
-LN2_LOW["f64"] = 1.90821492927058770002e-10
+LN2_LOW = {"f32": -2.12194440054690581e-4, "f64": 1.90821492927058770002e-10}  # what is left of ln 2
 
 
 def polynomial(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:

@@ -1,6 +1,6 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from llvmlite import ir
@@ -11,6 +11,23 @@ from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNames
 
 # Vectors that are treated one after the other before a loop is made of them.
 UNROLLED = 8
+
+
+# Continues a backward pass from the place of the gradient of an output to that of the input; None where it is no use.
+Backward = Callable[[int], int | None]
+
+
+def in_reverse(backwards: Sequence[Backward]) -> Backward:
+    """The backward pass of steps, from those of each: the last comes first, and nothing is done for no use."""
+
+    def run(grad: int) -> int | None:
+        place: int | None = grad
+        for backward in reversed(backwards):
+            if place is not None:
+                place = backward(place)
+        return place
+
+    return run
 
 
 @attrs.frozen(eq=False)
