@@ -15,25 +15,11 @@ import torch
 from rich.console import Console
 
 import functional_mlp as fm
-from functional_mlp.cli import main
 from functional_mlp.cli.network import ACTIVATIONS, parse_initializer
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import confusion_matrix
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run the command in an empty folder: its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -4,21 +4,7 @@ import re
 
 import pytest
 
-from functional_mlp.cli import main
 from functional_mlp.cli.sweep import grid
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run the command in an empty folder: its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_train_shows_means_and_deviations_over_members(run, tmp_path):
