@@ -13,7 +13,7 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse
+from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse, reads_input
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.engine.vector import Scalars
 
@@ -371,7 +371,8 @@ class BatchKernels:
 
         def finish(row: Index, v: Index, value: ir.Value) -> None:
             offset = e.add(e.multiply(row, out_stride), v)
-            store(s, offset, v, step.out_features, value)
+            if above is None or reads_input(above.step.layer):
+                store(s, offset, v, step.out_features, value)
             if above is not None:
                 store(above.y, offset, v, step.out_features, self.kernels.value(above.step, value))
 
@@ -528,10 +529,13 @@ class BatchKernels:
     # Transposed copies
 
     def _reserve_copies(self, backward: bool) -> dict[int, int]:
-        """Places for the orientation of the weights that a product needs and the layout has not, by layer."""
+        """Places for the orientation of the weights that a product needs and the layout has not, by layer.
+
+        The way back ends at the first linear layer: the gradient of the data is of no use.
+        """
         copies = {}
         for matrix in self.kernels.layout.matrices:
-            if not matrix.input_major or backward:
+            if not matrix.input_major or (backward and matrix.step.number > 0):
                 copies[matrix.step.number] = self.reserve(matrix.rows, matrix.columns)
         return copies
 

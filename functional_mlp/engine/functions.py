@@ -63,9 +63,14 @@ def _reduced_exponential(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     n, n_bits = _nearest_multiple(e, x, math.log(2))
     r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
     r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
+    return _small_expm1(e, r), n_bits
+
+
+def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
+    """eʳ − 1 for |r| ≤ ln 2 / 2."""
     terms = 8 if e.real.size == 4 else 14
     tail = polynomial(e, r, [1 / math.factorial(k) for k in range(2, terms)])
-    return e.multiply_add(e.fmul(r, r), tail, r), n_bits
+    return e.multiply_add(e.fmul(r, r), tail, r)
 
 
 def exp(e: Emitter, x: ir.Value) -> ir.Value:
@@ -97,14 +102,18 @@ def _keep_zero(e: Emitter, x: ir.Value, value: ir.Value) -> ir.Value:
 
 
 def tanh(e: Emitter, x: ir.Value) -> ir.Value:
-    """−u / (u + 2) with u = expm1(−2|x|), and the sign of x."""
-    doubled = e.builder.fmul(e.of_vector("fabs", x), e.constant(-2))
-    low = -20.0 if e.real.size == 4 else -40.0
-    less_one, n = _reduced_exponential(e, larger(e, doubled, low))
-    scale = _power_of_two(e, n)
-    u = e.multiply_add(less_one, scale, e.builder.fsub(scale, e.constant(1)))
-    size = e.builder.fdiv(e.builder.fneg(u), e.builder.fadd(u, e.constant(2)))
-    return e.of_vector("copysign", size, x)
+    """v / (2 − v) with v = 1 − e^(−2|x|), and the sign of x.
+
+    Where −2|x| is far from 0, v is so near to 1 that ln 2 need not be known to more than one number.
+    """
+    b = e.builder
+    size = smaller(e, e.of_vector("fabs", x), 10.0 if e.real.size == 4 else 20.0)
+    doubled = b.fmul(size, e.constant(-2))
+    n, n_bits = _nearest_multiple(e, doubled, math.log(2))
+    less_one = _small_expm1(e, e.multiply_add(n, e.constant(-math.log(2)), doubled))
+    scale = _power_of_two(e, n_bits)
+    v = e.multiply_add(b.fneg(less_one), scale, b.fsub(e.constant(1), scale))
+    return e.of_vector("copysign", b.fdiv(v, b.fsub(e.constant(2), v)), x)
 
 
 def log(e: Emitter, x: ir.Value) -> ir.Value:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import attrs
+import torch
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
 from functional_mlp.engine.program import Layout, Pointwise, Program, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
+from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.
 UNROLLED = 8
@@ -28,6 +30,20 @@ def in_reverse(backwards: Sequence[Backward]) -> Backward:
         return place
 
     return run
+
+
+def reads_input(layer: Elementwise) -> bool:
+    """Whether the pullback of an activation uses its input s; where it does not, s need not be kept."""
+    lanes = 4
+    real = Real(torch.float32)
+    vector = ir.VectorType(real.type, lanes)
+    function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * 3), "pullback")
+    emitter = Emitter(ir.IRBuilder(function.append_basic_block()), real, lanes)
+    xp = VectorNamespace(emitter, Scalars(emitter))
+    (result,) = xp.vectors(layer.pullback(xp, *map(xp.array, function.args)))
+    emitter.builder.ret(result)
+    s = function.args[0]
+    return any(s in instruction.operands for block in function.blocks for instruction in block.instructions)
 
 
 @attrs.frozen(eq=False)

@@ -22,10 +22,10 @@ class ReLU(Elementwise):
         return xp.maximum(s, 0)
 
     def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
-        return xp.where(s <= 0, 0, 1)
+        return xp.where(y <= 0, 0, 1)
 
     def pullback(self, xp: Namespace, s: Array, y: Array, grad: Array) -> Array:
-        return xp.where(s <= 0, 0, grad)  # 0 also where grad is infinite
+        return xp.where(y <= 0, 0, grad)  # 0 also where grad is infinite
 
 
 class Tanh(Elementwise):
