@@ -6,7 +6,6 @@ registers while the depth of the product runs. Products need the weights in both
 copy is made for each batch.
 """
 
-import itertools
 from collections.abc import Callable
 
 import attrs
@@ -14,7 +13,7 @@ from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse, reads_input
-from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps, vectors
+from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.vector import Scalars
 
 # The most samples whose activations are kept at a time.
@@ -22,8 +21,6 @@ PIECE = 128
 
 # Sums over the samples that run side by side, to hide the latency of the additions; a power of two.
 SUMS = 4
-# Blocks of so few numbers are transposed one by one.
-NUMBERS_ONE_BY_ONE = 32
 
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]
@@ -64,11 +61,8 @@ class BatchKernels:
     def reserve(self, features: int, rows: int) -> int:
         """A new place in the workspace for rows of so many features."""
         place = self.end
-        self.end += rows * self.stride(features)
+        self.end += rows * self.kernels.stride(features)
         return place
-
-    def stride(self, features: int) -> int:
-        return vectors(features, self.kernels.lanes) * self.kernels.lanes
 
     # Driving
 
@@ -119,7 +113,7 @@ class BatchKernels:
             count = b.sub(last, first)
             x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
             y, _ = self._forward(self.program.steps, x, count, needs_grad=False)
-            stride = self.stride(self.program.out_features)
+            stride = self.kernels.stride(self.program.out_features)
 
             def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:
                 row, place = b.add(first, self.e.index(r)), self.e.add(y, self.e.multiply(r, stride))
@@ -197,7 +191,7 @@ class BatchKernels:
         x = self._load_inputs(count, row_of)
         y, backward = self._forward(self.program.steps, x, count, needs_grad=False)
         features = self.program.out_features
-        grad, stride = self.reserve(features, self.piece), self.stride(features)
+        grad, stride = self.reserve(features, self.piece), self.kernels.stride(features)
 
         def sample(r: Index, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
             offset = e.multiply(r, stride)
@@ -241,7 +235,7 @@ class BatchKernels:
 
     def _load_inputs(self, count: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
         features = self.program.in_features
-        x, stride = self.reserve(features, self.piece), self.stride(features)
+        x, stride = self.reserve(features, self.piece), self.kernels.stride(features)
 
         def sample(r: Index) -> None:
             source = self.e.multiply(row_of(r), features)
@@ -297,7 +291,7 @@ class BatchKernels:
 
     def _each_sample(self, name: str, count: ir.Value, features: int, body: Callable[[Index], None]) -> None:
         """body(offset of a sample's row) for places whose rows hold so many features."""
-        self.e.loop(f"{name}.sample", 0, count, 1, lambda r: body(self.e.multiply(r, self.stride(features))))
+        self.e.loop(f"{name}.sample", 0, count, 1, lambda r: body(self.e.multiply(r, self.kernels.stride(features))))
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
         e, (step, s, y) = self.e, attrs.astuple(activation, recurse=False)
@@ -358,7 +352,7 @@ class BatchKernels:
     ) -> Backward:
         """Emit s = w x + b, and the activation above it; its backward pass goes through the activation below x."""
         e, matrix, name = self.e, self.kernels.layout.matrices[step.number], f"linear{step.number}"
-        in_stride, out_stride = self.stride(step.in_features), self.stride(step.out_features)
+        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
         by_input = matrix.offset if matrix.input_major else self._copies[step.number]
         self.builder.comment(f"forward: {step}")
 
@@ -426,7 +420,7 @@ class BatchKernels:
 
         def body(v: Index, used: int) -> None:
             def add(r: Index, total: ir.Value) -> ir.Value:
-                place = e.add(e.add(grad, v), e.multiply(r, self.stride(features)))
+                place = e.add(e.add(grad, v), e.multiply(r, self.kernels.stride(features)))
                 return e.fadd(total, e.load(self.workspace, place))
 
             def add_several(r: Index, *sums: ir.Value) -> list[ir.Value]:
@@ -542,27 +536,4 @@ class BatchKernels:
     def _transpose_weights(self) -> None:
         for matrix in self.kernels.layout.matrices:
             if matrix.step.number in self._copies:
-                self._transpose(matrix, self._copies[matrix.step.number])
-
-    def _transpose(self, matrix: Matrix, copy: int) -> None:
-        e, lanes = self.e, self.kernels.lanes
-        stride = self.stride(matrix.rows)
-
-        def row_block(row: Index, height: int) -> None:
-            def column_block(column: Index, width: int) -> None:
-                source = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), column)
-                if height * width <= NUMBERS_ONE_BY_ONE:
-                    target = e.add(e.add(copy, e.multiply(column, stride)), row)
-                    for h, c in itertools.product(range(height), range(width)):
-                        number = e.load_number(self.workspace, e.add(source, h * matrix.stride + c))
-                        e.store_number(number, self.workspace, e.add(target, c * stride + h))
-                    return
-                rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
-                rows += [e.constant(0)] * (lanes - height)
-                target = e.add(e.add(copy, e.multiply(column, stride)), row)
-                for c, vector in enumerate(e.transpose(rows)[:width]):
-                    e.store(vector, self.workspace, e.add(target, c * stride))
-
-            e.blocks("transpose.columns", matrix.columns, lanes, column_block, 2)
-
-        e.blocks("transpose.rows", matrix.rows, lanes, row_block, 2)
+                self.kernels.transpose(matrix, self._copies[matrix.step.number])

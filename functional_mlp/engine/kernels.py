@@ -1,5 +1,6 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -7,12 +8,14 @@ import torch
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
-from functional_mlp.engine.program import Layout, Pointwise, Program, vectors
+from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.
 UNROLLED = 8
+# Blocks of so few numbers are transposed one by one.
+NUMBERS_ONE_BY_ONE = 32
 
 
 # Continues a backward pass from the place of the gradient of an output to that of the input; None where it is no use.
@@ -87,6 +90,10 @@ class Kernels:
 
     def vectors(self, features: int) -> int:
         return vectors(features, self.lanes)
+
+    def stride(self, features: int) -> int:
+        """How many numbers a row of so many features takes, padded to vectors."""
+        return self.vectors(features) * self.lanes
 
     def each_vector(self, name: str, features: int, body: Callable[[Index, int], None]) -> None:
         """body(offset, lanes in use) for the vectors of so many features."""
@@ -214,6 +221,31 @@ class Kernels:
             best, place = e.loop("argmax", 1, features, 1, body, [best, place])
         label = b.load(e.address(self.arguments.labels, row, I64), typ=I64, align=8)
         return b.uitofp(b.icmp_signed("==", place, label), DOUBLE)
+
+    # Transposed copies
+
+    def transpose(self, matrix: Matrix, copy: int) -> None:
+        """Write the transposed weights of a matrix to a place, in rows padded to vectors."""
+        e, lanes, stride = self.e, self.lanes, self.stride(matrix.rows)
+
+        def row_block(row: Index, height: int) -> None:
+            def column_block(column: Index, width: int) -> None:
+                source = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), column)
+                if height * width <= NUMBERS_ONE_BY_ONE:
+                    target = e.add(e.add(copy, e.multiply(column, stride)), row)
+                    for h, c in itertools.product(range(height), range(width)):
+                        number = e.load_number(self.workspace, e.add(source, h * matrix.stride + c))
+                        e.store_number(number, self.workspace, e.add(target, c * stride + h))
+                    return
+                rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
+                rows += [e.constant(0)] * (lanes - height)
+                target = e.add(e.add(copy, e.multiply(column, stride)), row)
+                for c, vector in enumerate(e.transpose(rows)[:width]):
+                    e.store(vector, self.workspace, e.add(target, c * stride))
+
+            e.blocks("transpose.columns", matrix.columns, lanes, column_block, 2)
+
+        e.blocks("transpose.rows", matrix.rows, lanes, row_block, 2)
 
     # The optimizer
 

@@ -5,6 +5,10 @@ sample is therefore put off until the forward pass of the next, which meets the 
 layer's output, the processor updates the weights of the layers after it. Each weight is loaded and stored once on
 the way forward, and loaded once on the way back. For this the activations of two samples are kept, in two places
 that take turns.
+
+On the way back, rows of weights that have the outputs in their lanes take sums over lanes, which are slow. Of a small
+matrix a transposed copy is kept instead: the way back meets it as the way forward meets the matrix, put-off update
+included, and both hold the same bits. With an optimizer that remembers something this would be no gain.
 """
 
 from collections.abc import Callable
@@ -21,6 +25,8 @@ from functional_mlp.engine.vector import Scalars
 UNROLLED = 128
 # Sums of a product that run side by side, to hide the latency of the additions.
 CHAINS = 8
+# Matrices of up to so many vectors are kept transposed as well.
+MOST_COPIED = 60
 
 # A step's place in the nest of branches.
 Path = tuple[int, ...]
@@ -35,6 +41,17 @@ class Pending:
     close: Callable[[], None]  # to be called when all that uses the rule has been emitted
 
 
+@attrs.frozen
+class Grid:
+    """A matrix in memory, row after row: the weights of a layer, input-major, or `transposed`."""
+
+    offset: int
+    rows: int
+    columns: int
+    stride: int
+    transposed: bool
+
+
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
 
@@ -46,52 +63,38 @@ class SampleEpoch:
         self.program = program
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
+        self.copies: dict[int, Grid] = {}  # of the matrices that are kept transposed, by layer
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
 
-        A forward pass of the first sample; then in turns a backward pass and the next forward pass, which begins
-        with the update; after the last backward pass the update alone.
+        The passes of the first sample; those of each further one, which begin with the update of the sample before;
+        the update of the last.
         """
-        b, kernels, arguments = self.builder, self.kernels, self.kernels.arguments
-        names = ("sample", "next", "last")
-        sample, following, last = (b.append_basic_block(name) for name in names)
-        start = kernels.layout.size * (1 + len(self.program.optimizer.slots()))
+        b, arguments = self.builder, self.kernels.arguments
+        start = self._make_copies(self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
         here = self.e.address(self.workspace, start)
         prediction = self._forward_pass(arguments.first, here, None)
-        size = self._planned_size()
+        outcome = self._backward_pass(arguments.first, here, prediction, None)
+        size = self._end
         there = self.e.address(self.workspace, start + size)
-        before = b.block
-        b.branch(sample)
 
-        b.position_at_end(sample)
-        position = b.phi(I64, name="position")
-        activations, other = b.phi(here.type, name="activations"), b.phi(here.type, name="other")
-        totals = [b.phi(DOUBLE, name="loss_sum"), b.phi(DOUBLE, name="right")]
-        beginning = [arguments.first, here, there, *[ir.Constant(DOUBLE, 0.0)] * 2]
-        phis = [position, activations, other, *totals]
-        for phi, value in zip(phis, beginning, strict=True):
-            phi.add_incoming(value, before)
-        kernels.activations = activations
-        added = [
-            b.fadd(total, more) for total, more in zip(totals, self._backward_pass(position, prediction), strict=True)
-        ]
-        upcoming = b.add(position, ir.Constant(I64, 1))
-        b.cbranch(b.icmp_signed("<", upcoming, arguments.last), following, last)
+        def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
+            pending = self._pending(position, before)
+            self._forward_pass(position, activations, pending)
+            back = b.append_basic_block("back")  # LLVM orders instructions badly where there are too many at once
+            b.branch(back)
+            b.position_at_end(back)
+            outcome = self._backward_pass(position, activations, prediction, pending)
+            pending.close()
+            return [activations, before, *[b.fadd(total, more) for total, more in zip(totals, outcome, strict=True)]]
 
-        b.position_at_end(following)
-        pending = self._pending(position, activations)
-        self._forward_pass(upcoming, other, pending)
-        pending.close()
-        for phi, value in zip(phis, [upcoming, other, activations, *added], strict=True):
-            phi.add_incoming(value, b.block)
-        b.branch(sample)
-
-        b.position_at_end(last)
-        pending = self._pending(position, activations)
+        second = b.add(arguments.first, ir.Constant(I64, 1))
+        last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
+        pending = self._pending(arguments.last, last)
         self._update_alone(pending)
         pending.close()
-        for index, total in enumerate(added):
+        for index, total in enumerate(totals):
             place = self.e.address(arguments.results, index, DOUBLE)
             b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
         return start + 2 * size
@@ -100,12 +103,16 @@ class SampleEpoch:
         order = self.kernels.arguments.order
         return self.builder.load(self.e.address(order, position, I64), typ=I64, align=8, name="row")
 
-    def _pending(self, position: ir.Value, activations: ir.Value) -> Pending:
-        """The update of a sample of this epoch; its scalars are emitted in a block ahead of the one that goes on."""
+    def _pending(self, position: Index, activations: ir.Value) -> Pending:
+        """The update before a sample, with the activations of the sample that it is due to.
+
+        Its scalars are emitted in a block ahead of the one that goes on.
+        """
         scalars = ir.IRBuilder(self.builder.block)
         update = self.builder.append_basic_block("update")
         self.builder.position_at_end(update)
-        rule = self.kernels.rule(Scalars(self.e.at(scalars)), position)
+        number = scalars.sub(self.e.index(position), ir.Constant(I64, 1))
+        rule = self.kernels.rule(Scalars(self.e.at(scalars)), number)
         return Pending(rule, activations, lambda: scalars.branch(update))
 
     # What is kept of a sample
@@ -117,11 +124,18 @@ class SampleEpoch:
             self._end += self.kernels.vectors(features) * self.kernels.lanes
         return self._places[name, path]
 
-    def _planned_size(self) -> int:
-        """The size of all that a sample keeps: its activations, and as much again for their gradients."""
-        self._place("gradients", (), self._end + self.kernels.vectors(self.program.out_features) * self.kernels.lanes)
-        size, self._end = self._end, self._places["gradients", ()]
-        return size
+    def _make_copies(self, place: int) -> int:
+        """Write the transposed copies from a place of the workspace on; returns where they end."""
+        if self.program.optimizer.slots():
+            return place
+        for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
+            stride = self.kernels.stride(matrix.rows)
+            largest = max(matrix.rows * matrix.stride, matrix.columns * stride)
+            if matrix.input_major and largest <= MOST_COPIED * self.kernels.lanes:
+                self.copies[matrix.step.number] = Grid(place, matrix.columns, matrix.rows, stride, transposed=True)
+                self.kernels.transpose(matrix, place)
+                place += matrix.columns * stride
+        return place
 
     # Passes
 
@@ -159,14 +173,19 @@ class SampleEpoch:
                 x = y
         return x
 
-    def _backward_pass(self, position: Index, prediction: int) -> list[ir.Value]:
-        """Loss and backward pass of a sample; returns its loss and whether it is right."""
+    def _backward_pass(
+        self, position: Index, activations: ir.Value, prediction: int, pending: Pending | None
+    ) -> list[ir.Value]:
+        """Loss and backward pass of a sample, with the update before it; returns its loss and whether it is right."""
+        self.kernels.activations = activations
         grad = self._place("grad", (), self.program.out_features)
         outcome = self.kernels.loss(self._row(position), prediction, grad, None)
-        self._backward(self.program.steps, (), grad, needs_grad=False)
+        self._backward(self.program.steps, (), grad, pending, needs_grad=False)
         return outcome
 
-    def _backward(self, steps: tuple[Step, ...], path: Path, grad: int, needs_grad: bool) -> int | None:
+    def _backward(
+        self, steps: tuple[Step, ...], path: Path, grad: int, pending: Pending | None, *, needs_grad: bool
+    ) -> int | None:
         """Emit the backward pass of steps; returns the place of the gradient with respect to their input.
 
         `needs_grad` says whether that is of use; where it is not, there is none.
@@ -179,11 +198,11 @@ class SampleEpoch:
             needed = needs_grad or bool(affine_steps(steps[:index]))
             if isinstance(step, Affine):
                 self._places["delta", here] = result
-                result = self._grad_in(step, here) if needed else None
+                result = self._grad_in(step, here, pending) if needed else None
             elif isinstance(step, Pointwise):
                 result = self._pull_back(step, here, result) if needed else None
             else:
-                result = self._branch_backward(step, here, result, needed)
+                result = self._branch_backward(step, here, result, pending, needs_grad=needed)
         return result
 
     def _pull_back(self, step: Pointwise, path: Path, grad: int) -> int:
@@ -191,8 +210,10 @@ class SampleEpoch:
         self.kernels.pull_back(step, self._places["x", path], self._places["y", path], grad, grad_in)
         return grad_in
 
-    def _branch_backward(self, step: Branch, path: Path, grad: int, needs_grad: bool) -> int | None:
-        inner = self._backward(step.steps, path, grad, needs_grad)
+    def _branch_backward(
+        self, step: Branch, path: Path, grad: int, pending: Pending | None, *, needs_grad: bool
+    ) -> int | None:
+        inner = self._backward(step.steps, path, grad, pending, needs_grad=needs_grad)
         if inner is None or not needs_grad:
             return None
         total = self._place("grad", path, step.features)
@@ -218,7 +239,8 @@ class SampleEpoch:
         matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
         delta = self._places["delta", path] if pending is not None else 0
         if matrix.input_major:
-            self._meet_by_input(matrix, x, delta, s, pending)
+            grid = Grid(matrix.offset, matrix.rows, matrix.columns, matrix.stride, transposed=False)
+            self._meet_rows(grid, x, delta, s, pending, lambda offset: self._bias(matrix, offset, delta, pending))
         else:
             self._meet_by_output(matrix, x, delta, s, pending)
 
@@ -233,46 +255,60 @@ class SampleEpoch:
             return bias
         return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
 
-    def _meet_by_input(self, matrix: Matrix, x: int, delta: int, s: int | None, pending: Pending | None) -> None:
-        """For each input i: the rule for w[i] with the gradient xᵢ delta (4), then s += xᵢ w[i]."""
+    def _meet_rows(
+        self,
+        grid: Grid,
+        along: int,
+        across: int,
+        result: int | None,
+        pending: Pending | None,
+        start: Callable[[Index], ir.Value],
+    ) -> None:
+        """For each row r: the rule for w[r] with the gradient along[r] across (4), then result += along[r] w[r].
+
+        `along` and `across` are x and delta for the weights, and delta and x for their transposed copy; the result
+        is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
+        """
         e, lanes = self.e, self.kernels.lanes
         activations = self.kernels.activations
 
         def block(first: Index, features: int) -> None:
             width = self.kernels.vectors(features)
-            chains = min(CHAINS // width, matrix.rows)
+            chains = min(CHAINS // width, grid.rows)
             offsets = [e.add(first, v * lanes) for v in range(width)]
-            sums = [self._bias(matrix, offset, delta, pending) for offset in offsets]
-            sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if s is not None else []
-            deltas = [e.load(pending.activations, e.add(delta, offset)) for offset in offsets] if pending else []
+            sums = [start(offset) for offset in offsets]
+            sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
+            vectors = [e.load(pending.activations, e.add(across, offset)) for offset in offsets] if pending else []
 
-            def meet_row(i: Index, chain: int, sums: list[ir.Value]) -> None:
-                factor = e.broadcast(activations, e.add(x, i)) if s is not None else None
-                earlier = e.broadcast(pending.activations, e.add(x, i)) if pending else None
+            def meet_row(r: Index, chain: int, sums: list[ir.Value]) -> None:
+                factor = e.broadcast(activations, e.add(along, r)) if result is not None else None
+                earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
                 for v, offset in enumerate(offsets):
-                    place = self._weight(matrix, i, offset)
+                    place = e.add(e.add(grid.offset, e.multiply(r, grid.stride)), offset)
                     weight = e.load(self.workspace, place)
                     if pending is not None:
-                        weight = pending.rule.apply(place, weight, (earlier, deltas[v]))
+                        # x first and delta second, so that both copies are rounded alike.
+                        gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
+                        weight = pending.rule.apply(place, weight, gradient)
                     if factor is not None:
                         sums[chain * width + v] = e.multiply_add(factor, weight, sums[chain * width + v])
 
-            def meet_rows(i: Index, *carried: ir.Value) -> list[ir.Value]:
+            def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
                 sums = list(carried)
                 for row in range(CHAINS):
-                    meet_row(e.add(i, row), row % chains, sums)
+                    meet_row(e.add(r, row), row % chains, sums)
                 return sums
 
-            done = 0 if matrix.rows * width <= UNROLLED else matrix.rows - matrix.rows % CHAINS
-            sums = e.loop("product", 0, done, CHAINS, meet_rows, sums)
-            for i in range(done, matrix.rows):
-                meet_row(i, i % chains, sums)
-            if s is not None:
+            done = 0 if grid.rows * width <= UNROLLED else grid.rows - grid.rows % CHAINS
+            sums = e.loop("product", 0, done, CHAINS, meet_several, sums)
+            for r in range(done, grid.rows):
+                meet_row(r, r % chains, sums)
+            if result is not None:
                 for v, offset in enumerate(offsets):
                     total = e.keep_first(e.tree_sum(sums[v::width]), features - v * lanes)
-                    e.store(total, activations, e.add(s, offset))
+                    e.store(total, activations, e.add(result, offset))
 
-        e.blocks("columns", matrix.columns, 4 * lanes, block, 2)
+        e.blocks("columns", grid.columns, 4 * lanes, block, 2)
 
     def _meet_by_output(self, matrix: Matrix, x: int, delta: int, s: int | None, pending: Pending | None) -> None:
         """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
@@ -301,12 +337,16 @@ class SampleEpoch:
 
         e.blocks("rows", matrix.rows, self.kernels.lanes, block, 2)
 
-    def _grad_in(self, step: Affine, path: Path) -> int:
+    def _grad_in(self, step: Affine, path: Path, pending: Pending | None) -> int:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
         self.builder.comment(f"backward: {step}")
         matrix, delta = self.kernels.layout.matrices[step.number], self._places["delta", path]
         grad_in = self._place("grad", path, step.in_features)
-        if matrix.input_major:
+        copy = self.copies.get(step.number)
+        if copy is not None:
+            x = self._places["x", path]
+            self._meet_rows(copy, delta, x, grad_in, pending, lambda offset: self.e.constant(0))
+        elif matrix.input_major:
             self._grad_by_input(matrix, delta, grad_in)
         else:
             self._grad_by_output(matrix, delta, grad_in)

@@ -117,7 +117,10 @@ class Scalar(Operand):
 
 
 class Outer(Operand):
-    """factor · array, where `factor` has the same number in each lane: a row of an outer product."""
+    """factor · array, one of them with the same number in each lane: a row of an outer product.
+
+    What multiplies it is applied to `array`, once for all products with it.
+    """
 
     def __init__(self, xp: "VectorNamespace", factor: ir.Value, array: ir.Value) -> None:
         self.xp, self.factor, self.array = xp, factor, array

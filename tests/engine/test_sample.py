@@ -1,0 +1,47 @@
+"""What an epoch of single samples keeps in its memory."""
+
+import itertools
+
+import torch
+from llvmlite import ir
+
+import functional_mlp as fm
+from functional_mlp.engine import runtime
+from functional_mlp.engine.kernels import Arguments
+from functional_mlp.engine.program import Program, lower
+from functional_mlp.engine.sample import Grid, SampleEpoch
+
+
+def copies_of(program: Program, lanes: int) -> dict[int, Grid]:
+    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
+    epoch = SampleEpoch(program, lanes, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
+    epoch.emit()
+    return epoch.copies
+
+
+def test_transposed_copies_have_the_bits_of_the_weights() -> None:
+    sizes = (2, 25, 25, 9, 13, 2)
+    layers = [(fm.Linear(i, o), fm.Tanh()) for i, o in itertools.pairwise(sizes)]
+    network = fm.Sequential(*itertools.chain.from_iterable(layers))
+    data = fm.datasets.disk(fm.random.key(0), 100)
+    optimizer = fm.SGD(0.1)
+    state = optimizer.init(network.init(fm.random.key(1)))
+    program = lower(
+        network, fm.MeanSquaredError(), optimizer, batch_size=1, class_targets=False, dtype=data.inputs.dtype
+    )
+
+    def workspace_after(samples: int) -> tuple[torch.Tensor, runtime.Session]:
+        session = runtime.Session(program, "epoch")
+        session.layout.pack(state.params, session.array(0))
+        session.run(runtime.Rows.of(data), samples, torch.arange(100), learning_rate=0.1)
+        return session.workspace, session
+
+    copied, session = workspace_after(100)
+    weights, _ = workspace_after(99)  # the update of the last sample is of the weights alone
+    copies = copies_of(program, session.layout.lanes)
+    assert copies
+    for number, copy in copies.items():
+        matrix = session.layout.matrices[number]
+        rows = weights[matrix.offset :][: matrix.rows * matrix.stride].view(matrix.rows, -1)[:, : matrix.columns]
+        transposed = copied[copy.offset :][: copy.rows * copy.stride].view(copy.rows, -1)[:, : copy.columns]
+        assert torch.equal(rows.T, transposed)
