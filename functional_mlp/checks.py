@@ -105,6 +105,17 @@ def instance(name: str, value: object, kind: type, advice: str) -> None:
         raise TypeError(f"{name} must be {_with_article(kind.__name__)}, got {describe(value)}: {advice}")
 
 
+def hashable(name: str, value: object) -> None:
+    """Raise TypeError unless a layer, loss or optimizer can be looked up, as what is made from it is kept."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be hashable, got {describe(value)}: decorate its class with "
+            "@attrs.frozen(repr=False), and give it no lists or dicts"
+        ) from error
+
+
 def not_a_class(name: str, value: object) -> None:
     """Raise TypeError where a class stands in the place of its instance: the call that makes one was forgotten."""
     if isinstance(value, type):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
+from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments, output_of_zeros
 from functional_mlp.losses import Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD
 
@@ -92,7 +92,8 @@ def _is_fused(name: str, engine: object, network: Layer, loss: Loss, x: Tensor) 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:
     """Raise unless the network, its params, the loss and the data fit each other."""
     params, row = checked_arguments(network, params, data.inputs[:1])
-    prediction, _ = network.forward(params, row)
+    like = output_of_zeros(network, row.dtype, row.shape)
+    prediction = network.forward(params, row)[0] if like is None else row.new_empty(like.shape, dtype=like.dtype)
     for targets in data.targets.split(ROWS_AT_ONCE):
         loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
 

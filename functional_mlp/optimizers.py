@@ -1,5 +1,6 @@
 """Optimizers: frozen values with pure functions, and rules written for one array of parameters."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -64,8 +65,9 @@ class Optimizer(Value):
         leaves = checks.float_leaves("params", params)
         if any(leaf.requires_grad for leaf in leaves):
             params = checks.detached(params)
+        checks.hashable("the optimizer", self)
         for dtype in {leaf.dtype for leaf in leaves}:
-            self._check_rule(dtype)
+            _check_rule(self, dtype)
         zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
         return self.State(params, float(self.learning_rate), 0, **zeros)
 
@@ -108,17 +110,19 @@ class Optimizer(Value):
         for slot in self.slots():
             checks.tree_like(f"state.{slot}", getattr(state, slot), "state.params", state.params)
 
-    def _check_rule(self, dtype: torch.dtype) -> None:
-        """Raise TypeError unless the rule returns, for arrays, a tuple of arrays like them, one for each."""
-        array, slots = torch.zeros(2, dtype=dtype, device="cpu"), self.slots()
-        xp = torch_namespace(dtype, array.device)
-        updated: Any = self.rule(xp, 1, float(self.learning_rate), array, array, *(array for _ in slots))
-        wanted = f"{type(self).__name__}.rule must return a tuple of {1 + len(slots)}, (param, *slots)"
-        if not isinstance(updated, tuple) or len(updated) != 1 + len(slots):
-            raise TypeError(f"{wanted}, got {checks.describe(updated)}")
-        for value in updated:
-            if not isinstance(value, Tensor) or (value.shape, value.dtype) != (array.shape, dtype):
-                raise TypeError(f"{wanted}, of arrays like the param, got {checks.describe(value)}")
+
+@functools.lru_cache(maxsize=256)
+def _check_rule(optimizer: Optimizer, dtype: torch.dtype) -> None:
+    """Raise TypeError unless the rule returns, for arrays, a tuple of arrays like them, one for each."""
+    array, slots = torch.zeros(2, dtype=dtype, device="cpu"), optimizer.slots()
+    xp = torch_namespace(dtype, array.device)
+    updated: Any = optimizer.rule(xp, 1, float(optimizer.learning_rate), array, array, *(array for _ in slots))
+    wanted = f"{type(optimizer).__name__}.rule must return a tuple of {1 + len(slots)}, (param, *slots)"
+    if not isinstance(updated, tuple) or len(updated) != 1 + len(slots):
+        raise TypeError(f"{wanted}, got {checks.describe(updated)}")
+    for value in updated:
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (array.shape, dtype):
+            raise TypeError(f"{wanted}, of arrays like the param, got {checks.describe(value)}")
 
 
 @frozen(repr=False)

@@ -296,6 +296,8 @@ def _check_arguments(
 ) -> None:
     checks.instance(f"{name}: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.instance(f"{name}: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
+    checks.hashable(f"{name}: loss", loss)
+    checks.hashable(f"{name}: optimizer", optimizer)
     checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
     checks.integer(f"{name}: batch_size", batch_size, minimum=1)
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):

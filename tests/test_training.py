@@ -416,6 +416,16 @@ WIDE = fm.Linear(3, 2)
 INDICES = fm.Dataset(DATA.inputs, DATA.labels)
 
 
+@attrs.frozen(repr=False)
+class RateList(fm.SGD):
+    rates: list[float]
+
+
+@attrs.frozen(repr=False)
+class WeightList(fm.MeanSquaredError):
+    weights: list[float]
+
+
 def epoch(**changes: Any) -> object:
     arguments = {"network": NETWORK, "loss": LOSS, "state": STATE, "data": DATA, "optimizer": SGD} | changes
     return fm.train_epoch(**arguments)
@@ -490,6 +500,10 @@ def test_what_does_not_fit_together_is_refused(run, changes, error, fragments) -
     [
         pytest.param({"optimizer": fm.SGD}, TypeError, ["optimizer", "an Optimizer", "a type"], id="optimizer class"),
         pytest.param({"optimizer": 0.1}, TypeError, ["optimizer", "an Optimizer", "0.1"], id="optimizer number"),
+        pytest.param(
+            {"optimizer": RateList(0.1, [1])}, TypeError, ["optimizer", "hashable"], id="unhashable optimizer"
+        ),
+        pytest.param({"loss": WeightList([1.0, 2.0])}, TypeError, ["loss", "hashable"], id="unhashable loss"),
         pytest.param({"batch_size": 0}, ValueError, ["batch_size", "positive integer", "0"], id="batch of 0"),
         pytest.param({"batch_size": -4}, ValueError, ["batch_size", "positive integer", "-4"], id="batch of -4"),
         pytest.param({"batch_size": True}, TypeError, ["batch_size", "True, a bool"], id="batch of True"),

@@ -153,6 +153,7 @@ def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
     return lower(network, loss, SGD(1.0), batch_size=1, class_targets=False, dtype=dtype)
 
 
+@functools.lru_cache(maxsize=256)
 def is_faster(network: Layer, batch_size: int) -> bool:
     """Whether the engine is the faster one for a network: for all but large batches through very wide layers."""
     sizes = [leaf.numel() for leaf in pytree.leaves(template(network, torch.float32))]

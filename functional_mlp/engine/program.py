@@ -62,7 +62,7 @@ class Branch:
 Step = Affine | Pointwise | Branch
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Program:
     """All that the machine code depends on, the target and the number of lanes aside."""
 
@@ -104,6 +104,7 @@ def affine_steps(steps: tuple[Step, ...]) -> list[Affine]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def lower(
     network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, class_targets: bool, dtype: torch.dtype
 ) -> Program:
@@ -209,29 +210,23 @@ class Layout:
     def pack(self, tree: Any, array: Tensor) -> None:
         """Write the leaves of a tree like the params into an array of `size` numbers."""
         array.zero_()
-        leaves = pytree.leaves(tree)
-        if leaves:
-            array[_places(self)] = torch.cat([leaf.detach().reshape(-1) for leaf in leaves])
+        for place, leaf in zip(self.places, pytree.leaves(tree), strict=True):
+            array[place] = leaf.detach()
 
     def unpack(self, array: Tensor, template: Any) -> Any:
         """The tree like `template` that an array holds, in tensors of its own."""
-        shapes = [leaf.shape for leaf in pytree.leaves(template)]
-        pieces = array[_places(self)].split([shape.numel() for shape in shapes]) if shapes else ()
-        leaves = [piece.clone().view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        return pytree.unflatten(template, leaves)
+        return pytree.unflatten(template, [array.take(place) for place in self.places])
 
-
-@functools.lru_cache(maxsize=256)
-def _places(layout: Layout) -> Tensor:
-    """For each number of the params, leaf after leaf, its place in a layout's array."""
-    numbers = torch.arange(layout.size, device="cpu")
-    places = [torch.zeros(0, dtype=torch.int64, device="cpu")]
-    for matrix in layout.matrices:
-        rows = numbers[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
-        places.append((rows.T if matrix.input_major else rows).flatten())
-        if matrix.step.bias:
-            places.append(numbers[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
-    return torch.cat(places)
+    @functools.cached_property
+    def places(self) -> tuple[Tensor, ...]:
+        """For each leaf of the params, in order, where its numbers lie in the array."""
+        numbers, places = torch.arange(self.size, device="cpu"), []
+        for matrix in self.matrices:
+            rows = numbers[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
+            places.append((rows.T if matrix.input_major else rows).contiguous())
+            if matrix.step.bias:
+                places.append(numbers[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
+        return tuple(places)
 
 
 def vectors(features: int, lanes: int) -> int:

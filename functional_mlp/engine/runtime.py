@@ -106,11 +106,17 @@ def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
 
 @attrs.frozen(eq=False)
 class Function:
-    """A compiled function of a program, and the size of the workspace it needs, in numbers."""
+    """A compiled function of a program.
+
+    `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
+    it, and `rows_per_call` how many rows keep a native call short.
+    """
 
     call: Callable[..., None]
     call_epochs: Callable[..., None]
     workspace_size: int
+    layout: Layout
+    rows_per_call: int
     code: machine.MachineCode
 
 
@@ -125,7 +131,15 @@ def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
     size = ctypes.c_int64.from_address(code.address("workspace_size")).value
     call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
     call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
-    return Function(call, call_epochs, size, code)
+    rows_per_call = OPERATIONS_PER_CALL // operations_per_row(program)
+    return Function(call, call_epochs, size, Layout.of(program, lanes), rows_per_call, code)
+
+
+def operations_per_row(program: Program) -> int:
+    """About how many operations the training on a row takes."""
+    of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
+    sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
+    return sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
 
 
 def lanes_of(program: Program, target: machine.Target) -> int:
@@ -215,15 +229,10 @@ class Session:
     """A function of a program at work: its workspace, and its calls."""
 
     def __init__(self, program: Program, kind: Kind) -> None:
-        target = machine.host()
-        self.layout = Layout.of(program, lanes_of(program, target))
         self._program = program
-        self._function = compiled(program, kind, target)
+        self._function = compiled(program, kind, machine.host())
+        self.layout, self.rows_per_call = self._function.layout, self._function.rows_per_call
         self.workspace = new_workspace(self._function.workspace_size, program.dtype)
-        sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
-        of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
-        operations = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
-        self.rows_per_call = OPERATIONS_PER_CALL // operations
 
     def array(self, index: int) -> Tensor:
         """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""

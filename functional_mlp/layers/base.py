@@ -196,7 +196,7 @@ class Adapted(Layer):
 def as_layer(name: str, layer: Any) -> Layer:
     """`layer` as a `Layer`; `TypeError` where it is none and has not its functions."""
     if isinstance(layer, Layer):
-        _check_hashable(name, layer)
+        checks.hashable(name, layer)
         return layer
     if isinstance(layer, type):
         raise TypeError(f"{name} must be a layer, got the class {layer.__name__}: call it to make a layer")
@@ -205,18 +205,8 @@ def as_layer(name: str, layer: Any) -> Layer:
             f"{name} must be a layer, got {checks.describe(layer)}: subclass functional_mlp.Layer, "
             "or give it the functions init, apply and vjp"
         )
-    _check_hashable(name, layer)
+    checks.hashable(name, layer)
     return Adapted(layer)
-
-
-def _check_hashable(name: str, layer: Any) -> None:
-    try:
-        hash(layer)
-    except TypeError as error:
-        raise TypeError(
-            f"{name} must be hashable, got {checks.describe(layer)}: decorate its class with "
-            "@attrs.frozen(repr=False), and give it no lists or dicts"
-        ) from error
 
 
 def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | str | None) -> None:
@@ -241,6 +231,16 @@ def checked_arguments(layer: Layer, params: Params, x: Tensor) -> tuple[Params, 
 def template(layer: Layer, dtype: torch.dtype) -> Params:
     """The layer's params as meta tensors: their structure and shapes, without data."""
     return layer.init(random.key(0), dtype=dtype, device="meta")
+
+
+@functools.lru_cache(maxsize=256)
+def output_of_zeros(layer: Layer, dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
+    """What the layer makes of zeros of a shape, with zeros for params; None where it cannot do with zeros."""
+    params = pytree.map(lambda leaf: torch.zeros_like(leaf, device="cpu"), template(layer, dtype))
+    try:
+        return layer.forward(params, torch.zeros(shape, dtype=dtype, device="cpu"))[0]
+    except Exception:  # a layer of a user's own may do anything
+        return None
 
 
 def count_parameters(params: Params) -> int:

@@ -1,5 +1,6 @@
 """Layers made of layers."""
 
+import functools
 from collections.abc import Iterator
 from typing import overload
 
@@ -67,6 +68,14 @@ class Sequential(Layer):
             if layer.out_features is not None or not layer.keeps_features:
                 return layer.out_features
         return None
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        """What networks are looked up by, again and again; it takes a while for deep ones."""
+        return hash(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
