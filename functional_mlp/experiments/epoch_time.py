@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import functional_mlp as fm
-from functional_mlp.experiments import paper, torch_model
+from functional_mlp.experiments import paper, torch_model, trials
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.trials import Draw
 from functional_mlp.runs import EngineName
@@ -82,11 +82,7 @@ def _torch_seconds(draw: Draw) -> float:
 
 def _our_seconds(draw: Draw, engine: EngineName) -> float:
     epochs = FUSED_EPOCHS if engine == "fused" else 1
-    recipe = Recipe(epochs=epochs)
-    result = fm.fit(
-        recipe.network, paper.LOSS, recipe.optimizer, draw.training, key=draw.key, epochs=epochs, engine=engine
-    )
-    return statistics.median(result.history.seconds)
+    return statistics.median(trials.time_epochs(Recipe(epochs=epochs), draw, engine))
 
 
 def _time_phases(draw: Draw) -> dict[str, float]:

@@ -14,6 +14,7 @@ from functional_mlp.experiments import paper
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.layers.base import Params
 from functional_mlp.random import Key
+from functional_mlp.runs import EngineName
 
 
 @attrs.frozen(eq=False)
@@ -78,6 +79,22 @@ def train(recipe: Recipe, draws: Iterable[Draw], *, curves: bool = True) -> tupl
             )
         trials.append(Trial.of(recipe.network, result.params, result.history, draw))
     return tuple(trials)
+
+
+def time_epochs(recipe: Recipe, draw: Draw, engine: EngineName) -> tuple[float, ...]:
+    """The seconds of each epoch of a lone run without validation, to be measured while nothing else runs."""
+    result = fm.fit(
+        recipe.network,
+        paper.LOSS,
+        recipe.optimizer,
+        draw.training,
+        key=draw.key,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        schedule=recipe.schedule,
+        engine=engine,
+    )
+    return result.history.seconds
 
 
 @attrs.frozen

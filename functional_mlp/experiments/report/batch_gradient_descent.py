@@ -39,7 +39,8 @@ def section(result: BatchGradientDescent) -> list[Block]:
         Table(
             ("batch size", "ms an epoch", "× 0.9 an epoch", "constant", "equal time", "epochs in it"),
             tuple(map(_row, result.decayed, result.constant, result.equal_time)),
-            "Validation accuracy, mean ± standard deviation. The time is that of the fused engine without validation.",
+            "Validation accuracy, mean ± standard deviation. The time is that of a lone run on the fused engine, "
+            "without validation.",
         ),
         Paragraph(
             f"`BatchGD`, which takes one sample's gradient an update and applies the mean of every {BATCH_SIZES[1]}, "
