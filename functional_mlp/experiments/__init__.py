@@ -1,7 +1,7 @@
 """The paper, as code: its experiments on the library's public functions, and what it left open.
 
     paper.py                     its network, data, recipe and published figures, as values
-    trials.py                    independent runs, the one loop over them, and their mean ± standard deviation
+    trials.py                    independent runs, trained as ensembles, and their mean ± standard deviation
     basic_model.py               Fig. 1, 2, 3 and 6
     torch_model.py               Fig. 4 and 5: the same network in torch.nn, step by step
     batch_gradient_descent.py    section V-A: larger batches, at equal epochs and at equal time

@@ -57,28 +57,30 @@ class Trial:
         return cls(params, history, training, validation)
 
 
-def train(recipe: Recipe, draws: Iterable[Draw], *, curves: bool = True) -> tuple[Trial, ...]:
-    """A trial of a recipe for each draw; without `curves`, its history has no validation figures.
+def train(recipe: Recipe, draws: Sequence[Draw], *, curves: bool = True) -> tuple[Trial, ...]:
+    """A trial of a recipe for each draw, all trained at once; without `curves`, histories have no validation figures.
 
-    A run that diverges counts with the last parameters that were finite.
+    A run that diverges counts with the last parameters that were finite. Raises `KeyboardInterrupt` upon Ctrl-C, for
+    what `fit_ensemble` then returns are not the recipe's runs.
     """
-    trials = []
-    for draw in draws:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "fit: training diverged", RuntimeWarning)
-            result = fm.fit(
-                recipe.network,
-                paper.LOSS,
-                recipe.optimizer,
-                draw.training,
-                key=draw.key,
-                epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                schedule=recipe.schedule,
-                validation=draw.validation if curves else None,
-            )
-        trials.append(Trial.of(recipe.network, result.params, result.history, draw))
-    return tuple(trials)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"fit_ensemble: \d+ of \d+ members diverged", RuntimeWarning)
+        result = fm.fit_ensemble(
+            recipe.network,
+            paper.LOSS,
+            recipe.optimizer,
+            [draw.training for draw in draws],
+            keys=[draw.key for draw in draws],
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            schedule=recipe.schedule,
+            validation=[draw.validation for draw in draws] if curves else None,
+        )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return tuple(
+        Trial.of(recipe.network, run.params, run.history, draw) for run, draw in zip(result.members, draws, strict=True)
+    )
 
 
 def time_epochs(recipe: Recipe, draw: Draw, engine: EngineName) -> tuple[float, ...]:
