@@ -12,7 +12,6 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from functional_mlp import pytree
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch
@@ -168,9 +167,7 @@ class LaneRun:
         self._pointers = self._data_pointers()
         for lane, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._workspace), strict=True):
-                leaves = pytree.leaves(getattr(member.state.optimizer_state, name))
-                for view, leaf in zip(self._layout.views(vectors, lane), leaves, strict=True):
-                    view.copy_(leaf)
+                self._layout.pack(getattr(member.state.optimizer_state, name), vectors[:, lane])
 
     def _arrays(self, numbers: Tensor) -> list[Tensor]:
         """The parameters and the slots, each (size, lanes)."""
@@ -232,9 +229,7 @@ class LaneRun:
 
     def _tree(self, vectors: Tensor, lane: int) -> Any:
         """A member's tree, in tensors of its own."""
-        views = self._layout.views(vectors, lane)
-        template = self._members[lane].state.optimizer_state.params
-        return pytree.unflatten(template, [view.clone(memory_format=torch.contiguous_format) for view in views])
+        return self._layout.unpack(vectors[:, lane], self._members[lane].state.optimizer_state.params)
 
     def evaluate(self, index: int) -> Metrics:
         data = self._members[index].validation

@@ -1,12 +1,15 @@
 """What the code for an ensemble depends on: the program, the arguments, and where its numbers lie in memory."""
 
+import functools
+
 import attrs
+import torch
 from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.lanes import LaneNamespace, LaneRule
-from functional_mlp.engine.program import Affine, Program, affine_steps, vectors
+from functional_mlp.engine.program import Affine, Places, Program, affine_steps, vectors
 
 
 @attrs.frozen
@@ -41,7 +44,7 @@ INPUTS, TARGETS, LABELS, ORDERS = range(4)
 
 
 @attrs.frozen
-class LaneLayout:
+class LaneLayout(Places):
     """The places of the parameters, counted in units: for each linear layer its rows of weights, then its biases.
 
     A row, and the biases, fill whole vectors of `units`, so that every vector lies within a line of the cache.
@@ -67,15 +70,15 @@ class LaneLayout:
         """The length of a row of weights."""
         return self.units * vectors(step.out_features, self.units)
 
-    def views(self, numbers: Tensor, lane: int) -> list[Tensor]:
-        """The leaves of a member's params, in order and in their own shapes, as views of (size, members)."""
-        views = []
+    @functools.cached_property
+    def places(self) -> tuple[Tensor, ...]:
+        numbers, places = torch.arange(self.size, device="cpu"), []
         for step, weight, bias in zip(self.steps, self.weights, self.biases, strict=True):
-            rows = numbers[weight:bias, lane].unflatten(0, (step.in_features, self.stride(step)))
-            views.append(rows[:, : step.out_features].T)
+            rows = numbers[weight:bias].view(step.in_features, self.stride(step))
+            places.append(rows[:, : step.out_features].T.contiguous())
             if step.bias:
-                views.append(numbers[bias : bias + step.out_features, lane])
-        return views
+                places.append(numbers[bias : bias + step.out_features])
+        return tuple(places)
 
 
 @attrs.frozen(eq=False)

@@ -184,8 +184,26 @@ class Matrix:
         return self.step.out_features if self.input_major else self.step.in_features
 
 
+class Places:
+    """The leaves of trees like the params, within one array."""
+
+    @functools.cached_property
+    def places(self) -> tuple[Tensor, ...]:
+        """For each leaf, in order and in its shape, where its numbers lie in the array."""
+        raise NotImplementedError
+
+    def pack(self, tree: Any, array: Tensor) -> None:
+        """Write the leaves of a tree into an array."""
+        for place, leaf in zip(self.places, pytree.leaves(tree), strict=True):
+            array[place] = leaf.detach()
+
+    def unpack(self, array: Tensor, template: Any) -> Any:
+        """The tree like `template` that an array holds, in tensors of its own."""
+        return pytree.unflatten(template, [array.take(place) for place in self.places])
+
+
 @attrs.frozen
-class Layout:
+class Layout(Places):
     """The parameters of a program in one array of `size` numbers, padded with zeros to vectors of `lanes`."""
 
     lanes: int
@@ -207,19 +225,8 @@ class Layout:
             offset = end
         return cls(lanes, tuple(matrices), offset)
 
-    def pack(self, tree: Any, array: Tensor) -> None:
-        """Write the leaves of a tree like the params into an array of `size` numbers."""
-        array.zero_()
-        for place, leaf in zip(self.places, pytree.leaves(tree), strict=True):
-            array[place] = leaf.detach()
-
-    def unpack(self, array: Tensor, template: Any) -> Any:
-        """The tree like `template` that an array holds, in tensors of its own."""
-        return pytree.unflatten(template, [array.take(place) for place in self.places])
-
     @functools.cached_property
     def places(self) -> tuple[Tensor, ...]:
-        """For each leaf of the params, in order, where its numbers lie in the array."""
         numbers, places = torch.arange(self.size, device="cpu"), []
         for matrix in self.matrices:
             rows = numbers[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
