@@ -1,52 +1,65 @@
 """Computes the coefficients in functional_mlp/engine/erf_coefficients.py, with mpmath; prints that file.
 
-Interpolants at Chebyshev nodes, of erf(√z)/√z on [0, 1] and of exp(x²) erfc(x) on [1, top] in t = (x − c)/(x + c).
+Interpolants at Chebyshev nodes: of erf(√z)/√z − 1 on [0, 1]; and of exp(x²/2) Φ(−x) (x + c)/k − 1, with Φ the normal
+distribution function, in t = k (x − c)/(x + c), from x = 1 to where Φ(−x) underflows.
 """
 
 from collections.abc import Callable
 
 import mpmath as mp
 
-CENTER = 2
+ERF_DEGREE = {"f32": 6, "f64": 11}
+TAIL_DEGREE = {"f32": 8, "f64": 19}
+TAIL_END = {"f32": 14.4, "f64": 38.6}
+CENTER = {"f32": 2.0, "f64": 4.0}
+SCALE = 0.625
+
+Function = Callable[[mp.mpf], mp.mpf]
 
 
-def interpolant(function: Callable[[mp.mpf], mp.mpf], low: mp.mpf, high: mp.mpf, degree: int) -> list[str]:
+def interpolant(function: Function, low: mp.mpf, high: mp.mpf, degree: int) -> list[float]:
     """The coefficients, lowest first, of the polynomial through the values at the Chebyshev nodes."""
     nodes = [
         (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * k + 1) / (2 * degree + 2)) for k in range(degree + 1)
     ]
     powers = mp.matrix([[node**power for power in range(degree + 1)] for node in nodes])
-    return [repr(float(c)) for c in mp.lu_solve(powers, mp.matrix([function(node) for node in nodes]))]
+    return [float(c) for c in mp.lu_solve(powers, mp.matrix([function(node) for node in nodes]))]
 
 
-def erf_over_x(square: mp.mpf) -> mp.mpf:
-    return mp.erf(mp.sqrt(square)) / mp.sqrt(square)
+def erf_over_x_less_1(suffix: str) -> list[float]:
+    def function(square: mp.mpf) -> mp.mpf:
+        return mp.erf(mp.sqrt(square)) / mp.sqrt(square) - 1
+
+    return interpolant(function, mp.mpf(0), mp.mpf(1), ERF_DEGREE[suffix])
 
 
-def scaled_complement(t: mp.mpf) -> mp.mpf:
-    x = CENTER * (1 + t) / (1 - t)
-    return mp.exp(x * x) * mp.erfc(x)
+def scaled_tail_less_1(suffix: str) -> list[float]:
+    center = CENTER[suffix]
+
+    def mapped(x: mp.mpf) -> mp.mpf:
+        return SCALE * (x - center) / (x + center)
+
+    def function(t: mp.mpf) -> mp.mpf:
+        x = center * (SCALE + t) / (SCALE - t)
+        return mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)) / 2 * (x + center) / SCALE - 1
+
+    return interpolant(function, mapped(mp.mpf(1)), mapped(mp.mpf(TAIL_END[suffix])), TAIL_DEGREE[suffix])
 
 
-def mapped(x: int) -> mp.mpf:
-    return mp.mpf(x - CENTER) / (x + CENTER)
+def print_table(name: str, coefficients: Callable[[str], list[float]]) -> None:
+    print(f"{name} = {{")
+    for suffix in ("f32", "f64"):
+        print(f'    "{suffix}": [', *(f"        {number!r}," for number in coefficients(suffix)), "    ],", sep="\n")
+    print("}")
 
 
 def main() -> None:
     mp.mp.dps = 60
-    print('"""Coefficients of `functions.erf`, lowest first; made by benchmarks/erf_coefficients.py."""\n')
-    print(f"CENTER = {CENTER}.0")
-    for name, degrees in (("ERF_OVER_X", {"f32": 6, "f64": 11}), ("ERFCX", {"f32": 7, "f64": 16})):
-        print(f"{name} = {{")
-        for suffix, degree in degrees.items():
-            top = 4 if suffix == "f32" else 6
-            ends = (mp.mpf(0), mp.mpf(1)) if name == "ERF_OVER_X" else (mapped(1), mapped(top))
-            function = erf_over_x if name == "ERF_OVER_X" else scaled_complement
-            print(f'    "{suffix}": [')
-            for coefficient in interpolant(function, *ends, degree):
-                print(f"        {coefficient},")
-            print("    ],")
-        print("}")
+    print('"""Coefficients of `functions.erf` and `ndtr`, lowest first; made by benchmarks/erf_coefficients.py."""\n')
+    print('CENTER = {{"f32": {f32}, "f64": {f64}}}'.format(**CENTER))
+    print(f"SCALE = {SCALE}")
+    print_table("ERF_OVER_X_LESS_1", erf_over_x_less_1)
+    print_table("SCALED_TAIL_LESS_1", scaled_tail_less_1)
 
 
 if __name__ == "__main__":

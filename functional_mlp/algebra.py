@@ -51,6 +51,7 @@ A loss of your own is written the same way: see `functional_mlp.losses.Loss`.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -102,6 +103,9 @@ class Namespace(Protocol):
     def erf(self, x: Array) -> Array:
         """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
 
+    def ndtr(self, x: Array) -> Array:
+        """The normal distribution function, 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, small values of which keep their digits."""
+
     def sum(self, x: Array) -> Array:
         """The sum over the features, kept as one feature; for losses."""
 
@@ -109,15 +113,17 @@ class Namespace(Protocol):
         """The largest over the features, kept as one feature, NaN where any is; for losses."""
 
 
-def _unary(name: str) -> Callable[["TorchNamespace", Array], Array]:
-    function = getattr(torch, name)
-
+def _unary(function: Callable[[Tensor], Tensor]) -> Callable[["TorchNamespace", Array], Array]:
     def apply(self: "TorchNamespace", x: Array) -> Array:
         if isinstance(x, Tensor):
             return function(x)
         return function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
 
     return apply
+
+
+def _ndtr(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(x / -math.sqrt(2))  # torch.special.ndtr is 0 in the lower tail
 
 
 @attrs.frozen
@@ -132,14 +138,15 @@ class TorchNamespace:
     dtype: torch.dtype
     device: torch.device
 
-    abs = _unary("abs")
-    sqrt = _unary("sqrt")
-    exp = _unary("exp")
-    expm1 = _unary("expm1")
-    log = _unary("log")
-    log1p = _unary("log1p")
-    tanh = _unary("tanh")
-    erf = _unary("erf")
+    abs = _unary(torch.abs)
+    sqrt = _unary(torch.sqrt)
+    exp = _unary(torch.exp)
+    expm1 = _unary(torch.expm1)
+    log = _unary(torch.log)
+    log1p = _unary(torch.log1p)
+    tanh = _unary(torch.tanh)
+    erf = _unary(torch.erf)
+    ndtr = _unary(_ndtr)
 
     def where(self, condition: Condition, if_true: Array, if_false: Array) -> Array:
         if isinstance(condition, bool):

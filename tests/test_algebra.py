@@ -8,13 +8,22 @@ from tests.helpers import assert_same_bits, draw
 
 XP = torch_namespace(torch.float64, torch.device("cpu"))
 SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, math.inf, -math.inf, math.nan], dtype=torch.float64)
-UNARY = ["abs", "sign", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "erf"]
+UNARY = ["abs", "sign", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "erf", "ndtr"]
 
 
 @pytest.mark.parametrize("name", UNARY)
 def test_a_function_of_an_array_is_torchs(name: str) -> None:
     x = torch.cat([draw(50), SPECIAL[:-1]])
-    torch.testing.assert_close(getattr(XP, name)(x), getattr(torch, name)(x), rtol=0, atol=0, equal_nan=True)
+    expected, rtol = (torch.special.ndtr(x), 1e-12) if name == "ndtr" else (getattr(torch, name)(x), 0)
+    torch.testing.assert_close(getattr(XP, name)(x), expected, rtol=rtol, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_normal_distribution_function_keeps_its_lower_tail(dtype: torch.dtype) -> None:
+    x = torch.tensor([-4.5, -1.5, 0.0, 1.5], dtype=dtype)
+    expected = torch.tensor([3.3976731247300535e-06, 0.06680720126885807, 0.5, 0.9331927987311419], dtype=dtype)
+    xp = torch_namespace(dtype, torch.device("cpu"))
+    torch.testing.assert_close(xp.ndtr(x), expected, rtol=25 * torch.finfo(dtype).eps, atol=0)
 
 
 @pytest.mark.parametrize("name", UNARY)

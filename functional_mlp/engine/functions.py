@@ -1,7 +1,8 @@
 """Elementary functions of vectors, for float and double alike, to a few units in the last place.
 
 Each is a reduction of the argument to a small interval and a polynomial there. Polynomials are Taylor series,
-long enough for the type; those of `erf` are Chebyshev interpolants (see `benchmarks/erf_coefficients.py`).
+long enough for the type; those of `erf` and `ndtr` are Chebyshev interpolants (see
+`benchmarks/erf_coefficients.py`).
 NaN propagates, and 0, −0 and ±infinity give what the mathematics gives.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import Emitter
-from functional_mlp.engine.erf_coefficients import CENTER, ERF_OVER_X, ERFCX
+from functional_mlp.engine.erf_coefficients import CENTER, ERF_OVER_X_LESS_1, SCALE, SCALED_TAIL_LESS_1
 
 LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
 LN2_LOW = {"f32": -2.12194440054690581e-4, "f64": 1.90821492927058770002e-10}  # what is left of ln 2
@@ -58,11 +59,13 @@ def _power_of_two(e: Emitter, n: ir.Value) -> ir.Value:
     return e.builder.bitcast(e.builder.shl(biased, e.integers(e.real.mantissa_bits)), e.vector_type)
 
 
-def _reduced_exponential(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2."""
+def _reduced_exponential(e: Emitter, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
+    """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2; for x + low, where low is small, r + low in place of r."""
     n, n_bits = _nearest_multiple(e, x, math.log(2))
     r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
     r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
+    if low is not None:
+        r = e.fadd(r, low)
     return _small_expm1(e, r), n_bits
 
 
@@ -76,9 +79,14 @@ def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
 def exp(e: Emitter, x: ir.Value) -> ir.Value:
     """eˣ, with gradual underflow."""
     low, high = (-104.0, 90.0) if e.real.size == 4 else (-746.0, 711.0)
-    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low))
+    return _times_exp(e, e.constant(1), larger(e, smaller(e, x, high), low))
+
+
+def _times_exp(e: Emitter, factor: ir.Value, x: ir.Value, low: ir.Value | None = None) -> ir.Value:
+    """factor · eˣ⁺ˡᵒʷ, for x between the bounds of `exp` and small `low`."""
+    less_one, n = _reduced_exponential(e, x, low)
     half = e.builder.ashr(n, e.integers(1))  # 2ⁿ may not be a normal number, but both factors are
-    value = e.fadd(less_one, e.constant(1))
+    value = e.multiply_add(less_one, factor, factor)
     value = e.builder.fmul(value, _power_of_two(e, half))
     return e.builder.fmul(value, _power_of_two(e, e.builder.sub(n, half)))
 
@@ -162,13 +170,54 @@ def log1p(e: Emitter, x: ir.Value) -> ir.Value:
 
 
 def erf(e: Emitter, x: ir.Value) -> ir.Value:
-    """x P(x²) where |x| < 1; elsewhere 1 − exp(−x²) Q((|x| − c) / (|x| + c)), with the sign of x."""
+    """x + x P(x²) where |x| < 1; elsewhere 1 − 2 Φ(−√2 |x|), with the sign of x."""
     b = e.builder
     size = e.of_vector("fabs", x)
-    square = b.fmul(x, x)
-    inner = b.fmul(x, polynomial(e, square, ERF_OVER_X[e.real.suffix]))
     bounded = smaller(e, size, 4.0 if e.real.size == 4 else 6.0)
-    t = b.fdiv(b.fsub(bounded, e.constant(CENTER)), b.fadd(bounded, e.constant(CENTER)))
-    complement = b.fmul(exp(e, b.fneg(b.fmul(bounded, bounded))), polynomial(e, t, ERFCX[e.real.suffix]))
-    outer = e.of_vector("copysign", b.fsub(e.constant(1), complement), x)
+    tail = _normal_tail(e, b.fmul(bounded, e.constant(math.sqrt(2))), b.fneg(b.fmul(bounded, bounded)))
+    outer = e.of_vector("copysign", e.multiply_add(tail, e.constant(-2), e.constant(1)), x)
+    return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, _erf_near_zero(e, x))
+
+
+def ndtr(e: Emitter, x: ir.Value) -> ir.Value:
+    """(1 + erf(x/√2)) / 2 where |x| < 1; elsewhere Φ(−|x|) on the left and 1 − Φ(−|x|) on the right.
+
+    The exponential of x² would magnify the rounding of x². With h the leading half of the digits of |x|, h² is exact,
+    and x² = h² + (|x| − h)(|x| + h).
+    """
+    b = e.builder
+    size = e.of_vector("fabs", x)
+    half = e.constant(0.5)
+    inner = e.multiply_add(_erf_near_zero(e, b.fmul(x, e.constant(math.sqrt(0.5)))), half, half)
+    bounded = smaller(e, size, 14.4 if e.real.size == 4 else 38.6)
+    head = _leading_digits(e, bounded)
+    rest = b.fmul(b.fsub(bounded, head), b.fadd(bounded, head))
+    minus_half = e.constant(-0.5)
+    tail = _normal_tail(e, bounded, b.fmul(b.fmul(head, head), minus_half), b.fmul(rest, minus_half))
+    outer = b.select(b.fcmp_ordered(">", x, e.constant(0)), b.fsub(e.constant(1), tail), tail)
     return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, inner)
+
+
+def _erf_near_zero(e: Emitter, x: ir.Value) -> ir.Value:
+    """erf x = x + x P(x²), for |x| ≤ 1."""
+    return e.multiply_add(x, polynomial(e, e.builder.fmul(x, x), ERF_OVER_X_LESS_1[e.real.suffix]), x)
+
+
+def _normal_tail(e: Emitter, x: ir.Value, exponent: ir.Value, low: ir.Value | None = None) -> ir.Value:
+    """Φ(−x) = exp(exponent + low) (1 + Q(t)) k / (x + c) with t = k (x − c) / (x + c), from x = 1 to the underflow.
+
+    The exponent and `low` add up to −x²/2. With k the polynomial Q, and with it its rounding, is small everywhere.
+    """
+    b = e.builder
+    center = e.constant(CENTER[e.real.suffix])
+    scale = b.fdiv(e.constant(SCALE), b.fadd(x, center))
+    t = b.fmul(b.fsub(x, center), scale)
+    scaled = _times_exp(e, scale, exponent, low)
+    return e.multiply_add(scaled, polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix]), scaled)
+
+
+def _leading_digits(e: Emitter, x: ir.Value) -> ir.Value:
+    """x without the lower half of its digits, so that its square is exact."""
+    dropped = (e.real.mantissa_bits + 2) // 2
+    bits = e.builder.bitcast(x, e.integers_type)
+    return e.builder.bitcast(e.builder.and_(bits, e.integers(-(1 << dropped))), e.vector_type)

@@ -345,6 +345,11 @@ class VectorNamespace:
     def erf(self, x: Any) -> Operand:
         return self._function(lambda v: functions.erf(self.emitter, v), x, math.erf)
 
+    def ndtr(self, x: Any) -> Operand:
+        return self._function(
+            lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
+        )
+
     def _function(self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]) -> Any:
         return of_number(x) if isinstance(x, Number) else self._elementwise(emit, x)
 

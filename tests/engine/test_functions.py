@@ -10,9 +10,18 @@ from torch import Tensor
 from functional_mlp.engine import functions
 from tests.engine.native import run_vectors
 
-NAMES = ["exp", "expm1", "log", "log1p", "tanh", "erf"]
+NAMES = ["exp", "expm1", "log", "log1p", "tanh", "erf", "ndtr"]
 MOST_ULP = 4.0
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 1000.0, -1000.0, 1e-45, -1e-45, 1e30, -1e30]
+
+
+def oracle(name: str, x: Tensor) -> Tensor:
+    """The function in torch; its own ndtr loses every digit in the lower tail."""
+    return 0.5 * torch.erfc(-x / math.sqrt(2)) if name == "ndtr" else getattr(torch, name)(x)
+
+
+def exact_oracle(name: str, x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.erfc(-x / mpmath.sqrt(2)) / 2 if name == "ndtr" else getattr(mpmath, name)(x)
 
 
 def every_float32(step: int) -> Tensor:
@@ -31,7 +40,7 @@ def ulps(actual: Tensor, exact: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_within_four_ulp_over_the_whole_range(name: str) -> None:
     x = every_float32(1511)
-    exact = getattr(torch, name)(x.double())
+    exact = oracle(name, x.double())
     actual = run_vectors(getattr(functions, name), x)
     finite = exact.isfinite() & (exact.abs() <= torch.finfo(torch.float32).max)
     distances = ulps(actual.double(), exact).where(finite, 0.0)
@@ -47,7 +56,7 @@ def test_float32_is_within_four_ulp_over_the_whole_range(name: str) -> None:
 def test_float64_is_within_four_ulp(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     sizes = torch.exp(torch.empty(1500, dtype=torch.float64).uniform_(-40, 6.6, generator=generator))
-    x = torch.cat([sizes, -sizes, torch.linspace(-6.5, 6.5, 1001, dtype=torch.float64)])
+    x = torch.cat([sizes, -sizes, torch.linspace(-39, 6.5, 2001, dtype=torch.float64)])
     if name == "log":
         x = x.abs()
     if name == "log1p":
@@ -56,7 +65,7 @@ def test_float64_is_within_four_ulp(name: str) -> None:
     largest, worst = 0.0, 0.0
     with mpmath.workdps(40):
         for argument, result in zip(x.tolist(), actual.tolist(), strict=True):
-            exact = getattr(mpmath, name)(mpmath.mpf(argument))
+            exact = exact_oracle(name, mpmath.mpf(argument))
             if abs(exact) > torch.finfo(torch.float64).max:
                 assert result == math.copysign(math.inf, exact)
                 continue
@@ -72,7 +81,7 @@ def test_float64_is_within_four_ulp(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_special_values_are_exact(name: str, dtype: torch.dtype) -> None:
     x = torch.tensor(SPECIAL, dtype=dtype)
-    actual, expected = run_vectors(getattr(functions, name), x), getattr(torch, name)(x)
+    actual, expected = run_vectors(getattr(functions, name), x), oracle(name, x)
     chosen = (x == 0) | ~x.isfinite() | ((x.abs() >= 1000) & torch.tensor(name not in ("log", "log1p")))
     assert torch.equal(actual[chosen].isnan(), expected[chosen].isnan())
     assert torch.equal(actual[chosen].nan_to_num(7), expected[chosen].nan_to_num(7))
