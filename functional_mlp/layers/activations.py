@@ -110,8 +110,8 @@ class SiLU(Elementwise):
 class GELU(Elementwise):
     """s Φ(s), with Φ the normal distribution function. Hendrycks and Gimpel, "Gaussian error linear units", 2016.
 
-    `approximate="none"` takes Φ(s) = (1 + erf(s/√2)) / 2; `"tanh"` takes
-    Φ(s) ≈ (1 + tanh(√(2/π) (s + 0.044715 s³))) / 2. Both are torch's.
+    `approximate="none"` takes Φ itself; `"tanh"` takes Φ(s) ≈ (1 + tanh(v/2)) / 2 = σ(v), with
+    v = √(8/π) (s + 0.044715 s³) and σ the sigmoid. Both are torch's.
     """
 
     approximate: Literal["none", "tanh"] = "none"
@@ -121,23 +121,20 @@ class GELU(Elementwise):
             raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {checks.describe(self.approximate)}")
 
     def value(self, xp: Namespace, s: Array) -> Array:
-        return s * self._distribution(xp, s)
+        return s * (xp.ndtr(s) if self.approximate == "none" else _sigmoid(xp, self._cubic(s)))
 
     def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
         if self.approximate == "none":
-            density = xp.exp(-0.5 * s * s) / math.sqrt(2 * math.pi)
-        else:
-            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * s * s)
-            density = 0.5 * (1 - self._tanh(xp, s) ** 2) * slope
-        return self._distribution(xp, s) + s * density
+            return xp.ndtr(s) + s * (xp.exp(-0.5 * s * s) / math.sqrt(2 * math.pi))
+        v = self._cubic(s)
+        decay = xp.exp(-xp.abs(v))
+        weight = 1 / (1 + decay)  # σ = weight on the right and decay · weight on the left, and σ' = decay · weight²
+        density = decay * weight * weight * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * s * s)
+        return xp.where(v >= 0, 1, decay) * weight + s * density
 
-    def _distribution(self, xp: Namespace, s: Array) -> Array:
-        if self.approximate == "none":
-            return 0.5 * (1 + xp.erf(s / math.sqrt(2)))
-        return 0.5 * (1 + self._tanh(xp, s))
-
-    def _tanh(self, xp: Namespace, s: Array) -> Array:
-        return xp.tanh(math.sqrt(2 / math.pi) * (s + 0.044715 * s * s * s))
+    def _cubic(self, s: Array) -> Array:
+        scale = math.sqrt(8 / math.pi)
+        return s * (scale + 0.044715 * scale * s * s)
 
 
 class Identity(Elementwise):
