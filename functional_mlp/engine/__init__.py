@@ -7,10 +7,14 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     functions.py  exp, log, tanh, ... of vectors
     emitter.py    the assembler: vectors, memory, loops
     kernels.py    activations, loss and optimizer's rule
-    sample.py     an epoch of single samples          batch.py    an epoch of minibatches; passes forward
+    sample.py     an epoch of single samples, with the products of matvec.py
+    batch.py      an epoch of minibatches, and passes forward, with the products of matmul.py
     target.py     processors, machine code, its cache on disk
     runtime.py    compiled programs and the memory they run in
     ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
+
+A small network is emitted in one piece. In others, equal layers share functions, so that a deep network takes little
+longer to compile than a shallow one: what counts is the number of different layers, about a tenth of a second each.
 
 `python -m functional_mlp.engine` prints the program and the LLVM code of a network. In training, denormal numbers
 are taken as zero; otherwise a run agrees with the reference up to rounding.

@@ -1,19 +1,21 @@
 """Batches: an epoch of minibatches, and passes forward over a whole data set.
 
 A batch goes through the network in pieces of at most `PIECE` samples. Each place of the workspace holds a row of
-features for every sample of a piece, and every product is one kernel: tiles of rows times vectors, kept in
-registers while the depth of the product runs. Products need the weights in both orientations, so a transposed
-copy is made for each batch.
+features for every sample of a piece. Products need the weights in both orientations, so a transposed copy is made for
+each batch.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 
 import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse, reads_input
-from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.matmul import TiledProducts
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.vector import Scalars
 
 # The most samples whose activations are kept at a time.
@@ -22,8 +24,6 @@ PIECE = 128
 # Sums over the samples that run side by side, to hide the latency of the additions; a power of two.
 SUMS = 4
 
-# What is done with a vector of a product, at a row and an offset within it.
-Finish = Callable[[Index, Index, ir.Value], None]
 # Uses the gradient of the vector of parameters at a place.
 Update = Callable[[Index, ir.Value], None]
 
@@ -48,15 +48,18 @@ class BatchKernels:
         self.kernels = Kernels(program, lanes, builder, arguments)
         self.e = self.kernels.e
         self.builder = builder
-        self.workspace = arguments.workspace
         self.program = program
         self.piece = min(program.batch_size, PIECE)
         self.whole = program.batch_size <= PIECE  # a batch is one piece, so gradients need no place of their own
         size = self.kernels.layout.size
         self.gradients = size * (1 + len(program.optimizer.slots()))
+        self.products = TiledProducts(self.kernels, self.piece)
         self.end = self.gradients + (0 if self.whole else size)
         self._copies: dict[int, int] = {}
-        self._registers = 32 if lanes * self.kernels.real.size == 64 else 16
+
+    @property
+    def workspace(self) -> ir.Value:
+        return self.kernels.workspace
 
     def reserve(self, features: int, rows: int) -> int:
         """A new place in the workspace for rows of so many features."""
@@ -84,13 +87,13 @@ class BatchKernels:
                 self._transpose_weights()
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
-            rule = None
+            totals = [loss_sum, right]
             if self.whole:
-                rule = self._rule(batch)
-            totals = self._train(first, b.sub(last, first), scale, rule, [loss_sum, right])
-            if not self.whole:
-                with b.if_then(b.icmp_signed("==", last, batch_end)):
-                    self._apply_gradients(batch)
+                with self._rule(batch) as self._update:
+                    return [last, *self._train(first, b.sub(last, first), batch, scale, totals)]
+            totals = self._train(first, b.sub(last, first), batch, scale, totals)
+            with b.if_then(b.icmp_signed("==", last, batch_end)):
+                self._apply_gradients(batch)
             return [last, *totals]
 
         self._over_pieces(piece)
@@ -154,40 +157,36 @@ class BatchKernels:
     def _smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
-    def _rule(self, batch: ir.Value) -> Update:
-        """The optimizer's rule for the vector of parameters at a place, given its gradient."""
+    @contextlib.contextmanager
+    def _rule(self, batch: ir.Value) -> Iterator[Update]:
+        """The optimizer's rule for the vector of parameters at a place, given its gradient.
+
+        Its scalars are emitted in a block ahead of the one that goes on.
+        """
         b = self.builder
         scalars = ir.IRBuilder(b.block)
         after = b.append_basic_block("batch")
         b.position_at_end(after)
-        self._pending = (scalars, after)
         rule = self.kernels.rule(Scalars(self.e.at(scalars)), batch)
-
-        def apply(place: Index, grad: ir.Value) -> None:
-            rule.apply(place, self.e.load(self.workspace, place), grad)
-
-        return apply
-
-    def _close_scalars(self) -> None:
-        scalars, after = self._pending
+        yield lambda place, grad: rule.apply(place, self.e.load(self.workspace, place), grad)
         scalars.branch(after)
 
     def _train(
         self,
         first: ir.Value,
         count: ir.Value,
+        batch: ir.Value,
         scale: ir.Value,
-        rule: Update | None,
         totals: list[ir.Value],
     ) -> list[ir.Value]:
-        """Both passes for a piece; gradients go to the rule, or are added up where there is none."""
+        """Both passes for a piece, with the update of the parameters where it is the whole batch."""
         b, e = self.builder, self.e
         order = self.kernels.arguments.order
 
         def row_of(r: Index) -> ir.Value:
             return b.load(e.address(order, e.add(first, r), I64), typ=I64, align=8)
 
-        self._update = rule or self._accumulate
+        self._batch = batch
         x = self._load_inputs(count, row_of)
         y, backward = self._forward(self.program.steps, x, count, needs_grad=False)
         features = self.program.out_features
@@ -200,8 +199,6 @@ class BatchKernels:
 
         totals = e.loop("loss.sample", 0, count, 1, sample, totals)
         backward(grad)
-        if rule is not None:
-            self._close_scalars()
         return totals
 
     def _accumulate(self, place: Index, grad: ir.Value) -> None:
@@ -211,25 +208,13 @@ class BatchKernels:
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
         e = self.e
-        rule = self._rule(batch)
+        with self._rule(batch) as rule:
 
-        def apply(place: Index) -> None:
-            rule(place, e.load(self.workspace, e.add(self.gradients, place)))
-            e.store(e.constant(0), self.workspace, e.add(self.gradients, place))
+            def apply(place: Index) -> None:
+                rule(place, e.load(self.workspace, e.add(self.gradients, place)))
+                e.store(e.constant(0), self.workspace, e.add(self.gradients, place))
 
-        for matrix in self.kernels.layout.matrices:
-
-            def row(r: Index, matrix: Matrix = matrix) -> None:
-                start = e.add(matrix.offset, e.multiply(r, matrix.stride))
-                self.kernels.each_vector("weights", matrix.columns, lambda v, used: apply(e.add(start, v)))
-
-            def bias(v: Index, used: int, matrix: Matrix = matrix) -> None:
-                apply(e.add(matrix.bias_offset, v))
-
-            e.loop(f"linear{matrix.step.number}.update", 0, matrix.rows, 1, row)
-            if matrix.step.bias:
-                self.kernels.each_vector("bias", matrix.step.out_features, bias)
-        self._close_scalars()
+            e.loop("parameters", 0, self.kernels.layout.size, self.kernels.lanes, apply)
 
     # Inputs and outputs
 
@@ -271,7 +256,7 @@ class BatchKernels:
                 if needs_grad and below is not None:
                     backwards[-1] = _already_done  # by the layer's backward product
                 s = self.reserve(step.out_features, self.piece)
-                if isinstance(following, Pointwise):
+                if isinstance(following, Pointwise) and self.kernels.is_short(following.layer.value, 1):
                     above = Activation(following, s, self.reserve(following.features, self.piece))
                 backward = self._affine(step, x, s, count, below if needs_grad else None, above, needs_grad)
                 x, below = s, None
@@ -280,7 +265,7 @@ class BatchKernels:
                     above = Activation(step, x, self.reserve(step.features, self.piece))
                     self._activate(above, count)
                 backward = self._pull_back(above, count, needs_grad)
-                x, below, above = above.y, above, None
+                x, below, above = above.y, above if self.kernels.is_short(step.layer.pullback, 3) else None, None
             else:
                 x, backward = self._branch(step, x, count, needs_grad)
                 below = None
@@ -289,55 +274,61 @@ class BatchKernels:
 
         return x, in_reverse(backwards)
 
-    def _each_sample(self, name: str, count: ir.Value, features: int, body: Callable[[Index], None]) -> None:
-        """body(offset of a sample's row) for places whose rows hold so many features."""
-        self.e.loop(f"{name}.sample", 0, count, 1, lambda r: body(self.e.multiply(r, self.kernels.stride(features))))
+    def _each_sample(
+        self,
+        name: str,
+        step: Pointwise | Branch,
+        count: ir.Value,
+        places: tuple[int, ...],
+        emit: Callable[..., None],
+    ) -> None:
+        """emit(step, *places of a sample's rows) for each sample: in place, or in a function that equal steps share."""
+        self.builder.comment(f"{name}: {step}")
+
+        def loop(count: ir.Value, *places: Index) -> None:
+            e, stride = self.e, self.kernels.stride(step.features)
+
+            def sample(r: Index) -> None:
+                emit(step, *(e.add(place, e.multiply(r, stride)) for place in places))
+
+            e.loop(f"{name}.sample", 0, count, 1, sample)
+
+        if self.kernels.in_one_piece:
+            loop(count, *places)
+        else:
+            self.kernels.share(f"{name}_{step.features}", (name, step), (count, *places), loop)
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
-        e, (step, s, y) = self.e, attrs.astuple(activation, recurse=False)
-        self._each_sample(
-            "value", count, step.features, lambda row: self.kernels.activate(step, e.add(s, row), e.add(y, row))
-        )
+        self._each_sample("value", activation.step, count, (activation.s, activation.y), self.kernels.activate)
 
     def _pull_back(self, activation: Activation, count: ir.Value, needs_grad: bool) -> Backward:
-        e, (step, s, y) = self.e, attrs.astuple(activation, recurse=False)
+        step = activation.step
 
         def backward(grad: int) -> int | None:
             if not needs_grad:
                 return None
             grad_in = self.reserve(step.features, self.piece)
-            places = (s, y, grad, grad_in)
-            self._each_sample(
-                "pullback",
-                count,
-                step.features,
-                lambda row: self.kernels.pull_back(step, *(e.add(place, row) for place in places)),
-            )
+            places = (activation.s, activation.y, grad, grad_in)
+            self._each_sample("pullback", step, count, places, self.kernels.pull_back)
             return grad_in
 
         return backward
 
     def _branch(self, step: Branch, x: int, count: ir.Value, needs_grad: bool) -> tuple[int, Backward]:
         inner, inner_backward = self._forward(step.steps, x, count, needs_grad)
-        y = self._sum(x, inner, count, step.features)
+        y = self._sum(step, x, inner, count)
 
         def backward(grad: int) -> int | None:
             inner_grad = inner_backward(grad)
             if not needs_grad or inner_grad is None:
                 return None
-            return self._sum(grad, inner_grad, count, step.features)
+            return self._sum(step, grad, inner_grad, count)
 
         return y, backward
 
-    def _sum(self, a: int, b: int, count: ir.Value, features: int) -> int:
-        e = self.e
-        total = self.reserve(features, self.piece)
-        self._each_sample(
-            "add",
-            count,
-            features,
-            lambda row: self.kernels.add(e.add(a, row), e.add(b, row), e.add(total, row), features),
-        )
+    def _sum(self, step: Branch, a: int, b: int, count: ir.Value) -> int:
+        total = self.reserve(step.features, self.piece)
+        self._each_sample("add", step, count, (a, b, total), self.kernels.add)
         return total
 
     def _affine(
@@ -351,72 +342,151 @@ class BatchKernels:
         needs_grad: bool,
     ) -> Backward:
         """Emit s = w x + b, and the activation above it; its backward pass goes through the activation below x."""
-        e, matrix, name = self.e, self.kernels.layout.matrices[step.number], f"linear{step.number}"
-        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
-        by_input = matrix.offset if matrix.input_major else self._copies[step.number]
-        self.builder.comment(f"forward: {step}")
-
-        def bias(v: Index) -> ir.Value:
-            return e.load(self.workspace, e.add(matrix.bias_offset, v)) if step.bias else e.constant(0)
-
-        def store(place: int, offset: Index, v: Index, features: int, value: ir.Value) -> None:
-            kept = e.keep_first(value, features - v) if isinstance(v, int) else value
-            e.store(kept, self.workspace, e.add(place, offset))
-
-        def finish(row: Index, v: Index, value: ir.Value) -> None:
-            offset = e.add(e.multiply(row, out_stride), v)
-            if above is None or reads_input(above.step.layer):
-                store(s, offset, v, step.out_features, value)
-            if above is not None:
-                store(above.y, offset, v, step.out_features, self.kernels.value(above.step, value))
-
-        self._product(
-            f"{name}.forward", count, step.out_features, step.in_features,
-            (x, in_stride, 1), (by_input, out_stride), bias, finish,
-        )  # fmt: skip
+        matrix, copy = self.kernels.layout.matrices[step.number], self._copies.get(step.number, 0)
+        by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
+        activation, y = (None, 0) if above is None else (above.step, above.y)
+        places = (count, x, by_input, matrix.bias_offset, s, y)
+        self._linear_kernel("forward", step, activation, places, self._linear_forward)
 
         def backward(grad: int) -> int | None:
-            self.builder.comment(f"backward: {step}")
-            grad_in = None
+            grad_in = self.reserve(step.in_features, self.piece) if needs_grad else 0
+            activation, s, y = (None, 0, 0) if below is None else (below.step, below.s, below.y)
             if needs_grad:
-                grad_in = self.reserve(step.in_features, self.piece)
-                by_output = self._copies[step.number] if matrix.input_major else matrix.offset
-
-                def finish_grad(row: Index, v: Index, value: ir.Value, grad_in: int = grad_in) -> None:
-                    offset = e.add(e.multiply(row, in_stride), v)
-                    if below is not None:
-                        s_below, y_below = (
-                            e.load(self.workspace, e.add(place, offset)) for place in (below.s, below.y)
-                        )
-                        value = self.kernels.pullback(below.step, s_below, y_below, value)
-                    store(grad_in, offset, v, step.in_features, value)
-
-                self._product(
-                    f"{name}.grad_input", count, step.in_features, step.out_features,
-                    (grad, out_stride, 1), (by_output, in_stride), None, finish_grad,
-                )  # fmt: skip
-            left, right = ((x, in_stride), (grad, out_stride))
-            if not matrix.input_major:
-                left, right = right, left
-
-            def update(row: Index, v: Index, value: ir.Value) -> None:
-                place = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), v)
-                self._update(place, value)
-
-            self._product(
-                f"{name}.grad_weight", matrix.rows, matrix.columns, count,
-                (left[0], 1, left[1]), right, None, update,
-            )  # fmt: skip
-            if step.bias:
-                self._bias_gradient(matrix, grad, count)
-            return grad_in
+                places = (count, grad, by_output, grad_in, s, y)
+                self._linear_kernel("grad_input", step, activation, places, self._linear_grad_input)
+            places = (count, x, grad, matrix.offset, matrix.bias_offset, self._batch)
+            self._linear_kernel("grad_params", step, None, places, self._linear_grad_params)
+            return grad_in if needs_grad else None
 
         return backward
 
-    def _bias_gradient(self, matrix: Matrix, grad: int, count: ir.Value) -> None:
-        """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""
+    def _linear_kernel(
+        self,
+        name: str,
+        step: Affine,
+        activation: Pointwise | None,
+        values: tuple[Index, ...],
+        emit: Callable[..., None],
+    ) -> None:
+        """emit(step, activation, *values): in place, or in a function that equal layers share."""
+        self.builder.comment(f"{name}: {step}")
+        if self.kernels.in_one_piece:
+            emit(step, activation, *values)
+            return
+        shape = attrs.evolve(step, number=0)
+        shared_name = f"linear_{step.in_features}_{step.out_features}.{name}"
+        self.kernels.share(shared_name, (name, shape, activation), values, functools.partial(emit, step, activation))
+
+    def _store(self, place: Index, offset: Index, v: Index, features: int, value: ir.Value) -> None:
+        """Store a vector of a row, with zeros beyond the features."""
+        kept = self.e.keep_first(value, features - v) if isinstance(v, int) else value
+        self.e.store(kept, self.workspace, self.e.add(place, offset))
+
+    def _linear_forward(
+        self,
+        step: Affine,
+        above: Pointwise | None,
+        count: ir.Value,
+        x: Index,
+        weights: Index,
+        biases: Index,
+        s: Index,
+        y: Index,
+    ) -> None:
+        """s = w x + b, and y = σ(s) of the activation above."""
         e = self.e
-        name, features = f"linear{matrix.step.number}.grad_bias", matrix.step.out_features
+        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
+
+        def bias(v: Index) -> ir.Value:
+            return e.load(self.workspace, e.add(biases, v)) if step.bias else e.constant(0)
+
+        def finish(row: Index, v: Index, value: ir.Value) -> None:
+            offset = e.add(e.multiply(row, out_stride), v)
+            if above is None or reads_input(above.layer):
+                self._store(s, offset, v, step.out_features, value)
+            if above is not None:
+                self._store(y, offset, v, step.out_features, self.kernels.value(above, value))
+
+        self.products.emit(
+            "forward", count, step.out_features, step.in_features,
+            (x, in_stride, 1), (weights, out_stride), bias, finish,
+        )  # fmt: skip
+
+    def _linear_grad_input(
+        self,
+        step: Affine,
+        below: Pointwise | None,
+        count: ir.Value,
+        grad: Index,
+        weights: Index,
+        grad_in: Index,
+        s: Index,
+        y: Index,
+    ) -> None:
+        """The gradient with respect to x (2), or to the input s of the activation below, whose output y is x (3)."""
+        e = self.e
+        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
+
+        def finish(row: Index, v: Index, value: ir.Value) -> None:
+            offset = e.add(e.multiply(row, in_stride), v)
+            if below is not None:
+                s_below, y_below = (e.load(self.workspace, e.add(place, offset)) for place in (s, y))
+                value = self.kernels.pullback(below, s_below, y_below, value)
+            self._store(grad_in, offset, v, step.in_features, value)
+
+        self.products.emit(
+            "grad_input", count, step.in_features, step.out_features,
+            (grad, out_stride, 1), (weights, in_stride), None, finish,
+        )  # fmt: skip
+
+    def _linear_grad_params(
+        self,
+        step: Affine,
+        _: None,
+        count: ir.Value,
+        x: Index,
+        grad: Index,
+        weights: Index,
+        biases: Index,
+        batch: ir.Value,
+    ) -> None:
+        """The gradients of the weights (4) and the biases (5), and the update with them."""
+        if self.whole and not self.kernels.in_one_piece:  # in a function of its own
+            with self._rule(batch) as update:
+                self._parameter_gradients(step, count, x, grad, weights, biases, update)
+        else:
+            update = self._update if self.whole else self._accumulate
+            self._parameter_gradients(step, count, x, grad, weights, biases, update)
+
+    def _parameter_gradients(
+        self,
+        step: Affine,
+        count: ir.Value,
+        x: Index,
+        grad: Index,
+        weights: Index,
+        biases: Index,
+        update: Update,
+    ) -> None:
+        """update(place, gradient) for each vector of the weights and the biases."""
+        e, matrix = self.e, self.kernels.layout.matrices[step.number]
+        left, right = (x, self.kernels.stride(step.in_features)), (grad, self.kernels.stride(step.out_features))
+        if not matrix.input_major:
+            left, right = right, left
+
+        def finish(row: Index, v: Index, value: ir.Value) -> None:
+            update(e.add(weights, e.add(e.multiply(row, matrix.stride), v)), value)
+
+        self.products.emit(
+            "grad_weight", matrix.rows, matrix.columns, count,
+            (left[0], 1, left[1]), right, None, finish,
+        )  # fmt: skip
+        if step.bias:
+            self._bias_gradient(step, grad, count, biases, update)
+
+    def _bias_gradient(self, step: Affine, grad: Index, count: ir.Value, biases: Index, update: Update) -> None:
+        """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""
+        e, features = self.e, step.out_features
 
         def body(v: Index, used: int) -> None:
             def add(r: Index, total: ir.Value) -> ir.Value:
@@ -430,95 +500,11 @@ class BatchKernels:
                 return [add(r, total)]
 
             whole = self.builder.and_(count, ir.Constant(I64, -SUMS))
-            sums = e.loop(name, 0, whole, SUMS, add_several, [e.constant(0)] * SUMS)
-            (total,) = e.loop(name, whole, count, 1, add_one, [e.tree_sum(sums)])
-            self._update(e.add(matrix.bias_offset, v), total)
+            sums = e.loop("grad_bias", 0, whole, SUMS, add_several, [e.constant(0)] * SUMS)
+            (total,) = e.loop("grad_bias", whole, count, 1, add_one, [e.tree_sum(sums)])
+            update(e.add(biases, v), total)
 
         self.kernels.each_vector("bias", features, body)
-
-    # The product
-
-    def _product(
-        self,
-        name: str,
-        rows: Index,
-        columns: int,
-        depth: Index,
-        left: tuple[int, int, int],
-        right: tuple[int, int],
-        start: Callable[[Index], ir.Value] | None,
-        finish: Finish,
-    ) -> None:
-        """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
-
-        `left` is a place with the distances between its rows and along the depth, `right` a place with the
-        distance between its rows. v is the offset of a vector within a row.
-        """
-        e, lanes = self.e, self.kernels.lanes
-        place, row_stride, depth_stride = left
-        right_place, right_stride = right
-
-        def tile(row: Index, height: int, first: Index, width: int) -> None:
-            """A tile of the product, in `height` times `width` registers."""
-            offsets = [e.add(first, v * lanes) for v in range(width)]
-            begin = [e.constant(0) if start is None else start(offset) for offset in offsets]
-
-            def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
-                row_of_right = e.add(right_place, e.multiply(k, right_stride))
-                vectors_of_right = [e.load(self.workspace, e.add(row_of_right, offset)) for offset in offsets]
-                results = []
-                for h in range(height):
-                    at = e.add(e.multiply(e.add(row, h), row_stride), e.multiply(k, depth_stride))
-                    factor = e.broadcast(self.workspace, e.add(place, at))
-                    for v, vector in enumerate(vectors_of_right):
-                        results.append(e.multiply_add(factor, vector, sums[h * width + v]))
-                return results
-
-            sums = e.loop(f"{name}.depth", 0, depth, 1, along, begin * height)
-            for h in range(height):
-                for v, offset in enumerate(offsets):
-                    finish(e.add(row, h), offset, sums[h * width + v])
-
-        def column_block(first: Index, width: int) -> None:
-            height = self._tile_height(rows, width)
-            if isinstance(rows, int):
-                e.blocks(f"{name}.rows", rows, height, lambda row, size: tile(row, size, first, width), 1)
-                return
-            whole = self.builder.sub(rows, self.builder.urem(rows, ir.Constant(I64, height)))
-            e.loop(f"{name}.rows", 0, whole, height, lambda row: tile(row, height, first, width))
-            e.loop(f"{name}.row", whole, rows, 1, lambda row: tile(row, 1, first, width))
-
-        self._column_blocks(name, columns, column_block)
-
-    def _column_blocks(self, name: str, columns: int, block: Callable[[Index, int], None]) -> None:
-        """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""
-        e, lanes = self.e, self.kernels.lanes
-        count = self.kernels.vectors(columns)
-        tail = 1 if count % 2 else 2
-        looped = count - tail
-
-        def pair(first: Index) -> None:
-            block(first, 2)
-
-        e.loop(f"{name}.columns", 0, looped * lanes, 2 * lanes, pair)
-        block(looped * lanes, tail)
-
-    def _tile_height(self, rows: Index, width: int) -> int:
-        """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
-        most = (self._registers - self._registers // 4) // width
-        total = rows if isinstance(rows, int) else self.piece
-
-        def cost(height: int) -> float:
-            """Cycles a step of the depth: two products each, and no fewer than the latency of one."""
-
-            def tile(height: int) -> float:
-                return max(height * width / 2, 4) + 1
-
-            left = total % height
-            rest = (tile(left) if left else 0) if isinstance(rows, int) else left * tile(1)
-            return total // height * tile(height) + rest
-
-        return min(range(min(most, total), 0, -1), key=cost)
 
     # Transposed copies
 

@@ -1,19 +1,27 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import attrs
 import torch
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
-from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, vectors
+from functional_mlp.engine.program import Branch, Layout, Matrix, Pointwise, Program, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.
 UNROLLED = 8
+# Programs of up to so many linear layers, none of more vectors, are emitted in one piece, which is a little faster; in
+# other ones equal layers share functions, so that they are not long.
+MOST_IN_ONE_PIECE = 4
+MOST_VECTORS_IN_ONE_PIECE = 256
+# Expressions of up to so many instructions are short: in a program in one piece, and in others.
+SHORT, VERY_SHORT = 60, 8
 # Blocks of so few numbers are transposed one by one.
 NUMBERS_ONE_BY_ONE = 32
 
@@ -37,16 +45,21 @@ def in_reverse(backwards: Sequence[Backward]) -> Backward:
 
 def reads_input(layer: Elementwise) -> bool:
     """Whether the pullback of an activation uses its input s; where it does not, s need not be kept."""
-    lanes = 4
-    real = Real(torch.float32)
-    vector = ir.VectorType(real.type, lanes)
-    function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * 3), "pullback")
-    emitter = Emitter(ir.IRBuilder(function.append_basic_block()), real, lanes)
-    xp = VectorNamespace(emitter, Scalars(emitter))
-    (result,) = xp.vectors(layer.pullback(xp, *map(xp.array, function.args)))
-    emitter.builder.ret(result)
+    function = _emitted(layer.pullback, 3)
     s = function.args[0]
     return any(s in instruction.operands for block in function.blocks for instruction in block.instructions)
+
+
+def _emitted(expression: Callable[..., Any], vectors: int) -> ir.Function:
+    """A function of so many vectors that an expression emits, to be looked at."""
+    real, lanes = Real(torch.float32), 4
+    vector = ir.VectorType(real.type, lanes)
+    function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * vectors), "expression")
+    emitter = Emitter(ir.IRBuilder(function.append_basic_block()), real, lanes)
+    xp = VectorNamespace(emitter, Scalars(emitter))
+    (result,) = xp.vectors(expression(xp, *map(xp.array, function.args)))
+    emitter.builder.ret(result)
+    return function
 
 
 @attrs.frozen(eq=False)
@@ -83,10 +96,41 @@ class Kernels:
         self.builder = builder
         self.e = Emitter(builder, self.real, lanes)
         self.arguments = arguments
-        self.workspace = arguments.workspace
         self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
+        largest = max((matrix.rows * matrix.stride // lanes for matrix in self.layout.matrices), default=0)
+        few = len(self.layout.matrices) <= MOST_IN_ONE_PIECE
+        self.in_one_piece = few and largest <= MOST_VECTORS_IN_ONE_PIECE
+        self._functions: dict[Hashable, ir.Function] = {}
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
+
+    @property
+    def workspace(self) -> ir.Value:
+        return self.arguments.workspace
+
+    def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
+        """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.
+
+        Calls with equal keys share the function. All that the body depends on must be in the key or the values.
+        """
+        b, constants = self.builder, [self.e.index(value) for value in values]
+        function = self._functions.get(key)
+        if function is None:
+            types = [*Arguments.TYPES, *(value.type for value in constants)]
+            function_type, module = ir.FunctionType(ir.VoidType(), types), b.module
+            function = ir.Function(module, function_type, module.get_unique_name(name))
+            function.linkage = "internal"
+            self._functions[key] = function
+            count = len(Arguments.TYPES)
+            block, arguments, activations = b.block, self.arguments, self.activations
+            b.position_at_end(function.append_basic_block("entry"))
+            self.arguments = Arguments(*function.args[:count])
+            self.activations = self.arguments.workspace
+            emit(*function.args[count:])
+            b.ret_void()
+            b.position_at_end(block)
+            self.arguments, self.activations = arguments, activations
+        b.call(function, [*attrs.astuple(self.arguments, recurse=False), *constants])
 
     def vectors(self, features: int) -> int:
         return vectors(features, self.lanes)
@@ -97,11 +141,15 @@ class Kernels:
 
     def each_vector(self, name: str, features: int, body: Callable[[Index, int], None]) -> None:
         """body(offset, lanes in use) for the vectors of so many features."""
-        self.e.blocks(name, features, self.lanes, body, UNROLLED)
+        self.e.blocks(name, features, self.lanes, body, UNROLLED if self.in_one_piece else 1)
+
+    def is_short(self, expression: Callable[..., Any], vectors: int) -> bool:
+        """Whether an expression of so many vectors makes little code, which can be emitted wherever it is needed."""
+        count = sum(len(block.instructions) for block in _emitted(expression, vectors).blocks)
+        return count <= (SHORT if self.in_one_piece else VERY_SHORT)
 
     def activate(self, step: Pointwise, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
-        self.builder.comment(f"value: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
             value = self.value(step, self.e.load(self.activations, self.e.add(s, offset)))
@@ -111,7 +159,6 @@ class Kernels:
 
     def pull_back(self, step: Pointwise, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
         """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
-        self.builder.comment(f"pullback: {step.layer!r}")
 
         def body(offset: Index, used: int) -> None:
             places = (s, y, grad)
@@ -131,14 +178,14 @@ class Kernels:
     def _put(self, vector: ir.Value, place: Index, offset: Index, used: int) -> None:
         self.e.store(self.e.keep_first(vector, used), self.activations, self.e.add(place, offset))
 
-    def add(self, a: Index, b: Index, total: Index, features: int) -> None:
-        """total = a + b, for features at places of the workspace."""
+    def add(self, step: Branch, a: Index, b: Index, total: Index) -> None:
+        """total = a + b, for the features of a branch at places of the workspace."""
 
         def body(offset: Index, used: int) -> None:
             terms = [self.e.load(self.activations, self.e.add(place, offset)) for place in (a, b)]
             self.e.store(self.e.fadd(*terms), self.activations, self.e.add(total, offset))
 
-        self.each_vector("add", features, body)
+        self.each_vector("add", step.features, body)
 
     # The loss
 
@@ -226,11 +273,18 @@ class Kernels:
 
     def transpose(self, matrix: Matrix, copy: int) -> None:
         """Write the transposed weights of a matrix to a place, in rows padded to vectors."""
+        if self.in_one_piece:
+            self._transpose(matrix, matrix.offset, copy)
+            return
+        name, shape = f"transpose_{matrix.rows}_{matrix.columns}", (matrix.rows, matrix.columns)
+        self.share(name, ("transpose", shape), (matrix.offset, copy), functools.partial(self._transpose, matrix))
+
+    def _transpose(self, matrix: Matrix, offset: Index, copy: Index) -> None:
         e, lanes, stride = self.e, self.lanes, self.stride(matrix.rows)
 
         def row_block(row: Index, height: int) -> None:
             def column_block(column: Index, width: int) -> None:
-                source = e.add(e.add(matrix.offset, e.multiply(row, matrix.stride)), column)
+                source = e.add(e.add(offset, e.multiply(row, matrix.stride)), column)
                 if height * width <= NUMBERS_ONE_BY_ONE:
                     target = e.add(e.add(copy, e.multiply(column, stride)), row)
                     for h, c in itertools.product(range(height), range(width)):
@@ -243,9 +297,10 @@ class Kernels:
                 for c, vector in enumerate(e.transpose(rows)[:width]):
                     e.store(vector, self.workspace, e.add(target, c * stride))
 
-            e.blocks("transpose.columns", matrix.columns, lanes, column_block, 2)
+            e.blocks("transpose.columns", matrix.columns, lanes, column_block, unrolled)
 
-        e.blocks("transpose.rows", matrix.rows, lanes, row_block, 2)
+        unrolled = 2 if self.in_one_piece else 0
+        e.blocks("transpose.rows", matrix.rows, lanes, row_block, unrolled)
 
     # The optimizer
 

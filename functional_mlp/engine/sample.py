@@ -11,20 +11,19 @@ matrix a transposed copy is kept instead: the way back meets it as the way forwa
 included, and both hold the same bits. With an optimizer that remembers something this would be no gain.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Hashable, Iterator
 
 import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Kernels, Rule
+from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.matvec import Grid, Pending, Products
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.vector import Scalars
 
-# Vector operations of one product that are emitted one after the other before a loop is made of them.
-UNROLLED = 128
-# Sums of a product that run side by side, to hide the latency of the additions.
-CHAINS = 8
 # Matrices of up to so many vectors are kept transposed as well.
 MOST_COPIED = 60
 
@@ -32,38 +31,22 @@ MOST_COPIED = 60
 Path = tuple[int, ...]
 
 
-@attrs.frozen(eq=False)
-class Pending:
-    """The update of the sample before: its rule, and where its activations and their gradients are counted from."""
-
-    rule: Rule
-    activations: ir.Value
-    close: Callable[[], None]  # to be called when all that uses the rule has been emitted
-
-
-@attrs.frozen
-class Grid:
-    """A matrix in memory, row after row: the weights of a layer, input-major, or `transposed`."""
-
-    offset: int
-    rows: int
-    columns: int
-    stride: int
-    transposed: bool
-
-
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
 
     def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
         self.kernels = Kernels(program, lanes, builder, arguments)
+        self.products = Products(self.kernels)
         self.e = self.kernels.e
         self.builder = builder
-        self.workspace = arguments.workspace
         self.program = program
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
         self.copies: dict[int, Grid] = {}  # of the matrices that are kept transposed, by layer
+
+    @property
+    def workspace(self) -> ir.Value:
+        return self.kernels.workspace
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
@@ -80,20 +63,18 @@ class SampleEpoch:
         there = self.e.address(self.workspace, start + size)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
-            pending = self._pending(position, before)
-            self._forward_pass(position, activations, pending)
-            back = b.append_basic_block("back")  # LLVM orders instructions badly where there are too many at once
-            b.branch(back)
-            b.position_at_end(back)
-            outcome = self._backward_pass(position, activations, prediction, pending)
-            pending.close()
+            with self._pending(position, before) as pending:
+                self._forward_pass(position, activations, pending)
+                back = b.append_basic_block("back")  # LLVM orders instructions badly where there are too many at once
+                b.branch(back)
+                b.position_at_end(back)
+                outcome = self._backward_pass(position, activations, prediction, pending)
             return [activations, before, *[b.fadd(total, more) for total, more in zip(totals, outcome, strict=True)]]
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
-        pending = self._pending(arguments.last, last)
-        self._update_alone(pending)
-        pending.close()
+        with self._pending(arguments.last, last) as pending:
+            self._update_alone(pending)
         for index, total in enumerate(totals):
             place = self.e.address(arguments.results, index, DOUBLE)
             b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
@@ -103,7 +84,8 @@ class SampleEpoch:
         order = self.kernels.arguments.order
         return self.builder.load(self.e.address(order, position, I64), typ=I64, align=8, name="row")
 
-    def _pending(self, position: Index, activations: ir.Value) -> Pending:
+    @contextlib.contextmanager
+    def _pending(self, position: Index, activations: ir.Value) -> Iterator[Pending]:
         """The update before a sample, with the activations of the sample that it is due to.
 
         Its scalars are emitted in a block ahead of the one that goes on.
@@ -112,8 +94,8 @@ class SampleEpoch:
         update = self.builder.append_basic_block("update")
         self.builder.position_at_end(update)
         number = scalars.sub(self.e.index(position), ir.Constant(I64, 1))
-        rule = self.kernels.rule(Scalars(self.e.at(scalars)), number)
-        return Pending(rule, activations, lambda: scalars.branch(update))
+        yield Pending(self.kernels.rule(Scalars(self.e.at(scalars)), number), position, activations)
+        scalars.branch(update)
 
     # What is kept of a sample
 
@@ -164,12 +146,12 @@ class SampleEpoch:
                 x = s
             elif isinstance(step, Pointwise):
                 y = self._place("y", here, step.features)
-                self.kernels.activate(step, x, y)
+                self._pointwise_kernel("value", step, self.kernels.activate, (x, y))
                 x = y
             else:
                 inner = self._forward(step.steps, here, x, pending)
                 y = self._place("y", here, step.features)
-                self.kernels.add(x, inner, y, step.features)
+                self.kernels.add(step, x, inner, y)
                 x = y
         return x
 
@@ -207,7 +189,8 @@ class SampleEpoch:
 
     def _pull_back(self, step: Pointwise, path: Path, grad: int) -> int:
         grad_in = self._place("grad", path, step.features)
-        self.kernels.pull_back(step, self._places["x", path], self._places["y", path], grad, grad_in)
+        places = (self._places["x", path], self._places["y", path], grad, grad_in)
+        self._pointwise_kernel("pullback", step, self.kernels.pull_back, places)
         return grad_in
 
     def _branch_backward(
@@ -217,11 +200,12 @@ class SampleEpoch:
         if inner is None or not needs_grad:
             return None
         total = self._place("grad", path, step.features)
-        self.kernels.add(grad, inner, total, step.features)
+        self.kernels.add(step, grad, inner, total)
         return total
 
     def _update_alone(self, pending: Pending) -> None:
         """The update of the last sample, which no forward pass follows."""
+        self.kernels.activations = pending.activations
 
         def update(steps: tuple[Step, ...], path: Path) -> None:
             for index, step in enumerate(steps):
@@ -238,173 +222,89 @@ class SampleEpoch:
         """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
         matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
         delta = self._places["delta", path] if pending is not None else 0
-        if matrix.input_major:
-            grid = Grid(matrix.offset, matrix.rows, matrix.columns, matrix.stride, transposed=False)
-            self._meet_rows(grid, x, delta, s, pending, lambda offset: self._bias(matrix, offset, delta, pending))
-        else:
-            self._meet_by_output(matrix, x, delta, s, pending)
+        kind = "update" if s is None else "forward"
+        emit = functools.partial(self._meet, matrix, s is not None)
+        self._linear_kernel(kind, step, emit, (x, delta, s or 0, matrix.offset, matrix.bias_offset), pending)
 
-    def _bias(self, matrix: Matrix, offset: Index, delta: int, pending: Pending | None) -> ir.Value:
-        """A vector of the bias, after the pending update with the gradient of the output (5)."""
-        e = self.e
-        if not matrix.step.bias:
-            return e.constant(0)
-        place = e.add(matrix.bias_offset, offset)
-        bias = e.load(self.workspace, place)
-        if pending is None:
-            return bias
-        return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
-
-    def _meet_rows(
+    def _meet(
         self,
-        grid: Grid,
-        along: int,
-        across: int,
-        result: int | None,
+        matrix: Matrix,
+        has_s: bool,
         pending: Pending | None,
-        start: Callable[[Index], ir.Value],
+        x: Index,
+        delta: Index,
+        s: Index,
+        weights: Index,
+        biases: Index,
     ) -> None:
-        """For each row r: the rule for w[r] with the gradient along[r] across (4), then result += along[r] w[r].
-
-        `along` and `across` are x and delta for the weights, and delta and x for their transposed copy; the result
-        is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
-        """
-        e, lanes = self.e, self.kernels.lanes
-        activations = self.kernels.activations
-
-        def block(first: Index, features: int) -> None:
-            width = self.kernels.vectors(features)
-            chains = min(CHAINS // width, grid.rows)
-            offsets = [e.add(first, v * lanes) for v in range(width)]
-            sums = [start(offset) for offset in offsets]
-            sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
-            vectors = [e.load(pending.activations, e.add(across, offset)) for offset in offsets] if pending else []
-
-            def meet_row(r: Index, chain: int, sums: list[ir.Value]) -> None:
-                factor = e.broadcast(activations, e.add(along, r)) if result is not None else None
-                earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
-                for v, offset in enumerate(offsets):
-                    place = e.add(e.add(grid.offset, e.multiply(r, grid.stride)), offset)
-                    weight = e.load(self.workspace, place)
-                    if pending is not None:
-                        # x first and delta second, so that both copies are rounded alike.
-                        gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
-                        weight = pending.rule.apply(place, weight, gradient)
-                    if factor is not None:
-                        sums[chain * width + v] = e.multiply_add(factor, weight, sums[chain * width + v])
-
-            def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
-                sums = list(carried)
-                for row in range(CHAINS):
-                    meet_row(e.add(r, row), row % chains, sums)
-                return sums
-
-            done = 0 if grid.rows * width <= UNROLLED else grid.rows - grid.rows % CHAINS
-            sums = e.loop("product", 0, done, CHAINS, meet_several, sums)
-            for r in range(done, grid.rows):
-                meet_row(r, r % chains, sums)
-            if result is not None:
-                for v, offset in enumerate(offsets):
-                    total = e.keep_first(e.tree_sum(sums[v::width]), features - v * lanes)
-                    e.store(total, activations, e.add(result, offset))
-
-        e.blocks("columns", grid.columns, 4 * lanes, block, 2)
-
-    def _meet_by_output(self, matrix: Matrix, x: int, delta: int, s: int | None, pending: Pending | None) -> None:
-        """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
-        e = self.e
-        activations = self.kernels.activations
-
-        def block(first: Index, rows: int) -> None:
-            def meet_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                vector = e.load(activations, e.add(x, offset)) if s is not None else None
-                earlier = e.load(pending.activations, e.add(x, offset)) if pending else None
-                results = []
-                for r in range(rows):
-                    place = self._weight(matrix, e.add(first, r), offset)
-                    weight = e.load(self.workspace, place)
-                    if pending is not None:
-                        factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
-                        weight = pending.rule.apply(place, weight, (factor, earlier))
-                    if vector is not None:
-                        results.append(self._add_product(matrix, offset, vector, weight, sums[r]))
-                return results
-
-            sums = self._over_vectors(matrix, rows, meet_vector, [e.constant(0)] * rows if s is not None else [])
-            bias = self._bias(matrix, first, delta, pending)
-            if s is not None:
-                e.store(e.keep_first(e.fadd(e.row_sums(sums), bias), rows), activations, e.add(s, first))
-
-        e.blocks("rows", matrix.rows, self.kernels.lanes, block, 2)
+        grid = Grid(weights, matrix.rows, matrix.columns, matrix.stride)
+        result, biases_or_none = s if has_s else None, biases if matrix.step.bias else None
+        if matrix.input_major:
+            start = functools.partial(self.products.bias, biases_or_none, delta=delta, pending=pending)
+            self.products.meet_rows(grid, x, delta, result, pending, start)
+        else:
+            self.products.meet_by_output(grid, x, delta, result, pending, biases_or_none)
 
     def _grad_in(self, step: Affine, path: Path, pending: Pending | None) -> int:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
-        self.builder.comment(f"backward: {step}")
-        matrix, delta = self.kernels.layout.matrices[step.number], self._places["delta", path]
+        matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number)
+        delta, x = self._places["delta", path], self._places["x", path]
         grad_in = self._place("grad", path, step.in_features)
-        copy = self.copies.get(step.number)
         if copy is not None:
-            x = self._places["x", path]
-            self._meet_rows(copy, delta, x, grad_in, pending, lambda offset: self.e.constant(0))
-        elif matrix.input_major:
-            self._grad_by_input(matrix, delta, grad_in)
+            emit, offset = functools.partial(self._grad_by_copy, copy), copy.offset
         else:
-            self._grad_by_output(matrix, delta, grad_in)
+            emit, offset, pending = functools.partial(self._grad_by_matrix, matrix), matrix.offset, None
+        self._linear_kernel("backward", step, emit, (x, delta, grad_in, offset), pending)
         return grad_in
 
-    def _grad_by_input(self, matrix: Matrix, delta: int, grad_in: int) -> None:
-        """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
-        e, activations = self.e, self.kernels.activations
+    def _grad_by_copy(
+        self, copy: Grid, pending: Pending | None, x: Index, delta: Index, grad_in: Index, offset: Index
+    ) -> None:
+        grid = attrs.evolve(copy, offset=offset)
+        self.products.meet_rows(grid, delta, x, grad_in, pending, lambda v: self.e.constant(0))
 
-        def block(first: Index, rows: int) -> None:
-            def add_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                vector = e.load(activations, e.add(delta, offset))
-                weights = [e.load(self.workspace, self._weight(matrix, e.add(first, r), offset)) for r in range(rows)]
-                return [self._add_product(matrix, offset, weight, vector, sums[r]) for r, weight in enumerate(weights)]
+    def _grad_by_matrix(
+        self, matrix: Matrix, pending: None, x: Index, delta: Index, grad_in: Index, offset: Index
+    ) -> None:
+        grid = Grid(offset, matrix.rows, matrix.columns, matrix.stride)
+        if matrix.input_major:
+            self.products.grad_by_input(grid, delta, grad_in)
+        else:
+            self.products.grad_by_output(grid, delta, grad_in)
 
-            sums = self._over_vectors(matrix, rows, add_vector, [e.constant(0)] * rows)
-            e.store(e.keep_first(e.row_sums(sums), rows), activations, e.add(grad_in, first))
+    # Kernels: in place, or in functions that equal steps share
 
-        e.blocks("inputs", matrix.rows, self.kernels.lanes, block, 2)
+    def _linear_kernel(
+        self, kind: str, step: Affine, emit: Callable[..., None], places: tuple[Index, ...], pending: Pending | None
+    ) -> None:
+        """emit(pending, *places)."""
+        self.builder.comment(f"{kind}: {step}")
+        if self.kernels.in_one_piece:
+            emit(pending, *places)
+            return
+        due = () if pending is None else (pending.position, pending.activations)
 
-    def _grad_by_output(self, matrix: Matrix, delta: int, grad_in: int) -> None:
-        """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
-        e, activations = self.e, self.kernels.activations
+        def body(*values: ir.Value) -> None:
+            if pending is None:
+                emit(None, *values)
+                return
+            with self._pending(*values[:2]) as own:
+                emit(own, *values[2:])
 
-        def block(offset: Index, used: int) -> None:
-            def add_row(o: Index, total: ir.Value) -> list[ir.Value]:
-                factor = e.broadcast(activations, e.add(delta, o))
-                return [e.multiply_add(e.load(self.workspace, self._weight(matrix, o, offset)), factor, total)]
+        shape = (step.in_features, step.out_features, step.bias)
+        self._share(f"linear_{step.in_features}_{step.out_features}.{kind}", (shape, bool(due)), (*due, *places), body)
 
-            total = e.constant(0)
-            if matrix.rows <= self.kernels.lanes:
-                for o in range(matrix.rows):
-                    (total,) = add_row(o, total)
-            else:
-                (total,) = e.loop("outputs", 0, matrix.rows, 1, add_row, [total])
-            e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
+    def _pointwise_kernel(self, kind: str, step: Pointwise, emit: Callable[..., None], places: tuple[int, ...]) -> None:
+        """emit(step, *places)."""
+        self.builder.comment(f"{kind}: {step.layer!r}")
+        if self.kernels.in_one_piece:
+            emit(step, *places)
+        else:
+            self._share(f"{kind}_{step.features}", step, places, functools.partial(emit, step))
 
-        e.blocks("inputs", matrix.columns, self.kernels.lanes, block, 4)
+    def _share(self, name: str, key: Hashable, values: tuple[Index, ...], emit: Callable[..., None]) -> None:
+        def body(activations: ir.Value, *values: ir.Value) -> None:
+            self.kernels.activations = activations
+            emit(*values)
 
-    def _weight(self, matrix: Matrix, row: Index, offset: Index) -> Index:
-        return self.e.add(self.e.add(matrix.offset, self.e.multiply(row, matrix.stride)), offset)
-
-    def _add_product(self, matrix: Matrix, offset: Index, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
-        """total + a b in the lanes that hold weights at an offset of a row; in a loop these are all."""
-        added = self.e.multiply_add(a, b, total)
-        used = matrix.columns - offset if isinstance(offset, int) else self.kernels.lanes
-        if used >= self.kernels.lanes:
-            return added
-        return self.builder.select(self.e.mask(used), added, total)
-
-    def _over_vectors(
-        self, matrix: Matrix, rows: int, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
-    ) -> list[ir.Value]:
-        """carried = body(offset, *carried) for the vectors of so many rows at once; a loop where there are many."""
-        lanes = self.kernels.lanes
-        looped = matrix.stride // lanes * rows > UNROLLED
-        last = matrix.stride - lanes if looped else 0  # the last vector, with lanes to spare, is never in the loop
-        carried = self.e.loop("vectors", 0, last, lanes, body, carried)
-        for offset in range(last, matrix.stride, lanes):
-            carried = body(offset, *carried)
-        return carried
+        self.kernels.share(name, (name, key), (self.kernels.activations, *values), body)

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import runtime, sample
+from functional_mlp import pytree
+from functional_mlp.engine import kernels, matvec, runtime
+from functional_mlp.engine.program import lower
 from functional_mlp.testing import assert_trees_close, check_engines_agree
 
 KEY = fm.random.key(0)
@@ -71,12 +73,48 @@ def test_loops_give_what_unrolled_code_gives(monkeypatch: pytest.MonkeyPatch) ->
     data = fm.datasets.disk(KEY, 40, dtype=torch.float64)
     network = fm.Sequential(fm.Linear(2, 41), fm.Tanh(), fm.Linear(41, 37), fm.Tanh(), fm.Linear(37, 2))
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
-    monkeypatch.setattr(sample, "UNROLLED", 0)
+    monkeypatch.setattr(matvec, "UNROLLED", 0)
     runtime.compiled.cache_clear()
     try:
         check_engines_agree(network, MSE, fm.Momentum(0.05), data)
     finally:
         runtime.compiled.cache_clear()
+
+
+@pytest.mark.parametrize("optimizer", [fm.SGD(0.05), fm.Adam(0.01)], ids=repr)
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, optimizer: fm.Optimizer
+) -> None:
+    data = fm.datasets.disk(KEY, 300, dtype=torch.float64)
+    block = fm.Sequential(fm.Linear(9, 9), fm.Tanh(), fm.Linear(9, 9, bias=False), fm.GELU())
+    network = fm.Sequential(fm.Linear(2, 9), fm.ReLU(), block, fm.Residual(block), fm.Linear(9, 1), fm.Linear(1, 2))
+    monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
+    results = []
+    for most in (0, 100):
+        monkeypatch.setattr(kernels, "MOST_IN_ONE_PIECE", most)
+        runtime.compiled.cache_clear()
+        try:
+            check_engines_agree(network, MSE, optimizer, data, batch_size=batch_size)
+            result = fm.fit(
+                network, MSE, optimizer, data, key=KEY, epochs=2, batch_size=batch_size, validation=data, engine="fused"
+            )
+        finally:
+            runtime.compiled.cache_clear()
+        results.append((result.state, result.history.validation_loss))
+    assert pytree.equal(results[0][0].optimizer_state, results[1][0].optimizer_state)
+    assert results[0][1] == results[1][1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_equal_layers_add_little_code(batch_size: int) -> None:
+    def lines(depth: int) -> int:
+        layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
+        network = fm.Sequential(*layers)
+        program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
+        return str(runtime.emit(program, "epoch", 16)).count("\n")
+
+    assert lines(30) < 2 * lines(10)
 
 
 def test_long_epochs_are_cut_into_short_calls(monkeypatch: pytest.MonkeyPatch) -> None:

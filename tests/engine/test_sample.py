@@ -8,8 +8,9 @@ from llvmlite import ir
 import functional_mlp as fm
 from functional_mlp.engine import runtime
 from functional_mlp.engine.kernels import Arguments
+from functional_mlp.engine.matvec import Grid
 from functional_mlp.engine.program import Program, lower
-from functional_mlp.engine.sample import Grid, SampleEpoch
+from functional_mlp.engine.sample import SampleEpoch
 
 
 def copies_of(program: Program, lanes: int) -> dict[int, Grid]:
