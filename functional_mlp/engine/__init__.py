@@ -14,7 +14,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
 
 A small network is emitted in one piece. In others, equal layers share functions, so that a deep network takes little
-longer to compile than a shallow one: what counts is the number of different layers, about a tenth of a second each.
+longer to compile than a shallow one: what counts is the number of different layers, one or two tenths of a second each.
 
 `python -m functional_mlp.engine` prints the program and the LLVM code of a network. In training, denormal numbers
 are taken as zero; otherwise a run agrees with the reference up to rounding.
