@@ -113,7 +113,7 @@ def normal(
     shape = check_draw(key, shape, dtype, device)
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
-    quantiles = torch.special.ndtri(_unit_interval(key, math.prod(shape)))
+    quantiles: Tensor = torch.special.ndtri(_unit_interval(key, math.prod(shape)))
     return (mean + std * quantiles).to(dtype).reshape(shape).to(device)
 
 

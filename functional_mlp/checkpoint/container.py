@@ -145,7 +145,8 @@ def _metadata(header: dict[str, Any]) -> str:
     metadata = header.pop("__metadata__")
     if not isinstance(metadata, dict) or list(metadata) != ["functional_mlp"]:
         raise ValueError("is damaged: its metadata has other entries than functional_mlp")
-    return metadata["functional_mlp"]
+    document: str = metadata["functional_mlp"]
+    return document
 
 
 def _check_layout(entries: dict[str, Any], data_size: int) -> None:

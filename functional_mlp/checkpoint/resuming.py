@@ -84,4 +84,5 @@ class Checkpoint:
 def _moved(state: TrainState, like: TrainState) -> TrainState:
     """A state on the device of another."""
     leaves = pytree.leaves(like)
-    return pytree.map(lambda leaf: leaf.to(leaves[0].device), state)
+    moved: TrainState = pytree.map(lambda leaf: leaf.to(leaves[0].device), state)
+    return moved

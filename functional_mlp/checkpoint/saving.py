@@ -236,7 +236,7 @@ def _plain(leaf: Tensor) -> Tensor:
 def _encoded(description: _Description, registry: Registry) -> dict[str, Any]:
     """The description as JSON, once it is known to come back as it is."""
     convert = converter(registry)
-    encoded = convert.unstructure(description)
+    encoded: dict[str, Any] = convert.unstructure(description)
     try:
         decoded = convert.structure(json.loads(json.dumps(encoded)), _Description)
     except (TypeError, ValueError, cattrs.StructureHandlerNotFoundError) as error:

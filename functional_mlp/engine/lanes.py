@@ -120,7 +120,7 @@ class LaneNamespace(VectorNamespace):
 
         return self._once(("mod", a.key, b), make)
 
-    def power(self, base: Any, exponent: Any) -> Operand:
+    def power(self, base: Operand, exponent: Any) -> Operand:
         return self.exponential(base, exponent) if isinstance(exponent, Scalar) else super().power(base, exponent)
 
     def exponential(self, base: Any, exponent: Any) -> Operand:
@@ -135,7 +135,7 @@ class LaneNamespace(VectorNamespace):
             return Uniform(self, self._lane_scalars, number, key)
         return self._once(key, lambda: self._lane_scalars.doubles.of_vector("pow", *self._doubles(base, exponent)))
 
-    def sqrt(self, x: Any) -> Operand:
+    def sqrt(self, x: Any) -> Operand | float:
         if not isinstance(x, Scalar):
             return super().sqrt(x)
         return self._once(("sqrt", x.key), lambda: self._lane_scalars.doubles.of_vector("sqrt", x.value))

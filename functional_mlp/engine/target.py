@@ -114,7 +114,8 @@ def assemble(text: str, target: Target) -> bytes:
     module = binding.parse_assembly(text)
     module.verify()
     with _lock:
-        return target.machine().emit_object(module)
+        code: bytes = target.machine().emit_object(module)
+    return code
 
 
 def cache_folder() -> Path | None:

@@ -256,9 +256,9 @@ class VectorNamespace:
 
         return Scalar(self, self._scalars.once(key, make), key)
 
-    def power(self, base: Any, exponent: Any) -> Operand:
+    def power(self, base: Operand, exponent: Any) -> Operand:
         if isinstance(exponent, float) and exponent == 0.5 and not isinstance(base, Scalar):
-            return self.sqrt(base)
+            return self._elementwise(lambda v: self.emitter.of_vector("sqrt", v), base)
         if not isinstance(exponent, int) or isinstance(exponent, bool) or not 0 < abs(exponent) <= 64:
             raise NotInAlgebraError(f"** takes a whole exponent up to 64 or 0.5, got {exponent!r}")
         result = base
@@ -306,7 +306,7 @@ class VectorNamespace:
 
         return self._elementwise(emit, a, b)
 
-    def abs(self, x: Any) -> Operand:
+    def abs(self, x: Any) -> Operand | float:
         return self._function(lambda v: self.emitter.of_vector("fabs", v), x, abs)
 
     def sign(self, x: Any) -> Operand:
@@ -319,7 +319,7 @@ class VectorNamespace:
 
         return self._elementwise(emit, x)
 
-    def sqrt(self, x: Any) -> Operand:
+    def sqrt(self, x: Any) -> Operand | float:
         if isinstance(x, Scalar):
             pair, key = self._scalars.pair, ("sqrt", x.key)
             return Scalar(
@@ -327,30 +327,32 @@ class VectorNamespace:
             )
         return self._function(lambda v: self.emitter.of_vector("sqrt", v), x, math.sqrt)
 
-    def exp(self, x: Any) -> Operand:
+    def exp(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
 
-    def expm1(self, x: Any) -> Operand:
+    def expm1(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.expm1(self.emitter, v), x, math.expm1)
 
-    def log(self, x: Any) -> Operand:
+    def log(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.log(self.emitter, v), x, math.log)
 
-    def log1p(self, x: Any) -> Operand:
+    def log1p(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.log1p(self.emitter, v), x, math.log1p)
 
-    def tanh(self, x: Any) -> Operand:
+    def tanh(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.tanh(self.emitter, v), x, math.tanh)
 
-    def erf(self, x: Any) -> Operand:
+    def erf(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.erf(self.emitter, v), x, math.erf)
 
-    def ndtr(self, x: Any) -> Operand:
+    def ndtr(self, x: Any) -> Operand | float:
         return self._function(
             lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
         )
 
-    def _function(self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]) -> Any:
+    def _function(
+        self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]
+    ) -> Operand | float:
         return of_number(x) if isinstance(x, Number) else self._elementwise(emit, x)
 
     def sum(self, x: Any) -> Operand:

@@ -187,10 +187,12 @@ class Adapted(Layer):
         return self.layer.init(key, dtype=dtype, device=device)
 
     def apply(self, params: Params, x: Tensor) -> Tensor:
-        return self.layer.apply(params, x)
+        y: Tensor = self.layer.apply(params, x)
+        return y
 
     def vjp(self, params: Params, x: Tensor, grad_out: Tensor) -> tuple[Params, Tensor]:
-        return self.layer.vjp(params, x, grad_out)
+        gradients: tuple[Params, Tensor] = self.layer.vjp(params, x, grad_out)
+        return gradients
 
 
 def as_layer(name: str, layer: Any) -> Layer:

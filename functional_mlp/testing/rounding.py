@@ -70,7 +70,9 @@ class Nudged(Layer):
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         inner, size = tape
         size = size * grad_out.abs().amax()
-        return pytree.map(lambda grad: _moved(grad, size, self.seed), self.layer.backward(params, inner, grad_out))
+        gradients = self.layer.backward(params, inner, grad_out)
+        moved: tuple[Params, Tensor] = pytree.map(lambda grad: _moved(grad, size, self.seed), gradients)
+        return moved
 
 
 def _moved(tensor: Tensor, size: Tensor, seed: int) -> Tensor:

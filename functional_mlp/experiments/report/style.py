@@ -36,7 +36,9 @@ FILLS = ("0.25", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "0.85")
 HATCHES = ("", "//", "", "\\\\", "..", "")
 
 
-def panels(columns: int, *, width: float = 8.4, height: float = 3.3, rows: int = 1, **options: Any) -> Any:
+def panels(
+    columns: int, *, width: float = 8.4, height: float = 3.3, rows: int = 1, **options: Any
+) -> tuple[Figure, Any]:
     """A figure and its axes in an array of one row, or of `rows` rows."""
     figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
