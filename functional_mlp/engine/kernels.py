@@ -1,8 +1,9 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -107,6 +108,13 @@ class Kernels:
     @property
     def workspace(self) -> ir.Value:
         return self.arguments.workspace
+
+    @contextlib.contextmanager
+    def in_functions(self) -> Iterator[None]:
+        """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
+        in_one_piece, self.in_one_piece = self.in_one_piece, False
+        yield
+        self.in_one_piece = in_one_piece
 
     def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
         """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.

@@ -42,7 +42,10 @@ class Products:
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
-        self.unrolled = UNROLLED if kernels.in_one_piece else UNROLLED // 4
+
+    @property
+    def _unrolled(self) -> int:
+        return UNROLLED if self.kernels.in_one_piece else UNROLLED // 4
 
     def bias(self, biases: Index | None, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
         """A vector of the biases, after the pending update with the gradient of the output (5)."""
@@ -99,7 +102,7 @@ class Products:
                     meet_row(e.add(r, row), row % chains, sums)
                 return sums
 
-            done = 0 if grid.rows * width <= self.unrolled else grid.rows - grid.rows % CHAINS
+            done = 0 if grid.rows * width <= self._unrolled else grid.rows - grid.rows % CHAINS
             sums = e.loop("product", 0, done, CHAINS, meet_several, sums)
             for r in range(done, grid.rows):
                 meet_row(r, r % chains, sums)
@@ -191,7 +194,7 @@ class Products:
     ) -> list[ir.Value]:
         """carried = body(offset, *carried) for the vectors of so many rows at once; a loop where there are many."""
         lanes = self.kernels.lanes
-        looped = grid.stride // lanes * rows > self.unrolled
+        looped = grid.stride // lanes * rows > self._unrolled
         last = grid.stride - lanes if looped else 0  # the last vector, with lanes to spare, is never in the loop
         carried = self.e.loop("vectors", 0, last, lanes, body, carried)
         for offset in range(last, grid.stride, lanes):

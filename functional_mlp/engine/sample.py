@@ -55,10 +55,11 @@ class SampleEpoch:
         the update of the last.
         """
         b, arguments = self.builder, self.kernels.arguments
-        start = self._make_copies(self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
-        here = self.e.address(self.workspace, start)
-        prediction = self._forward_pass(arguments.first, here, None)
-        outcome = self._backward_pass(arguments.first, here, prediction, None)
+        with self.kernels.in_functions():
+            start = self._make_copies(self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
+            here = self.e.address(self.workspace, start)
+            prediction = self._forward_pass(arguments.first, here, None)
+            outcome = self._backward_pass(arguments.first, here, prediction, None)
         size = self._end
         there = self.e.address(self.workspace, start + size)
 
@@ -73,7 +74,7 @@ class SampleEpoch:
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
-        with self._pending(arguments.last, last) as pending:
+        with self._pending(arguments.last, last) as pending, self.kernels.in_functions():
             self._update_alone(pending)
         for index, total in enumerate(totals):
             place = self.e.address(arguments.results, index, DOUBLE)

@@ -238,7 +238,7 @@ def template(layer: Layer, dtype: torch.dtype) -> Params:
 @functools.lru_cache(maxsize=256)
 def output_of_zeros(layer: Layer, dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
     """What the layer makes of zeros of a shape, with zeros for params; None where it cannot do with zeros."""
-    params = pytree.map(lambda leaf: torch.zeros_like(leaf, device="cpu"), template(layer, dtype))
+    params = pytree.map(lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype, device="cpu"), template(layer, dtype))
     try:
         return layer.forward(params, torch.zeros(shape, dtype=dtype, device="cpu"))[0]
     except Exception:  # a layer of a user's own may do anything
