@@ -257,7 +257,7 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
     dtype and device must be those of `reference`, or of the counterpart where there is none. Messages name
     the leaf by its path.
     """
-    if _fits(tree, template, reference):
+    if fits(pytree.flatten(tree), pytree.flatten(template), reference):
         return  # nothing to name, so no paths are needed
     expected, actual = dict(pytree.items(template)), dict(pytree.items(tree))
     for path in (path for path in expected if path not in actual):
@@ -283,9 +283,9 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
         same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
 
 
-def _fits(tree: Any, template: Any, reference: Tensor | None) -> bool:
-    """Whether `tree_like` finds nothing wrong."""
-    (leaves, structure), (wanted, wanted_structure) = pytree.flatten(tree), pytree.flatten(template)
+def fits(tree: pytree.Flat, template: pytree.Flat, reference: Tensor | None) -> bool:
+    """Whether `tree_like` finds nothing wrong with a tree, both given as leaves and structure."""
+    (leaves, structure), (wanted, wanted_structure) = tree, template
     if structure != wanted_structure:
         return False
     for leaf, expected in zip(leaves, wanted, strict=True):

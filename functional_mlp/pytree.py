@@ -27,6 +27,9 @@ def node(cls: C) -> C:
     return optree.integrations.attrs.register_node(cls, namespace=NAMESPACE)
 
 
+# The leaves of a tree, and its structure.
+Flat = tuple[list[Any], optree.PyTreeSpec]
+
 # The metadata of a field that belongs to a node's structure rather than to its leaves.
 STRUCTURE = {"pytree_node": False}
 
@@ -75,7 +78,7 @@ def structure(tree: Any) -> optree.PyTreeSpec:
     return optree.tree_structure(tree, namespace=NAMESPACE)
 
 
-def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+def flatten(tree: Any) -> Flat:
     """The leaves of a tree, and its structure.
 
     >>> flatten((1, {"x": 2}))[0]

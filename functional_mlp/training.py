@@ -118,14 +118,15 @@ def fit(
     records = history.records()
     first = state.epoch - len(records)  # the epoch of the first record
     epoch, snapshot, previous = state.epoch, run.snapshot(), None
-    diverged_at, interrupted = None, False
+    diverged_at, interrupted, settled = None, False, False
     at_once = 1 if validation or checkpoint or callbacks else run.epochs_at_once
     try:
         while epoch < epochs:
             some = range(epoch, min(epoch + at_once, epochs))
             group = _run_epochs(run, optimizer, state.key, some, len(data), schedule, validation, progress)
             finite = all(math.isfinite(record.train_loss) for record in group)
-            if len(some) > 1 and not (finite and run.is_finite()):
+            settled = len(some) > 1 and finite and run.is_finite()
+            if len(some) > 1 and not settled:
                 run.restore(snapshot)  # find the epoch that diverges: the same again, one by one
                 at_once = 1
                 continue
@@ -146,7 +147,7 @@ def fit(
         interrupted = True
         del records[epoch - first :]
     result = run.state(snapshot)
-    settled = diverged_at is None and run.is_finite()
+    settled = settled or (diverged_at is None and run.is_finite())
     if previous is not None and not settled and not _is_finite(result):  # a loss is that before the last update
         epoch, result = epoch - 1, run.state(previous)
         diverged_at = epoch if diverged_at is None else diverged_at

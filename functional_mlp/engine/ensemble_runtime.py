@@ -12,6 +12,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
+from functional_mlp import pytree
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch
@@ -229,7 +230,8 @@ class LaneRun:
 
     def _tree(self, vectors: Tensor, lane: int) -> Any:
         """A member's tree, in tensors of its own."""
-        return self._layout.unpack(vectors[:, lane], self._members[lane].state.optimizer_state.params)
+        structure = pytree.structure(self._members[lane].state.optimizer_state.params)
+        return self._layout.unpack(vectors[:, lane], structure)
 
     def evaluate(self, index: int) -> Metrics:
         data = self._members[index].validation

@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 import attrs
+import optree
 import torch
 from torch import Tensor
 
@@ -192,14 +193,16 @@ class Places:
         """For each leaf, in order and in its shape, where its numbers lie in the array."""
         raise NotImplementedError
 
-    def pack(self, tree: Any, array: Tensor) -> None:
-        """Write the leaves of a tree into an array."""
-        for place, leaf in zip(self.places, pytree.leaves(tree), strict=True):
+    def pack(self, tree: Any, array: Tensor) -> optree.PyTreeSpec:
+        """Write the leaves of a tree into an array; returns the tree's structure."""
+        leaves, structure = pytree.flatten(tree)
+        for place, leaf in zip(self.places, leaves, strict=True):
             array[place] = leaf.detach()
+        return structure
 
-    def unpack(self, array: Tensor, template: Any) -> Any:
-        """The tree like `template` that an array holds, in tensors of its own."""
-        return pytree.unflatten(template, [array.take(place) for place in self.places])
+    def unpack(self, array: Tensor, structure: optree.PyTreeSpec) -> Any:
+        """The tree of a structure that an array holds, in tensors of its own."""
+        return structure.unflatten(array.take(place) for place in self.places)
 
 
 @attrs.frozen

@@ -26,11 +26,14 @@ from functional_mlp.optimizers import SGD, OptimizerState
 
 Kind = Literal["epoch", "evaluate", "predict"]
 
-# A native call cannot be interrupted: it gets about this many operations, a few milliseconds.
-OPERATIONS_PER_CALL = 800_000_000
-# What a unit costs in operations, its activation above all; and what a weight costs for each slot of the optimizer.
+# A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
+# fewer with other vectors: ten or twenty milliseconds.
+OPERATIONS_PER_CALL = 1_000_000_000
+# What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
+# and what a weight costs for each slot of the optimizer.
+OPERATIONS_PER_ROW = 4000
 OPERATIONS_PER_UNIT = 100
-OPERATIONS_PER_SLOT = 12
+OPERATIONS_PER_SLOT = 20
 
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
@@ -131,7 +134,7 @@ def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
     size = ctypes.c_int64.from_address(code.address("workspace_size")).value
     call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
     call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
-    rows_per_call = OPERATIONS_PER_CALL // operations_per_row(program)
+    rows_per_call = OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program))
     return Function(call, call_epochs, size, Layout.of(program, lanes), rows_per_call, code)
 
 
@@ -139,7 +142,8 @@ def operations_per_row(program: Program) -> int:
     """About how many operations the training on a row takes."""
     of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
     sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
-    return sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
+    of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
+    return OPERATIONS_PER_ROW + of_units
 
 
 def lanes_of(program: Program, target: machine.Target) -> int:
@@ -306,8 +310,10 @@ class FusedRun:
         self._names = ("params", *program.optimizer.slots())
         self._validation: tuple[Dataset, ForwardRun] | None = None
         self._numbers = self._session.workspace[: self._session.layout.size * len(self._names)]
-        for index, name in enumerate(self._names):
+        self._structures = [
             self._session.layout.pack(getattr(state, name), self._session.array(index))
+            for index, name in enumerate(self._names)
+        ]
 
     def epoch(
         self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None
@@ -343,10 +349,11 @@ class FusedRun:
 
     def state(self, snapshot: tuple[Tensor, int, float]) -> OptimizerState:
         numbers, step, learning_rate = snapshot
-        layout, template = self._session.layout, self._template
+        layout = self._session.layout
         arrays = numbers.split(layout.size) if layout.size else [numbers] * len(self._names)
-        trees = {name: layout.unpack(array, template.params) for name, array in zip(self._names, arrays, strict=True)}
-        return attrs.evolve(template, step=step, learning_rate=learning_rate, **trees)
+        trees = map(layout.unpack, arrays, self._structures)
+        named = dict(zip(self._names, trees, strict=True))
+        return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)
 
     def evaluate(self, data: Dataset) -> Metrics:
         if self._validation is None or self._validation[0] is not data:

@@ -225,14 +225,24 @@ def checked_arguments(layer: Layer, params: Params, x: Tensor) -> tuple[Params, 
         raise ValueError(
             f"inputs must have a last dimension of features, got a 0-d tensor: {layer!r} takes (..., features)"
         )
-    checks.tree_like("params", params, "the layer's params", template(layer, x.dtype), reference=x)
-    return checks.detached(params), x.detach()
+    leaves, structure = pytree.flatten(params)
+    if not checks.fits((leaves, structure), flat_template(layer, x.dtype), x):
+        checks.tree_like("params", params, "the layer's params", template(layer, x.dtype), reference=x)
+    if any(leaf.requires_grad for leaf in leaves):
+        params = checks.detached(params)
+    return params, x.detach()
 
 
 @functools.lru_cache(maxsize=256)
 def template(layer: Layer, dtype: torch.dtype) -> Params:
     """The layer's params as meta tensors: their structure and shapes, without data."""
     return layer.init(random.key(0), dtype=dtype, device="meta")
+
+
+@functools.lru_cache(maxsize=256)
+def flat_template(layer: Layer, dtype: torch.dtype) -> pytree.Flat:
+    """The leaves and the structure of the template."""
+    return pytree.flatten(template(layer, dtype))
 
 
 @functools.lru_cache(maxsize=256)
