@@ -30,7 +30,7 @@ Update = Callable[[Index, ir.Value], None]
 
 @attrs.frozen
 class Activation:
-    """An activation and the places of its input and output."""
+    """An activation and the places of its input, which is that of its output where no pullback reads it, and output."""
 
     step: Pointwise
     s: int
@@ -257,7 +257,8 @@ class BatchKernels:
                     backwards[-1] = _already_done  # by the layer's backward product
                 s = self.reserve(step.out_features, self.piece)
                 if isinstance(following, Pointwise) and self.kernels.is_short(following.layer.value, 1):
-                    above = Activation(following, s, self.reserve(following.features, self.piece))
+                    kept = reads_input(following.layer)
+                    above = Activation(following, s, self.reserve(step.out_features, self.piece) if kept else s)
                 backward = self._affine(step, x, s, count, below if needs_grad else None, above, needs_grad)
                 x, below = s, None
             elif isinstance(step, Pointwise):
