@@ -277,7 +277,7 @@ class EnsembleEpoch:
         def backward(grad: int) -> int | None:
             if not needs_grad:
                 return None
-            grad_in = self.reserve(step.features)
+            grad_in = y  # whatever used the output has had its backward pass: its place is free
             self.builder.comment(f"pullback: {step.layer!r}")
 
             def pullback(width: Width, i: Index) -> None:
