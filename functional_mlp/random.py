@@ -6,6 +6,7 @@ numpy and Python are neither read nor written. Numbers are drawn on the CPU and 
 same on every device.
 """
 
+import functools
 import hashlib
 import math
 import random as stdlib_random
@@ -86,11 +87,17 @@ def uniform(
     checks.number("uniform: high", high, low=low, high=largest)
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
-    draws = (low + (high - low) * _unit_interval(key, math.prod(shape))).to(dtype)
+    draws = _unit_interval(key, math.prod(shape)).mul_(high - low).add_(low).to(dtype)
     if low < high:  # rounding may reach the excluded end
-        first, end = torch.tensor([low, high], dtype=dtype, device="cpu")
-        draws = torch.minimum(draws, torch.nextafter(end, first))
+        draws = draws.clamp_(max=_largest_below(high, low, dtype))
     return draws.reshape(shape).to(device)
+
+
+@functools.lru_cache(maxsize=256)
+def _largest_below(high: float, low: float, dtype: torch.dtype) -> float:
+    """The number of a dtype next to `high` on the side of `low`."""
+    first, end = torch.tensor([low, high], dtype=dtype, device="cpu")
+    return torch.nextafter(end, first).item()
 
 
 def normal(
@@ -150,7 +157,7 @@ def _unit_interval(key: Key, n: int) -> Tensor:
     if n == 0:
         return torch.zeros(0, dtype=torch.float64, device="cpu")
     words = torch.frombuffer(bytearray(source.randbytes(8 * n)), dtype=torch.int64)
-    return ((words & (2**52 - 1)).to(torch.float64) + 0.5) * 2.0**-52
+    return (words & (2**52 - 1)).to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def _hash(parent: bytes, tag: bytes, number: int) -> bytes:
