@@ -153,16 +153,18 @@ def _initial_states(
     network: Layer, optimizers: Sequence[Optimizer], datasets: Sequence[Dataset], keys: Sequence[Key], params: Params
 ) -> list[TrainState]:
     """Each member's state before the first epoch: what `fit` starts from with its key."""
-    initial = None if params is None else _members_of(params, len(keys))
-    states = []
-    for index, (optimizer, samples, key) in enumerate(zip(optimizers, datasets, keys, strict=True)):
-        init_key, train_key = key.split()
-        own = network.init(init_key, dtype=samples.inputs.dtype, device=samples.inputs.device)
-        if initial is not None:
-            checks.tree_like(f"params of member {index}", initial[index], "the network's params", own)
-            own = initial[index]
-        states.append(TrainState(optimizer.init(own), train_key, 0))
-    return states
+    like = datasets[0].inputs
+    init_keys, train_keys = zip(*(key.split() for key in keys), strict=True)
+    if params is None:
+        initial = tuple(network.init(key, dtype=like.dtype, device=like.device) for key in init_keys)
+    else:
+        initial, own = _members_of(params, len(keys)), network.init(init_keys[0], dtype=like.dtype, device=like.device)
+        for index, given in enumerate(initial):
+            checks.tree_like(f"params of member {index}", given, "the network's params", own)
+    return [
+        TrainState(optimizer.init(own), key, 0)
+        for optimizer, own, key in zip(optimizers, initial, train_keys, strict=True)
+    ]
 
 
 def _members_of(params: Params, members: int) -> tuple[Params, ...]:
