@@ -10,6 +10,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import engine, pytree
+from functional_mlp.engine import ensemble_runtime, runtime
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
 LOSS = fm.MeanSquaredError()
@@ -105,6 +106,45 @@ def test_a_member_that_diverges_stops_alone(engine_name):
     assert all(math.isfinite(loss) for loss in result.history.mean().train_loss)
 
 
+@pytest.mark.parametrize("batch_size", [1, len(DATA)])
+@pytest.mark.parametrize("members", [3, 17])
+def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, batch_size, monkeypatch):
+    """Members diverge first, last and amid such epochs; with one batch an epoch, their params do so before a loss."""
+    keys = fm.random.key(4).split(members)
+    optimizers = [fm.SGD([0.05, 1e300, 30.0][index % 3]) for index in range(members)]
+    schedules = [lambda epoch, quiet=index % 7: float(epoch >= quiet) for index in range(members)]
+
+    def run(at_once: int) -> fm.EnsembleResult:
+        for kind in (ensemble_runtime.LaneRun, runtime.FusedRun):
+            monkeypatch.setattr(kind, "epochs_at_once", at_once)
+        with pytest.warns(RuntimeWarning, match="diverged"):
+            return fit(
+                keys=keys, optimizer=optimizers, schedule=schedules, batch_size=batch_size, engine="fused", epochs=12
+            )
+
+    one_by_one = run(1)
+    assert {None} < set(one_by_one.diverged_at)
+    for at_once in (2, 5, 12):
+        together = run(at_once)
+        assert together.diverged_at == one_by_one.diverged_at
+        for expected, actual in zip(one_by_one.members, together.members, strict=True):
+            assert pytree.equal(actual.state, expected.state)
+            records = [
+                [attrs.evolve(record, seconds=0.0) for record in result.history.records()]
+                for result in (expected, actual)
+            ]
+            assert repr(records[0]) == repr(records[1])
+
+
+def test_results_do_not_depend_on_how_long_a_native_call_is(monkeypatch):
+    keys = fm.random.key(4).split(17)
+    expected = fit(keys=keys, engine="fused", epochs=3)
+    monkeypatch.setattr(ensemble_runtime, "OPERATIONS_PER_CALL", 1000)
+    actual = fit(keys=keys, engine="fused", epochs=3)
+    assert losses(actual) == losses(expected)
+    assert pytree.equal(actual.params, expected.params)
+
+
 def test_ctrl_c_ends_with_what_was_learnt():
     def interrupt(done: float) -> None:
         if done > 0:
@@ -193,7 +233,6 @@ def test_an_optimizer_of_ones_own_may_branch_on_its_numbers(engine_name):
 
 
 def test_lanes_are_used_where_they_pay():
-    from functional_mlp.engine.ensemble_runtime import LaneRun
     from functional_mlp.ensemble.arguments import plan
     from functional_mlp.ensemble.groups import grouped
 
@@ -204,7 +243,7 @@ def test_lanes_are_used_where_they_pay():
         )  # fmt: skip
         groups, fused = grouped(ensemble)
         assert fused
-        return [len(group.numbers) if isinstance(group.start(), LaneRun) else 0 for group in groups]
+        return [len(group.numbers) if isinstance(group.start(), ensemble_runtime.LaneRun) else 0 for group in groups]
 
     assert runs(2, NETWORK) in ([0, 0], [2])  # where a vector has two lanes
     assert sum(runs(33, NETWORK)) == 33

@@ -18,14 +18,15 @@ from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch
 from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
-from functional_mlp.engine.program import CannotFuseError, affine_steps, lower
+from functional_mlp.engine.program import CannotFuseError, Program, affine_steps, lower
 from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 
-# A native call cannot be interrupted: it gets about this many operations on vectors, a few milliseconds.
-OPERATIONS_PER_CALL = 20_000_000
+# A native call cannot be interrupted: it gets about this many operations on vectors, some milliseconds. Short epochs
+# are taken together up to as many.
+OPERATIONS_PER_CALL = 120_000_000
 # What a core's first cache holds: weights of full groups that do not fit are trained in groups of half the size.
 FIRST_CACHE_BYTES = 48 << 10
 # Where those do not fit either, each member is quicker by itself.
@@ -147,6 +148,13 @@ def program_of(plan: Plan, members: Sequence[Member]) -> EnsembleProgram:
     return EnsembleProgram(program, LaneRule.of([member.optimizer for member in members]))
 
 
+def rows_per_call(program: Program) -> int:
+    """How many rows keep a native call short: those of whole batches."""
+    steps, batch_size = affine_steps(program.steps), program.batch_size
+    operations = sum(step.out_features * (6 * step.in_features + OPERATIONS_PER_UNIT) for step in steps)
+    return max(1, OPERATIONS_PER_CALL // (operations * batch_size)) * batch_size
+
+
 class LaneRun:
     """The training of a group on the fused engine: each member in a lane, epochs change the workspace in place.
 
@@ -161,11 +169,13 @@ class LaneRun:
         self._function = compiled(program, target)
         self._layout = LaneLayout.of(program.program, target.lanes(_number_size(program)) // self._lanes)
         self._names = ("params", *program.rule.slots())
+        self._rows_per_call, self._samples = rows_per_call(program.program), len(members[0].data)
         self._step, self._epochs = 0, 0
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
+        self._numbers = self._workspace[: self._layout.size * self._lanes * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data) for member in members}
         self._validations: dict[int, ForwardRun] = {}
-        self._pointers = self._data_pointers()
+        self._pointers, self._scalars = self._data_pointers(), self._scalars_of_epochs()
         for lane, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._workspace), strict=True):
                 self._layout.pack(getattr(member.state.optimizer_state, name), vectors[:, lane])
@@ -185,40 +195,51 @@ class LaneRun:
         """One item a lane; the first one for lanes without a member."""
         return [*items, *[items[0]] * (self._lanes - len(items))]
 
-    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
-        orders = [order.contiguous() for order in orders]
-        samples, batch_size = len(orders[0]), self._plan.batch_size
-        self._pointers[-self._lanes :] = self._in_lanes([order.data_ptr() for order in orders])
-        results = (ctypes.c_double * (2 * self._lanes))()
-        arguments = (self._workspace.data_ptr(), self._pointers, self._scalars(epoch))
-        at_once = self._rows_per_call()
-        for first in range(0, samples, at_once):
+    @property
+    def epochs_at_once(self) -> int:
+        return max(1, self._rows_per_call // self._samples)
+
+    def epochs(
+        self, orders: Sequence[Sequence[Tensor]], first: int, check: Callable[[], None]
+    ) -> list[Sequence[tuple[float, float]]]:
+        return [self._epoch(own, epoch, check) for epoch, own in enumerate(orders, start=first)]
+
+    def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
+        samples, lanes = self._samples, self._lanes
+        self._pointers[-lanes:] = self._in_lanes([order.data_ptr() for order in orders])
+        results = (ctypes.c_double * (2 * lanes))()
+        arguments = (self._workspace.data_ptr(), self._pointers, self._scalars[epoch].data_ptr())
+        for first in range(0, samples, self._rows_per_call):
             check()
-            self._function.call(*arguments, first, min(first + at_once, samples), self._step, results)
-        self._step += -(-samples // batch_size)
+            self._function.call(*arguments, first, min(first + self._rows_per_call, samples), self._step, results)
+        self._step += -(-samples // self._plan.batch_size)
         self._epochs = epoch + 1
         return [
-            (results[lane] / samples, self._rows[id(member.data)].accuracy(results[self._lanes + lane], samples))
+            (results[lane] / samples, self._rows[id(member.data)].accuracy(results[lanes + lane], samples))
             for lane, member in enumerate(self._members)
         ]
 
-    def _scalars(self, epoch: int) -> Any:
-        """The table of the members' learning rates, and of what else differs between their optimizers."""
+    def _scalars_of_epochs(self) -> Tensor:
+        """For each epoch the members' learning rates, and what else differs between their optimizers."""
         members = self._in_lanes(self._members)
-        table = [member.learning_rates[epoch] for member in members]
-        for name in self._program.rule.per_lane:
-            table += [float(getattr(member.optimizer, name)) for member in members]
-        return (ctypes.c_double * len(table))(*table)
+        rates = torch.tensor([member.learning_rates for member in members], dtype=torch.float64, device="cpu")
+        rest = [[float(getattr(member.optimizer, name)) for member in members] for name in self._program.rule.per_lane]
+        table = torch.empty(rates.shape[1], 1 + len(rest), self._lanes, dtype=torch.float64, device="cpu")
+        table[:, 0] = rates.T
+        table[:, 1:] = torch.tensor(rest, dtype=torch.float64, device="cpu").view(-1, self._lanes)
+        return table
 
-    def _rows_per_call(self) -> int:
-        steps = affine_steps(self._program.program.steps)
-        operations = sum(step.out_features * (6 * step.in_features + OPERATIONS_PER_UNIT) for step in steps)
-        batch_size = self._plan.batch_size
-        return max(1, OPERATIONS_PER_CALL // (operations * batch_size)) * batch_size
+    def is_finite(self, indices: Sequence[int]) -> bool:
+        if math.isfinite(self._numbers.sum().item()):
+            return True
+        return bool(self._numbers.view(-1, self._lanes)[:, list(indices)].isfinite().all())
 
     def snapshot(self) -> tuple[Tensor, int, int]:
-        size = self._layout.size * self._lanes * len(self._names)
-        return self._workspace[:size].clone(), self._step, self._epochs
+        return self._numbers.clone(), self._step, self._epochs
+
+    def restore(self, snapshot: tuple[Tensor, int, int]) -> None:
+        numbers, self._step, self._epochs = snapshot
+        self._numbers.copy_(numbers)
 
     def state(self, snapshot: tuple[Tensor, int, int], index: int) -> OptimizerState:
         numbers, step, epochs = snapshot

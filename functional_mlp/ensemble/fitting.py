@@ -15,7 +15,7 @@ from torch import Tensor
 from functional_mlp import checks, pytree, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.arguments import Plan, plan
-from functional_mlp.ensemble.groups import Group, GroupRun, grouped
+from functional_mlp.ensemble.groups import Group, GroupRun, Outcomes, grouped
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.trees import check_index, stack
 from functional_mlp.evaluation import Metrics
@@ -29,6 +29,10 @@ from functional_mlp.training import FitResult, ScheduleLike, TrainState
 
 # Seconds between two looks at how far the groups are.
 POLL = 0.05
+# The most epochs that are taken together: Ctrl-C is heard before their orders are drawn.
+EPOCHS_AT_ONCE = 16
+# Held by the group whose orders are drawn: threads that run Python by turns take longer than one after the other.
+_drawing = threading.Lock()
 
 
 @attrs.frozen(eq=False)
@@ -153,44 +157,61 @@ class GroupTraining:
     def run(self) -> list[FitResult]:
         """Train until each member has had its epochs or has diverged; returns their results."""
         run = self._group.start()
-        orders = [self._order(index, 0) for index in range(self.size)]
+        validated = self._group.members[0].validation is not None
+        at_once = 1 if validated else min(run.epochs_at_once, EPOCHS_AT_ONCE)
         snapshot, previous = run.snapshot(), None
+        epoch, one_by_one = 0, 0  # epochs before this one are not taken together
         interrupted = False
         try:
-            for epoch in range(self._ensemble.epochs):
+            while epoch < self._ensemble.epochs and (active := self._active()):
                 self._check()
+                stop = epoch + 1 if epoch < one_by_one else min(epoch + at_once, self._ensemble.epochs)
                 started = time.perf_counter()
-                active = [index for index in range(self.size) if index not in self._results]
-                if not active:
-                    break
-                if epoch > 0:
+                outcomes = run.epochs(self._orders(epoch, stop), epoch, self._check)
+                finite = all(math.isfinite(outcome[index][0]) for outcome in outcomes for index in active)
+                if stop - epoch > 1 and not (finite and run.is_finite(active)):
+                    run.restore(snapshot)  # find the epochs in which members diverge
+                    one_by_one = stop
+                    continue
+                self._record(run, active, epoch, outcomes, started)
+                if not finite:
                     for index in active:
-                        orders[index] = self._order(index, epoch)
-                outcomes = run.epoch(orders, epoch, self._check)
-                figures = [(*outcomes[index], self._validate(run, index)) for index in active]
-                seconds = (time.perf_counter() - started) / len(active)
-                for index, (loss, accuracy, held_out) in zip(active, figures, strict=True):
-                    rate = self._group.members[index].learning_rates[epoch]
-                    record = EpochRecord(loss, accuracy, held_out.loss, held_out.accuracy, rate, seconds)
-                    self._records[index].append(record)
-                    if not math.isfinite(loss):
-                        self._finish(run, index, snapshot, previous, epoch, diverged_at=epoch)
+                        if not math.isfinite(outcomes[0][index][0]):
+                            self._finish(run, index, snapshot, previous, epoch, diverged_at=epoch)
                 snapshot, previous = run.snapshot(), snapshot
-                self.epochs_done = epoch + 1
+                self.epochs_done = epoch = stop
         except CancelledError:
             interrupted = True
-        for index in range(self.size):
-            if index not in self._results:
-                self._finish(run, index, snapshot, previous, len(self._records[index]), interrupted=interrupted)
+        for index in self._active():
+            self._finish(run, index, snapshot, previous, len(self._records[index]), interrupted=interrupted)
         return [self._results[index] for index in range(self.size)]
+
+    def _active(self) -> list[int]:
+        """The members that are still trained."""
+        return [index for index in range(self.size) if index not in self._results]
+
+    def _orders(self, epoch: int, stop: int) -> list[list[Tensor]]:
+        """Each member's order in each of some epochs."""
+        keys, samples = [member.state.key for member in self._group.members], len(self._group.members[0].data)
+        with _drawing:
+            return [[random.permutation(key.fold_in(one), samples) for key in keys] for one in range(epoch, stop)]
+
+    def _record(
+        self, run: GroupRun, active: Sequence[int], epoch: int, outcomes: Sequence[Outcomes], started: float
+    ) -> None:
+        """Set down what epochs from `epoch` on came to."""
+        validations = {index: self._validate(run, index) for index in active}
+        seconds = (time.perf_counter() - started) / (len(active) * len(outcomes))
+        for index, held_out in validations.items():
+            rates = self._group.members[index].learning_rates[epoch : epoch + len(outcomes)]
+            self._records[index] += [
+                EpochRecord(*outcome[index], held_out.loss, held_out.accuracy, rate, seconds)
+                for outcome, rate in zip(outcomes, rates, strict=True)
+            ]
 
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise CancelledError
-
-    def _order(self, index: int, epoch: int) -> Tensor:
-        member = self._group.members[index]
-        return random.permutation(member.state.key.fold_in(epoch), len(member.data))
 
     def _validate(self, run: GroupRun, index: int) -> Metrics:
         return Metrics(math.nan, math.nan) if self._group.members[index].validation is None else run.evaluate(index)

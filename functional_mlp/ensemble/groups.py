@@ -15,13 +15,25 @@ from functional_mlp.optimizers import OptimizerState
 
 # Called now and then in an epoch; it raises to end it.
 Check = Callable[[], None]
+# The mean loss and the accuracy of each member in an epoch.
+Outcomes = Sequence[tuple[float, float]]
 
 
 class GroupRun(Protocol):
     """The training of a group: a state for each member, that every epoch takes one epoch on."""
 
-    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Check) -> Sequence[tuple[float, float]]:
-        """Run an epoch, each member over its own order; returns the mean loss and the accuracy of each."""
+    @property
+    def epochs_at_once(self) -> int:
+        """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
+
+    def epochs(self, orders: Sequence[Sequence[Tensor]], first: int, check: Check) -> list[Outcomes]:
+        """Run epochs from number `first` on, each with an order for every member."""
+
+    def is_finite(self, indices: Sequence[int]) -> bool:
+        """Whether all numbers of some members' states at this moment are finite."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to the states of a snapshot."""
 
     def snapshot(self) -> Any:
         """The states at this moment, in whatever form is quick to keep."""
@@ -50,8 +62,22 @@ class LoneRun:
         state = member.state.optimizer_state
         self._run = runs.start(engine, plan.network, plan.loss, member.optimizer, state, member.data, plan.batch_size)
 
-    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Check) -> Sequence[tuple[float, float]]:
-        return [self._run.epoch(orders[0], self._member.learning_rates[epoch], lambda done: check())]
+    @property
+    def epochs_at_once(self) -> int:
+        return self._run.epochs_at_once
+
+    def epochs(self, orders: Sequence[Sequence[Tensor]], first: int, check: Check) -> list[Outcomes]:
+        rates = self._member.learning_rates[first : first + len(orders)]
+        own = [order for (order,) in orders]
+        if len(own) == 1:
+            return [[self._run.epoch(own[0], rates[0], lambda done: check())]]
+        return [[outcome] for outcome in self._run.epochs(own, rates)]
+
+    def is_finite(self, indices: Sequence[int]) -> bool:
+        return self._run.is_finite()
+
+    def restore(self, snapshot: Any) -> None:
+        self._run.restore(snapshot)
 
     def snapshot(self) -> Any:
         return self._run.snapshot()

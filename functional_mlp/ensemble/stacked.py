@@ -5,7 +5,7 @@ with a matrix a member. Arrays of samples are (members, batch, features), those 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -95,7 +95,14 @@ class StackedRun:
         probe, _ = self._network.forward(member.state.optimizer_state.params, member.data.inputs[:1])
         return self._loss.encode(member.data.targets, probe.expand(len(member.data), -1))
 
-    def epoch(self, orders: Sequence[Tensor], epoch: int, check: Any) -> Sequence[tuple[float, float]]:
+    epochs_at_once = 1
+
+    def epochs(
+        self, orders: Sequence[Sequence[Tensor]], first: int, check: Callable[[], None]
+    ) -> list[Sequence[tuple[float, float]]]:
+        return [self._epoch(own, epoch, check) for epoch, own in enumerate(orders, start=first)]
+
+    def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
         inputs = self._members[0].data.inputs
         xp = torch_namespace(inputs.dtype, inputs.device)
         rates = [member.learning_rates[epoch] for member in self._members]
@@ -164,6 +171,12 @@ class StackedRun:
         pieces = array.split(sizes, 1) if sizes else ()
         views = [piece.unflatten(1, tuple(shape)) for piece, shape in zip(pieces, self._shapes, strict=True)]
         return pytree.unflatten(self._template, views)
+
+    def is_finite(self, indices: Sequence[int]) -> bool:
+        return all(bool(array[list(indices)].isfinite().all()) for array in self._arrays)
+
+    def restore(self, snapshot: tuple[list[Tensor], int, int]) -> None:
+        self._arrays, self._step, self._epochs = snapshot
 
     def snapshot(self) -> tuple[list[Tensor], int, int]:
         return self._arrays, self._step, self._epochs
