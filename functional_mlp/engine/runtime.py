@@ -32,6 +32,8 @@ OPERATIONS_PER_CALL = 1_000_000_000
 # What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
 # and what a weight costs for each slot of the optimizer.
 OPERATIONS_PER_ROW = 4000
+# Of short epochs, a call gets no more than so many: their orders have to be drawn before.
+MOST_EPOCHS_AT_ONCE = 256
 OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_SLOT = 20
 
@@ -328,7 +330,7 @@ class FusedRun:
 
     @property
     def epochs_at_once(self) -> int:
-        return max(1, self._session.rows_per_call // self._samples)
+        return max(1, min(self._session.rows_per_call // self._samples, MOST_EPOCHS_AT_ONCE))
 
     def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
         count, samples = len(orders), self._samples
