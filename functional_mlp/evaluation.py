@@ -92,9 +92,11 @@ def _is_fused(name: str, engine: object, network: Layer, loss: Loss, x: Tensor) 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:
     """Raise unless the network, its params, the loss and the data fit each other."""
     params, row = checked_arguments(network, params, data.inputs[:1])
-    like = output_of_zeros(network, row.dtype, row.shape)
-    prediction = network.forward(params, row)[0] if like is None else row.new_empty(like.shape, dtype=like.dtype)
-    for targets in data.targets.split(ROWS_AT_ONCE):
+    prediction = output_of_zeros(network, row.dtype, row.shape)
+    if prediction is None or row.device.type != "cpu":
+        prediction = network.forward(params, row)[0]
+    for first in range(0, len(data), ROWS_AT_ONCE):
+        targets = data.targets[first : first + ROWS_AT_ONCE]
         loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
 
 
