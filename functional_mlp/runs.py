@@ -28,7 +28,7 @@ class Run(Protocol):
 
     @property
     def epochs_at_once(self) -> int:
-        """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
+        """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
 
     def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
         """Run epochs one after the other, as `epoch` would; returns what it would for each."""

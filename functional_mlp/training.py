@@ -147,7 +147,7 @@ def fit(
         interrupted = True
         del records[epoch - first :]
     result = run.state(snapshot)
-    settled = settled or (diverged_at is None and run.is_finite())
+    settled = settled or (diverged_at is None and not interrupted and run.is_finite())
     if previous is not None and not settled and not _is_finite(result):  # a loss is that before the last update
         epoch, result = epoch - 1, run.state(previous)
         diverged_at = epoch if diverged_at is None else diverged_at

@@ -375,3 +375,25 @@ def test_the_engine_can_say_no():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(data=fm.datasets.disk(KEYS[0], 9, dtype=torch.float16), epochs=1)
+
+
+class Halves(fm.Elementwise):
+    """A network without linear layers, for it says how many features it takes."""
+
+    @property
+    def in_features(self) -> int:
+        return 2
+
+    def value(self, xp, s):
+        return s / 2
+
+    def derivative(self, xp, s, y):
+        return 0.5
+
+
+def test_networks_without_linear_layers() -> None:
+    data = fm.datasets.disk(fm.random.key(0), 20)
+    keys = fm.random.key(1).split(20)
+    result = fm.fit_ensemble(Halves(), fm.MeanSquaredError(), fm.SGD(0.1), data, keys=keys, epochs=2)
+    lone = fm.fit(Halves(), fm.MeanSquaredError(), fm.SGD(0.1), data, key=keys[0], epochs=2)
+    assert result.member(0).history.train_loss == pytest.approx(lone.history.train_loss)

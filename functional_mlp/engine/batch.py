@@ -297,7 +297,8 @@ class BatchKernels:
         if self.kernels.in_one_piece:
             loop(count, *places)
         else:
-            self.kernels.share(f"{name}_{step.features}", (name, step), (count, *places), loop)
+            key = (name, step.features if isinstance(step, Branch) else repr(step))
+            self.kernels.share(f"{name}_{step.features}", key, (count, *places), loop)
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
         self._each_sample("value", activation.step, count, (activation.s, activation.y), self.kernels.activate)
@@ -376,7 +377,8 @@ class BatchKernels:
             return
         shape = attrs.evolve(step, number=0)
         shared_name = f"linear_{step.in_features}_{step.out_features}.{name}"
-        self.kernels.share(shared_name, (name, shape, activation), values, functools.partial(emit, step, activation))
+        key = (name, shape, repr(activation))
+        self.kernels.share(shared_name, key, values, functools.partial(emit, step, activation))
 
     def _store(self, place: Index, offset: Index, v: Index, features: int, value: ir.Value) -> None:
         """Store a vector of a row, with zeros beyond the features."""
@@ -401,9 +403,11 @@ class BatchKernels:
         def bias(v: Index) -> ir.Value:
             return e.load(self.workspace, e.add(biases, v)) if step.bias else e.constant(0)
 
+        keeps_s = above is None or reads_input(above.layer)
+
         def finish(row: Index, v: Index, value: ir.Value) -> None:
             offset = e.add(e.multiply(row, out_stride), v)
-            if above is None or reads_input(above.layer):
+            if keeps_s:
                 self._store(s, offset, v, step.out_features, value)
             if above is not None:
                 self._store(y, offset, v, step.out_features, self.kernels.value(above, value))

@@ -152,7 +152,7 @@ def rows_per_call(program: Program) -> int:
     """How many rows keep a native call short: those of whole batches."""
     steps, batch_size = affine_steps(program.steps), program.batch_size
     operations = sum(step.out_features * (6 * step.in_features + OPERATIONS_PER_UNIT) for step in steps)
-    return max(1, OPERATIONS_PER_CALL // (operations * batch_size)) * batch_size
+    return max(1, OPERATIONS_PER_CALL // max(1, operations * batch_size)) * batch_size
 
 
 class LaneRun:

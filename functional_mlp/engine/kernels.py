@@ -17,10 +17,10 @@ from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.
 UNROLLED = 8
-# Programs of up to so many linear layers, none of more vectors, are emitted in one piece, which is a little faster; in
-# other ones equal layers share functions, so that they are not long.
+# Programs of up to so many linear layers, with so many vectors of weights in all, are emitted in one piece, which is a
+# little faster; in other ones equal layers share functions, so that they are not long.
 MOST_IN_ONE_PIECE = 4
-MOST_VECTORS_IN_ONE_PIECE = 256
+MOST_VECTORS_IN_ONE_PIECE = 320
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
 SHORT, VERY_SHORT = 60, 8
 # Blocks of so few numbers are transposed one by one.
@@ -98,9 +98,8 @@ class Kernels:
         self.e = Emitter(builder, self.real, lanes)
         self.arguments = arguments
         self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
-        largest = max((matrix.rows * matrix.stride // lanes for matrix in self.layout.matrices), default=0)
         few = len(self.layout.matrices) <= MOST_IN_ONE_PIECE
-        self.in_one_piece = few and largest <= MOST_VECTORS_IN_ONE_PIECE
+        self.in_one_piece = few and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * lanes
         self._functions: dict[Hashable, ir.Function] = {}
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
@@ -113,8 +112,10 @@ class Kernels:
     def in_functions(self) -> Iterator[None]:
         """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
         in_one_piece, self.in_one_piece = self.in_one_piece, False
-        yield
-        self.in_one_piece = in_one_piece
+        try:
+            yield
+        finally:
+            self.in_one_piece = in_one_piece
 
     def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
         """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.

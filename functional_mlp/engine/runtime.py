@@ -32,10 +32,10 @@ OPERATIONS_PER_CALL = 1_000_000_000
 # What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
 # and what a weight costs for each slot of the optimizer.
 OPERATIONS_PER_ROW = 4000
-# Of short epochs, a call gets no more than so many: their orders have to be drawn before.
-MOST_EPOCHS_AT_ONCE = 256
 OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_SLOT = 20
+# Of short epochs, a call gets no more than so many: their orders have to be drawn before.
+MOST_EPOCHS_AT_ONCE = 256
 
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
@@ -289,7 +289,7 @@ class Session:
         return results
 
     def _stop(self, first: int) -> int:
-        """Where a call from a row on ends: after a few milliseconds, and between the pieces of batches."""
+        """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
         batch_size = self._program.batch_size
         piece = min(batch_size, PIECE)
         last = first + max(piece, self.rows_per_call)

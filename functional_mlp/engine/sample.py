@@ -24,6 +24,8 @@ from functional_mlp.engine.matvec import Grid, Pending, Products
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.vector import Scalars
 
+# The loss of up to so many vectors of outputs is emitted in place.
+MOST_LOSS_VECTORS = 4
 # Matrices of up to so many vectors are kept transposed as well.
 MOST_COPIED = 60
 
@@ -51,8 +53,8 @@ class SampleEpoch:
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
 
-        The passes of the first sample; those of each further one, which begin with the update of the sample before;
-        the update of the last.
+        There is at least one sample. The passes of the first one; those of each further one, which begin with the
+        update of the sample before; the update of the last.
         """
         b, arguments = self.builder, self.kernels.arguments
         with self.kernels.in_functions():
@@ -162,9 +164,23 @@ class SampleEpoch:
         """Loss and backward pass of a sample, with the update before it; returns its loss and whether it is right."""
         self.kernels.activations = activations
         grad = self._place("grad", (), self.program.out_features)
-        outcome = self.kernels.loss(self._row(position), prediction, grad, None)
+        outcome = self._loss(self._row(position), prediction, grad)
         self._backward(self.program.steps, (), grad, pending, needs_grad=False)
         return outcome
+
+    def _loss(self, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
+        """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
+        if self.kernels.vectors(self.program.out_features) <= MOST_LOSS_VECTORS:
+            return self.kernels.loss(row, prediction, grad, None)
+        place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
+
+        def body(row: ir.Value) -> None:
+            for index, value in enumerate(self.kernels.loss(row, prediction, grad, None)):
+                self.builder.store(value, self.e.address(self.kernels.activations, place + index, DOUBLE))
+
+        self._share("loss", None, (row,), body)
+        addresses = [self.e.address(self.kernels.activations, place + index, DOUBLE) for index in range(2)]
+        return [self.builder.load(address, typ=DOUBLE) for address in addresses]
 
     def _backward(
         self, steps: tuple[Step, ...], path: Path, grad: int, pending: Pending | None, *, needs_grad: bool
@@ -301,7 +317,7 @@ class SampleEpoch:
         if self.kernels.in_one_piece:
             emit(step, *places)
         else:
-            self._share(f"{kind}_{step.features}", step, places, functools.partial(emit, step))
+            self._share(f"{kind}_{step.features}", repr(step), places, functools.partial(emit, step))
 
     def _share(self, name: str, key: Hashable, values: tuple[Index, ...], emit: Callable[..., None]) -> None:
         def body(activations: ir.Value, *values: ir.Value) -> None:

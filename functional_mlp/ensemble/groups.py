@@ -24,7 +24,7 @@ class GroupRun(Protocol):
 
     @property
     def epochs_at_once(self) -> int:
-        """How many epochs one call of `epochs` had best be given: those of a few milliseconds."""
+        """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
 
     def epochs(self, orders: Sequence[Sequence[Tensor]], first: int, check: Check) -> list[Outcomes]:
         """Run epochs from number `first` on, each with an order for every member."""

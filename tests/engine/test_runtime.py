@@ -1,6 +1,7 @@
 """The fused engine as its users meet it: pure, safe with threads and any memory, honest about what it can run."""
 
 import itertools
+import math
 import signal
 import subprocess
 import sys
@@ -104,6 +105,32 @@ def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
         results.append((result.state, result.history.validation_loss))
     assert pytree.equal(results[0][0].optimizer_state, results[1][0].optimizer_state)
     assert results[0][1] == results[1][1]
+
+
+@attrs.frozen(repr=False)
+class Shift(fm.Elementwise):
+    by: float
+
+    def value(self, xp, s):
+        return s + math.copysign(0.5, self.by)
+
+    def derivative(self, xp, s, y):
+        return 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_layers_that_are_equal_but_for_the_sign_of_zero_share_no_functions(batch_size: int) -> None:
+    layers = [(fm.Linear(5, 5), Shift(zero)) for zero in (0.0, -0.0, 0.0, -0.0, 0.0)]
+    network = fm.Sequential(fm.Linear(2, 5), *itertools.chain.from_iterable(layers), fm.Linear(5, 2))
+    check_engines_agree(network, MSE, fm.SGD(0.01), DATA, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_losses_of_many_outputs(dtype: torch.dtype) -> None:
+    targets = torch.arange(60) % 100
+    data = fm.Dataset(fm.random.normal(KEY, (60, 3), dtype=dtype), targets)
+    network = fm.Sequential(fm.Linear(3, 100), fm.Tanh(), fm.Linear(100, 100))
+    check_engines_agree(network, fm.CrossEntropy(), fm.SGD(0.05), data)
 
 
 @pytest.mark.parametrize("batch_size", [1, 10])
