@@ -306,6 +306,11 @@ def float_leaves(name: str, tree: Any) -> list[Tensor]:
     return leaves
 
 
+def is_finite(tree: Any) -> bool:
+    """Whether every number of a tree is finite."""
+    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
+
+
 def detached(tree: Any) -> Any:
     """`tree` with no leaf connected to an autograd graph; the tree itself where none is."""
     if any(leaf.requires_grad for leaf in pytree.leaves(tree)):

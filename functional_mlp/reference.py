@@ -92,7 +92,7 @@ class ReferenceRun:
         return [self.epoch(order, rate, None) for order, rate in zip(orders, learning_rates, strict=True)]
 
     def is_finite(self) -> bool:
-        return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(self._state))
+        return checks.is_finite(self._state)
 
     def snapshot(self) -> OptimizerState:
         return self._state

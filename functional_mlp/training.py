@@ -148,7 +148,7 @@ def fit(
         del records[epoch - first :]
     result = run.state(snapshot)
     settled = settled or (diverged_at is None and not interrupted and run.is_finite())
-    if previous is not None and not settled and not _is_finite(result):  # a loss is that before the last update
+    if previous is not None and not settled and not checks.is_finite(result):  # a loss is that before the last update
         epoch, result = epoch - 1, run.state(previous)
         diverged_at = epoch if diverged_at is None else diverged_at
     final = TrainState(result, state.key, epoch)
@@ -234,10 +234,6 @@ def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
     factor = schedule(epoch)
     checks.number(f"schedule({epoch})", factor, low=0.0)
     return factor
-
-
-def _is_finite(tree: Any) -> bool:
-    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
 
 
 def _initial_state(

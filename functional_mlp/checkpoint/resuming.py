@@ -54,7 +54,7 @@ class Checkpoint:
 
     def save(self, state: TrainState, history: History, network: Layer, loss: Loss, optimizer: Optimizer) -> None:
         """Save a run's state as it is, if it is finite: one that diverged is of no use to anyone."""
-        if all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(state)):
+        if checks.is_finite(state):
             save(
                 self.path,
                 state,

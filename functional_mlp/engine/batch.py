@@ -16,7 +16,6 @@ from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse, reads_input
 from functional_mlp.engine.matmul import TiledProducts
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps
-from functional_mlp.engine.vector import Scalars
 
 # The most samples whose activations are kept at a time.
 PIECE = 128
@@ -150,26 +149,16 @@ class BatchKernels:
             phi.add_incoming(result, b.block)
         b.branch(head)
         b.position_at_end(after)
-        for index, total in enumerate(totals):
-            place = self.e.address(arguments.results, index, DOUBLE)
-            b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
+        self.kernels.add_to_results(totals)
 
     def _smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     @contextlib.contextmanager
     def _rule(self, batch: ir.Value) -> Iterator[Update]:
-        """The optimizer's rule for the vector of parameters at a place, given its gradient.
-
-        Its scalars are emitted in a block ahead of the one that goes on.
-        """
-        b = self.builder
-        scalars = ir.IRBuilder(b.block)
-        after = b.append_basic_block("batch")
-        b.position_at_end(after)
-        rule = self.kernels.rule(Scalars(self.e.at(scalars)), batch)
-        yield lambda place, grad: rule.apply(place, self.e.load(self.workspace, place), grad)
-        scalars.branch(after)
+        """The optimizer's rule for the vector of parameters at a place, given its gradient."""
+        with self.kernels.rule(batch) as rule:
+            yield lambda place, grad: rule.apply(place, self.e.load(self.workspace, place), grad)
 
     def _train(
         self,
@@ -294,11 +283,8 @@ class BatchKernels:
 
             e.loop(f"{name}.sample", 0, count, 1, sample)
 
-        if self.kernels.in_one_piece:
-            loop(count, *places)
-        else:
-            key = (name, step.features if isinstance(step, Branch) else repr(step))
-            self.kernels.share(f"{name}_{step.features}", key, (count, *places), loop)
+        key = (name, step.features if isinstance(step, Branch) else repr(step))
+        self.kernels.kernel(f"{name}_{step.features}", key, (count, *places), loop)
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
         self._each_sample("value", activation.step, count, (activation.s, activation.y), self.kernels.activate)
@@ -372,13 +358,9 @@ class BatchKernels:
     ) -> None:
         """emit(step, activation, *values): in place, or in a function that equal layers share."""
         self.builder.comment(f"{name}: {step}")
-        if self.kernels.in_one_piece:
-            emit(step, activation, *values)
-            return
-        shape = attrs.evolve(step, number=0)
         shared_name = f"linear_{step.in_features}_{step.out_features}.{name}"
-        key = (name, shape, repr(activation))
-        self.kernels.share(shared_name, key, values, functools.partial(emit, step, activation))
+        key = (name, attrs.evolve(step, number=0), repr(activation))
+        self.kernels.kernel(shared_name, key, values, functools.partial(emit, step, activation))
 
     def _store(self, place: Index, offset: Index, v: Index, features: int, value: ir.Value) -> None:
         """Store a vector of a row, with zeros beyond the features."""

@@ -117,6 +117,13 @@ class Kernels:
         finally:
             self.in_one_piece = in_one_piece
 
+    def kernel(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
+        """emit(*values): in place where the program is in one piece, and else in a function that equal keys share."""
+        if self.in_one_piece:
+            emit(*values)
+        else:
+            self.share(name, key, values, emit)
+
     def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
         """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.
 
@@ -282,11 +289,8 @@ class Kernels:
 
     def transpose(self, matrix: Matrix, copy: int) -> None:
         """Write the transposed weights of a matrix to a place, in rows padded to vectors."""
-        if self.in_one_piece:
-            self._transpose(matrix, matrix.offset, copy)
-            return
         name, shape = f"transpose_{matrix.rows}_{matrix.columns}", (matrix.rows, matrix.columns)
-        self.share(name, ("transpose", shape), (matrix.offset, copy), functools.partial(self._transpose, matrix))
+        self.kernel(name, ("transpose", shape), (matrix.offset, copy), functools.partial(self._transpose, matrix))
 
     def _transpose(self, matrix: Matrix, offset: Index, copy: Index) -> None:
         e, lanes, stride = self.e, self.lanes, self.stride(matrix.rows)
@@ -313,11 +317,26 @@ class Kernels:
 
     # The optimizer
 
-    def rule(self, scalars: Scalars, batch: ir.Value) -> "Rule":
-        """The rule for the update after a batch of this epoch, counted from 0."""
-        builder = scalars.builder
-        number = builder.add(builder.add(self.arguments.step, batch), ir.Constant(I64, 1))
-        return Rule(self, scalars, builder.sitofp(number, DOUBLE))
+    @contextlib.contextmanager
+    def rule(self, batch: ir.Value) -> "Iterator[Rule]":
+        """The rule for the update after a batch of this epoch, counted from 0.
+
+        Its scalars are emitted in a block ahead of the one that goes on.
+        """
+        scalars = ir.IRBuilder(self.builder.block)
+        update = self.builder.append_basic_block("update")
+        self.builder.position_at_end(update)
+        number = scalars.add(scalars.add(self.arguments.step, batch), ir.Constant(I64, 1))
+        yield Rule(self, Scalars(self.e.at(scalars)), scalars.sitofp(number, DOUBLE))
+        scalars.branch(update)
+
+    # Results
+
+    def add_to_results(self, totals: Sequence[ir.Value]) -> None:
+        """Add to the sum of the losses and the number of right answers."""
+        for index, total in enumerate(totals):
+            place = self.e.address(self.arguments.results, index, DOUBLE)
+            self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
 
 
 class Rule:

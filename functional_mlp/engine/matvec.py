@@ -87,7 +87,7 @@ class Products:
                 factor = e.broadcast(activations, e.add(along, r)) if result is not None else None
                 earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
                 for v, offset in enumerate(offsets):
-                    place = e.add(e.add(grid.offset, e.multiply(r, grid.stride)), offset)
+                    place = self._weight(grid, r, offset)
                     weight = e.load(self.kernels.workspace, place)
                     if pending is not None:
                         # x first and delta second, so that both copies are rounded alike.

@@ -19,7 +19,6 @@ from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index, Real, de
 from functional_mlp.engine.kernels import Arguments, Kernels
 from functional_mlp.engine.program import Branch, CannotFuseError, Layout, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.sample import SampleEpoch
-from functional_mlp.engine.vector import Scalars
 from functional_mlp.evaluation import Metrics
 from functional_mlp.layers.base import Elementwise
 from functional_mlp.optimizers import SGD, OptimizerState
@@ -178,7 +177,8 @@ def check_expressions(program: Program) -> None:
     zero = ir.Constant(I64, 0)
 
     def apply_rule() -> None:
-        kernels.rule(Scalars(kernels.e), zero).apply(0, kernels.e.constant(0), kernels.e.constant(0))
+        with kernels.rule(zero) as rule:
+            rule.apply(0, kernels.e.constant(0), kernels.e.constant(0))
 
     def apply_layer(layer: Elementwise) -> None:
         step = Pointwise(layer, 4)

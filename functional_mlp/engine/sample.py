@@ -22,7 +22,6 @@ from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Arguments, Kernels
 from functional_mlp.engine.matvec import Grid, Pending, Products
 from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
-from functional_mlp.engine.vector import Scalars
 
 # The loss of up to so many vectors of outputs is emitted in place.
 MOST_LOSS_VECTORS = 4
@@ -78,9 +77,7 @@ class SampleEpoch:
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
         with self._pending(arguments.last, last) as pending, self.kernels.in_functions():
             self._update_alone(pending)
-        for index, total in enumerate(totals):
-            place = self.e.address(arguments.results, index, DOUBLE)
-            b.store(b.fadd(b.load(place, typ=DOUBLE), total), place)
+        self.kernels.add_to_results(totals)
         return start + 2 * size
 
     def _row(self, position: Index) -> ir.Value:
@@ -89,16 +86,10 @@ class SampleEpoch:
 
     @contextlib.contextmanager
     def _pending(self, position: Index, activations: ir.Value) -> Iterator[Pending]:
-        """The update before a sample, with the activations of the sample that it is due to.
-
-        Its scalars are emitted in a block ahead of the one that goes on.
-        """
-        scalars = ir.IRBuilder(self.builder.block)
-        update = self.builder.append_basic_block("update")
-        self.builder.position_at_end(update)
-        number = scalars.sub(self.e.index(position), ir.Constant(I64, 1))
-        yield Pending(self.kernels.rule(Scalars(self.e.at(scalars)), number), position, activations)
-        scalars.branch(update)
+        """The update before a sample, with the activations of the sample that it is due to."""
+        earlier = self.builder.sub(self.e.index(position), ir.Constant(I64, 1))
+        with self.kernels.rule(earlier) as rule:
+            yield Pending(rule, position, activations)
 
     # What is kept of a sample
 
@@ -144,7 +135,6 @@ class SampleEpoch:
             self._places["x", here] = x
             if isinstance(step, Affine):
                 s = self._place("s", here, step.out_features)
-                self.builder.comment(f"forward: {step}")
                 self._affine(step, here, s, pending)
                 x = s
             elif isinstance(step, Pointwise):

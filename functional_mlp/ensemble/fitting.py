@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from functional_mlp import checks, pytree, random
+from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.arguments import Plan, plan
 from functional_mlp.ensemble.groups import Group, GroupRun, Outcomes, grouped
@@ -229,7 +229,7 @@ class GroupTraining:
     ) -> None:
         """Set down a member's result: the last finite state, of `snapshot`, after `epoch` epochs, or `previous`."""
         state = run.state(snapshot, index)
-        if previous is not None and not _is_finite(state):  # an epoch's loss is that before its last update
+        if previous is not None and not checks.is_finite(state):  # an epoch's loss is that before its last update
             epoch, state = epoch - 1, run.state(previous, index)
             diverged_at = epoch if diverged_at is None else diverged_at
         reached = TrainState(state, self._group.members[index].state.key, epoch)
@@ -266,10 +266,6 @@ def _run_all(
 def _cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_finite(tree: Any) -> bool:
-    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
 
 
 def _warn_of_divergence(outcome: EnsembleResult) -> None:

@@ -30,20 +30,24 @@ def test_the_first_draws_do_not_depend_on_the_number_of_runs():
     assert not torch.equal(first.training.inputs, first.validation.inputs)
 
 
-def test_a_trial_is_a_call_of_fit():
-    draw, recipe = trials.draw(KEY), Recipe(epochs=2, batch_size=100)
-    (trial,) = trials.train(recipe, [draw])
-    result = fm.fit(
+def lone_run(recipe: Recipe, draw: trials.Draw) -> fm.FitResult:
+    return fm.fit(
         recipe.network,
         paper.LOSS,
         recipe.optimizer,
         draw.training,
         key=draw.key,
-        epochs=2,
-        batch_size=100,
-        schedule=paper.DECAY,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        schedule=recipe.schedule,
         validation=draw.validation,
     )
+
+
+def test_a_trial_is_a_call_of_fit():
+    draw, recipe = trials.draw(KEY), Recipe(epochs=2, batch_size=100)
+    (trial,) = trials.train(recipe, [draw])
+    result = lone_run(recipe, draw)
     assert_same_bits(trial.params, result.params)
     assert trial.validation.loss == pytest.approx(result.history.validation_loss[-1], rel=1e-5)
     assert trial.training == fm.evaluate(recipe.network, paper.LOSS, result.params, draw.training)
@@ -55,16 +59,7 @@ def test_each_of_many_trials_is_a_lone_run(dtype, tolerance):
     runs = trials.train(recipe, draws)
     assert len(runs) == len(draws)
     for trial, draw in zip(runs, draws, strict=True):
-        result = fm.fit(
-            recipe.network,
-            paper.LOSS,
-            recipe.optimizer,
-            draw.training,
-            key=draw.key,
-            epochs=2,
-            schedule=recipe.schedule,
-            validation=draw.validation,
-        )
+        result = lone_run(recipe, draw)
         assert_close(trial.params, result.params, tolerance)
         assert trial.history.learning_rate == result.history.learning_rate
         for name in ("train_loss", "validation_loss"):
