@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field
+from torch import Tensor
 
 from functional_mlp import checks, pytree, random, runs
 from functional_mlp.datasets import Dataset
@@ -16,12 +17,17 @@ from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.orders import Orders
 from functional_mlp.random import Key
 
 if TYPE_CHECKING:
     from functional_mlp.checkpoint import Checkpoint
 
 ScheduleLike = Callable[[int], float]
+
+# Epochs in the first native call of a run, and how much more each next one gets: the first is short, since nothing
+# runs while its orders are drawn.
+FIRST_GROUP, GROWTH = 4, 4
 
 
 @pytree.node
@@ -120,15 +126,20 @@ def fit(
     epoch, snapshot, previous = state.epoch, run.snapshot(), None
     diverged_at, interrupted, settled = None, False, False
     at_once = 1 if validation or checkpoint or callbacks else run.epochs_at_once
+    size = min(FIRST_GROUP, at_once)
+    orders = Orders(state.key, len(data))
     try:
         while epoch < epochs:
-            some = range(epoch, min(epoch + at_once, epochs))
-            group = _run_epochs(run, optimizer, state.key, some, len(data), schedule, validation, progress)
+            some = range(epoch, min(epoch + size, epochs))
+            size = min(GROWTH * size, at_once)
+            following = range(some.stop, min(some.stop + size, epochs)) if size > 1 else range(0)
+            drawn = orders.take(some, following)
+            group = _run_epochs(run, optimizer, some, drawn, schedule, validation, progress)
             finite = all(math.isfinite(record.train_loss) for record in group)
             settled = len(some) > 1 and finite and run.is_finite()
             if len(some) > 1 and not settled:
                 run.restore(snapshot)  # find the epoch that diverges: the same again, one by one
-                at_once = 1
+                size = at_once = 1
                 continue
             records += group
             if not finite:
@@ -195,16 +206,16 @@ def train_epoch(
     check_fit(network, loss, state.optimizer_state.params, data)
     run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
     epochs = range(state.epoch, state.epoch + 1)
-    (record,) = _run_epochs(run, optimizer, state.key, epochs, len(data), schedule, None, None)
+    orders = [random.permutation(state.key.fold_in(state.epoch), len(data))]
+    (record,) = _run_epochs(run, optimizer, epochs, orders, schedule, None, None)
     return TrainState(run.state(run.snapshot()), state.key, state.epoch + 1), record.train_loss
 
 
 def _run_epochs(
     run: runs.Run,
     optimizer: Optimizer,
-    key: Key,
     epochs: range,
-    samples: int,
+    orders: Sequence[Tensor],
     schedule: ScheduleLike | None,
     validation: Dataset | None,
     progress: Callable[[float], None] | None,
@@ -212,7 +223,6 @@ def _run_epochs(
     """Run epochs, several in one call of the engine where nothing is to be done in between."""
     started = time.perf_counter()
     rates = [optimizer.learning_rate * _factor(schedule, epoch) for epoch in epochs]
-    orders = [random.permutation(key.fold_in(epoch), samples) for epoch in epochs]
     if len(epochs) == 1:
         within = None if progress is None else lambda fraction: progress(epochs.start + fraction)
         outcomes = [run.epoch(orders[0], rates[0], within)]

@@ -72,8 +72,10 @@ def _reduced_exponential(e: Emitter, x: ir.Value, low: ir.Value | None = None) -
 def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
     """eʳ − 1 for |r| ≤ ln 2 / 2."""
     terms = 8 if e.real.size == 4 else 14
-    tail = polynomial(e, r, [1 / math.factorial(k) for k in range(2, terms)])
-    return e.multiply_add(e.fmul(r, r), tail, r)
+    coefficients = [1 / math.factorial(k) for k in range(terms)]
+    square = e.fmul(r, r)
+    low = e.multiply_add(square, polynomial(e, r, coefficients[2:4]), r)
+    return e.multiply_add(e.fmul(square, square), polynomial(e, r, coefficients[4:]), low)
 
 
 def exp(e: Emitter, x: ir.Value) -> ir.Value:
@@ -110,18 +112,19 @@ def _keep_zero(e: Emitter, x: ir.Value, value: ir.Value) -> ir.Value:
 
 
 def tanh(e: Emitter, x: ir.Value) -> ir.Value:
-    """v / (2 − v) with v = 1 − e^(−2|x|), and the sign of x.
+    """(1 − p) / (1 + p) with p = e^(−2|x|), and the sign of x.
 
-    Where −2|x| is far from 0, v is so near to 1 that ln 2 need not be known to more than one number.
+    p = 2ⁿ (1 + eʳ − 1), so that 1 − p keeps its digits near 0. Where −2|x| is far from 0, 1 − p is so near to 1 that
+    ln 2 need not be known to more than one number.
     """
     b = e.builder
     size = smaller(e, e.of_vector("fabs", x), 10.0 if e.real.size == 4 else 20.0)
-    doubled = b.fmul(size, e.constant(-2))
-    n, n_bits = _nearest_multiple(e, doubled, math.log(2))
-    less_one = _small_expm1(e, e.multiply_add(n, e.constant(-math.log(2)), doubled))
-    scale = _power_of_two(e, n_bits)
-    v = e.multiply_add(b.fneg(less_one), scale, b.fsub(e.constant(1), scale))
-    return e.of_vector("copysign", b.fdiv(v, b.fsub(e.constant(2), v)), x)
+    n, n_bits = _nearest_multiple(e, size, -math.log(2) / 2)
+    r = e.multiply_add(n, e.constant(-math.log(2)), b.fmul(size, e.constant(-2)))
+    less_one, scale = _small_expm1(e, r), _power_of_two(e, n_bits)
+    numerator = e.multiply_add(b.fneg(less_one), scale, b.fsub(e.constant(1), scale))
+    denominator = e.multiply_add(less_one, scale, b.fadd(e.constant(1), scale))
+    return e.of_vector("copysign", b.fdiv(numerator, denominator), x)
 
 
 def log(e: Emitter, x: ir.Value) -> ir.Value:

@@ -1,0 +1,63 @@
+"""The orders of epochs are those of their keys, whoever draws them."""
+
+import multiprocessing
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import functional_mlp as fm
+from functional_mlp import orders
+from functional_mlp.orders import FEWEST_AHEAD, Orders
+
+
+def are_the_keys_own(drawn: list[torch.Tensor], key: fm.random.Key, epochs: range, samples: int) -> bool:
+    wanted = [fm.random.permutation(key.fold_in(epoch), samples) for epoch in epochs]
+    return len(drawn) == len(wanted) and all(map(torch.equal, drawn, wanted))
+
+
+@given(
+    samples=st.sampled_from([0, 1, 7, FEWEST_AHEAD // 4, FEWEST_AHEAD]),
+    plan=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans()), min_size=1, max_size=6),
+)
+@settings(max_examples=30, deadline=None)
+def test_orders_are_those_of_the_keys_whether_they_were_announced_or_not(
+    samples: int, plan: list[tuple[int, int, bool]]
+) -> None:
+    key = fm.random.key(3)
+    source, announced = Orders(key, samples), range(0)
+    for first, count, keeps_to_it in plan:
+        epochs = announced if keeps_to_it else range(first, first + count)
+        announced = range(epochs.stop, epochs.stop + count)
+        assert are_the_keys_own(source.take(epochs, announced), key, epochs, samples)
+
+
+def test_without_a_thread_orders_are_drawn_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(orders, "_worker", refuse)
+    key = fm.random.key(3)
+    source = Orders(key, FEWEST_AHEAD)
+    source.take(range(1), following=range(1, 3))
+    assert are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
+
+
+def take_two() -> None:
+    source = Orders(fm.random.key(3), FEWEST_AHEAD)
+    source.take(range(1), following=range(1, 3))
+    source.take(range(1, 3), range(0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_draws_ahead_with_a_thread_of_its_own() -> None:
+    take_two()
+    process = multiprocessing.get_context("fork").Process(target=take_two)
+    process.start()
+    process.join(60)
+    exit_code = process.exitcode
+    process.kill()
+    assert exit_code == 0
