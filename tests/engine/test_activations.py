@@ -10,8 +10,8 @@ from torch import Tensor
 import functional_mlp as fm
 from functional_mlp.engine.emitter import Emitter
 from functional_mlp.engine.vector import Scalars, VectorNamespace
+from tests.accuracy import MOST_ULP, every_float32, ulps
 from tests.engine.native import run_vectors
-from tests.engine.test_functions import MOST_ULP, every_float32, ulps
 from tests.helpers import ACTIVATION_ORACLES
 from tests.tables import ACTIVATIONS
 
