@@ -9,7 +9,7 @@ from collections.abc import Callable
 import mpmath as mp
 
 ERF_DEGREE = {"f32": 6, "f64": 11}
-TAIL_DEGREE = {"f32": 8, "f64": 19}
+TAIL_DEGREE = {"f32": 8, "f64": 21}
 TAIL_END = {"f32": 18.75, "f64": 53.25}
 CENTER = {"f32": 2.5, "f64": 4.0}
 SCALE = 0.625

@@ -226,10 +226,11 @@ def _normal_tail(
         error = b.fsub(b.fsub(total, center), x)
         rest = e.multiply_add(b.fmul(error, quotient), e.constant(1 / SCALE), rest)
     less_one, n = _reduced_exponential(e, exponent, rest)
+    q = polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix])
+    less_one = e.multiply_add(less_one, q, e.fadd(less_one, q))  # (1 + less_one) (1 + q) − 1
     first, second = _two_powers(e, n)
     scaled = b.fmul(b.fmul(scale, quotient), first)
-    scaled = b.fmul(e.multiply_add(less_one, scaled, scaled), second)
-    return e.multiply_add(scaled, polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix]), scaled)
+    return b.fmul(e.multiply_add(less_one, scaled, scaled), second)
 
 
 def leading_digits(e: Emitter, x: ir.Value) -> ir.Value:
