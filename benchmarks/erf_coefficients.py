@@ -1,7 +1,7 @@
 """Computes the coefficients in functional_mlp/engine/erf_coefficients.py, with mpmath; prints that file.
 
 Interpolants at Chebyshev nodes: of erf(√z)/√z − 1 on [0, 1]; and of exp(x²/2) Φ(−x) (x + c)/k − 1, with Φ the normal
-distribution function, in t = k (x − c)/(x + c), from x = 1 to where Φ(−x) underflows.
+distribution function, in t = k (x − c)/(x + c), from x = 1 to where `functions.ndtr` takes the exponential as 0.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from collections.abc import Callable
 import mpmath as mp
 
 ERF_DEGREE = {"f32": 6, "f64": 11}
-TAIL_DEGREE = {"f32": 8, "f64": 19}
-TAIL_END = {"f32": 14.4, "f64": 38.6}
-CENTER = {"f32": 2.0, "f64": 4.0}
+TAIL_DEGREE = {"f32": 8, "f64": 21}
+TAIL_END = {"f32": 18.75, "f64": 53.25}
+CENTER = {"f32": 2.5, "f64": 4.0}
 SCALE = 0.625
 
 Function = Callable[[mp.mpf], mp.mpf]

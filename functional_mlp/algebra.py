@@ -85,8 +85,15 @@ class Namespace(Protocol):
     def sqrt(self, x: Array) -> Array:
         """√x."""
 
-    def exp(self, x: Array) -> Array:
-        """eˣ."""
+    def leading_digits(self, x: Array) -> Array:
+        """x without the lower half of its digits, so that the product of two such numbers is exact."""
+
+    def exp(self, x: Array, rest: Array | None = None, scale: Array | None = None) -> Array:
+        """eˣ, or scale · e^(x + rest) with a small `rest`.
+
+        eˣ magnifies the rounding error of a large x, which `rest` can make up for. The product with `scale` keeps its
+        digits where it is in the range of the dtype and eˣ alone is not.
+        """
 
     def expm1(self, x: Array) -> Array:
         """eˣ − 1, exact near 0."""
@@ -103,8 +110,11 @@ class Namespace(Protocol):
     def erf(self, x: Array) -> Array:
         """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
 
-    def ndtr(self, x: Array) -> Array:
-        """The normal distribution function, 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, small values of which keep their digits."""
+    def ndtr(self, x: Array, scale: Array | None = None) -> Array:
+        """Φ(x) = 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, the normal distribution function, or scale · Φ(x).
+
+        Small values keep their digits, and so does the product where it is in the range of the dtype and Φ(x) is not.
+        """
 
     def sum(self, x: Array) -> Array:
         """The sum over the features, kept as one feature; for losses."""
@@ -122,8 +132,10 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Callable[["TorchNamespace", 
     return apply
 
 
-def _ndtr(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(x / -math.sqrt(2))  # torch.special.ndtr is 0 in the lower tail
+def _leading_digits(x: Tensor) -> Tensor:
+    digits = 1 - round(math.log2(torch.finfo(x.dtype).eps))
+    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.dtype.itemsize]
+    return (x.view(integers) & -(1 << (digits + 1) // 2)).view(x.dtype)
 
 
 @attrs.frozen
@@ -140,13 +152,26 @@ class TorchNamespace:
 
     abs = _unary(torch.abs)
     sqrt = _unary(torch.sqrt)
-    exp = _unary(torch.exp)
     expm1 = _unary(torch.expm1)
     log = _unary(torch.log)
     log1p = _unary(torch.log1p)
     tanh = _unary(torch.tanh)
     erf = _unary(torch.erf)
-    ndtr = _unary(_ndtr)
+    _exp = _unary(torch.exp)
+
+    def leading_digits(self, x: Array) -> Array:
+        return _leading_digits(self._array(x))
+
+    def exp(self, x: Array, rest: Array | None = None, scale: Array | None = None) -> Array:
+        if rest is None and scale is None:
+            return self._exp(x)
+        root = torch.exp(0.5 * self._wide(x))  # in range where scale · eˣ is
+        product = root * root if scale is None else scale * root * root
+        return (product if rest is None else product * torch.exp(self._wide(rest))).to(self.dtype)
+
+    def ndtr(self, x: Array, scale: Array | None = None) -> Array:
+        value = 0.5 * torch.erfc(self._wide(x) / -math.sqrt(2))  # torch.special.ndtr is 0 in the lower tail
+        return (value if scale is None else scale * value).to(self.dtype)
 
     def where(self, condition: Condition, if_true: Array, if_false: Array) -> Array:
         if isinstance(condition, bool):
@@ -183,6 +208,11 @@ class TorchNamespace:
 
     def _array(self, x: Array) -> Tensor:
         return x if isinstance(x, Tensor) else _scalar(x, self.dtype, self.device)
+
+    def _wide(self, x: Array) -> Tensor:
+        """The array in float64, where the device has it."""
+        array = self._array(x)
+        return array if array.device.type == "mps" else array.double()
 
 
 def _is_number_beside(a: Array, b: Array) -> bool:

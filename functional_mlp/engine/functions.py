@@ -54,19 +54,25 @@ def _nearest_multiple(e: Emitter, x: ir.Value, unit: float) -> tuple[ir.Value, i
 
 
 def _power_of_two(e: Emitter, n: ir.Value) -> ir.Value:
-    """2ⁿ for integers n within the exponents of normal numbers."""
+    """2ⁿ for integers n within the exponents of normal numbers; 0 for the next below, infinity for the next above."""
     biased = e.builder.add(n, e.integers(e.real.exponent_bias))
     return e.builder.bitcast(e.builder.shl(biased, e.integers(e.real.mantissa_bits)), e.vector_type)
 
 
-def _reduced_exponential(e: Emitter, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
-    """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2; for x + low, where low is small, r + low in place of r."""
+def _reduced_exponential(e: Emitter, x: ir.Value, rest: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
+    """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2; for x + rest, where rest is small, r + rest in place of r."""
     n, n_bits = _nearest_multiple(e, x, math.log(2))
     r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
     r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
-    if low is not None:
-        r = e.fadd(r, low)
+    if rest is not None:
+        r = e.fadd(r, rest)
     return _small_expm1(e, r), n_bits
+
+
+def _two_powers(e: Emitter, n: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Two numbers whose product is 2ⁿ, which itself need not be a normal number."""
+    half = e.builder.ashr(n, e.integers(1))
+    return _power_of_two(e, half), _power_of_two(e, e.builder.sub(n, half))
 
 
 def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
@@ -78,19 +84,18 @@ def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
     return e.multiply_add(e.fmul(square, square), polynomial(e, r, coefficients[4:]), low)
 
 
-def exp(e: Emitter, x: ir.Value) -> ir.Value:
-    """eˣ, with gradual underflow."""
-    low, high = (-104.0, 90.0) if e.real.size == 4 else (-746.0, 711.0)
-    return _times_exp(e, e.constant(1), larger(e, smaller(e, x, high), low))
+def exp(e: Emitter, x: ir.Value, rest: ir.Value | None = None, scale: ir.Value | None = None) -> ir.Value:
+    """eˣ, or scale · e^(x + rest) for a small rest, with gradual underflow.
 
-
-def _times_exp(e: Emitter, factor: ir.Value, x: ir.Value, low: ir.Value | None = None) -> ir.Value:
-    """factor · eˣ⁺ˡᵒʷ, for x between the bounds of `exp` and small `low`."""
-    less_one, n = _reduced_exponential(e, x, low)
-    half = e.builder.ashr(n, e.integers(1))  # 2ⁿ may not be a normal number, but both factors are
-    value = e.multiply_add(less_one, factor, factor)
-    value = e.builder.fmul(value, _power_of_two(e, half))
-    return e.builder.fmul(value, _power_of_two(e, e.builder.sub(n, half)))
+    The bounds of x are where both powers of two, whose product is 2ⁿ, have become 0 or infinity.
+    """
+    low, high = (-176.0, 177.0) if e.real.size == 4 else (-1418.0, 1419.0)
+    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low), rest)
+    first, second = _two_powers(e, n)
+    value = e.multiply_add(less_one, first, first)
+    if scale is not None:
+        value = e.builder.fmul(value, scale)
+    return e.builder.fmul(value, second)
 
 
 def expm1(e: Emitter, x: ir.Value) -> ir.Value:
@@ -177,28 +182,29 @@ def erf(e: Emitter, x: ir.Value) -> ir.Value:
     b = e.builder
     size = e.of_vector("fabs", x)
     bounded = smaller(e, size, 4.0 if e.real.size == 4 else 6.0)
-    tail = _normal_tail(e, b.fmul(bounded, e.constant(math.sqrt(2))), b.fneg(b.fmul(bounded, bounded)))
+    tail = _normal_tail(e, e.constant(1), b.fmul(bounded, e.constant(math.sqrt(2))), b.fneg(b.fmul(bounded, bounded)))
     outer = e.of_vector("copysign", e.multiply_add(tail, e.constant(-2), e.constant(1)), x)
     return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, _erf_near_zero(e, x))
 
 
-def ndtr(e: Emitter, x: ir.Value) -> ir.Value:
-    """(1 + erf(x/√2)) / 2 where |x| < 1; elsewhere Φ(−|x|) on the left and 1 − Φ(−|x|) on the right.
+def ndtr(e: Emitter, x: ir.Value, scale: ir.Value | None = None) -> ir.Value:
+    """Φ(x), or scale · Φ(x).
 
-    The exponential of x² would magnify the rounding of x². With h the leading half of the digits of |x|, h² is exact,
-    and x² = h² + (|x| − h)(|x| + h).
+    Φ(x) is (1 + erf(x/√2)) / 2 where |x| < 1; elsewhere Φ(−|x|) on the left and 1 − Φ(−|x|) on the right. The
+    exponential of x² would magnify the rounding of x². With h the leading half of the digits of |x|, h² is exact, and
+    x² = h² + (|x| − h)(|x| + h). From the bound of |x| on, the exponential is 0.
     """
-    b = e.builder
-    size = e.of_vector("fabs", x)
-    half = e.constant(0.5)
+    b, one, half = e.builder, e.constant(1), e.constant(0.5)
+    scale = one if scale is None else scale
+    lower, upper = b.fcmp_ordered("<=", x, e.constant(-1)), b.fcmp_ordered(">=", x, one)
     inner = e.multiply_add(_erf_near_zero(e, b.fmul(x, e.constant(math.sqrt(0.5)))), half, half)
-    bounded = smaller(e, size, 14.4 if e.real.size == 4 else 38.6)
-    head = _leading_digits(e, bounded)
-    rest = b.fmul(b.fsub(bounded, head), b.fadd(bounded, head))
+    size = smaller(e, e.of_vector("fabs", x), 18.75 if e.real.size == 4 else 53.25)
+    head = leading_digits(e, size)
+    square, rest = b.fmul(head, head), b.fmul(b.fsub(size, head), b.fadd(size, head))
     minus_half = e.constant(-0.5)
-    tail = _normal_tail(e, bounded, b.fmul(b.fmul(head, head), minus_half), b.fmul(rest, minus_half))
-    outer = b.select(b.fcmp_ordered(">", x, e.constant(0)), b.fsub(e.constant(1), tail), tail)
-    return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, inner)
+    factor = b.select(lower, scale, one)
+    tail = _normal_tail(e, factor, size, b.fmul(square, minus_half), b.fmul(rest, minus_half))
+    return b.select(lower, tail, b.fmul(scale, b.select(upper, b.fsub(one, tail), inner)))
 
 
 def _erf_near_zero(e: Emitter, x: ir.Value) -> ir.Value:
@@ -206,21 +212,32 @@ def _erf_near_zero(e: Emitter, x: ir.Value) -> ir.Value:
     return e.multiply_add(x, polynomial(e, e.builder.fmul(x, x), ERF_OVER_X_LESS_1[e.real.suffix]), x)
 
 
-def _normal_tail(e: Emitter, x: ir.Value, exponent: ir.Value, low: ir.Value | None = None) -> ir.Value:
-    """Φ(−x) = exp(exponent + low) (1 + Q(t)) k / (x + c) with t = k (x − c) / (x + c), from x = 1 to the underflow.
+def _normal_tail(
+    e: Emitter, scale: ir.Value, x: ir.Value, exponent: ir.Value, rest: ir.Value | None = None
+) -> ir.Value:
+    """scale · Φ(−x) = scale · exp(exponent + rest) (1 + Q(t)) k / (x + c) with t = k (x − c) / (x + c), from x = 1 on.
 
-    The exponent and `low` add up to −x²/2. With k the polynomial Q, and with it its rounding, is small everywhere.
+    The exponent and `rest` add up to −x²/2. With k the polynomial Q, and with it its rounding, is small everywhere.
+    `rest` also makes up for ε, the rounding error of u = x + c: 1 / (u − ε) is e^(ε/u) / u, but for ε²/u².
     """
     b = e.builder
     center = e.constant(CENTER[e.real.suffix])
-    scale = b.fdiv(e.constant(SCALE), b.fadd(x, center))
-    t = b.fmul(b.fsub(x, center), scale)
-    scaled = _times_exp(e, scale, exponent, low)
-    return e.multiply_add(scaled, polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix]), scaled)
+    total = b.fadd(x, center)
+    quotient = b.fdiv(e.constant(SCALE), total)
+    t = b.fmul(b.fsub(x, center), quotient)
+    if rest is not None:
+        error = b.fsub(b.fsub(total, center), x)
+        rest = e.multiply_add(b.fmul(error, quotient), e.constant(1 / SCALE), rest)
+    less_one, n = _reduced_exponential(e, exponent, rest)
+    q = polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix])
+    less_one = e.multiply_add(less_one, q, e.fadd(less_one, q))  # (1 + less_one) (1 + q) − 1
+    first, second = _two_powers(e, n)
+    scaled = b.fmul(b.fmul(scale, quotient), first)
+    return b.fmul(e.multiply_add(less_one, scaled, scaled), second)
 
 
-def _leading_digits(e: Emitter, x: ir.Value) -> ir.Value:
-    """x without the lower half of its digits, so that its square is exact."""
+def leading_digits(e: Emitter, x: ir.Value) -> ir.Value:
+    """x without the lower half of its digits, so that the product of two such numbers is exact."""
     dropped = (e.real.mantissa_bits + 2) // 2
     bits = e.builder.bitcast(x, e.integers_type)
     return e.builder.bitcast(e.builder.and_(bits, e.integers(-(1 << dropped))), e.vector_type)

@@ -327,8 +327,14 @@ class VectorNamespace:
             )
         return self._function(lambda v: self.emitter.of_vector("sqrt", v), x, math.sqrt)
 
-    def exp(self, x: Any) -> Operand | float:
-        return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
+    def leading_digits(self, x: Any) -> Operand:
+        return self._elementwise(lambda v: functions.leading_digits(self.emitter, v), x)
+
+    def exp(self, x: Any, rest: Any = None, scale: Any = None) -> Operand | float:
+        if rest is None and scale is None:
+            return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
+        rest, scale = -0.0 if rest is None else rest, 1 if scale is None else scale
+        return self._elementwise(lambda *vectors: functions.exp(self.emitter, *vectors), x, rest, scale)
 
     def expm1(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.expm1(self.emitter, v), x, math.expm1)
@@ -345,10 +351,12 @@ class VectorNamespace:
     def erf(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.erf(self.emitter, v), x, math.erf)
 
-    def ndtr(self, x: Any) -> Operand | float:
-        return self._function(
-            lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
-        )
+    def ndtr(self, x: Any, scale: Any = None) -> Operand | float:
+        if scale is None:
+            return self._function(
+                lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
+            )
+        return self._elementwise(lambda *vectors: functions.ndtr(self.emitter, *vectors), x, scale)
 
     def _function(
         self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from llvmlite import ir
@@ -10,12 +11,18 @@ from torch import Tensor
 import functional_mlp as fm
 from functional_mlp.engine.emitter import Emitter
 from functional_mlp.engine.vector import Scalars, VectorNamespace
+from tests.accuracy import MOST_ULP, activation_arguments, exact_activation, worst_ulp
 from tests.engine.native import run_vectors
-from tests.engine.test_functions import MOST_ULP, every_float32, ulps
-from tests.helpers import ACTIVATION_ORACLES
 from tests.tables import ACTIVATIONS
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+
+# The activations that are products of s, in many digits.
+GATED = {
+    fm.SiLU(): lambda s: s / (1 + mpmath.exp(-s)),
+    fm.GELU(): lambda s: s * mpmath.erfc(-s / mpmath.sqrt(2)) / 2,
+    fm.GELU("tanh"): lambda s: s / (1 + mpmath.exp(-mpmath.sqrt(8 / mpmath.pi) * (s + mpmath.mpf("0.044715") * s**3))),
+}
 
 
 def in_engine(activation: fm.Elementwise, s: Tensor) -> Tensor:
@@ -28,47 +35,31 @@ def in_engine(activation: fm.Elementwise, s: Tensor) -> Tensor:
     return run_vectors(emit, s)
 
 
-def gelu_cubic(s: Tensor) -> Tensor:
-    return math.sqrt(8 / math.pi) * (s + 0.044715 * s**3)
-
-
-def exact(activation: fm.Elementwise, s: Tensor) -> Tensor:
-    """The value in float64, in whose lower tail torch's own GELUs lose every digit."""
-    if activation == fm.GELU():
-        return s * 0.5 * torch.erfc(-s / math.sqrt(2))
-    if activation == fm.GELU("tanh"):
-        return s * torch.sigmoid(gelu_cubic(s))
-    return ACTIVATION_ORACLES[type(activation)](activation, s)
-
-
-def most_ulp(activation: fm.Elementwise, s: Tensor) -> Tensor:
-    """How far a value may be from the exact one.
-
-    The gate of s Φ(s) and s σ(s) is a denormal number before the product is, and s magnifies its last place. Of the
-    exponent v of the cubic GELU five roundings, each of 2⁻²⁴ |v| at most, are relative errors of the result, where an
-    ulp is 2⁻²⁴ at least.
-    """
-    most = torch.full_like(s, MOST_ULP)
-    if activation == fm.GELU("tanh"):
-        most += 5 * gelu_cubic(s).abs()
-    if isinstance(activation, fm.SiLU | fm.GELU):
-        most += torch.where(exact(activation, s) / s < torch.finfo(torch.float32).tiny, s.abs(), 0.0)
-    return most
-
-
 @every_activation
 def test_a_value_is_within_four_ulp_over_the_whole_range(activation: fm.Elementwise) -> None:
-    s = every_float32(1511)
-    expected, actual = exact(activation, s.double()), in_engine(activation, s)
-    distances = ulps(actual.double(), expected)
-    worst = int(distances.argmax())
-    print(f"{activation}: at most {distances[worst]:.2f} ulp, at {s[worst].item()!r}")
-    assert (distances <= most_ulp(activation, s.double())).all()
+    s = activation_arguments()
+    exact = exact_activation(activation, s.double())
+    assert worst_ulp(repr(activation), in_engine(activation, s), exact, s) <= MOST_ULP
+
+
+@pytest.mark.parametrize("activation", GATED, ids=repr)
+def test_a_float64_value_is_within_four_ulp(activation: fm.Elementwise) -> None:
+    ends = [-760.0, -745.5, -722.0, -710.0, -40.0, -38.0, -37.6, -37.0, -22.5, -22.0, -21.8]  # where gates are denormal
+    s = torch.cat([torch.linspace(-40, 8, 10001, dtype=torch.float64), torch.tensor(ends, dtype=torch.float64)])
+    largest, worst = 0.0, 0.0
+    with mpmath.workdps(40):
+        for argument, result in zip(s.tolist(), in_engine(activation, s).tolist(), strict=True):
+            exact = GATED[activation](mpmath.mpf(argument))
+            unit = math.ulp(max(abs(float(exact)), torch.finfo(torch.float64).tiny))
+            distance = float(abs(mpmath.mpf(result) - exact)) / unit
+            largest, worst = max((largest, worst), (distance, argument))
+    print(f"{activation}: at most {largest:.2f} ulp, at {worst!r}")
+    assert largest <= MOST_ULP
 
 
 @every_activation
 def test_special_values_and_saturation_are_exact(activation: fm.Elementwise) -> None:
     s = torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan, 2.0**10, -(2.0**10), 2.0**100, -(2.0**100)])
-    expected, actual = exact(activation, s.double()).float(), in_engine(activation, s)
+    expected, actual = exact_activation(activation, s.double()).float(), in_engine(activation, s)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
     assert torch.equal(actual[:2].signbit(), expected[:2].signbit())

@@ -1,17 +1,21 @@
 """The elementary functions against exact values, over the whole range of their arguments."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import mpmath
 import pytest
 import torch
 from torch import Tensor
 
+from functional_mlp.algebra import torch_namespace
 from functional_mlp.engine import functions
+from tests.accuracy import MOST_ULP, every_float32, worst_ulp
 from tests.engine.native import run_vectors
+from tests.helpers import assert_same_bits, draw
 
 NAMES = ["exp", "expm1", "log", "log1p", "tanh", "erf", "ndtr"]
-MOST_ULP = 4.0
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 1000.0, -1000.0, 1e-45, -1e-45, 1e30, -1e30]
 
 
@@ -24,29 +28,13 @@ def exact_oracle(name: str, x: mpmath.mpf) -> mpmath.mpf:
     return mpmath.erfc(-x / mpmath.sqrt(2)) / 2 if name == "ndtr" else getattr(mpmath, name)(x)
 
 
-def every_float32(step: int) -> Tensor:
-    """Every `step`-th bit pattern of the finite float32 numbers."""
-    patterns = torch.arange(0, 0x7F800000, step, dtype=torch.int64)
-    return torch.cat([patterns, patterns - 0x80000000]).to(torch.int32).view(torch.float32)
-
-
-def ulps(actual: Tensor, exact: Tensor) -> Tensor:
-    """The distance between two float64 tensors in units in the last place of float32 at the exact value."""
-    smallest = torch.finfo(torch.float32).tiny
-    exponent = torch.floor(torch.log2(exact.abs().clamp(min=smallest)))
-    return (actual - exact).abs() / torch.pow(2.0, exponent - 23)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_within_four_ulp_over_the_whole_range(name: str) -> None:
     x = every_float32(1511)
     exact = oracle(name, x.double())
     actual = run_vectors(getattr(functions, name), x)
     finite = exact.isfinite() & (exact.abs() <= torch.finfo(torch.float32).max)
-    distances = ulps(actual.double(), exact).where(finite, 0.0)
-    worst = int(distances.argmax())
-    print(f"{name}: at most {distances[worst]:.2f} ulp, at {x[worst].item()!r}")
-    assert distances[worst] <= MOST_ULP
+    assert worst_ulp(name, actual[finite], exact[finite], x[finite]) <= MOST_ULP
     rest = ~finite
     assert torch.equal(actual[rest].isnan(), exact[rest].isnan())
     assert torch.equal(actual[rest].nan_to_num(0), exact[rest].float().nan_to_num(0))
@@ -88,3 +76,30 @@ def test_special_values_are_exact(name: str, dtype: torch.dtype) -> None:
     if name in ("expm1", "log1p", "tanh", "erf"):
         zero = x == 0
         assert torch.equal(torch.signbit(actual[zero]), torch.signbit(x[zero]))
+
+
+@pytest.mark.parametrize("scale", [1e30, -3.0, 1e-30])
+@pytest.mark.parametrize("name", ["exp", "ndtr"])
+def test_a_product_with_a_scale_keeps_its_digits_where_the_function_leaves_the_range(name: str, scale: float) -> None:
+    x, scale = every_float32(151, 2.0**-4, 2.0**8), torch.tensor(scale).item()
+    exact = scale * oracle(name, x.double())
+    actual = run_vectors(lambda e, v: getattr(functions, name)(e, v, scale=e.constant(scale)), x)
+    finite = exact.abs() <= torch.finfo(torch.float32).max
+    assert worst_ulp(f"{scale} {name}", actual[finite], exact[finite], x[finite]) <= MOST_ULP
+    assert torch.equal(actual[~finite], exact[~finite].float())
+
+
+def test_an_exponent_of_two_numbers_is_their_sum() -> None:
+    x, rest = every_float32(151, 2.0**-4, 80.0), torch.tensor(0.0123).item()
+    actual = run_vectors(lambda e, v: functions.exp(e, v, e.constant(rest)), x)
+    assert worst_ulp("exp", actual, torch.exp(x.double() + rest), x) <= MOST_ULP
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_leading_digits_are_exact(dtype: torch.dtype) -> None:
+    x = draw(1000, dtype=dtype)
+    head = run_vectors(functions.leading_digits, x)
+    assert_same_bits(head, torch_namespace(dtype, x.device).leading_digits(x))
+    products = (head[1:] * head[:-1]).tolist()
+    numbers = [Fraction(number) for number in head.tolist()]
+    assert products == [a * b for a, b in itertools.pairwise(numbers)]

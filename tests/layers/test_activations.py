@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import functional_mlp as fm
+from tests.accuracy import MOST_ULP, activation_arguments, exact_activation, worst_ulp
 from tests.helpers import ACTIVATION_ORACLES, assert_close, autograd, check_refused, draw, refusal
 from tests.tables import ACTIVATIONS
 
@@ -38,6 +39,12 @@ def test_special_values_are_torchs(activation: fm.Elementwise, dtype: torch.dtyp
     # Relative to each number, but for e⁻⁴⁰ beside 1, which a formula may lose.
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=torch.finfo(dtype).eps, equal_nan=True)
     assert torch.equal(sign(actual[:2]), sign(expected[:2]))
+
+
+@every_activation
+def test_a_value_is_within_four_ulp_over_the_whole_range(activation: fm.Elementwise) -> None:
+    s = activation_arguments()
+    assert worst_ulp(repr(activation), activation.apply((), s), exact_activation(activation, s.double()), s) <= MOST_ULP
 
 
 @every_activation
