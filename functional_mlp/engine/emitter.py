@@ -77,7 +77,11 @@ class Emitter:
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A vector with the same value in each lane."""
         first = self.builder.insert_element(ir.Constant(self.vector_type, ir.Undefined), scalar, ir.Constant(I32, 0))
-        return self.shuffle(first, first, [0] * self.lanes)
+        return self.splat_first(first)
+
+    def splat_first(self, vector: ir.Value) -> ir.Value:
+        """The first lane of a vector in each lane."""
+        return self.shuffle(vector, vector, [0] * self.lanes)
 
     # Memory
 
@@ -88,10 +92,27 @@ class Emitter:
             return b if isinstance(a, int) else a
         return self.builder.add(self.index(a), self.index(b))
 
-    def multiply(self, a: Index, b: int) -> Index:
-        if isinstance(a, int):
+    def subtract(self, a: Index, b: Index) -> Index:
+        if isinstance(b, int):
+            return a - b if isinstance(a, int) else self.add(a, -b)
+        return self.builder.sub(self.index(a), b)
+
+    def multiply(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
             return a * b
-        return a if b == 1 else self.builder.mul(a, ir.Constant(I64, b))
+        if isinstance(a, int):
+            a, b = b, a
+        return a if isinstance(b, int) and b == 1 else self.builder.mul(a, self.index(b))
+
+    def rounded_down(self, a: Index, to: int) -> Index:
+        """The largest multiple of a power of two that is not above a number."""
+        return a - a % to if isinstance(a, int) else self.builder.and_(a, ir.Constant(I64, -to))
+
+    def smaller(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        a, b = self.index(a), self.index(b)
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     def address(self, base: ir.Value, offset: Index, of: ir.Type | None = None) -> ir.Value:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
@@ -134,13 +155,25 @@ class Emitter:
 
     # Lanes
 
-    def mask(self, count: int) -> ir.Constant:
+    def mask(self, count: Index) -> ir.Value:
         """True in the first `count` lanes."""
+        if not isinstance(count, int):
+            return self.builder.icmp_signed("<", self.lane_numbers(), self.splat_integer(count))
         return ir.Constant(ir.VectorType(I1, self.lanes), [ir.Constant(I1, lane < count) for lane in range(self.lanes)])
 
-    def keep_first(self, value: ir.Value, count: int, other: float = 0.0) -> ir.Value:
+    def lane_numbers(self) -> ir.Constant:
+        """0, 1, 2, …"""
+        return ir.Constant(self.integers_type, [ir.Constant(self.real.integer, lane) for lane in range(self.lanes)])
+
+    def splat_integer(self, value: ir.Value) -> ir.Value:
+        """A 64-bit integer in each lane of a vector of integers, as wide as the reals."""
+        narrow = value if self.real.integer == I64 else self.builder.trunc(value, self.real.integer)
+        first = self.builder.insert_element(ir.Constant(self.integers_type, ir.Undefined), narrow, ir.Constant(I64, 0))
+        return self.splat_first(first)
+
+    def keep_first(self, value: ir.Value, count: Index, other: float = 0.0) -> ir.Value:
         """The first `count` lanes of a vector, `other` in the rest."""
-        if count >= self.lanes:
+        if isinstance(count, int) and count >= self.lanes:
             return value
         return self.builder.select(self.mask(count), value, self.constant(other))
 
@@ -272,11 +305,18 @@ class Emitter:
         builder.position_at_end(after)
         return list(phis)
 
-    def blocks(self, name: str, count: int, step: int, body: Callable[[Index, int], None], unrolled: int) -> None:
+    def blocks(self, name: str, count: Index, step: int, body: Callable[[Index, Index], None], unrolled: int) -> None:
         """body(start, size) for each block of `step` of `count` things, the last one short.
 
-        At most `unrolled` full blocks are emitted one after the other; more become a loop.
+        At most `unrolled` full blocks are emitted one after the other; more become a loop. Where the count is a
+        value, `step` is a power of two, and the size of the last block is a value as well.
         """
+        if not isinstance(count, int):
+            whole = self.rounded_down(count, step)
+            self.loop(name, 0, whole, step, lambda i: body(i, step))
+            with self.builder.if_then(self.builder.icmp_signed("<", whole, count)):
+                body(whole, self.subtract(count, whole))
+            return
         full = count // step
         if full <= unrolled:
             for block in range(full):
@@ -289,6 +329,16 @@ class Emitter:
             self.loop(name, 0, full * step, step, whole)
         if count % step:
             body(full * step, count % step)
+
+    def vectors(self, name: str, count: Index, body: Callable[[Index, Index], None], unrolled: int) -> None:
+        """body(start, lanes in use) for each vector of `count` numbers.
+
+        Where the count is a value, the lanes in use are those that are left: more than there are, but for the last.
+        """
+        if isinstance(count, int):
+            self.blocks(name, count, self.lanes, body, unrolled)
+        else:
+            self.loop(name, 0, count, self.lanes, lambda i: body(i, self.subtract(count, i)))
 
 
 # Bits of the x86 control register MXCSR: denormal results, and denormal operands, count as zero.

@@ -1,17 +1,16 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
 import contextlib
-import functools
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import attrs
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
-from functional_mlp.engine.program import Branch, Layout, Matrix, Pointwise, Program, vectors
+from functional_mlp.engine.calls import Arguments, Calls, Sharing
+from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
+from functional_mlp.engine.program import Affine, Layout, Matrix, Program, affine_steps, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
@@ -21,6 +20,11 @@ UNROLLED = 8
 # little faster; in other ones equal layers share functions, so that they are not long.
 MOST_IN_ONE_PIECE = 4
 MOST_VECTORS_IN_ONE_PIECE = 320
+# Layers of up to so many different shapes are given functions of their own, which know the sizes; those of more shapes
+# share functions for any size, which are slower but one set for all.
+MOST_SHAPES = 4
+# In networks of more linear layers, the functions are not called one by one, but by a loop over a table.
+MOST_CALLED_ONE_BY_ONE = 24
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
 SHORT, VERY_SHORT = 60, 8
 # Blocks of so few numbers are transposed one by one.
@@ -63,30 +67,7 @@ def _emitted(expression: Callable[..., Any], vectors: int) -> ir.Function:
     return function
 
 
-@attrs.frozen(eq=False)
-class Arguments:
-    """The arguments of a compiled function.
-
-    Rows `first` to `last` of `order`, of `samples` in all, are passed through the network. `results` holds the
-    sum of the losses and the number of samples that were right, and both are added to.
-    """
-
-    workspace: ir.Value
-    inputs: ir.Value
-    targets: ir.Value
-    labels: ir.Value
-    order: ir.Value
-    first: ir.Value
-    last: ir.Value
-    samples: ir.Value
-    step: ir.Value
-    learning_rate: ir.Value
-    results: ir.Value
-
-    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, POINTER)
-
-
-class Kernels:
+class Kernels(Calls):
     """The kernels of a program, emitted at a builder's place."""
 
     def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
@@ -94,114 +75,70 @@ class Kernels:
         self.layout = Layout.of(program, lanes)
         self.lanes = lanes
         self.real = Real(program.dtype)
-        self.builder = builder
-        self.e = Emitter(builder, self.real, lanes)
-        self.arguments = arguments
-        self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
-        few = len(self.layout.matrices) <= MOST_IN_ONE_PIECE
-        self.in_one_piece = few and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * lanes
-        self._functions: dict[Hashable, ir.Function] = {}
+        e, layers = Emitter(builder, self.real, lanes), affine_steps(program.steps)
+        sharing = _sharing(layers, self.layout.size // lanes)
+        tables = sharing is Sharing.ALL or len(layers) > MOST_CALLED_ONE_BY_ONE
+        super().__init__(builder, e, arguments, sharing, tables=tables)
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
 
-    @property
-    def workspace(self) -> ir.Value:
-        return self.arguments.workspace
+    def vectors(self, features: Index) -> Index:
+        """How many vectors hold so many features."""
+        if isinstance(features, int):
+            return vectors(features, self.lanes)
+        return self.builder.udiv(self.stride(features), self.e.index(self.lanes))
 
-    @contextlib.contextmanager
-    def in_functions(self) -> Iterator[None]:
-        """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
-        in_one_piece, self.in_one_piece = self.in_one_piece, False
-        try:
-            yield
-        finally:
-            self.in_one_piece = in_one_piece
-
-    def kernel(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
-        """emit(*values): in place where the program is in one piece, and else in a function that equal keys share."""
-        if self.in_one_piece:
-            emit(*values)
-        else:
-            self.share(name, key, values, emit)
-
-    def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
-        """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.
-
-        Calls with equal keys share the function. All that the body depends on must be in the key or the values.
-        """
-        b, constants = self.builder, [self.e.index(value) for value in values]
-        function = self._functions.get(key)
-        if function is None:
-            types = [*Arguments.TYPES, *(value.type for value in constants)]
-            function_type, module = ir.FunctionType(ir.VoidType(), types), b.module
-            function = ir.Function(module, function_type, module.get_unique_name(name))
-            function.linkage = "internal"
-            self._functions[key] = function
-            count = len(Arguments.TYPES)
-            block, arguments, activations = b.block, self.arguments, self.activations
-            b.position_at_end(function.append_basic_block("entry"))
-            self.arguments = Arguments(*function.args[:count])
-            self.activations = self.arguments.workspace
-            emit(*function.args[count:])
-            b.ret_void()
-            b.position_at_end(block)
-            self.arguments, self.activations = arguments, activations
-        b.call(function, [*attrs.astuple(self.arguments, recurse=False), *constants])
-
-    def vectors(self, features: int) -> int:
-        return vectors(features, self.lanes)
-
-    def stride(self, features: int) -> int:
+    def stride(self, features: Index) -> Index:
         """How many numbers a row of so many features takes, padded to vectors."""
-        return self.vectors(features) * self.lanes
+        return self.e.rounded_down(self.e.add(features, self.lanes - 1), self.lanes)
 
-    def each_vector(self, name: str, features: int, body: Callable[[Index, int], None]) -> None:
+    def each_vector(self, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """body(offset, lanes in use) for the vectors of so many features."""
-        self.e.blocks(name, features, self.lanes, body, UNROLLED if self.in_one_piece else 1)
+        self.e.vectors(name, features, body, UNROLLED if self.in_one_piece else 1)
 
     def is_short(self, expression: Callable[..., Any], vectors: int) -> bool:
         """Whether an expression of so many vectors makes little code, which can be emitted wherever it is needed."""
         count = sum(len(block.instructions) for block in _emitted(expression, vectors).blocks)
         return count <= (SHORT if self.in_one_piece else VERY_SHORT)
 
-    def activate(self, step: Pointwise, s: Index, y: Index) -> None:
+    def activate(self, layer: Elementwise, features: Index, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
 
-        def body(offset: Index, used: int) -> None:
-            value = self.value(step, self.e.load(self.activations, self.e.add(s, offset)))
+        def body(offset: Index, used: Index) -> None:
+            value = self.value(layer, self.e.load(self.activations, self.e.add(s, offset)))
             self._put(value, y, offset, used)
 
-        self.each_vector("value", step.features, body)
+        self.each_vector("value", features, body)
 
-    def pull_back(self, step: Pointwise, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
+    def pull_back(self, layer: Elementwise, features: Index, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
         """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
 
-        def body(offset: Index, used: int) -> None:
+        def body(offset: Index, used: Index) -> None:
             places = (s, y, grad)
             vectors = [self.e.load(self.activations, self.e.add(place, offset)) for place in places]
-            self._put(self.pullback(step, *vectors), grad_in, offset, used)
+            self._put(self.pullback(layer, *vectors), grad_in, offset, used)
 
-        self.each_vector("pullback", step.features, body)
+        self.each_vector("pullback", features, body)
 
-    def value(self, step: Pointwise, s: ir.Value) -> ir.Value:
+    def value(self, layer: Elementwise, s: ir.Value) -> ir.Value:
         """σ(s) of a vector."""
-        return self.xp.vectors(step.layer.value(self.xp, self.xp.array(s)))[0]
+        return self.xp.vectors(layer.value(self.xp, self.xp.array(s)))[0]
 
-    def pullback(self, step: Pointwise, s: ir.Value, y: ir.Value, grad: ir.Value) -> ir.Value:
+    def pullback(self, layer: Elementwise, s: ir.Value, y: ir.Value, grad: ir.Value) -> ir.Value:
         """grad ⊙ σ'(s) of vectors."""
-        return self.xp.vectors(step.layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
+        return self.xp.vectors(layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
 
-    def _put(self, vector: ir.Value, place: Index, offset: Index, used: int) -> None:
+    def _put(self, vector: ir.Value, place: Index, offset: Index, used: Index) -> None:
         self.e.store(self.e.keep_first(vector, used), self.activations, self.e.add(place, offset))
 
-    def add(self, step: Branch, a: Index, b: Index, total: Index) -> None:
+    def add(self, features: Index, a: Index, b: Index, total: Index) -> None:
         """total = a + b, for the features of a branch at places of the workspace."""
 
-        def body(offset: Index, used: int) -> None:
+        def body(offset: Index, used: Index) -> None:
             terms = [self.e.load(self.activations, self.e.add(place, offset)) for place in (a, b)]
             self.e.store(self.e.fadd(*terms), self.activations, self.e.add(total, offset))
 
-        self.each_vector("add", step.features, body)
+        self.each_vector("add", features, body)
 
     # The loss
 
@@ -234,9 +171,7 @@ class Kernels:
                 for v in range(count)
             ]
         label = self.builder.load(e.address(self.arguments.labels, row, I64), typ=I64, align=8)
-        narrow = label if self.real.integer == I64 else self.builder.trunc(label, self.real.integer)
-        wanted = self.builder.insert_element(ir.Constant(e.integers_type, ir.Undefined), narrow, ir.Constant(I64, 0))
-        wanted = e.shuffle(wanted, wanted, [0] * self.lanes)
+        wanted = e.splat_integer(label)
         one_hot = []
         for v in range(count):
             classes = ir.Constant(
@@ -289,31 +224,42 @@ class Kernels:
 
     def transpose(self, matrix: Matrix, copy: int) -> None:
         """Write the transposed weights of a matrix to a place, in rows padded to vectors."""
-        name, shape = f"transpose_{matrix.rows}_{matrix.columns}", (matrix.rows, matrix.columns)
-        self.kernel(name, ("transpose", shape), (matrix.offset, copy), functools.partial(self._transpose, matrix))
+        sizes, places = (matrix.rows, matrix.columns), (matrix.offset, copy)
+        self.kernel("transpose{}", None, sizes, places, self._transpose)
 
-    def _transpose(self, matrix: Matrix, offset: Index, copy: Index) -> None:
-        e, lanes, stride = self.e, self.lanes, self.stride(matrix.rows)
+    def _transpose(self, rows: Index, columns: Index, offset: Index, copy: Index) -> None:
+        """Square blocks; where a short one stands for rows and columns beyond the last, these are the last again."""
+        e, lanes = self.e, self.lanes
+        row_stride, stride = self.stride(columns), self.stride(rows)
 
-        def row_block(row: Index, height: int) -> None:
-            def column_block(column: Index, width: int) -> None:
-                source = e.add(e.add(offset, e.multiply(row, matrix.stride)), column)
-                if height * width <= NUMBERS_ONE_BY_ONE:
+        def row_block(row: Index, height: Index) -> None:
+            def column_block(column: Index, width: Index) -> None:
+                source = e.add(e.add(offset, e.multiply(row, row_stride)), column)
+                if isinstance(height, int) and isinstance(width, int) and height * width <= NUMBERS_ONE_BY_ONE:
                     target = e.add(e.add(copy, e.multiply(column, stride)), row)
                     for h, c in itertools.product(range(height), range(width)):
-                        number = e.load_number(self.workspace, e.add(source, h * matrix.stride + c))
-                        e.store_number(number, self.workspace, e.add(target, c * stride + h))
+                        number = e.load_number(self.workspace, e.add(source, e.add(e.multiply(h, row_stride), c)))
+                        e.store_number(number, self.workspace, e.add(target, e.add(e.multiply(c, stride), h)))
                     return
-                rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
-                rows += [e.constant(0)] * (lanes - height)
+                places = [e.add(source, e.multiply(h, row_stride)) for h in self._within(height)]
+                vectors = [e.load(self.workspace, place) for place in places]
+                vectors += [e.constant(0)] * (lanes - len(vectors))
                 target = e.add(e.add(copy, e.multiply(column, stride)), row)
-                for c, vector in enumerate(e.transpose(rows)[:width]):
-                    e.store(vector, self.workspace, e.add(target, c * stride))
+                columns_of_block = list(zip(e.transpose(vectors), self._within(width), strict=False))
+                for vector, c in columns_of_block if isinstance(width, int) else reversed(columns_of_block):
+                    e.store(vector, self.workspace, e.add(target, e.multiply(c, stride)))
 
-            e.blocks("transpose.columns", matrix.columns, lanes, column_block, unrolled)
+            e.vectors("transpose.columns", columns, column_block, unrolled)
 
         unrolled = 2 if self.in_one_piece else 0
-        e.blocks("transpose.rows", matrix.rows, lanes, row_block, unrolled)
+        e.vectors("transpose.rows", rows, row_block, unrolled)
+
+    def _within(self, count: Index) -> list[Index]:
+        """The numbers below a count of at most `lanes`; where it is a value, `lanes` numbers, the last one repeated."""
+        if isinstance(count, int):
+            return list(range(count))
+        last = self.e.subtract(count, 1)
+        return [self.e.smaller(number, last) for number in range(self.lanes)]
 
     # The optimizer
 
@@ -337,6 +283,14 @@ class Kernels:
         for index, total in enumerate(totals):
             place = self.e.address(self.arguments.results, index, DOUBLE)
             self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
+
+
+def _sharing(layers: Sequence[Affine], vectors: int) -> Sharing:
+    """Which layers share functions, in a program of so many vectors of parameters."""
+    if len(layers) <= MOST_IN_ONE_PIECE and vectors <= MOST_VECTORS_IN_ONE_PIECE:
+        return Sharing.NONE
+    shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
+    return Sharing.EQUAL_SIZES if len(shapes) <= MOST_SHAPES else Sharing.ALL
 
 
 class Rule:

@@ -15,8 +15,9 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.batch import PIECE, BatchKernels
+from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
-from functional_mlp.engine.kernels import Arguments, Kernels
+from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.program import Branch, CannotFuseError, Layout, Pointwise, Program, Step, affine_steps
 from functional_mlp.engine.sample import SampleEpoch
 from functional_mlp.evaluation import Metrics
@@ -181,9 +182,8 @@ def check_expressions(program: Program) -> None:
             rule.apply(0, kernels.e.constant(0), kernels.e.constant(0))
 
     def apply_layer(layer: Elementwise) -> None:
-        step = Pointwise(layer, 4)
-        kernels.activate(step, 0, 0)
-        kernels.pull_back(step, 0, 0, 0, 0)
+        kernels.activate(layer, 4, 0, 0)
+        kernels.pull_back(layer, 4, 0, 0, 0, 0)
 
     expressions: list[tuple[object, Callable[[], object]]] = [
         *((layer, functools.partial(apply_layer, layer)) for layer in _layers(program.steps)),
