@@ -5,6 +5,7 @@ and an offset in numbers; offsets are Python integers, known while emitting, or 
 """
 
 import contextlib
+import functools
 import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,18 @@ class Real:
         return ir.Constant(self.type, _rounded(number) if self.size == 4 else float(number))
 
 
+@functools.lru_cache(maxsize=4096)
+def _repeated(dtype: torch.dtype, lanes: int, number: float, sign: float) -> ir.Constant:
+    """A vector with the same number in each lane, made once; the sign tells 0 from −0."""
+    real = Real(dtype)
+    return ir.Constant(ir.VectorType(real.type, lanes), [real.constant(number)] * lanes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _lane_choice(lanes: tuple[int, ...]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
+
+
 def _rounded(number: float) -> float:
     """The float32 nearest to a number; llvmlite refuses any other as a float constant."""
     return torch.tensor(number, dtype=torch.float64, device="cpu").to(torch.float32).item()
@@ -65,7 +78,7 @@ class Emitter:
 
     def constant(self, number: float) -> ir.Constant:
         """A vector with the same number in each lane."""
-        return ir.Constant(self.vector_type, [self.real.constant(number)] * self.lanes)
+        return _repeated(self.real.dtype, self.lanes, float(number), math.copysign(1, number))
 
     def integers(self, number: int) -> ir.Constant:
         """A vector of integers, as wide as the reals."""
@@ -179,8 +192,7 @@ class Emitter:
 
     def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
         """Lanes of two vectors: numbers below `self.lanes` choose from `a`, the others from `b`."""
-        chosen = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
-        return self.builder.shuffle_vector(a, b, chosen)
+        return self.builder.shuffle_vector(a, b, _lane_choice(tuple(lanes)))
 
     def row_sums(self, rows: Sequence[ir.Value | None]) -> ir.Value:
         """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything.
