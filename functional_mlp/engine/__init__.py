@@ -29,6 +29,7 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import runtime
+from functional_mlp.engine.lengths import check_expressions
 from functional_mlp.engine.program import CannotFuseError, Program, lower
 from functional_mlp.engine.target import Target, cache_folder, clear_cache, host
 from functional_mlp.evaluation import Metrics, check_fit
@@ -75,7 +76,7 @@ def explain(
 def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
     try:
         program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
-        runtime.check_expressions(program)
+        check_expressions(program, runtime.lanes_of(program, target))
     except CannotFuseError as error:
         return str(error)
     most = MOST_OUTPUT_VECTORS * runtime.lanes_of(program, target)

@@ -54,7 +54,8 @@ class BatchKernels:
         self.builder = builder
         self.program = program
         self.piece = min(program.batch_size, PIECE)
-        self.whole = program.batch_size <= PIECE  # a batch is one piece, so gradients need no place of their own
+        # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
+        self.whole = program.batch_size <= PIECE and not self.kernels.has_long_rule
         size = self.kernels.layout.size
         self.gradients = size * (1 + len(program.optimizer.slots()))
         self.products = TiledProducts(self.kernels)

@@ -5,12 +5,12 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
 from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
-from functional_mlp.engine.program import Affine, Layout, Matrix, Program, affine_steps, vectors
+from functional_mlp.engine.lengths import activation_length, activations, emitted, length, rule_length
+from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
@@ -20,13 +20,18 @@ UNROLLED = 8
 # little faster; in other ones equal layers share functions, so that they are not long.
 MOST_IN_ONE_PIECE = 4
 MOST_VECTORS_IN_ONE_PIECE = 320
-# Layers of up to so many different shapes are given functions of their own, which know the sizes; those of more shapes
-# share functions for any size, which are slower but one set for all.
-MOST_SHAPES = 4
-# In networks of more linear layers, the functions are not called one by one, but by a loop over a table.
-MOST_CALLED_ONE_BY_ONE = 24
+MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
+# Layers of up to so many different shapes, with as many activations, are given functions of their own, which know the
+# sizes; those of more share functions for any size, which are a little slower but one set for all.
+MOST_SHAPES = 3
+# In networks of more steps, the functions are not called one by one, but by a loop over a table.
+MOST_CALLED_ONE_BY_ONE = 50
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
 SHORT, VERY_SHORT = 60, 8
+# Functions for any size have copies with each of so many activations within them.
+MOST_FUSED = 2
+# Rules of more instructions are long: they are emitted for a vector at a time, where that is not in one piece.
+LONG_RULE = 20
 # Blocks of so few numbers are transposed one by one.
 NUMBERS_ONE_BY_ONE = 32
 
@@ -50,21 +55,9 @@ def in_reverse(backwards: Sequence[Backward]) -> Backward:
 
 def reads_input(layer: Elementwise) -> bool:
     """Whether the pullback of an activation uses its input s; where it does not, s need not be kept."""
-    function = _emitted(layer.pullback, 3)
+    function = emitted(layer.pullback, 3)
     s = function.args[0]
     return any(s in instruction.operands for block in function.blocks for instruction in block.instructions)
-
-
-def _emitted(expression: Callable[..., Any], vectors: int) -> ir.Function:
-    """A function of so many vectors that an expression emits, to be looked at."""
-    real, lanes = Real(torch.float32), 4
-    vector = ir.VectorType(real.type, lanes)
-    function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * vectors), "expression")
-    emitter = Emitter(ir.IRBuilder(function.append_basic_block()), real, lanes)
-    xp = VectorNamespace(emitter, Scalars(emitter))
-    (result,) = xp.vectors(expression(xp, *map(xp.array, function.args)))
-    emitter.builder.ret(result)
-    return function
 
 
 class Kernels(Calls):
@@ -75,12 +68,30 @@ class Kernels(Calls):
         self.layout = Layout.of(program, lanes)
         self.lanes = lanes
         self.real = Real(program.dtype)
-        e, layers = Emitter(builder, self.real, lanes), affine_steps(program.steps)
-        sharing = _sharing(layers, self.layout.size // lanes)
-        tables = sharing is Sharing.ALL or len(layers) > MOST_CALLED_ONE_BY_ONE
-        super().__init__(builder, e, arguments, sharing, tables=tables)
+        self._activations = activations(program)
+        self._rule_length = rule_length(program.optimizer, 2) - rule_length(program.optimizer, 1)
+        sharing, steps = self._sharing(), len(all_steps(program.steps))
+        tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
+        super().__init__(builder, Emitter(builder, self.real, lanes), arguments, sharing, tables=tables)
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
+
+    def _sharing(self) -> Sharing:
+        """Which layers share functions."""
+        layers = affine_steps(self.program.steps)
+        few = len(layers) <= MOST_IN_ONE_PIECE and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * self.lanes
+        if few and self._length_in_one_piece() <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
+            return Sharing.NONE
+        shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
+        few = len(shapes) <= MOST_SHAPES and len(self._activations) <= MOST_SHAPES
+        return Sharing.EQUAL_SIZES if few else Sharing.ALL
+
+    def _length_in_one_piece(self) -> int:
+        """The instructions of the expressions, where each vector of parameters and features has them once."""
+        lengths = {repr(layer): activation_length(layer) for layer in self._activations}
+        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
+        features = sum(lengths[repr(step.layer)] * vectors(step.features, self.lanes) for step in steps)
+        return self._rule_length * self.layout.size // self.lanes + features
 
     def vectors(self, features: Index) -> Index:
         """How many vectors hold so many features."""
@@ -98,8 +109,14 @@ class Kernels(Calls):
 
     def is_short(self, expression: Callable[..., Any], vectors: int) -> bool:
         """Whether an expression of so many vectors makes little code, which can be emitted wherever it is needed."""
-        count = sum(len(block.instructions) for block in _emitted(expression, vectors).blocks)
-        return count <= (SHORT if self.in_one_piece else VERY_SHORT)
+        if self.sharing is Sharing.ALL and len(self._activations) > MOST_FUSED:
+            return False
+        return length(emitted(expression, vectors)) <= (SHORT if self.in_one_piece else VERY_SHORT)
+
+    @property
+    def has_long_rule(self) -> bool:
+        """Whether the optimizer's rule is long, so that it should be emitted few times."""
+        return not self.in_one_piece and self._rule_length > LONG_RULE
 
     def activate(self, layer: Elementwise, features: Index, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
@@ -283,14 +300,6 @@ class Kernels(Calls):
         for index, total in enumerate(totals):
             place = self.e.address(self.arguments.results, index, DOUBLE)
             self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
-
-
-def _sharing(layers: Sequence[Affine], vectors: int) -> Sharing:
-    """Which layers share functions, in a program of so many vectors of parameters."""
-    if len(layers) <= MOST_IN_ONE_PIECE and vectors <= MOST_VECTORS_IN_ONE_PIECE:
-        return Sharing.NONE
-    shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
-    return Sharing.EQUAL_SIZES if len(shapes) <= MOST_SHAPES else Sharing.ALL
 
 
 class Rule:

@@ -48,7 +48,17 @@ class Products:
 
     @property
     def _unrolled(self) -> int:
+        if self.kernels.has_long_rule:
+            return 0
         return UNROLLED if self.kernels.in_one_piece else UNROLLED // 4
+
+    @property
+    def _rows_at_once(self) -> int:
+        return 1 if self.kernels.has_long_rule else CHAINS
+
+    @property
+    def _width(self) -> int:
+        return 1 if self.kernels.has_long_rule else WIDTH
 
     def bias(self, biases: Index | None, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
         """A vector of the biases, after the pending update with the gradient of the output (5)."""
@@ -79,7 +89,10 @@ class Products:
         activations = self.kernels.activations
 
         def block(first: Index, width: int, features: Index) -> None:
-            chains = min(CHAINS // width, grid.rows) if isinstance(grid.rows, int) else CHAINS // width
+            rows_at_once = self._rows_at_once
+            chains = max(rows_at_once // width, 1)
+            if isinstance(grid.rows, int):
+                chains = min(chains, grid.rows)
             offsets = [e.add(first, v * lanes) for v in range(width)]
             sums = [start(offset) for offset in offsets]
             sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
@@ -100,7 +113,7 @@ class Products:
 
             def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
                 sums = list(carried)
-                for row in range(CHAINS):
+                for row in range(rows_at_once):
                     meet_row(e.add(r, row), row % chains, sums)
                 return sums
 
@@ -110,8 +123,8 @@ class Products:
                 return sums
 
             few = isinstance(grid.rows, int) and grid.rows * width <= self._unrolled
-            done = 0 if few else e.rounded_down(grid.rows, CHAINS)
-            sums = e.loop("product", 0, done, CHAINS, meet_several, sums)
+            done = 0 if few else e.rounded_down(grid.rows, rows_at_once)
+            sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
             if isinstance(grid.rows, int):
                 for r in range(done, grid.rows):
                     meet_row(r, r % chains, sums)
@@ -126,12 +139,13 @@ class Products:
 
     def _column_blocks(self, grid: Grid, block: Callable[[Index, int, Index], None]) -> None:
         """block(offset, vectors, columns from there on) for all columns, several vectors at a time."""
-        e, lanes, columns = self.e, self.kernels.lanes, grid.columns
+        e, lanes, columns, width = self.e, self.kernels.lanes, grid.columns, self._width
         if isinstance(columns, int):
-            e.blocks("columns", columns, WIDTH * lanes, lambda i, size: block(i, -(-size // lanes), size), 2)
+            unrolled = 0 if self.kernels.has_long_rule else 2
+            e.blocks("columns", columns, width * lanes, lambda i, size: block(i, -(-size // lanes), size), unrolled)
             return
-        whole = e.rounded_down(grid.stride, WIDTH * lanes)
-        e.loop("columns", 0, whole, WIDTH * lanes, lambda i: block(i, WIDTH, e.subtract(columns, i)))
+        whole = e.rounded_down(grid.stride, width * lanes)
+        e.loop("columns", 0, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
         e.loop("columns.rest", whole, grid.stride, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
 
     def meet_by_output(
@@ -156,6 +170,7 @@ class Products:
             return results
 
         def block(first: Index, rows: Index) -> None:
+            rows = e.index(rows) if self.kernels.has_long_rule else rows
             products = self._row_products(grid, first, rows, meet_vector, sums=s is not None)
             bias = self.bias(biases, first, delta, pending)
             if s is not None:
