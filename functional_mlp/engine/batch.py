@@ -257,7 +257,7 @@ class BatchKernels:
                 if needs_grad and below is not None:
                     backwards[-1] = _already_done  # by the layer's backward product
                 s = self.reserve(step.out_features, self.piece)
-                if isinstance(following, Pointwise) and self.kernels.is_short(following.layer.value, 1):
+                if isinstance(following, Pointwise) and self.kernels.has_short_value(following.layer):
                     kept = reads_input(following.layer)
                     above = Activation(following, s, self.reserve(step.out_features, self.piece) if kept else s)
                 backward = self._affine(step, x, s, count, below if needs_grad else None, above, needs_grad)
@@ -267,7 +267,7 @@ class BatchKernels:
                     above = Activation(step, x, self.reserve(step.features, self.piece))
                     self._activate(above, count)
                 backward = self._pull_back(above, count, needs_grad)
-                x, below, above = above.y, above if self.kernels.is_short(step.layer.pullback, 3) else None, None
+                x, below, above = above.y, above if self.kernels.has_short_pullback(step.layer) else None, None
             else:
                 x, backward = self._branch(step, x, count, needs_grad)
                 below = None
@@ -349,7 +349,7 @@ class BatchKernels:
         by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
         activation, y = (None, 0) if above is None else (above.step.layer, above.y)
         places = (count, x, by_input, matrix.bias_offset, s, y)
-        self._linear_kernel("forward", step, (activation, step.bias), places, self._linear_forward)
+        self._linear_kernel("forward", step, (activation,), places, self._linear_forward)
 
         def backward(grad: int) -> int | None:
             grad_in = self.reserve(step.in_features, self.piece) if needs_grad else 0
@@ -358,8 +358,7 @@ class BatchKernels:
                 places = (count, grad, by_output, grad_in, s, y)
                 self._linear_kernel("grad_input", step, (activation,), places, self._linear_grad_input)
             places = (count, x, grad, matrix.offset, matrix.bias_offset, self._batch)
-            variant = (matrix.input_major, step.bias)
-            self._linear_kernel("grad_params", step, variant, places, self._linear_grad_params)
+            self._linear_kernel("grad_params", step, (matrix.input_major,), places, self._linear_grad_params)
             return grad_in if needs_grad else None
 
         return backward
@@ -372,9 +371,9 @@ class BatchKernels:
         values: tuple[Index, ...],
         emit: Callable[..., None],
     ) -> None:
-        """emit(*variant, inputs, outputs, *values)."""
+        """emit(*variant, inputs, outputs, has_bias, *values)."""
         self.builder.comment(f"{name}: {step}")
-        sizes = (step.in_features, step.out_features)
+        sizes = (step.in_features, step.out_features, int(step.bias))
         self.kernels.kernel(f"linear{{}}.{name}", repr(variant), sizes, values, functools.partial(emit, *variant))
 
     def _store(self, place: Index, offset: Index, v: Index, features: Index, value: ir.Value) -> None:
@@ -385,9 +384,9 @@ class BatchKernels:
     def _linear_forward(
         self,
         above: Elementwise | None,
-        has_bias: bool,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         x: Index,
         weights: Index,
@@ -400,7 +399,7 @@ class BatchKernels:
         in_stride, out_stride = self.kernels.stride(inputs), self.kernels.stride(outputs)
 
         def bias(v: Index) -> ir.Value:
-            return e.load(self.workspace, e.add(biases, v)) if has_bias else e.constant(0)
+            return e.where(has_bias, lambda: e.load(self.workspace, e.add(biases, v)))
 
         keeps_s = above is None or reads_input(above)
 
@@ -421,6 +420,7 @@ class BatchKernels:
         below: Elementwise | None,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         grad: Index,
         weights: Index,
@@ -447,9 +447,9 @@ class BatchKernels:
     def _linear_grad_params(
         self,
         input_major: bool,
-        has_bias: bool,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         x: Index,
         grad: Index,
@@ -464,8 +464,8 @@ class BatchKernels:
 
         def gradients(update: Update) -> None:
             self._weight_gradient(left, right, count, weights, update)
-            if has_bias:
-                self._bias_gradient(outputs, grad, count, biases, update)
+            # Where there are no biases, there are none to go through.
+            self._bias_gradient(self.e.multiply(outputs, has_bias), outputs, grad, count, biases, update)
 
         if self.whole and not self.kernels.in_one_piece:  # in a function of its own
             with self._rule(batch) as update:
@@ -488,9 +488,11 @@ class BatchKernels:
             (rows_place, 1, self.kernels.stride(rows)), (columns_place, stride), None, finish, ROWS_OF_ANY_MATRIX,
         )  # fmt: skip
 
-    def _bias_gradient(self, features: Index, grad: Index, count: ir.Value, biases: Index, update: Update) -> None:
-        """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""
-        e, stride = self.e, self.kernels.stride(features)
+    def _bias_gradient(
+        self, features: Index, outputs: Index, grad: Index, count: ir.Value, biases: Index, update: Update
+    ) -> None:
+        """For so many biases: the sum of the outputs' gradients over the samples (5), in several sums side by side."""
+        e, stride = self.e, self.kernels.stride(outputs)
 
         def body(v: Index, used: Index) -> None:
             def add(r: Index, total: ir.Value) -> ir.Value:

@@ -238,6 +238,19 @@ class Emitter:
             distance //= 2
         return block
 
+    def where(self, condition: Index, value: Callable[[], ir.Value]) -> ir.Value:
+        """A vector where a condition is not 0, and zeros elsewhere; code for it runs only where it is needed."""
+        if isinstance(condition, int):
+            return value() if condition else self.constant(0)
+        builder, before = self.builder, self.builder.block
+        with builder.if_then(builder.icmp_signed("!=", condition, self.index(0))):
+            vector = value()
+            there = builder.block
+        result = builder.phi(self.vector_type)
+        result.add_incoming(self.constant(0), before)
+        result.add_incoming(vector, there)
+        return result
+
     # Arithmetic
 
     def fadd(self, a: ir.Value, b: ir.Value) -> ir.Value:

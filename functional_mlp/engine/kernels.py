@@ -3,13 +3,12 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
 from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
-from functional_mlp.engine.lengths import activation_length, activations, emitted, length, rule_length
+from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length
 from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
@@ -68,7 +67,7 @@ class Kernels(Calls):
         self.layout = Layout.of(program, lanes)
         self.lanes = lanes
         self.real = Real(program.dtype)
-        self._activations = activations(program)
+        self._lengths = {repr(layer): activation_lengths(layer) for layer in activations(program)}
         self._rule_length = rule_length(program.optimizer, 2) - rule_length(program.optimizer, 1)
         sharing, steps = self._sharing(), len(all_steps(program.steps))
         tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
@@ -83,14 +82,13 @@ class Kernels(Calls):
         if few and self._length_in_one_piece() <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
             return Sharing.NONE
         shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
-        few = len(shapes) <= MOST_SHAPES and len(self._activations) <= MOST_SHAPES
+        few = len(shapes) <= MOST_SHAPES and len(self._lengths) <= MOST_SHAPES
         return Sharing.EQUAL_SIZES if few else Sharing.ALL
 
     def _length_in_one_piece(self) -> int:
         """The instructions of the expressions, where each vector of parameters and features has them once."""
-        lengths = {repr(layer): activation_length(layer) for layer in self._activations}
         steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
-        features = sum(lengths[repr(step.layer)] * vectors(step.features, self.lanes) for step in steps)
+        features = sum(sum(self._lengths[repr(step.layer)]) * vectors(step.features, self.lanes) for step in steps)
         return self._rule_length * self.layout.size // self.lanes + features
 
     def vectors(self, features: Index) -> Index:
@@ -107,11 +105,18 @@ class Kernels(Calls):
         """body(offset, lanes in use) for the vectors of so many features."""
         self.e.vectors(name, features, body, UNROLLED if self.in_one_piece else 1)
 
-    def is_short(self, expression: Callable[..., Any], vectors: int) -> bool:
-        """Whether an expression of so many vectors makes little code, which can be emitted wherever it is needed."""
-        if self.sharing is Sharing.ALL and len(self._activations) > MOST_FUSED:
+    def has_short_value(self, layer: Elementwise) -> bool:
+        """Whether an activation makes little code, which can be emitted wherever it is needed."""
+        return self._is_short(self._lengths[repr(layer)][0])
+
+    def has_short_pullback(self, layer: Elementwise) -> bool:
+        """The same for its pullback."""
+        return self._is_short(self._lengths[repr(layer)][1])
+
+    def _is_short(self, length: int) -> bool:
+        if self.sharing is Sharing.ALL and len(self._lengths) > MOST_FUSED:
             return False
-        return length(emitted(expression, vectors)) <= (SHORT if self.in_one_piece else VERY_SHORT)
+        return length <= (SHORT if self.in_one_piece else VERY_SHORT)
 
     @property
     def has_long_rule(self) -> bool:

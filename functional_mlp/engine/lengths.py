@@ -21,13 +21,19 @@ from functional_mlp.optimizers import Optimizer
 MOST_INSTRUCTIONS = 10_000
 RULES = 20
 
+# The most linear layers, activations and branches; the code does not grow with them, but the table of its calls does.
+MOST_STEPS = 1000
+
 _LANES = 4
 
 
 def check_expressions(program: Program, lanes: int) -> None:
     """Raise `CannotFuseError` for expressions that do what the array algebra has not, or make too much code."""
+    steps = len(all_steps(program.steps))
+    if steps > MOST_STEPS:
+        raise CannotFuseError(f"a network of {steps} layers would take long to compile: the engine takes {MOST_STEPS}")
     layers, outputs = activations(program), vectors(program.out_features, lanes)
-    lengths: list[tuple[object, int]] = [(layer, _checked(layer, activation_length, layer)) for layer in layers]
+    lengths: list[tuple[object, int]] = [(layer, sum(_checked(layer, activation_lengths, layer))) for layer in layers]
     lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
     lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
     total = sum(length for _, length in lengths)
@@ -39,7 +45,7 @@ def check_expressions(program: Program, lanes: int) -> None:
         )
 
 
-def _checked(value: object, length: Callable[..., int], *arguments: Any) -> int:
+def _checked(value: object, length: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return length(*arguments)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
@@ -52,9 +58,9 @@ def activations(program: Program) -> list[Elementwise]:
     return list({repr(layer): layer for layer in layers}.values())
 
 
-def activation_length(layer: Elementwise) -> int:
+def activation_lengths(layer: Elementwise) -> tuple[int, int]:
     """The instructions of an activation and of its pullback, for a vector."""
-    return length(emitted(layer.value, 1)) + length(emitted(layer.pullback, 3))
+    return length(emitted(layer.value, 1)), length(emitted(layer.pullback, 3))
 
 
 def loss_length(loss: Loss, count: int) -> int:

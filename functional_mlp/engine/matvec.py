@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.emitter import Index
 from functional_mlp.engine.kernels import Kernels, Rule
 
@@ -52,24 +53,22 @@ class Products:
             return 0
         return UNROLLED if self.kernels.in_one_piece else UNROLLED // 4
 
-    @property
-    def _rows_at_once(self) -> int:
-        return 1 if self.kernels.has_long_rule else CHAINS
+    def _is_brief(self, result: Index | None) -> bool:
+        """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
+        return self.kernels.has_long_rule or (result is None and self.kernels.sharing is Sharing.ALL)
 
-    @property
-    def _width(self) -> int:
-        return 1 if self.kernels.has_long_rule else WIDTH
-
-    def bias(self, biases: Index | None, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
-        """A vector of the biases, after the pending update with the gradient of the output (5)."""
+    def bias(self, has_bias: Index, biases: Index, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
+        """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any."""
         e = self.e
-        if biases is None:
-            return e.constant(0)
-        place = e.add(biases, offset)
-        bias = e.load(self.kernels.workspace, place)
-        if pending is None:
-            return bias
-        return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
+
+        def updated() -> ir.Value:
+            place = e.add(biases, offset)
+            bias = e.load(self.kernels.workspace, place)
+            if pending is None:
+                return bias
+            return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
+
+        return e.where(has_bias, updated)
 
     def meet_rows(
         self,
@@ -86,10 +85,10 @@ class Products:
         is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
         """
         e, lanes = self.e, self.kernels.lanes
-        activations = self.kernels.activations
+        activations, brief = self.kernels.activations, self._is_brief(result)
 
         def block(first: Index, width: int, features: Index) -> None:
-            rows_at_once = self._rows_at_once
+            rows_at_once = 1 if brief else CHAINS
             chains = max(rows_at_once // width, 1)
             if isinstance(grid.rows, int):
                 chains = min(chains, grid.rows)
@@ -135,21 +134,28 @@ class Products:
                     total = e.keep_first(e.tree_sum(sums[v::width]), e.subtract(features, v * lanes))
                     e.store(total, activations, e.add(result, offset))
 
-        self._column_blocks(grid, block)
+        self._column_blocks(grid, 1 if brief else WIDTH, 0 if brief else 2, block)
 
-    def _column_blocks(self, grid: Grid, block: Callable[[Index, int, Index], None]) -> None:
-        """block(offset, vectors, columns from there on) for all columns, several vectors at a time."""
-        e, lanes, columns, width = self.e, self.kernels.lanes, grid.columns, self._width
+    def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
+        """block(offset, vectors, columns from there on) for all columns, so many vectors at a time."""
+        e, lanes, columns = self.e, self.kernels.lanes, grid.columns
         if isinstance(columns, int):
-            unrolled = 0 if self.kernels.has_long_rule else 2
             e.blocks("columns", columns, width * lanes, lambda i, size: block(i, -(-size // lanes), size), unrolled)
             return
         whole = e.rounded_down(grid.stride, width * lanes)
         e.loop("columns", 0, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
+        if width == 1:
+            return
         e.loop("columns.rest", whole, grid.stride, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
 
     def meet_by_output(
-        self, grid: Grid, x: Index, delta: Index, s: Index | None, pending: Pending | None, biases: Index | None
+        self,
+        grid: Grid,
+        x: Index,
+        delta: Index,
+        s: Index | None,
+        pending: Pending | None,
+        bias: Callable[[Index], ir.Value],
     ) -> None:
         """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
         e = self.e
@@ -170,11 +176,11 @@ class Products:
             return results
 
         def block(first: Index, rows: Index) -> None:
-            rows = e.index(rows) if self.kernels.has_long_rule else rows
+            rows = e.index(rows) if self._is_brief(s) else rows
             products = self._row_products(grid, first, rows, meet_vector, sums=s is not None)
-            bias = self.bias(biases, first, delta, pending)
+            biases = bias(first)
             if s is not None:
-                total = e.fadd(self._total(products, rows), bias)
+                total = e.fadd(self._total(products, rows), biases)
                 e.store(e.keep_first(total, rows), activations, e.add(s, first))
 
         e.blocks("rows", grid.rows, self.kernels.lanes, block, 2)

@@ -193,11 +193,12 @@ class SampleEpoch:
         `needs_grad` says whether that is of use; where it is not, there is none.
         """
         result: int | None = grad
+        first = next((index for index, step in enumerate(steps) if affine_steps((step,))), len(steps))
         for index in reversed(range(len(steps))):
             if result is None:
                 return None
             step, here = steps[index], (*path, index)
-            needed = needs_grad or bool(affine_steps(steps[:index]))
+            needed = needs_grad or index > first
             if isinstance(step, Affine):
                 self._places["delta", here] = result
                 result = self._grad_in(step, here, pending) if needed else None
@@ -245,7 +246,7 @@ class SampleEpoch:
         matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
         delta = self._places["delta", path] if pending is not None else 0
         kind = "update" if s is None else "forward"
-        variant = (matrix.input_major, s is not None, step.bias)
+        variant = (matrix.input_major, s is not None)
         places = (x, delta, s or 0, matrix.offset, matrix.bias_offset)
         self._linear_kernel(kind, step, variant, self._meet, places, pending)
 
@@ -253,10 +254,10 @@ class SampleEpoch:
         self,
         input_major: bool,
         has_s: bool,
-        has_bias: bool,
         pending: Pending | None,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         x: Index,
         delta: Index,
         s: Index,
@@ -264,12 +265,9 @@ class SampleEpoch:
         biases: Index,
     ) -> None:
         grid = self._grid(input_major, inputs, outputs, weights)
-        result, biases_or_none = s if has_s else None, biases if has_bias else None
-        if input_major:
-            start = functools.partial(self.products.bias, biases_or_none, delta=delta, pending=pending)
-            self.products.meet_rows(grid, x, delta, result, pending, start)
-        else:
-            self.products.meet_by_output(grid, x, delta, result, pending, biases_or_none)
+        bias = functools.partial(self.products.bias, has_bias, biases, delta=delta, pending=pending)
+        meet = self.products.meet_rows if input_major else self.products.meet_by_output
+        meet(grid, x, delta, s if has_s else None, pending, bias)
 
     def _grid(self, input_major: bool, inputs: Index, outputs: Index, weights: Index) -> Grid:
         rows, columns = (inputs, outputs) if input_major else (outputs, inputs)
@@ -293,6 +291,7 @@ class SampleEpoch:
         pending: Pending | None,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         x: Index,
         delta: Index,
         grad_in: Index,
@@ -307,6 +306,7 @@ class SampleEpoch:
         pending: None,
         inputs: Index,
         outputs: Index,
+        has_bias: Index,
         x: Index,
         delta: Index,
         grad_in: Index,
@@ -329,21 +329,21 @@ class SampleEpoch:
         places: tuple[int, ...],
         pending: Pending | None,
     ) -> None:
-        """emit(*variant, pending, inputs, outputs, *places)."""
+        """emit(*variant, pending, inputs, outputs, has_bias, *places)."""
         self.builder.comment(f"{kind}: {step}")
-        sizes = (step.in_features, step.out_features)
+        sizes = (step.in_features, step.out_features, int(step.bias))
         if self.kernels.in_one_piece:
             emit(*variant, pending, *sizes, *places)
             return
         due = () if pending is None else (pending.position, pending.activations)
 
-        def body(inputs: Index, outputs: Index, activations: ir.Value, *values: Index) -> None:
+        def body(inputs: Index, outputs: Index, has_bias: Index, activations: ir.Value, *values: Index) -> None:
             self.kernels.activations = activations
             if pending is None:
-                emit(*variant, None, inputs, outputs, *values)
+                emit(*variant, None, inputs, outputs, has_bias, *values)
                 return
             with self._pending(*values[:2]) as own:
-                emit(*variant, own, inputs, outputs, *values[2:])
+                emit(*variant, own, inputs, outputs, has_bias, *values[2:])
 
         values = (self.kernels.activations, *due, *places)
         self.kernels.kernel(f"linear{{}}.{kind}", (variant, bool(due)), sizes, values, body)
