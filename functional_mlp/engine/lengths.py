@@ -22,7 +22,7 @@ MOST_INSTRUCTIONS = 10_000
 RULES = 20
 
 # The most linear layers, activations and branches; the code does not grow with them, but the table of its calls does.
-MOST_STEPS = 1000
+MOST_STEPS = 2000
 
 _LANES = 4
 
