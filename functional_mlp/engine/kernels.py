@@ -21,8 +21,10 @@ MOST_IN_ONE_PIECE = 4
 MOST_VECTORS_IN_ONE_PIECE = 320
 MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
 # Layers of up to so many different shapes, with as many activations, are given functions of their own, which know the
-# sizes; those of more share functions for any size, which are a little slower but one set for all.
+# sizes, where the rule for a vector, once for each shape, has no more instructions than this. Others share functions
+# for any size, which are a little slower but one set for all.
 MOST_SHAPES = 3
+MOST_INSTRUCTIONS_OF_RULES = 32
 # In networks of more steps, the functions are not called one by one, but by a loop over a table.
 MOST_CALLED_ONE_BY_ONE = 50
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
@@ -83,6 +85,7 @@ class Kernels(Calls):
             return Sharing.NONE
         shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
         few = len(shapes) <= MOST_SHAPES and len(self._lengths) <= MOST_SHAPES
+        few = few and len(shapes) * self._rule_length <= MOST_INSTRUCTIONS_OF_RULES
         return Sharing.EQUAL_SIZES if few else Sharing.ALL
 
     def _length_in_one_piece(self) -> int:

@@ -14,7 +14,7 @@ def compiled_with(sharing: Sharing) -> Iterator[None]:
     """Whatever their sizes, programs share functions so."""
     most = {
         Sharing.NONE: {"MOST_IN_ONE_PIECE": 1000, "MOST_INSTRUCTIONS_IN_ONE_PIECE": 1 << 30},
-        Sharing.EQUAL_SIZES: {"MOST_IN_ONE_PIECE": 0, "MOST_SHAPES": 1000},
+        Sharing.EQUAL_SIZES: {"MOST_IN_ONE_PIECE": 0, "MOST_SHAPES": 1000, "MOST_INSTRUCTIONS_OF_RULES": 1 << 30},
         Sharing.ALL: {"MOST_IN_ONE_PIECE": 0, "MOST_SHAPES": 0},
     }[sharing]
     with pytest.MonkeyPatch.context() as patch:

@@ -74,7 +74,7 @@ def instructions(module: ir.Module) -> int:
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.1), fm.Adam(0.1)], ids=repr)
 def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimizer, batch_size: int) -> None:
     def module(shapes: int) -> ir.Module:
-        sizes = tuple(100 - 93 * number // shapes for number in range(shapes + 1))
+        sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
         return runtime.emit(program, "epoch", 16)
 
