@@ -29,6 +29,8 @@ MOST_INSTRUCTIONS_OF_RULES = 32
 MOST_CALLED_ONE_BY_ONE = 50
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
 SHORT, VERY_SHORT = 60, 8
+# Where those of a program in one piece make more than this together, they count as long.
+MOST_SHORT_IN_ONE_PIECE = 170
 # Functions for any size have copies with each of so many activations within them.
 MOST_FUSED = 2
 # Rules of more instructions are long: they are emitted for a vector at a time, where that is not in one piece.
@@ -119,7 +121,13 @@ class Kernels(Calls):
     def _is_short(self, length: int) -> bool:
         if self.sharing is Sharing.ALL and len(self._lengths) > MOST_FUSED:
             return False
-        return length <= (SHORT if self.in_one_piece else VERY_SHORT)
+        ample = self.in_one_piece and self._short_length() <= MOST_SHORT_IN_ONE_PIECE
+        return length <= (SHORT if ample else VERY_SHORT)
+
+    def _short_length(self) -> int:
+        """The instructions of all short activations and pullbacks, once for each step."""
+        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
+        return sum(length for step in steps for length in self._lengths[repr(step.layer)] if length <= SHORT)
 
     @property
     def has_long_rule(self) -> bool:
