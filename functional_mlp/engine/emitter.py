@@ -166,7 +166,22 @@ class Emitter:
             self.vector_type,
         )
 
+    def load_repeated(self, base: ir.Value, offset: Index, count: int) -> ir.Value:
+        """`count` numbers at an offset, over and over."""
+        if count == self.lanes:
+            return self.load(base, offset)
+        few = ir.VectorType(self.real.type, count)
+        numbers = self.builder.load(self.address(base, offset), typ=few, align=self.real.size)
+        return self.shuffle(numbers, numbers, [lane % count for lane in range(self.lanes)])
+
     # Lanes
+
+    def select_lanes(self, chosen: Sequence[bool], a: ir.Value, b: ir.Value) -> ir.Value:
+        """The lanes of a that are chosen, and of b where they are not."""
+        if all(chosen):
+            return a
+        mask = ir.Constant(ir.VectorType(I1, self.lanes), [ir.Constant(I1, lane) for lane in chosen])
+        return self.builder.select(mask, a, b)
 
     def mask(self, count: Index) -> ir.Value:
         """True in the first `count` lanes."""
@@ -194,35 +209,36 @@ class Emitter:
         """Lanes of two vectors: numbers below `self.lanes` choose from `a`, the others from `b`."""
         return self.builder.shuffle_vector(a, b, _lane_choice(tuple(lanes)))
 
-    def row_sums(self, rows: Sequence[ir.Value | None]) -> ir.Value:
-        """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything.
-
-        A tree: each stage adds, for two neighbours, the even places of both to the odd places of both. The places
-        are numbers as long as a group of 16 bytes holds several rows, and such groups after that: shuffles within
-        groups are the quickest.
-        """
+    def row_sums(self, rows: Sequence[ir.Value]) -> ir.Value:
+        """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything."""
         level: list[ir.Value | None] = [*rows, *[None] * (self.lanes - len(rows))]
-        group = min(16 // self.real.size, self.lanes)
-        stages = [(group, 1)] * int(math.log2(group)) + [(self.lanes, group)] * int(math.log2(self.lanes // group))
-        for span, unit in stages:
-            level = [self._join(a, b, span, unit) for a, b in zip(level[::2], level[1::2], strict=True)]
-        total = level[0]
+        while len(level) > 1:
+            level = self.fold(level)
+        (total,) = level
         assert total is not None, "row_sums needs a row"
         return total
 
-    def _join(self, a: ir.Value | None, b: ir.Value | None, span: int, unit: int) -> ir.Value | None:
-        """In each span of lanes: a[even] + a[odd], then b[even] + b[odd], counted in units of lanes."""
+    def fold(self, level: Sequence[ir.Value | None]) -> list[ir.Value | None]:
+        """A stage of the sums over the lanes of rows: half as many vectors, with twice as many rows in each.
+
+        Where m rows share a vector, the lanes i, i + m, i + 2m, … belong to the i-th. A lane of the sum of two
+        neighbours adds two such lanes of one of them, the first for the lower m of each 2m lanes.
+        """
+        m = self.lanes // len(level)
+        return [self._fold(a, b, m) for a, b in zip(level[::2], level[1::2], strict=True)]
+
+    def _fold(self, a: ir.Value | None, b: ir.Value | None, m: int) -> ir.Value | None:
         if a is None:
             return None
-        second = self.lanes if b is not None else 0
-        even = []
-        for start in range(0, self.lanes, span):
-            for source in (0, second):
-                for first in range(start, start + span, 2 * unit):
-                    even += [source + lane for lane in range(first, first + unit)]
-        odd = [lane + unit for lane in even]
-        other = a if b is None else b
-        return self.fadd(self.shuffle(a, other, even), self.shuffle(a, other, odd))
+        other, second = (a, 0) if b is None else (b, self.lanes)
+        lanes = [lane + second if lane & m else lane for lane in range(self.lanes)]
+        return self.fadd(self.shuffle(a, other, lanes), self.shuffle(a, other, [lane ^ m for lane in lanes]))
+
+    def group_sums(self, vector: ir.Value, size: int) -> ir.Value:
+        """In each lane the sum over its group of `size` neighbours, a power of two."""
+        for distance in (1 << bit for bit in range(size.bit_length() - 1)):
+            vector = self.fadd(vector, self.shuffle(vector, vector, [lane ^ distance for lane in range(self.lanes)]))
+        return vector
 
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         """The columns of a square block of `lanes` rows."""

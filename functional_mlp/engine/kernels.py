@@ -4,6 +4,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
@@ -328,14 +329,21 @@ class Rule:
         self._learning_rate = self._xp.scalar(kernels.arguments.learning_rate, "learning_rate")
         self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
 
-    def apply(self, place: Index, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> ir.Value:
+    def apply(
+        self,
+        place: Index,
+        param: ir.Value,
+        grad: ir.Value | tuple[ir.Value, ir.Value],
+        distance: int | None = None,
+    ) -> ir.Value:
         """Update the vector of parameters at a place, and what the rule remembers of it; returns the new vector.
 
+        Each slot's lies a `distance` further on, that of whole arrays where it is not given.
         A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
         anything; who reads the weights ignores them.
         """
         kernels, xp = self._kernels, self._xp
-        e, size = kernels.e, kernels.layout.size
+        e, size = kernels.e, distance or kernels.layout.size
         gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         slots = [xp.array(e.load(kernels.workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = kernels.program.optimizer.rule
@@ -345,3 +353,12 @@ class Rule:
         for slot, value in zip(self._slots, remembered, strict=True):
             e.store(xp.vectors(value)[0], kernels.workspace, e.add(place, size * slot))
         return vector
+
+
+@attrs.frozen(eq=False)
+class Pending:
+    """The update of the sample before the one at a position: its rule, and where the activations of that sample are."""
+
+    rule: Rule
+    position: Index
+    activations: ir.Value

@@ -8,7 +8,8 @@ from llvmlite import ir
 
 from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.emitter import Index
-from functional_mlp.engine.kernels import Kernels, Rule
+from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.tails import Tail, Tails
 
 # Vector operations of one product that are emitted one after the other before a loop is made of them.
 UNROLLED = 128
@@ -18,24 +19,19 @@ WIDTH = 4
 CHAINS = 8
 
 
-@attrs.frozen(eq=False)
-class Pending:
-    """The update of the sample before the one at a position: its rule, and where the activations of that sample are."""
-
-    rule: Rule
-    position: Index
-    activations: ir.Value
-
-
 @attrs.frozen
 class Grid:
-    """A matrix in memory, row after row: the weights of a layer, in either orientation, or their `transposed` copy."""
+    """A matrix in memory, row after row: the weights of a layer, in either orientation, or their `transposed` copy.
+
+    `columns` are those in rows; further ones may be in `tails`.
+    """
 
     offset: Index
     rows: Index
     columns: Index
     stride: Index
     transposed: bool = False
+    tails: Sequence[Tail] = ()
 
 
 class Products:
@@ -46,6 +42,7 @@ class Products:
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
+        self.tails = Tails(kernels)
 
     @property
     def _unrolled(self) -> int:
@@ -134,6 +131,8 @@ class Products:
                     total = e.keep_first(e.tree_sum(sums[v::width]), e.subtract(features, v * lanes))
                     e.store(total, activations, e.add(result, offset))
 
+        if grid.tails and result is not None:  # first, for their sums take longest
+            self.tails.meet(grid.tails, along, across, result, pending, start)
         self._column_blocks(grid, 1 if brief else WIDTH, 0 if brief else 2, block)
 
     def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
@@ -195,8 +194,12 @@ class Products:
             return [self._add_product(used, weight, vector, sums[r]) for r, weight in enumerate(weights)]
 
         def block(first: Index, rows: Index) -> None:
-            products = self._row_products(grid, first, rows, add_vector, sums=True)
-            e.store(e.keep_first(self._total(products, rows), rows), activations, e.add(grad_in, first))
+            if grid.tails:
+                in_rows = self._row_products(grid, first, rows, add_vector, sums=True) if grid.columns else [None] * rows
+                total = self.tails.row_sums(grid.tails, in_rows, first, delta)
+            else:
+                total = self._total(self._row_products(grid, first, rows, add_vector, sums=True), rows)
+            e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
 
         e.blocks("inputs", grid.rows, self.kernels.lanes, block, 2)
 
@@ -262,10 +265,11 @@ class Products:
         def whole(offset: Index, *carried: ir.Value) -> list[ir.Value]:
             return body(offset, lanes, *carried)
 
-        if isinstance(grid.stride, int) and grid.stride // lanes * rows <= self._unrolled:
-            rest: Sequence[Index] = range(0, grid.stride, lanes)
+        end = self.kernels.stride(grid.columns)
+        if isinstance(end, int) and end // lanes * rows <= self._unrolled:
+            rest: Sequence[Index] = range(0, end, lanes)
         else:  # the last vector, with lanes to spare, is never in the loop
-            last = e.subtract(grid.stride, lanes)
+            last = e.subtract(end, lanes)
             carried, rest = e.loop("vectors", 0, last, lanes, whole, carried), [last]
         for offset in rest:
             carried = body(offset, e.subtract(grid.columns, offset), *carried)

@@ -19,8 +19,8 @@ from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.matvec import Grid, Pending, Products
+from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.matvec import Grid, Products
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.layers.base import Elementwise
 
@@ -64,6 +64,8 @@ class SampleEpoch:
             outcome = self._backward_pass(arguments.first, here, prediction, None)
         size = self._end
         there = self.e.address(self.workspace, start + size)
+        end = self.products.tails.reserve(start + 2 * size)
+        self.products.tails.pack()
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
             with self._pending(position, before) as pending:
@@ -76,10 +78,11 @@ class SampleEpoch:
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
+        self.products.tails.unpack()
         with self._pending(arguments.last, last) as pending, self.kernels.in_functions():
             self._update_alone(pending)
         self.kernels.add_to_results(totals)
-        return start + 2 * size
+        return end
 
     def _row(self, position: Index) -> ir.Value:
         order = self.kernels.arguments.order
@@ -271,7 +274,9 @@ class SampleEpoch:
 
     def _grid(self, input_major: bool, inputs: Index, outputs: Index, weights: Index) -> Grid:
         rows, columns = (inputs, outputs) if input_major else (outputs, inputs)
-        return Grid(weights, rows, columns, self.kernels.stride(columns))
+        tails = self.products.tails.of(weights)
+        in_rows = tails[0].first if tails else columns
+        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails)
 
     def _grad_in(self, step: Affine, path: Path, pending: Pending | None) -> int:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
