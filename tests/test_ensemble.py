@@ -248,6 +248,7 @@ def test_lanes_are_used_where_they_pay():
     assert runs(2, NETWORK) in ([0, 0], [2])  # where a vector has two lanes
     assert sum(runs(33, NETWORK)) == 33
     assert runs(9, fm.Sequential(fm.Linear(2, 400), fm.ReLU(), fm.Linear(400, 400), fm.Linear(400, 2))) == [0] * 9
+    assert runs(33, fm.Sequential(fm.Linear(2, 7), *[fm.Tanh()] * 100, fm.Linear(7, 2))) == [0] * 33
 
 
 # History

@@ -6,6 +6,8 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     vector.py     the array algebra over LLVM vectors: expressions emit instructions
     functions.py  exp, log, tanh, ... of vectors
     emitter.py    the assembler: vectors, memory, loops
+    calls.py      the functions that layers share
+    lengths.py    how much code the expressions make
     kernels.py    activations, loss and optimizer's rule
     sample.py     an epoch of single samples, with the products of matvec.py
     batch.py      an epoch of minibatches, and passes forward, with the products of matmul.py
@@ -13,8 +15,10 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     runtime.py    compiled programs and the memory they run in
     ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
 
-A small network is emitted in one piece. In others, equal layers share functions, so that a deep network takes little
-longer to compile than a shallow one: what counts is the number of different layers, one or two tenths of a second each.
+A small network is emitted in one piece. In others, layers share functions: those of one shape where there are few
+shapes, and otherwise all of them, with functions that are given the sizes. A deep network makes no more code than a
+shallow one, whatever its shapes, and takes less than a second to compile. What would take longer is refused: networks
+of thousands of layers, and expressions of thousands of instructions.
 
 `python -m functional_mlp.engine` prints the program and the LLVM code of a network. In training, denormal numbers
 are taken as zero; otherwise a run agrees with the reference up to rounding.
@@ -29,6 +33,7 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import runtime
+from functional_mlp.engine.lengths import check_expressions
 from functional_mlp.engine.program import CannotFuseError, Program, lower
 from functional_mlp.engine.target import Target, cache_folder, clear_cache, host
 from functional_mlp.evaluation import Metrics, check_fit
@@ -75,7 +80,7 @@ def explain(
 def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
     try:
         program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
-        runtime.check_expressions(program)
+        check_expressions(program, runtime.lanes_of(program, target))
     except CannotFuseError as error:
         return str(error)
     most = MOST_OUTPUT_VECTORS * runtime.lanes_of(program, target)

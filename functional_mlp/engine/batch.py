@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Backward, Kernels, in_reverse, reads_input
+from functional_mlp.engine.kernels import Backward, Kernels, in_reverse, reads_input
 from functional_mlp.engine.matmul import TiledProducts
-from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
+from functional_mlp.layers.base import Elementwise
 
 # The most samples whose activations are kept at a time.
 PIECE = 128
 
 # Sums over the samples that run side by side, to hide the latency of the additions; a power of two.
 SUMS = 4
+
+# Rows of a tile of the gradient of a matrix of any size.
+ROWS_OF_ANY_MATRIX = 8
 
 # Uses the gradient of the vector of parameters at a place.
 Update = Callable[[Index, ir.Value], None]
@@ -49,10 +54,11 @@ class BatchKernels:
         self.builder = builder
         self.program = program
         self.piece = min(program.batch_size, PIECE)
-        self.whole = program.batch_size <= PIECE  # a batch is one piece, so gradients need no place of their own
+        # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
+        self.whole = program.batch_size <= PIECE and not self.kernels.has_long_rule
         size = self.kernels.layout.size
         self.gradients = size * (1 + len(program.optimizer.slots()))
-        self.products = TiledProducts(self.kernels, self.piece)
+        self.products = TiledProducts(self.kernels)
         self.end = self.gradients + (0 if self.whole else size)
         self._copies: dict[int, int] = {}
 
@@ -63,8 +69,11 @@ class BatchKernels:
     def reserve(self, features: int, rows: int) -> int:
         """A new place in the workspace for rows of so many features."""
         place = self.end
-        self.end += rows * self.kernels.stride(features)
+        self.end += rows * self._stride(features)
         return place
+
+    def _stride(self, features: int) -> int:
+        return self.kernels.lanes * vectors(features, self.kernels.lanes)
 
     # Driving
 
@@ -114,8 +123,9 @@ class BatchKernels:
             last = self._smaller(b.add(first, ir.Constant(I64, self.piece)), arguments.last)
             count = b.sub(last, first)
             x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
-            y, _ = self._forward(self.program.steps, x, count, needs_grad=False)
-            stride = self.kernels.stride(self.program.out_features)
+            with self.kernels.table(count):
+                y, _ = self._forward(self.program.steps, x, count, needs_grad=False)
+            stride = self._stride(self.program.out_features)
 
             def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:
                 row, place = b.add(first, self.e.index(r)), self.e.add(y, self.e.multiply(r, stride))
@@ -177,9 +187,10 @@ class BatchKernels:
 
         self._batch = batch
         x = self._load_inputs(count, row_of)
-        y, backward = self._forward(self.program.steps, x, count, needs_grad=False)
+        with self.kernels.table(count, batch):
+            y, backward = self._forward(self.program.steps, x, count, needs_grad=False)
         features = self.program.out_features
-        grad, stride = self.reserve(features, self.piece), self.kernels.stride(features)
+        grad, stride = self.reserve(features, self.piece), self._stride(features)
 
         def sample(r: Index, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
             offset = e.multiply(r, stride)
@@ -187,7 +198,8 @@ class BatchKernels:
             return [b.fadd(loss_sum, loss), b.fadd(right, is_right)]
 
         totals = e.loop("loss.sample", 0, count, 1, sample, totals)
-        backward(grad)
+        with self.kernels.table(count, batch):
+            backward(grad)
         return totals
 
     def _accumulate(self, place: Index, grad: ir.Value) -> None:
@@ -209,13 +221,13 @@ class BatchKernels:
 
     def _load_inputs(self, count: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
         features = self.program.in_features
-        x, stride = self.reserve(features, self.piece), self.kernels.stride(features)
+        x, stride = self.reserve(features, self.piece), self._stride(features)
 
         def sample(r: Index) -> None:
             source = self.e.multiply(row_of(r), features)
             target = self.e.add(x, self.e.multiply(r, stride))
 
-            def body(offset: Index, used: int) -> None:
+            def body(offset: Index, used: Index) -> None:
                 vector = self.e.load_first(self.kernels.arguments.inputs, self.e.add(source, offset), used)
                 self.e.store(vector, self.workspace, self.e.add(target, offset))
 
@@ -245,7 +257,7 @@ class BatchKernels:
                 if needs_grad and below is not None:
                     backwards[-1] = _already_done  # by the layer's backward product
                 s = self.reserve(step.out_features, self.piece)
-                if isinstance(following, Pointwise) and self.kernels.is_short(following.layer.value, 1):
+                if isinstance(following, Pointwise) and self.kernels.has_short_value(following.layer):
                     kept = reads_input(following.layer)
                     above = Activation(following, s, self.reserve(step.out_features, self.piece) if kept else s)
                 backward = self._affine(step, x, s, count, below if needs_grad else None, above, needs_grad)
@@ -255,7 +267,7 @@ class BatchKernels:
                     above = Activation(step, x, self.reserve(step.features, self.piece))
                     self._activate(above, count)
                 backward = self._pull_back(above, count, needs_grad)
-                x, below, above = above.y, above if self.kernels.is_short(step.layer.pullback, 3) else None, None
+                x, below, above = above.y, above if self.kernels.has_short_pullback(step.layer) else None, None
             else:
                 x, backward = self._branch(step, x, count, needs_grad)
                 below = None
@@ -267,27 +279,29 @@ class BatchKernels:
     def _each_sample(
         self,
         name: str,
-        step: Pointwise | Branch,
+        layer: Elementwise | None,
+        features: int,
         count: ir.Value,
         places: tuple[int, ...],
         emit: Callable[..., None],
     ) -> None:
-        """emit(step, *places of a sample's rows) for each sample: in place, or in a function that equal steps share."""
-        self.builder.comment(f"{name}: {step}")
+        """emit(features, *places of a sample's rows) for each sample, of an activation where there is a layer."""
+        self.builder.comment(f"{name}: {layer!r}")
 
-        def loop(count: ir.Value, *places: Index) -> None:
-            e, stride = self.e, self.kernels.stride(step.features)
+        def loop(features: Index, count: ir.Value, *places: Index) -> None:
+            e, stride = self.e, self.kernels.stride(features)
 
             def sample(r: Index) -> None:
-                emit(step, *(e.add(place, e.multiply(r, stride)) for place in places))
+                emit(features, *(e.add(place, e.multiply(r, stride)) for place in places))
 
             e.loop(f"{name}.sample", 0, count, 1, sample)
 
-        key = (name, step.features if isinstance(step, Branch) else repr(step))
-        self.kernels.kernel(f"{name}_{step.features}", key, (count, *places), loop)
+        self.kernels.kernel(f"{name}{{}}", repr(layer), (features,), (count, *places), loop)
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
-        self._each_sample("value", activation.step, count, (activation.s, activation.y), self.kernels.activate)
+        step, places = activation.step, (activation.s, activation.y)
+        emit = functools.partial(self.kernels.activate, step.layer)
+        self._each_sample("value", step.layer, step.features, count, places, emit)
 
     def _pull_back(self, activation: Activation, count: ir.Value, needs_grad: bool) -> Backward:
         step = activation.step
@@ -297,7 +311,8 @@ class BatchKernels:
                 return None
             grad_in = self.reserve(step.features, self.piece)
             places = (activation.s, activation.y, grad, grad_in)
-            self._each_sample("pullback", step, count, places, self.kernels.pull_back)
+            emit = functools.partial(self.kernels.pull_back, step.layer)
+            self._each_sample("pullback", step.layer, step.features, count, places, emit)
             return grad_in
 
         return backward
@@ -316,7 +331,7 @@ class BatchKernels:
 
     def _sum(self, step: Branch, a: int, b: int, count: ir.Value) -> int:
         total = self.reserve(step.features, self.piece)
-        self._each_sample("add", step, count, (a, b, total), self.kernels.add)
+        self._each_sample("add", None, step.features, count, (a, b, total), self.kernels.add)
         return total
 
     def _affine(
@@ -332,18 +347,18 @@ class BatchKernels:
         """Emit s = w x + b, and the activation above it; its backward pass goes through the activation below x."""
         matrix, copy = self.kernels.layout.matrices[step.number], self._copies.get(step.number, 0)
         by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
-        activation, y = (None, 0) if above is None else (above.step, above.y)
+        activation, y = (None, 0) if above is None else (above.step.layer, above.y)
         places = (count, x, by_input, matrix.bias_offset, s, y)
-        self._linear_kernel("forward", step, activation, places, self._linear_forward)
+        self._linear_kernel("forward", step, (activation,), places, self._linear_forward)
 
         def backward(grad: int) -> int | None:
             grad_in = self.reserve(step.in_features, self.piece) if needs_grad else 0
-            activation, s, y = (None, 0, 0) if below is None else (below.step, below.s, below.y)
+            activation, s, y = (None, 0, 0) if below is None else (below.step.layer, below.s, below.y)
             if needs_grad:
                 places = (count, grad, by_output, grad_in, s, y)
-                self._linear_kernel("grad_input", step, activation, places, self._linear_grad_input)
+                self._linear_kernel("grad_input", step, (activation,), places, self._linear_grad_input)
             places = (count, x, grad, matrix.offset, matrix.bias_offset, self._batch)
-            self._linear_kernel("grad_params", step, None, places, self._linear_grad_params)
+            self._linear_kernel("grad_params", step, (matrix.input_major,), places, self._linear_grad_params)
             return grad_in if needs_grad else None
 
         return backward
@@ -352,25 +367,26 @@ class BatchKernels:
         self,
         name: str,
         step: Affine,
-        activation: Pointwise | None,
+        variant: tuple[Elementwise | bool | None, ...],
         values: tuple[Index, ...],
         emit: Callable[..., None],
     ) -> None:
-        """emit(step, activation, *values): in place, or in a function that equal layers share."""
+        """emit(*variant, inputs, outputs, has_bias, *values)."""
         self.builder.comment(f"{name}: {step}")
-        shared_name = f"linear_{step.in_features}_{step.out_features}.{name}"
-        key = (name, attrs.evolve(step, number=0), repr(activation))
-        self.kernels.kernel(shared_name, key, values, functools.partial(emit, step, activation))
+        sizes = (step.in_features, step.out_features, int(step.bias))
+        self.kernels.kernel(f"linear{{}}.{name}", repr(variant), sizes, values, functools.partial(emit, *variant))
 
-    def _store(self, place: Index, offset: Index, v: Index, features: int, value: ir.Value) -> None:
-        """Store a vector of a row, with zeros beyond the features."""
-        kept = self.e.keep_first(value, features - v) if isinstance(v, int) else value
-        self.e.store(kept, self.workspace, self.e.add(place, offset))
+    def _store(self, place: Index, offset: Index, v: Index, features: Index, value: ir.Value) -> None:
+        """Store a vector of a row, with zeros beyond the features; in a loop over known features there are none."""
+        in_use = self.e.subtract(features, v) if isinstance(v, int) or not isinstance(features, int) else self.e.lanes
+        self.e.store(self.e.keep_first(value, in_use), self.workspace, self.e.add(place, offset))
 
     def _linear_forward(
         self,
-        step: Affine,
-        above: Pointwise | None,
+        above: Elementwise | None,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         x: Index,
         weights: Index,
@@ -380,29 +396,31 @@ class BatchKernels:
     ) -> None:
         """s = w x + b, and y = σ(s) of the activation above."""
         e = self.e
-        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
+        in_stride, out_stride = self.kernels.stride(inputs), self.kernels.stride(outputs)
 
         def bias(v: Index) -> ir.Value:
-            return e.load(self.workspace, e.add(biases, v)) if step.bias else e.constant(0)
+            return e.where(has_bias, lambda: e.load(self.workspace, e.add(biases, v)))
 
-        keeps_s = above is None or reads_input(above.layer)
+        keeps_s = above is None or reads_input(above)
 
         def finish(row: Index, v: Index, value: ir.Value) -> None:
             offset = e.add(e.multiply(row, out_stride), v)
             if keeps_s:
-                self._store(s, offset, v, step.out_features, value)
+                self._store(s, offset, v, outputs, value)
             if above is not None:
-                self._store(y, offset, v, step.out_features, self.kernels.value(above, value))
+                self._store(y, offset, v, outputs, self.kernels.value(above, value))
 
         self.products.emit(
-            "forward", count, step.out_features, step.in_features,
-            (x, in_stride, 1), (weights, out_stride), bias, finish,
+            "forward", count, outputs, inputs,
+            (x, in_stride, 1), (weights, out_stride), bias, finish, self.piece,
         )  # fmt: skip
 
     def _linear_grad_input(
         self,
-        step: Affine,
-        below: Pointwise | None,
+        below: Elementwise | None,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         grad: Index,
         weights: Index,
@@ -412,24 +430,26 @@ class BatchKernels:
     ) -> None:
         """The gradient with respect to x (2), or to the input s of the activation below, whose output y is x (3)."""
         e = self.e
-        in_stride, out_stride = self.kernels.stride(step.in_features), self.kernels.stride(step.out_features)
+        in_stride, out_stride = self.kernels.stride(inputs), self.kernels.stride(outputs)
 
         def finish(row: Index, v: Index, value: ir.Value) -> None:
             offset = e.add(e.multiply(row, in_stride), v)
             if below is not None:
                 s_below, y_below = (e.load(self.workspace, e.add(place, offset)) for place in (s, y))
                 value = self.kernels.pullback(below, s_below, y_below, value)
-            self._store(grad_in, offset, v, step.in_features, value)
+            self._store(grad_in, offset, v, inputs, value)
 
         self.products.emit(
-            "grad_input", count, step.in_features, step.out_features,
-            (grad, out_stride, 1), (weights, in_stride), None, finish,
+            "grad_input", count, inputs, outputs,
+            (grad, out_stride, 1), (weights, in_stride), None, finish, self.piece,
         )  # fmt: skip
 
     def _linear_grad_params(
         self,
-        step: Affine,
-        _: None,
+        input_major: bool,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
         count: ir.Value,
         x: Index,
         grad: Index,
@@ -438,46 +458,45 @@ class BatchKernels:
         batch: ir.Value,
     ) -> None:
         """The gradients of the weights (4) and the biases (5), and the update with them."""
-        if self.whole and not self.kernels.in_one_piece:  # in a function of its own
-            with self._rule(batch) as update:
-                self._parameter_gradients(step, count, x, grad, weights, biases, update)
-        else:
-            update = self._update if self.whole else self._accumulate
-            self._parameter_gradients(step, count, x, grad, weights, biases, update)
-
-    def _parameter_gradients(
-        self,
-        step: Affine,
-        count: ir.Value,
-        x: Index,
-        grad: Index,
-        weights: Index,
-        biases: Index,
-        update: Update,
-    ) -> None:
-        """update(place, gradient) for each vector of the weights and the biases."""
-        e, matrix = self.e, self.kernels.layout.matrices[step.number]
-        left, right = (x, self.kernels.stride(step.in_features)), (grad, self.kernels.stride(step.out_features))
-        if not matrix.input_major:
+        left, right = (x, inputs), (grad, outputs)
+        if not input_major:
             left, right = right, left
 
+        def gradients(update: Update) -> None:
+            self._weight_gradient(left, right, count, weights, update)
+            # Where there are no biases, there are none to go through.
+            self._bias_gradient(self.e.multiply(outputs, has_bias), outputs, grad, count, biases, update)
+
+        if self.whole and not self.kernels.in_one_piece:  # in a function of its own
+            with self._rule(batch) as update:
+                gradients(update)
+        else:
+            gradients(self._update if self.whole else self._accumulate)
+
+    def _weight_gradient(
+        self, left: tuple[Index, Index], right: tuple[Index, Index], count: ir.Value, weights: Index, update: Update
+    ) -> None:
+        """update(place, gradient) for each vector of the weights: the product of two places with so many features."""
+        e, (rows_place, rows), (columns_place, columns) = self.e, left, right
+        stride = self.kernels.stride(columns)
+
         def finish(row: Index, v: Index, value: ir.Value) -> None:
-            update(e.add(weights, e.add(e.multiply(row, matrix.stride), v)), value)
+            update(e.add(weights, e.add(e.multiply(row, stride), v)), value)
 
         self.products.emit(
-            "grad_weight", matrix.rows, matrix.columns, count,
-            (left[0], 1, left[1]), right, None, finish,
+            "grad_weight", rows, columns, count,
+            (rows_place, 1, self.kernels.stride(rows)), (columns_place, stride), None, finish, ROWS_OF_ANY_MATRIX,
         )  # fmt: skip
-        if step.bias:
-            self._bias_gradient(step, grad, count, biases, update)
 
-    def _bias_gradient(self, step: Affine, grad: Index, count: ir.Value, biases: Index, update: Update) -> None:
-        """The sum of the output's gradients over the samples, equation (5), in several sums side by side."""
-        e, features = self.e, step.out_features
+    def _bias_gradient(
+        self, features: Index, outputs: Index, grad: Index, count: ir.Value, biases: Index, update: Update
+    ) -> None:
+        """For so many biases: the sum of the outputs' gradients over the samples (5), in several sums side by side."""
+        e, stride = self.e, self.kernels.stride(outputs)
 
-        def body(v: Index, used: int) -> None:
+        def body(v: Index, used: Index) -> None:
             def add(r: Index, total: ir.Value) -> ir.Value:
-                place = e.add(e.add(grad, v), e.multiply(r, self.kernels.stride(features)))
+                place = e.add(e.add(grad, v), e.multiply(r, stride))
                 return e.fadd(total, e.load(self.workspace, place))
 
             def add_several(r: Index, *sums: ir.Value) -> list[ir.Value]:
@@ -507,6 +526,7 @@ class BatchKernels:
         return copies
 
     def _transpose_weights(self) -> None:
-        for matrix in self.kernels.layout.matrices:
-            if matrix.step.number in self._copies:
-                self.kernels.transpose(matrix, self._copies[matrix.step.number])
+        with self.kernels.table():
+            for matrix in self.kernels.layout.matrices:
+                if matrix.step.number in self._copies:
+                    self.kernels.transpose(matrix, self._copies[matrix.step.number])

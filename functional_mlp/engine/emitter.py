@@ -5,6 +5,7 @@ and an offset in numbers; offsets are Python integers, known while emitting, or 
 """
 
 import contextlib
+import functools
 import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,18 @@ class Real:
         return ir.Constant(self.type, _rounded(number) if self.size == 4 else float(number))
 
 
+@functools.lru_cache(maxsize=4096)
+def _repeated(dtype: torch.dtype, lanes: int, number: float, sign: float) -> ir.Constant:
+    """A vector with the same number in each lane, made once; the sign tells 0 from −0."""
+    real = Real(dtype)
+    return ir.Constant(ir.VectorType(real.type, lanes), [real.constant(number)] * lanes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _lane_choice(lanes: tuple[int, ...]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
+
+
 def _rounded(number: float) -> float:
     """The float32 nearest to a number; llvmlite refuses any other as a float constant."""
     return torch.tensor(number, dtype=torch.float64, device="cpu").to(torch.float32).item()
@@ -65,7 +78,7 @@ class Emitter:
 
     def constant(self, number: float) -> ir.Constant:
         """A vector with the same number in each lane."""
-        return ir.Constant(self.vector_type, [self.real.constant(number)] * self.lanes)
+        return _repeated(self.real.dtype, self.lanes, float(number), math.copysign(1, number))
 
     def integers(self, number: int) -> ir.Constant:
         """A vector of integers, as wide as the reals."""
@@ -77,7 +90,11 @@ class Emitter:
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A vector with the same value in each lane."""
         first = self.builder.insert_element(ir.Constant(self.vector_type, ir.Undefined), scalar, ir.Constant(I32, 0))
-        return self.shuffle(first, first, [0] * self.lanes)
+        return self.splat_first(first)
+
+    def splat_first(self, vector: ir.Value) -> ir.Value:
+        """The first lane of a vector in each lane."""
+        return self.shuffle(vector, vector, [0] * self.lanes)
 
     # Memory
 
@@ -88,10 +105,27 @@ class Emitter:
             return b if isinstance(a, int) else a
         return self.builder.add(self.index(a), self.index(b))
 
-    def multiply(self, a: Index, b: int) -> Index:
-        if isinstance(a, int):
+    def subtract(self, a: Index, b: Index) -> Index:
+        if isinstance(b, int):
+            return a - b if isinstance(a, int) else self.add(a, -b)
+        return self.builder.sub(self.index(a), b)
+
+    def multiply(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
             return a * b
-        return a if b == 1 else self.builder.mul(a, ir.Constant(I64, b))
+        if isinstance(a, int):
+            a, b = b, a
+        return a if isinstance(b, int) and b == 1 else self.builder.mul(a, self.index(b))
+
+    def rounded_down(self, a: Index, to: int) -> Index:
+        """The largest multiple of a power of two that is not above a number."""
+        return a - a % to if isinstance(a, int) else self.builder.and_(a, ir.Constant(I64, -to))
+
+    def smaller(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        a, b = self.index(a), self.index(b)
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     def address(self, base: ir.Value, offset: Index, of: ir.Type | None = None) -> ir.Value:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
@@ -132,52 +166,79 @@ class Emitter:
             self.vector_type,
         )
 
+    def load_repeated(self, base: ir.Value, offset: Index, count: int) -> ir.Value:
+        """`count` numbers at an offset, over and over."""
+        if count == self.lanes:
+            return self.load(base, offset)
+        few = ir.VectorType(self.real.type, count)
+        numbers = self.builder.load(self.address(base, offset), typ=few, align=self.real.size)
+        return self.shuffle(numbers, numbers, [lane % count for lane in range(self.lanes)])
+
     # Lanes
 
-    def mask(self, count: int) -> ir.Constant:
+    def select_lanes(self, chosen: Sequence[bool], a: ir.Value, b: ir.Value) -> ir.Value:
+        """The lanes of a that are chosen, and of b where they are not."""
+        if all(chosen):
+            return a
+        mask = ir.Constant(ir.VectorType(I1, self.lanes), [ir.Constant(I1, lane) for lane in chosen])
+        return self.builder.select(mask, a, b)
+
+    def mask(self, count: Index) -> ir.Value:
         """True in the first `count` lanes."""
+        if not isinstance(count, int):
+            return self.builder.icmp_signed("<", self.lane_numbers(), self.splat_integer(count))
         return ir.Constant(ir.VectorType(I1, self.lanes), [ir.Constant(I1, lane < count) for lane in range(self.lanes)])
 
-    def keep_first(self, value: ir.Value, count: int, other: float = 0.0) -> ir.Value:
+    def lane_numbers(self) -> ir.Constant:
+        """0, 1, 2, …"""
+        return ir.Constant(self.integers_type, [ir.Constant(self.real.integer, lane) for lane in range(self.lanes)])
+
+    def splat_integer(self, value: ir.Value) -> ir.Value:
+        """A 64-bit integer in each lane of a vector of integers, as wide as the reals."""
+        narrow = value if self.real.integer == I64 else self.builder.trunc(value, self.real.integer)
+        first = self.builder.insert_element(ir.Constant(self.integers_type, ir.Undefined), narrow, ir.Constant(I64, 0))
+        return self.splat_first(first)
+
+    def keep_first(self, value: ir.Value, count: Index, other: float = 0.0) -> ir.Value:
         """The first `count` lanes of a vector, `other` in the rest."""
-        if count >= self.lanes:
+        if isinstance(count, int) and count >= self.lanes:
             return value
         return self.builder.select(self.mask(count), value, self.constant(other))
 
     def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
         """Lanes of two vectors: numbers below `self.lanes` choose from `a`, the others from `b`."""
-        chosen = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
-        return self.builder.shuffle_vector(a, b, chosen)
+        return self.builder.shuffle_vector(a, b, _lane_choice(tuple(lanes)))
 
-    def row_sums(self, rows: Sequence[ir.Value | None]) -> ir.Value:
-        """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything.
-
-        A tree: each stage adds, for two neighbours, the even places of both to the odd places of both. The places
-        are numbers as long as a group of 16 bytes holds several rows, and such groups after that: shuffles within
-        groups are the quickest.
-        """
+    def row_sums(self, rows: Sequence[ir.Value]) -> ir.Value:
+        """The vector whose lane i is the sum over the lanes of rows[i]; lanes beyond the rows hold anything."""
         level: list[ir.Value | None] = [*rows, *[None] * (self.lanes - len(rows))]
-        group = min(16 // self.real.size, self.lanes)
-        stages = [(group, 1)] * int(math.log2(group)) + [(self.lanes, group)] * int(math.log2(self.lanes // group))
-        for span, unit in stages:
-            level = [self._join(a, b, span, unit) for a, b in zip(level[::2], level[1::2], strict=True)]
-        total = level[0]
+        while len(level) > 1:
+            level = self.fold(level)
+        (total,) = level
         assert total is not None, "row_sums needs a row"
         return total
 
-    def _join(self, a: ir.Value | None, b: ir.Value | None, span: int, unit: int) -> ir.Value | None:
-        """In each span of lanes: a[even] + a[odd], then b[even] + b[odd], counted in units of lanes."""
+    def fold(self, level: Sequence[ir.Value | None]) -> list[ir.Value | None]:
+        """A stage of the sums over the lanes of rows: half as many vectors, with twice as many rows in each.
+
+        Where m rows share a vector, the lanes i, i + m, i + 2m, … belong to the i-th. A lane of the sum of two
+        neighbours adds two such lanes of one of them, the first for the lower m of each 2m lanes.
+        """
+        m = self.lanes // len(level)
+        return [self._fold(a, b, m) for a, b in zip(level[::2], level[1::2], strict=True)]
+
+    def _fold(self, a: ir.Value | None, b: ir.Value | None, m: int) -> ir.Value | None:
         if a is None:
             return None
-        second = self.lanes if b is not None else 0
-        even = []
-        for start in range(0, self.lanes, span):
-            for source in (0, second):
-                for first in range(start, start + span, 2 * unit):
-                    even += [source + lane for lane in range(first, first + unit)]
-        odd = [lane + unit for lane in even]
-        other = a if b is None else b
-        return self.fadd(self.shuffle(a, other, even), self.shuffle(a, other, odd))
+        other, second = (a, 0) if b is None else (b, self.lanes)
+        lanes = [lane + second if lane & m else lane for lane in range(self.lanes)]
+        return self.fadd(self.shuffle(a, other, lanes), self.shuffle(a, other, [lane ^ m for lane in lanes]))
+
+    def group_sums(self, vector: ir.Value, size: int) -> ir.Value:
+        """In each lane the sum over its group of `size` neighbours, a power of two."""
+        for distance in (1 << bit for bit in range(size.bit_length() - 1)):
+            vector = self.fadd(vector, self.shuffle(vector, vector, [lane ^ distance for lane in range(self.lanes)]))
+        return vector
 
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         """The columns of a square block of `lanes` rows."""
@@ -192,6 +253,19 @@ class Emitter:
                     block[i], block[i + distance] = self.shuffle(a, b, low), self.shuffle(a, b, high)
             distance //= 2
         return block
+
+    def where(self, condition: Index, value: Callable[[], ir.Value]) -> ir.Value:
+        """A vector where a condition is not 0, and zeros elsewhere; code for it runs only where it is needed."""
+        if isinstance(condition, int):
+            return value() if condition else self.constant(0)
+        builder, before = self.builder, self.builder.block
+        with builder.if_then(builder.icmp_signed("!=", condition, self.index(0))):
+            vector = value()
+            there = builder.block
+        result = builder.phi(self.vector_type)
+        result.add_incoming(self.constant(0), before)
+        result.add_incoming(vector, there)
+        return result
 
     # Arithmetic
 
@@ -272,11 +346,18 @@ class Emitter:
         builder.position_at_end(after)
         return list(phis)
 
-    def blocks(self, name: str, count: int, step: int, body: Callable[[Index, int], None], unrolled: int) -> None:
+    def blocks(self, name: str, count: Index, step: int, body: Callable[[Index, Index], None], unrolled: int) -> None:
         """body(start, size) for each block of `step` of `count` things, the last one short.
 
-        At most `unrolled` full blocks are emitted one after the other; more become a loop.
+        At most `unrolled` full blocks are emitted one after the other; more become a loop. Where the count is a
+        value, `step` is a power of two, and the size of the last block is a value as well.
         """
+        if not isinstance(count, int):
+            whole = self.rounded_down(count, step)
+            self.loop(name, 0, whole, step, lambda i: body(i, step))
+            with self.builder.if_then(self.builder.icmp_signed("<", whole, count)):
+                body(whole, self.subtract(count, whole))
+            return
         full = count // step
         if full <= unrolled:
             for block in range(full):
@@ -289,6 +370,16 @@ class Emitter:
             self.loop(name, 0, full * step, step, whole)
         if count % step:
             body(full * step, count % step)
+
+    def vectors(self, name: str, count: Index, body: Callable[[Index, Index], None], unrolled: int) -> None:
+        """body(start, lanes in use) for each vector of `count` numbers.
+
+        Where the count is a value, the lanes in use are those that are left: more than there are, but for the last.
+        """
+        if isinstance(count, int):
+            self.blocks(name, count, self.lanes, body, unrolled)
+        else:
+            self.loop(name, 0, count, self.lanes, lambda i: body(i, self.subtract(count, i)))
 
 
 # Bits of the x86 control register MXCSR: denormal results, and denormal operands, count as zero.

@@ -18,11 +18,12 @@ from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch
 from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
-from functional_mlp.engine.program import CannotFuseError, Program, affine_steps, lower
+from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
+from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, affine_steps, all_steps, lower
 from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
-from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
 
 # A native call cannot be interrupted: it gets about this many operations on vectors, some milliseconds. Short epochs
 # are taken together up to as many.
@@ -33,6 +34,8 @@ FIRST_CACHE_BYTES = 48 << 10
 MOST_GROUP_BYTES = 48 << 10
 # The loss of a sample is emitted without loops, for so many outputs at most.
 MOST_OUTPUTS = 32
+# Each step has code of its own, with its expressions about ten times: several units are treated one after the other.
+COPIES, MOST_INSTRUCTIONS = 10, 12_000
 # A batch is not divided between calls.
 MOST_SAMPLES_A_BATCH = 1000
 
@@ -115,7 +118,8 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
     """Members of one kind, divided into groups that fill vectors; none where lanes do not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
-    networks of which half a vector's lanes do not fit into a core's first cache.
+    networks of which half a vector's lanes do not fit into a core's first cache; and the one that keeps the code of
+    deep networks short.
     """
     lanes = lanes_of(program, machine.host())
     if (
@@ -123,6 +127,7 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
         or _numbers_a_member(program) * lanes * _number_size(program) > MOST_GROUP_BYTES
         or program.program.out_features > MOST_OUTPUTS
         or plan.batch_size > MOST_SAMPLES_A_BATCH
+        or _instructions(program.program, plan.members[numbers[0]].optimizer) > MOST_INSTRUCTIONS
     ):
         return []
     try:
@@ -132,6 +137,16 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
     count = math.ceil(len(numbers) / lanes)
     bounds = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
+
+
+def _instructions(program: Program, optimizer: Optimizer) -> int:
+    """About how many instructions an epoch has."""
+    steps = all_steps(program.steps)
+    lengths = {repr(layer): sum(activation_lengths(layer)) for layer in activations(program)}
+    of_activations = sum(lengths[repr(step.layer)] for step in steps if isinstance(step, Pointwise))
+    of_layer = COPIES + 2 * (rule_length(optimizer, 2) - rule_length(optimizer, 1))
+    of_layers = of_layer * len(affine_steps(program.steps))
+    return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
 
 
 def program_of(plan: Plan, members: Sequence[Member]) -> EnsembleProgram:

@@ -1,17 +1,16 @@
 """What both kinds of epoch are made of: activations, the loss and the optimizer's rule, on places in memory."""
 
 import contextlib
-import functools
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
-import torch
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
-from functional_mlp.engine.program import Branch, Layout, Matrix, Pointwise, Program, vectors
+from functional_mlp.engine.calls import Arguments, Calls, Sharing
+from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
+from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length
+from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
@@ -21,8 +20,22 @@ UNROLLED = 8
 # little faster; in other ones equal layers share functions, so that they are not long.
 MOST_IN_ONE_PIECE = 4
 MOST_VECTORS_IN_ONE_PIECE = 320
+MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
+# Layers of up to so many different shapes, with as many activations, are given functions of their own, which know the
+# sizes, where the rule for a vector, once for each shape, has no more instructions than this. Others share functions
+# for any size, which are a little slower but one set for all.
+MOST_SHAPES = 3
+MOST_INSTRUCTIONS_OF_RULES = 32
+# In networks of more steps, the functions are not called one by one, but by a loop over a table.
+MOST_CALLED_ONE_BY_ONE = 50
 # Expressions of up to so many instructions are short: in a program in one piece, and in others.
 SHORT, VERY_SHORT = 60, 8
+# Where those of a program in one piece make more than this together, they count as long.
+MOST_SHORT_IN_ONE_PIECE = 170
+# Functions for any size have copies with each of so many activations within them.
+MOST_FUSED = 2
+# Rules of more instructions are long: they are emitted for a vector at a time, where that is not in one piece.
+LONG_RULE = 20
 # Blocks of so few numbers are transposed one by one.
 NUMBERS_ONE_BY_ONE = 32
 
@@ -46,47 +59,12 @@ def in_reverse(backwards: Sequence[Backward]) -> Backward:
 
 def reads_input(layer: Elementwise) -> bool:
     """Whether the pullback of an activation uses its input s; where it does not, s need not be kept."""
-    function = _emitted(layer.pullback, 3)
+    function = emitted(layer.pullback, 3)
     s = function.args[0]
     return any(s in instruction.operands for block in function.blocks for instruction in block.instructions)
 
 
-def _emitted(expression: Callable[..., Any], vectors: int) -> ir.Function:
-    """A function of so many vectors that an expression emits, to be looked at."""
-    real, lanes = Real(torch.float32), 4
-    vector = ir.VectorType(real.type, lanes)
-    function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * vectors), "expression")
-    emitter = Emitter(ir.IRBuilder(function.append_basic_block()), real, lanes)
-    xp = VectorNamespace(emitter, Scalars(emitter))
-    (result,) = xp.vectors(expression(xp, *map(xp.array, function.args)))
-    emitter.builder.ret(result)
-    return function
-
-
-@attrs.frozen(eq=False)
-class Arguments:
-    """The arguments of a compiled function.
-
-    Rows `first` to `last` of `order`, of `samples` in all, are passed through the network. `results` holds the
-    sum of the losses and the number of samples that were right, and both are added to.
-    """
-
-    workspace: ir.Value
-    inputs: ir.Value
-    targets: ir.Value
-    labels: ir.Value
-    order: ir.Value
-    first: ir.Value
-    last: ir.Value
-    samples: ir.Value
-    step: ir.Value
-    learning_rate: ir.Value
-    results: ir.Value
-
-    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, POINTER)
-
-
-class Kernels:
+class Kernels(Calls):
     """The kernels of a program, emitted at a builder's place."""
 
     def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
@@ -94,114 +72,107 @@ class Kernels:
         self.layout = Layout.of(program, lanes)
         self.lanes = lanes
         self.real = Real(program.dtype)
-        self.builder = builder
-        self.e = Emitter(builder, self.real, lanes)
-        self.arguments = arguments
-        self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
-        few = len(self.layout.matrices) <= MOST_IN_ONE_PIECE
-        self.in_one_piece = few and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * lanes
-        self._functions: dict[Hashable, ir.Function] = {}
+        self._lengths = {repr(layer): activation_lengths(layer) for layer in activations(program)}
+        self._rule_length = rule_length(program.optimizer, 2) - rule_length(program.optimizer, 1)
+        sharing, steps = self._sharing(), len(all_steps(program.steps))
+        tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
+        super().__init__(builder, Emitter(builder, self.real, lanes), arguments, sharing, tables=tables)
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
 
-    @property
-    def workspace(self) -> ir.Value:
-        return self.arguments.workspace
+    def _sharing(self) -> Sharing:
+        """Which layers share functions."""
+        layers = affine_steps(self.program.steps)
+        few = len(layers) <= MOST_IN_ONE_PIECE and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * self.lanes
+        if few and self._length_in_one_piece() <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
+            return Sharing.NONE
+        shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
+        few = len(shapes) <= MOST_SHAPES and len(self._lengths) <= MOST_SHAPES
+        few = few and len(shapes) * self._rule_length <= MOST_INSTRUCTIONS_OF_RULES
+        return Sharing.EQUAL_SIZES if few else Sharing.ALL
 
-    @contextlib.contextmanager
-    def in_functions(self) -> Iterator[None]:
-        """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
-        in_one_piece, self.in_one_piece = self.in_one_piece, False
-        try:
-            yield
-        finally:
-            self.in_one_piece = in_one_piece
+    def _length_in_one_piece(self) -> int:
+        """The instructions of the expressions, where each vector of parameters and features has them once."""
+        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
+        features = sum(sum(self._lengths[repr(step.layer)]) * vectors(step.features, self.lanes) for step in steps)
+        return self._rule_length * self.layout.size // self.lanes + features
 
-    def kernel(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
-        """emit(*values): in place where the program is in one piece, and else in a function that equal keys share."""
-        if self.in_one_piece:
-            emit(*values)
-        else:
-            self.share(name, key, values, emit)
+    def vectors(self, features: Index) -> Index:
+        """How many vectors hold so many features."""
+        if isinstance(features, int):
+            return vectors(features, self.lanes)
+        return self.builder.udiv(self.stride(features), self.e.index(self.lanes))
 
-    def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
-        """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.
-
-        Calls with equal keys share the function. All that the body depends on must be in the key or the values.
-        """
-        b, constants = self.builder, [self.e.index(value) for value in values]
-        function = self._functions.get(key)
-        if function is None:
-            types = [*Arguments.TYPES, *(value.type for value in constants)]
-            function_type, module = ir.FunctionType(ir.VoidType(), types), b.module
-            function = ir.Function(module, function_type, module.get_unique_name(name))
-            function.linkage = "internal"
-            self._functions[key] = function
-            count = len(Arguments.TYPES)
-            block, arguments, activations = b.block, self.arguments, self.activations
-            b.position_at_end(function.append_basic_block("entry"))
-            self.arguments = Arguments(*function.args[:count])
-            self.activations = self.arguments.workspace
-            emit(*function.args[count:])
-            b.ret_void()
-            b.position_at_end(block)
-            self.arguments, self.activations = arguments, activations
-        b.call(function, [*attrs.astuple(self.arguments, recurse=False), *constants])
-
-    def vectors(self, features: int) -> int:
-        return vectors(features, self.lanes)
-
-    def stride(self, features: int) -> int:
+    def stride(self, features: Index) -> Index:
         """How many numbers a row of so many features takes, padded to vectors."""
-        return self.vectors(features) * self.lanes
+        return self.e.rounded_down(self.e.add(features, self.lanes - 1), self.lanes)
 
-    def each_vector(self, name: str, features: int, body: Callable[[Index, int], None]) -> None:
+    def each_vector(self, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """body(offset, lanes in use) for the vectors of so many features."""
-        self.e.blocks(name, features, self.lanes, body, UNROLLED if self.in_one_piece else 1)
+        self.e.vectors(name, features, body, UNROLLED if self.in_one_piece else 1)
 
-    def is_short(self, expression: Callable[..., Any], vectors: int) -> bool:
-        """Whether an expression of so many vectors makes little code, which can be emitted wherever it is needed."""
-        count = sum(len(block.instructions) for block in _emitted(expression, vectors).blocks)
-        return count <= (SHORT if self.in_one_piece else VERY_SHORT)
+    def has_short_value(self, layer: Elementwise) -> bool:
+        """Whether an activation makes little code, which can be emitted wherever it is needed."""
+        return self._is_short(self._lengths[repr(layer)][0])
 
-    def activate(self, step: Pointwise, s: Index, y: Index) -> None:
+    def has_short_pullback(self, layer: Elementwise) -> bool:
+        """The same for its pullback."""
+        return self._is_short(self._lengths[repr(layer)][1])
+
+    def _is_short(self, length: int) -> bool:
+        if self.sharing is Sharing.ALL and len(self._lengths) > MOST_FUSED:
+            return False
+        ample = self.in_one_piece and self._short_length() <= MOST_SHORT_IN_ONE_PIECE
+        return length <= (SHORT if ample else VERY_SHORT)
+
+    def _short_length(self) -> int:
+        """The instructions of all short activations and pullbacks, once for each step."""
+        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
+        return sum(length for step in steps for length in self._lengths[repr(step.layer)] if length <= SHORT)
+
+    @property
+    def has_long_rule(self) -> bool:
+        """Whether the optimizer's rule is long, so that it should be emitted few times."""
+        return not self.in_one_piece and self._rule_length > LONG_RULE
+
+    def activate(self, layer: Elementwise, features: Index, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
 
-        def body(offset: Index, used: int) -> None:
-            value = self.value(step, self.e.load(self.activations, self.e.add(s, offset)))
+        def body(offset: Index, used: Index) -> None:
+            value = self.value(layer, self.e.load(self.activations, self.e.add(s, offset)))
             self._put(value, y, offset, used)
 
-        self.each_vector("value", step.features, body)
+        self.each_vector("value", features, body)
 
-    def pull_back(self, step: Pointwise, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
+    def pull_back(self, layer: Elementwise, features: Index, s: Index, y: Index, grad: Index, grad_in: Index) -> None:
         """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
 
-        def body(offset: Index, used: int) -> None:
+        def body(offset: Index, used: Index) -> None:
             places = (s, y, grad)
             vectors = [self.e.load(self.activations, self.e.add(place, offset)) for place in places]
-            self._put(self.pullback(step, *vectors), grad_in, offset, used)
+            self._put(self.pullback(layer, *vectors), grad_in, offset, used)
 
-        self.each_vector("pullback", step.features, body)
+        self.each_vector("pullback", features, body)
 
-    def value(self, step: Pointwise, s: ir.Value) -> ir.Value:
+    def value(self, layer: Elementwise, s: ir.Value) -> ir.Value:
         """σ(s) of a vector."""
-        return self.xp.vectors(step.layer.value(self.xp, self.xp.array(s)))[0]
+        return self.xp.vectors(layer.value(self.xp, self.xp.array(s)))[0]
 
-    def pullback(self, step: Pointwise, s: ir.Value, y: ir.Value, grad: ir.Value) -> ir.Value:
+    def pullback(self, layer: Elementwise, s: ir.Value, y: ir.Value, grad: ir.Value) -> ir.Value:
         """grad ⊙ σ'(s) of vectors."""
-        return self.xp.vectors(step.layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
+        return self.xp.vectors(layer.pullback(self.xp, *map(self.xp.array, (s, y, grad))))[0]
 
-    def _put(self, vector: ir.Value, place: Index, offset: Index, used: int) -> None:
+    def _put(self, vector: ir.Value, place: Index, offset: Index, used: Index) -> None:
         self.e.store(self.e.keep_first(vector, used), self.activations, self.e.add(place, offset))
 
-    def add(self, step: Branch, a: Index, b: Index, total: Index) -> None:
+    def add(self, features: Index, a: Index, b: Index, total: Index) -> None:
         """total = a + b, for the features of a branch at places of the workspace."""
 
-        def body(offset: Index, used: int) -> None:
+        def body(offset: Index, used: Index) -> None:
             terms = [self.e.load(self.activations, self.e.add(place, offset)) for place in (a, b)]
             self.e.store(self.e.fadd(*terms), self.activations, self.e.add(total, offset))
 
-        self.each_vector("add", step.features, body)
+        self.each_vector("add", features, body)
 
     # The loss
 
@@ -234,9 +205,7 @@ class Kernels:
                 for v in range(count)
             ]
         label = self.builder.load(e.address(self.arguments.labels, row, I64), typ=I64, align=8)
-        narrow = label if self.real.integer == I64 else self.builder.trunc(label, self.real.integer)
-        wanted = self.builder.insert_element(ir.Constant(e.integers_type, ir.Undefined), narrow, ir.Constant(I64, 0))
-        wanted = e.shuffle(wanted, wanted, [0] * self.lanes)
+        wanted = e.splat_integer(label)
         one_hot = []
         for v in range(count):
             classes = ir.Constant(
@@ -289,31 +258,42 @@ class Kernels:
 
     def transpose(self, matrix: Matrix, copy: int) -> None:
         """Write the transposed weights of a matrix to a place, in rows padded to vectors."""
-        name, shape = f"transpose_{matrix.rows}_{matrix.columns}", (matrix.rows, matrix.columns)
-        self.kernel(name, ("transpose", shape), (matrix.offset, copy), functools.partial(self._transpose, matrix))
+        sizes, places = (matrix.rows, matrix.columns), (matrix.offset, copy)
+        self.kernel("transpose{}", None, sizes, places, self._transpose)
 
-    def _transpose(self, matrix: Matrix, offset: Index, copy: Index) -> None:
-        e, lanes, stride = self.e, self.lanes, self.stride(matrix.rows)
+    def _transpose(self, rows: Index, columns: Index, offset: Index, copy: Index) -> None:
+        """Square blocks; where a short one stands for rows and columns beyond the last, these are the last again."""
+        e, lanes = self.e, self.lanes
+        row_stride, stride = self.stride(columns), self.stride(rows)
 
-        def row_block(row: Index, height: int) -> None:
-            def column_block(column: Index, width: int) -> None:
-                source = e.add(e.add(offset, e.multiply(row, matrix.stride)), column)
-                if height * width <= NUMBERS_ONE_BY_ONE:
+        def row_block(row: Index, height: Index) -> None:
+            def column_block(column: Index, width: Index) -> None:
+                source = e.add(e.add(offset, e.multiply(row, row_stride)), column)
+                if isinstance(height, int) and isinstance(width, int) and height * width <= NUMBERS_ONE_BY_ONE:
                     target = e.add(e.add(copy, e.multiply(column, stride)), row)
                     for h, c in itertools.product(range(height), range(width)):
-                        number = e.load_number(self.workspace, e.add(source, h * matrix.stride + c))
-                        e.store_number(number, self.workspace, e.add(target, c * stride + h))
+                        number = e.load_number(self.workspace, e.add(source, e.add(e.multiply(h, row_stride), c)))
+                        e.store_number(number, self.workspace, e.add(target, e.add(e.multiply(c, stride), h)))
                     return
-                rows = [e.load(self.workspace, e.add(source, h * matrix.stride)) for h in range(height)]
-                rows += [e.constant(0)] * (lanes - height)
+                places = [e.add(source, e.multiply(h, row_stride)) for h in self._within(height)]
+                vectors = [e.load(self.workspace, place) for place in places]
+                vectors += [e.constant(0)] * (lanes - len(vectors))
                 target = e.add(e.add(copy, e.multiply(column, stride)), row)
-                for c, vector in enumerate(e.transpose(rows)[:width]):
-                    e.store(vector, self.workspace, e.add(target, c * stride))
+                columns_of_block = list(zip(e.transpose(vectors), self._within(width), strict=False))
+                for vector, c in columns_of_block if isinstance(width, int) else reversed(columns_of_block):
+                    e.store(vector, self.workspace, e.add(target, e.multiply(c, stride)))
 
-            e.blocks("transpose.columns", matrix.columns, lanes, column_block, unrolled)
+            e.vectors("transpose.columns", columns, column_block, unrolled)
 
         unrolled = 2 if self.in_one_piece else 0
-        e.blocks("transpose.rows", matrix.rows, lanes, row_block, unrolled)
+        e.vectors("transpose.rows", rows, row_block, unrolled)
+
+    def _within(self, count: Index) -> list[Index]:
+        """The numbers below a count of at most `lanes`; where it is a value, `lanes` numbers, the last one repeated."""
+        if isinstance(count, int):
+            return list(range(count))
+        last = self.e.subtract(count, 1)
+        return [self.e.smaller(number, last) for number in range(self.lanes)]
 
     # The optimizer
 
@@ -349,14 +329,21 @@ class Rule:
         self._learning_rate = self._xp.scalar(kernels.arguments.learning_rate, "learning_rate")
         self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
 
-    def apply(self, place: Index, param: ir.Value, grad: ir.Value | tuple[ir.Value, ir.Value]) -> ir.Value:
+    def apply(
+        self,
+        place: Index,
+        param: ir.Value,
+        grad: ir.Value | tuple[ir.Value, ir.Value],
+        distance: int | None = None,
+    ) -> ir.Value:
         """Update the vector of parameters at a place, and what the rule remembers of it; returns the new vector.
 
+        Each slot's lies a `distance` further on, that of whole arrays where it is not given.
         A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
         anything; who reads the weights ignores them.
         """
         kernels, xp = self._kernels, self._xp
-        e, size = kernels.e, kernels.layout.size
+        e, size = kernels.e, distance or kernels.layout.size
         gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         slots = [xp.array(e.load(kernels.workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = kernels.program.optimizer.rule
@@ -366,3 +353,12 @@ class Rule:
         for slot, value in zip(self._slots, remembered, strict=True):
             e.store(xp.vectors(value)[0], kernels.workspace, e.add(place, size * slot))
         return vector
+
+
+@attrs.frozen(eq=False)
+class Pending:
+    """The update of the sample before the one at a position: its rule, and where the activations of that sample are."""
+
+    rule: Rule
+    position: Index
+    activations: ir.Value

@@ -12,28 +12,29 @@ Finish = Callable[[Index, Index, ir.Value], None]
 
 
 class TiledProducts:
-    """Emits products; where the number of rows is known when the code runs, it is that of the samples of a piece."""
+    """Emits products."""
 
-    def __init__(self, kernels: Kernels, piece: int) -> None:
+    def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
-        self._piece = piece
         self._registers = 32 if kernels.lanes * kernels.real.size == 64 else 16
 
     def emit(
         self,
         name: str,
         rows: Index,
-        columns: int,
+        columns: Index,
         depth: Index,
-        left: tuple[Index, int, int],
-        right: tuple[Index, int],
+        left: tuple[Index, Index, Index],
+        right: tuple[Index, Index],
         start: Callable[[Index], ir.Value] | None,
         finish: Finish,
+        usual_rows: int,
     ) -> None:
         """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
 
         `left` is a place with the distances between its rows and along the depth, `right` a place with the
-        distance between its rows. v is the offset of a vector within a row.
+        distance between its rows. v is the offset of a vector within a row. Where the number of rows is a value, tiles
+        are made for `usual_rows`.
         """
         e, lanes = self.e, self.kernels.lanes
         place, row_stride, depth_stride = left
@@ -61,7 +62,7 @@ class TiledProducts:
                     finish(e.add(row, h), offset, sums[h * width + v])
 
         def column_block(first: Index, width: int) -> None:
-            height = self._tile_height(rows, width)
+            height = self._tile_height(rows, width, usual_rows)
             if isinstance(rows, int):
                 e.blocks(f"{name}.rows", rows, height, lambda row, size: tile(row, size, first, width), 1)
                 return
@@ -71,10 +72,13 @@ class TiledProducts:
 
         self._column_blocks(name, columns, column_block)
 
-    def _column_blocks(self, name: str, columns: int, block: Callable[[Index, int], None]) -> None:
+    def _column_blocks(self, name: str, columns: Index, block: Callable[[Index, int], None]) -> None:
         """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""
         e, lanes = self.e, self.kernels.lanes
         count = self.kernels.vectors(columns)
+        if not isinstance(count, int):
+            e.blocks(f"{name}.columns", count, 2, lambda v, size: block(e.multiply(v, lanes), 2 if size == 2 else 1), 1)
+            return
         tail = 1 if count % 2 else 2
         looped = count - tail
 
@@ -84,10 +88,10 @@ class TiledProducts:
         e.loop(f"{name}.columns", 0, looped * lanes, 2 * lanes, pair)
         block(looped * lanes, tail)
 
-    def _tile_height(self, rows: Index, width: int) -> int:
+    def _tile_height(self, rows: Index, width: int, usual_rows: int) -> int:
         """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
         most = (self._registers - self._registers // 4) // width
-        total = rows if isinstance(rows, int) else self._piece
+        total = rows if isinstance(rows, int) else usual_rows
 
         def cost(height: int) -> float:
             """Cycles a step of the depth: two products each, and no fewer than the latency of one."""

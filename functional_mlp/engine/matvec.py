@@ -1,37 +1,37 @@
 """The products of a matrix with a vector, of which an epoch of single samples is made, and the updates within them."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.emitter import Index
-from functional_mlp.engine.kernels import Kernels, Rule
+from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.tails import Tail, Tails
 
 # Vector operations of one product that are emitted one after the other before a loop is made of them.
 UNROLLED = 128
+# Vectors of a row that are met side by side.
+WIDTH = 4
 # Sums of a product that run side by side, to hide the latency of the additions.
 CHAINS = 8
 
 
-@attrs.frozen(eq=False)
-class Pending:
-    """The update of the sample before the one at a position: its rule, and where the activations of that sample are."""
-
-    rule: Rule
-    position: Index
-    activations: ir.Value
-
-
 @attrs.frozen
 class Grid:
-    """A matrix in memory, row after row: the weights of a layer, in either orientation, or their `transposed` copy."""
+    """A matrix in memory, row after row: the weights of a layer, in either orientation, or their `transposed` copy.
+
+    `columns` are those in rows; further ones may be in `tails`.
+    """
 
     offset: Index
-    rows: int
-    columns: int
-    stride: int
+    rows: Index
+    columns: Index
+    stride: Index
     transposed: bool = False
+    tails: Sequence[Tail] = ()
 
 
 class Products:
@@ -42,21 +42,30 @@ class Products:
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
+        self.tails = Tails(kernels)
 
     @property
     def _unrolled(self) -> int:
+        if self.kernels.has_long_rule:
+            return 0
         return UNROLLED if self.kernels.in_one_piece else UNROLLED // 4
 
-    def bias(self, biases: Index | None, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
-        """A vector of the biases, after the pending update with the gradient of the output (5)."""
+    def _is_brief(self, result: Index | None) -> bool:
+        """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
+        return self.kernels.has_long_rule or (result is None and self.kernels.sharing is Sharing.ALL)
+
+    def bias(self, has_bias: Index, biases: Index, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
+        """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any."""
         e = self.e
-        if biases is None:
-            return e.constant(0)
-        place = e.add(biases, offset)
-        bias = e.load(self.kernels.workspace, place)
-        if pending is None:
-            return bias
-        return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
+
+        def updated() -> ir.Value:
+            place = e.add(biases, offset)
+            bias = e.load(self.kernels.workspace, place)
+            if pending is None:
+                return bias
+            return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
+
+        return e.where(has_bias, updated)
 
     def meet_rows(
         self,
@@ -73,11 +82,13 @@ class Products:
         is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
         """
         e, lanes = self.e, self.kernels.lanes
-        activations = self.kernels.activations
+        activations, brief = self.kernels.activations, self._is_brief(result)
 
-        def block(first: Index, features: int) -> None:
-            width = self.kernels.vectors(features)
-            chains = min(CHAINS // width, grid.rows)
+        def block(first: Index, width: int, features: Index) -> None:
+            rows_at_once = 1 if brief else CHAINS
+            chains = max(rows_at_once // width, 1)
+            if isinstance(grid.rows, int):
+                chains = min(chains, grid.rows)
             offsets = [e.add(first, v * lanes) for v in range(width)]
             sums = [start(offset) for offset in offsets]
             sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
@@ -98,47 +109,78 @@ class Products:
 
             def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
                 sums = list(carried)
-                for row in range(CHAINS):
+                for row in range(rows_at_once):
                     meet_row(e.add(r, row), row % chains, sums)
                 return sums
 
-            done = 0 if grid.rows * width <= self._unrolled else grid.rows - grid.rows % CHAINS
-            sums = e.loop("product", 0, done, CHAINS, meet_several, sums)
-            for r in range(done, grid.rows):
-                meet_row(r, r % chains, sums)
+            def meet_one(r: Index, *carried: ir.Value) -> list[ir.Value]:
+                sums = list(carried)
+                meet_row(r, 0, sums)
+                return sums
+
+            few = isinstance(grid.rows, int) and grid.rows * width <= self._unrolled
+            done = 0 if few else e.rounded_down(grid.rows, rows_at_once)
+            sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
+            if isinstance(grid.rows, int):
+                for r in range(done, grid.rows):
+                    meet_row(r, r % chains, sums)
+            else:
+                sums = e.loop("product.rest", done, grid.rows, 1, meet_one, sums)
             if result is not None:
                 for v, offset in enumerate(offsets):
-                    total = e.keep_first(e.tree_sum(sums[v::width]), features - v * lanes)
+                    total = e.keep_first(e.tree_sum(sums[v::width]), e.subtract(features, v * lanes))
                     e.store(total, activations, e.add(result, offset))
 
-        e.blocks("columns", grid.columns, 4 * lanes, block, 2)
+        if grid.tails and result is not None:  # first, for their sums take longest
+            self.tails.meet(grid.tails, along, across, result, pending, start)
+        self._column_blocks(grid, 1 if brief else WIDTH, 0 if brief else 2, block)
+
+    def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
+        """block(offset, vectors, columns from there on) for all columns, so many vectors at a time."""
+        e, lanes, columns = self.e, self.kernels.lanes, grid.columns
+        if isinstance(columns, int):
+            e.blocks("columns", columns, width * lanes, lambda i, size: block(i, -(-size // lanes), size), unrolled)
+            return
+        whole = e.rounded_down(grid.stride, width * lanes)
+        e.loop("columns", 0, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
+        if width == 1:
+            return
+        e.loop("columns.rest", whole, grid.stride, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
 
     def meet_by_output(
-        self, grid: Grid, x: Index, delta: Index, s: Index | None, pending: Pending | None, biases: Index | None
+        self,
+        grid: Grid,
+        x: Index,
+        delta: Index,
+        s: Index | None,
+        pending: Pending | None,
+        bias: Callable[[Index], ir.Value],
     ) -> None:
         """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
         e = self.e
         activations = self.kernels.activations
 
-        def block(first: Index, rows: int) -> None:
-            def meet_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                vector = e.load(activations, e.add(x, offset)) if s is not None else None
-                earlier = e.load(pending.activations, e.add(x, offset)) if pending else None
-                results = []
-                for r in range(rows):
-                    place = self._weight(grid, e.add(first, r), offset)
-                    weight = e.load(self.kernels.workspace, place)
-                    if pending is not None:
-                        factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
-                        weight = pending.rule.apply(place, weight, (factor, earlier))
-                    if vector is not None:
-                        results.append(self._add_product(grid, offset, vector, weight, sums[r]))
-                return results
+        def meet_vector(first: Index, rows: int, offset: Index, used: Index, *sums: ir.Value) -> list[ir.Value]:
+            vector = e.load(activations, e.add(x, offset)) if s is not None else None
+            earlier = e.load(pending.activations, e.add(x, offset)) if pending else None
+            results = []
+            for r in range(rows):
+                place = self._weight(grid, e.add(first, r), offset)
+                weight = e.load(self.kernels.workspace, place)
+                if pending is not None:
+                    factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
+                    weight = pending.rule.apply(place, weight, (factor, earlier))
+                if vector is not None:
+                    results.append(self._add_product(used, vector, weight, sums[r]))
+            return results
 
-            sums = self._over_vectors(grid, rows, meet_vector, [e.constant(0)] * rows if s is not None else [])
-            bias = self.bias(biases, first, delta, pending)
+        def block(first: Index, rows: Index) -> None:
+            rows = e.index(rows) if self._is_brief(s) else rows
+            products = self._row_products(grid, first, rows, meet_vector, sums=s is not None)
+            biases = bias(first)
             if s is not None:
-                e.store(e.keep_first(e.fadd(e.row_sums(sums), bias), rows), activations, e.add(s, first))
+                total = e.fadd(self._total(products, rows), biases)
+                e.store(e.keep_first(total, rows), activations, e.add(s, first))
 
         e.blocks("rows", grid.rows, self.kernels.lanes, block, 2)
 
@@ -146,16 +188,18 @@ class Products:
         """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
         e, activations = self.e, self.kernels.activations
 
-        def block(first: Index, rows: int) -> None:
-            def add_vector(offset: Index, *sums: ir.Value) -> list[ir.Value]:
-                vector = e.load(activations, e.add(delta, offset))
-                weights = [
-                    e.load(self.kernels.workspace, self._weight(grid, e.add(first, r), offset)) for r in range(rows)
-                ]
-                return [self._add_product(grid, offset, weight, vector, sums[r]) for r, weight in enumerate(weights)]
+        def add_vector(first: Index, rows: int, offset: Index, used: Index, *sums: ir.Value) -> list[ir.Value]:
+            vector = e.load(activations, e.add(delta, offset))
+            weights = [e.load(self.kernels.workspace, self._weight(grid, e.add(first, r), offset)) for r in range(rows)]
+            return [self._add_product(used, weight, vector, sums[r]) for r, weight in enumerate(weights)]
 
-            sums = self._over_vectors(grid, rows, add_vector, [e.constant(0)] * rows)
-            e.store(e.keep_first(e.row_sums(sums), rows), activations, e.add(grad_in, first))
+        def block(first: Index, rows: Index) -> None:
+            if grid.tails:
+                in_rows = self._row_products(grid, first, rows, add_vector, sums=True) if grid.columns else [None] * rows
+                total = self.tails.row_sums(grid.tails, in_rows, first, delta)
+            else:
+                total = self._total(self._row_products(grid, first, rows, add_vector, sums=True), rows)
+            e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
 
         e.blocks("inputs", grid.rows, self.kernels.lanes, block, 2)
 
@@ -163,40 +207,70 @@ class Products:
         """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
         e, activations = self.e, self.kernels.activations
 
-        def block(offset: Index, used: int) -> None:
+        def block(offset: Index, used: Index) -> None:
             def add_row(o: Index, total: ir.Value) -> list[ir.Value]:
                 factor = e.broadcast(activations, e.add(delta, o))
                 return [e.multiply_add(e.load(self.kernels.workspace, self._weight(grid, o, offset)), factor, total)]
 
             total = e.constant(0)
-            if grid.rows <= self.kernels.lanes:
+            if isinstance(grid.rows, int) and grid.rows <= self.kernels.lanes:
                 for o in range(grid.rows):
                     (total,) = add_row(o, total)
             else:
                 (total,) = e.loop("outputs", 0, grid.rows, 1, add_row, [total])
             e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
 
-        e.blocks("inputs", grid.columns, self.kernels.lanes, block, 4)
+        e.vectors("inputs", grid.columns, block, 4)
 
     def _weight(self, grid: Grid, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(grid.offset, self.e.multiply(row, grid.stride)), offset)
 
-    def _add_product(self, grid: Grid, offset: Index, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
-        """total + a b in the lanes that hold weights at an offset of a row; in a loop these are all."""
+    def _add_product(self, used: Index, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
+        """total + a b in the lanes in use."""
         added = self.e.multiply_add(a, b, total)
-        used = grid.columns - offset if isinstance(offset, int) else self.kernels.lanes
-        if used >= self.kernels.lanes:
+        if isinstance(used, int) and used >= self.kernels.lanes:
             return added
         return self.e.builder.select(self.e.mask(used), added, total)
+
+    def _row_products(
+        self, grid: Grid, first: Index, rows: Index, body: Callable[..., list[ir.Value]], *, sums: bool
+    ) -> list[ir.Value]:
+        """The products of up to `lanes` rows, to be given to `_total`; where their number is a value, row by row.
+
+        `body(first, rows, offset, lanes in use, *sums)` adds those of so many rows for the vectors at an offset; where
+        there are no sums, it is emitted for its updates alone.
+        """
+        e = self.e
+        if isinstance(rows, int):
+            start = [e.constant(0)] * rows if sums else []
+            return self._over_vectors(grid, rows, functools.partial(body, first, rows), start)
+
+        def row(r: Index, *totals: ir.Value) -> list[ir.Value]:
+            product = self._row_products(grid, e.add(first, r), 1, body, sums=sums)
+            here = e.builder.icmp_signed("==", e.lane_numbers(), e.splat_integer(r))
+            return [e.builder.select(here, e.splat_first(e.row_sums(product)), total) for total in totals]
+
+        return e.loop("row", 0, rows, 1, row, [e.constant(0)] if sums else [])
+
+    def _total(self, products: list[ir.Value], rows: Index) -> ir.Value:
+        """The vector with the product of a row in each lane."""
+        return self.e.row_sums(products) if isinstance(rows, int) else products[0]
 
     def _over_vectors(
         self, grid: Grid, rows: int, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
     ) -> list[ir.Value]:
-        """carried = body(offset, *carried) for the vectors of so many rows at once; a loop where there are many."""
-        lanes = self.kernels.lanes
-        looped = grid.stride // lanes * rows > self._unrolled
-        last = grid.stride - lanes if looped else 0  # the last vector, with lanes to spare, is never in the loop
-        carried = self.e.loop("vectors", 0, last, lanes, body, carried)
-        for offset in range(last, grid.stride, lanes):
-            carried = body(offset, *carried)
+        """carried = body(offset, lanes in use, *carried) for the vectors of so many rows at once; a loop of many."""
+        e, lanes = self.e, self.kernels.lanes
+
+        def whole(offset: Index, *carried: ir.Value) -> list[ir.Value]:
+            return body(offset, lanes, *carried)
+
+        end = self.kernels.stride(grid.columns)
+        if isinstance(end, int) and end // lanes * rows <= self._unrolled:
+            rest: Sequence[Index] = range(0, end, lanes)
+        else:  # the last vector, with lanes to spare, is never in the loop
+            last = e.subtract(end, lanes)
+            carried, rest = e.loop("vectors", 0, last, lanes, whole, carried), [last]
+        for offset in rest:
+            carried = body(offset, e.subtract(grid.columns, offset), *carried)
         return carried

@@ -94,15 +94,18 @@ def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
     return lines
 
 
+def all_steps(steps: tuple[Step, ...]) -> list[Step]:
+    """Steps and those of their branches, in order, a branch after its own."""
+    found: list[Step] = []
+    for step in steps:
+        found += all_steps(step.steps) if isinstance(step, Branch) else ()
+        found.append(step)
+    return found
+
+
 def affine_steps(steps: tuple[Step, ...]) -> list[Affine]:
     """The linear layers of a program, in order."""
-    found: list[Affine] = []
-    for step in steps:
-        if isinstance(step, Affine):
-            found.append(step)
-        elif isinstance(step, Branch):
-            found += affine_steps(step.steps)
-    return found
+    return [step for step in all_steps(steps) if isinstance(step, Affine)]
 
 
 @functools.lru_cache(maxsize=256)

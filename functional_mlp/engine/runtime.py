@@ -15,12 +15,12 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import target as machine
 from functional_mlp.engine.batch import PIECE, BatchKernels
+from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
-from functional_mlp.engine.kernels import Arguments, Kernels
-from functional_mlp.engine.program import Branch, CannotFuseError, Layout, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.lengths import activations
+from functional_mlp.engine.program import Layout, Program, affine_steps
 from functional_mlp.engine.sample import SampleEpoch
 from functional_mlp.evaluation import Metrics
-from functional_mlp.layers.base import Elementwise
 from functional_mlp.optimizers import SGD, OptimizerState
 
 Kind = Literal["epoch", "evaluate", "predict"]
@@ -152,49 +152,8 @@ def lanes_of(program: Program, target: machine.Target) -> int:
 
 
 def is_ours(program: Program) -> bool:
-    values = [program.loss, program.optimizer, *_layers(program.steps)]
+    values = [program.loss, program.optimizer, *activations(program)]
     return all(type(value).__module__.startswith("functional_mlp.") for value in values)
-
-
-def _layers(steps: tuple[Step, ...]) -> list[Elementwise]:
-    layers: list[Elementwise] = []
-    for step in steps:
-        if isinstance(step, Pointwise):
-            layers.append(step.layer)
-        elif isinstance(step, Branch):
-            layers += _layers(step.steps)
-    return layers
-
-
-def check_expressions(program: Program) -> None:
-    """Raise `CannotFuseError` for an expression that does what the array algebra has not."""
-    if is_ours(program):
-        return
-    module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), Arguments.TYPES), "expressions")
-    builder = ir.IRBuilder(function.append_basic_block())
-    kernels = Kernels(program, 4, builder, Arguments(*function.args))
-    zero = ir.Constant(I64, 0)
-
-    def apply_rule() -> None:
-        with kernels.rule(zero) as rule:
-            rule.apply(0, kernels.e.constant(0), kernels.e.constant(0))
-
-    def apply_layer(layer: Elementwise) -> None:
-        step = Pointwise(layer, 4)
-        kernels.activate(step, 0, 0)
-        kernels.pull_back(step, 0, 0, 0, 0)
-
-    expressions: list[tuple[object, Callable[[], object]]] = [
-        *((layer, functools.partial(apply_layer, layer)) for layer in _layers(program.steps)),
-        (program.loss, lambda: kernels.loss(zero, 0, 0, None)),
-        (program.optimizer, apply_rule),
-    ]
-    for value, emit_expression in expressions:
-        try:
-            emit_expression()
-        except Exception as error:
-            raise CannotFuseError(f"{value!r} is not written in the array algebra: {error}") from error
 
 
 @attrs.frozen(eq=False)

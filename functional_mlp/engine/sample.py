@@ -13,15 +13,16 @@ included, and both hold the same bits. With an optimizer that remembers somethin
 
 import contextlib
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 
-import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.kernels import Arguments, Kernels
-from functional_mlp.engine.matvec import Grid, Pending, Products
-from functional_mlp.engine.program import Affine, Branch, Matrix, Pointwise, Program, Step, affine_steps
+from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.matvec import Grid, Products
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
+from functional_mlp.layers.base import Elementwise
 
 # The loss of up to so many vectors of outputs is emitted in place.
 MOST_LOSS_VECTORS = 4
@@ -43,7 +44,7 @@ class SampleEpoch:
         self.program = program
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
-        self.copies: dict[int, Grid] = {}  # of the matrices that are kept transposed, by layer
+        self.copies: dict[int, int] = {}  # the places of the matrices that are kept transposed, by layer
 
     @property
     def workspace(self) -> ir.Value:
@@ -63,6 +64,8 @@ class SampleEpoch:
             outcome = self._backward_pass(arguments.first, here, prediction, None)
         size = self._end
         there = self.e.address(self.workspace, start + size)
+        end = self.products.tails.reserve(start + 2 * size)
+        self.products.tails.pack()
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
             with self._pending(position, before) as pending:
@@ -75,10 +78,11 @@ class SampleEpoch:
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
+        self.products.tails.unpack()
         with self._pending(arguments.last, last) as pending, self.kernels.in_functions():
             self._update_alone(pending)
         self.kernels.add_to_results(totals)
-        return start + 2 * size
+        return end
 
     def _row(self, position: Index) -> ir.Value:
         order = self.kernels.arguments.order
@@ -97,20 +101,21 @@ class SampleEpoch:
         """The place of so many features, the same whenever it is asked for."""
         if (name, path) not in self._places:
             self._places[name, path] = self._end
-            self._end += self.kernels.vectors(features) * self.kernels.lanes
+            self._end += self.kernels.lanes * vectors(features, self.kernels.lanes)
         return self._places[name, path]
 
     def _make_copies(self, place: int) -> int:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
         if self.program.optimizer.slots():
             return place
-        for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
-            stride = self.kernels.stride(matrix.rows)
-            largest = max(matrix.rows * matrix.stride, matrix.columns * stride)
-            if matrix.input_major and largest <= MOST_COPIED * self.kernels.lanes:
-                self.copies[matrix.step.number] = Grid(place, matrix.columns, matrix.rows, stride, transposed=True)
-                self.kernels.transpose(matrix, place)
-                place += matrix.columns * stride
+        lanes = self.kernels.lanes
+        with self.kernels.table():
+            for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
+                size = matrix.columns * lanes * vectors(matrix.rows, lanes)
+                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= MOST_COPIED * lanes:
+                    self.copies[matrix.step.number] = place
+                    self.kernels.transpose(matrix, place)
+                    place += size
         return place
 
     # Passes
@@ -122,12 +127,13 @@ class SampleEpoch:
         x = self._place("x", (), features)
         base = self.e.multiply(self._row(position), features)
 
-        def body(offset: Index, used: int) -> None:
+        def body(offset: Index, used: Index) -> None:
             vector = self.e.load_first(self.kernels.arguments.inputs, self.e.add(base, offset), used)
             self.e.store(vector, activations, self.e.add(x, offset))
 
         self.kernels.each_vector("inputs", features, body)
-        return self._forward(self.program.steps, (), x, pending)
+        with self._table(pending):
+            return self._forward(self.program.steps, (), x, pending)
 
     def _forward(self, steps: tuple[Step, ...], path: Path, x: int, pending: Pending | None) -> int:
         for index, step in enumerate(steps):
@@ -139,12 +145,13 @@ class SampleEpoch:
                 x = s
             elif isinstance(step, Pointwise):
                 y = self._place("y", here, step.features)
-                self._pointwise_kernel("value", step, self.kernels.activate, (x, y))
+                emit = functools.partial(self.kernels.activate, step.layer)
+                self._features_kernel("value", step.layer, step.features, emit, (x, y))
                 x = y
             else:
                 inner = self._forward(step.steps, here, x, pending)
                 y = self._place("y", here, step.features)
-                self.kernels.add(step, x, inner, y)
+                self._features_kernel("add", None, step.features, self.kernels.add, (x, inner, y))
                 x = y
         return x
 
@@ -155,20 +162,29 @@ class SampleEpoch:
         self.kernels.activations = activations
         grad = self._place("grad", (), self.program.out_features)
         outcome = self._loss(self._row(position), prediction, grad)
-        self._backward(self.program.steps, (), grad, pending, needs_grad=False)
+        with self._table(pending):
+            self._backward(self.program.steps, (), grad, pending, needs_grad=False)
         return outcome
+
+    def _table(self, pending: Pending | None) -> contextlib.AbstractContextManager[None]:
+        """A table of the calls of a pass, with what its functions are given."""
+        activations = self.kernels.activations
+        if pending is None:
+            return self.kernels.table(activations, ir.Constant(I64, 0), activations)
+        return self.kernels.table(activations, pending.position, pending.activations)
 
     def _loss(self, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
-        if self.kernels.vectors(self.program.out_features) <= MOST_LOSS_VECTORS:
+        if vectors(self.program.out_features, self.kernels.lanes) <= MOST_LOSS_VECTORS:
             return self.kernels.loss(row, prediction, grad, None)
         place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
 
-        def body(row: ir.Value) -> None:
+        def body(activations: ir.Value, row: ir.Value) -> None:
+            self.kernels.activations = activations
             for index, value in enumerate(self.kernels.loss(row, prediction, grad, None)):
                 self.builder.store(value, self.e.address(self.kernels.activations, place + index, DOUBLE))
 
-        self._share("loss", None, (row,), body)
+        self.kernels.share("loss", "loss", (self.kernels.activations, row), body)
         addresses = [self.e.address(self.kernels.activations, place + index, DOUBLE) for index in range(2)]
         return [self.builder.load(address, typ=DOUBLE) for address in addresses]
 
@@ -180,11 +196,12 @@ class SampleEpoch:
         `needs_grad` says whether that is of use; where it is not, there is none.
         """
         result: int | None = grad
+        first = next((index for index, step in enumerate(steps) if affine_steps((step,))), len(steps))
         for index in reversed(range(len(steps))):
             if result is None:
                 return None
             step, here = steps[index], (*path, index)
-            needed = needs_grad or bool(affine_steps(steps[:index]))
+            needed = needs_grad or index > first
             if isinstance(step, Affine):
                 self._places["delta", here] = result
                 result = self._grad_in(step, here, pending) if needed else None
@@ -197,7 +214,8 @@ class SampleEpoch:
     def _pull_back(self, step: Pointwise, path: Path, grad: int) -> int:
         grad_in = self._place("grad", path, step.features)
         places = (self._places["x", path], self._places["y", path], grad, grad_in)
-        self._pointwise_kernel("pullback", step, self.kernels.pull_back, places)
+        emit = functools.partial(self.kernels.pull_back, step.layer)
+        self._features_kernel("pullback", step.layer, step.features, emit, places)
         return grad_in
 
     def _branch_backward(
@@ -207,7 +225,7 @@ class SampleEpoch:
         if inner is None or not needs_grad:
             return None
         total = self._place("grad", path, step.features)
-        self.kernels.add(step, grad, inner, total)
+        self._features_kernel("add", None, step.features, self.kernels.add, (grad, inner, total))
         return total
 
     def _update_alone(self, pending: Pending) -> None:
@@ -221,7 +239,8 @@ class SampleEpoch:
                 elif isinstance(step, Branch):
                     update(step.steps, (*path, index))
 
-        update(self.program.steps, ())
+        with self._table(pending):
+            update(self.program.steps, ())
 
     # Linear layers
 
@@ -230,27 +249,34 @@ class SampleEpoch:
         matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
         delta = self._places["delta", path] if pending is not None else 0
         kind = "update" if s is None else "forward"
-        emit = functools.partial(self._meet, matrix, s is not None)
-        self._linear_kernel(kind, step, emit, (x, delta, s or 0, matrix.offset, matrix.bias_offset), pending)
+        variant = (matrix.input_major, s is not None)
+        places = (x, delta, s or 0, matrix.offset, matrix.bias_offset)
+        self._linear_kernel(kind, step, variant, self._meet, places, pending)
 
     def _meet(
         self,
-        matrix: Matrix,
+        input_major: bool,
         has_s: bool,
         pending: Pending | None,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
         x: Index,
         delta: Index,
         s: Index,
         weights: Index,
         biases: Index,
     ) -> None:
-        grid = Grid(weights, matrix.rows, matrix.columns, matrix.stride)
-        result, biases_or_none = s if has_s else None, biases if matrix.step.bias else None
-        if matrix.input_major:
-            start = functools.partial(self.products.bias, biases_or_none, delta=delta, pending=pending)
-            self.products.meet_rows(grid, x, delta, result, pending, start)
-        else:
-            self.products.meet_by_output(grid, x, delta, result, pending, biases_or_none)
+        grid = self._grid(input_major, inputs, outputs, weights)
+        bias = functools.partial(self.products.bias, has_bias, biases, delta=delta, pending=pending)
+        meet = self.products.meet_rows if input_major else self.products.meet_by_output
+        meet(grid, x, delta, s if has_s else None, pending, bias)
+
+    def _grid(self, input_major: bool, inputs: Index, outputs: Index, weights: Index) -> Grid:
+        rows, columns = (inputs, outputs) if input_major else (outputs, inputs)
+        tails = self.products.tails.of(weights)
+        in_rows = tails[0].first if tails else columns
+        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails)
 
     def _grad_in(self, step: Affine, path: Path, pending: Pending | None) -> int:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
@@ -258,60 +284,86 @@ class SampleEpoch:
         delta, x = self._places["delta", path], self._places["x", path]
         grad_in = self._place("grad", path, step.in_features)
         if copy is not None:
-            emit, offset = functools.partial(self._grad_by_copy, copy), copy.offset
+            self._linear_kernel("backward", step, ("copy",), self._grad_by_copy, (x, delta, grad_in, copy), pending)
         else:
-            emit, offset, pending = functools.partial(self._grad_by_matrix, matrix), matrix.offset, None
-        self._linear_kernel("backward", step, emit, (x, delta, grad_in, offset), pending)
+            places = (x, delta, grad_in, matrix.offset)
+            self._linear_kernel("backward", step, (matrix.input_major,), self._grad_by_matrix, places, None)
         return grad_in
 
     def _grad_by_copy(
-        self, copy: Grid, pending: Pending | None, x: Index, delta: Index, grad_in: Index, offset: Index
+        self,
+        _: str,
+        pending: Pending | None,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
+        x: Index,
+        delta: Index,
+        grad_in: Index,
+        copy: Index,
     ) -> None:
-        grid = attrs.evolve(copy, offset=offset)
+        grid = Grid(copy, outputs, inputs, self.kernels.stride(inputs), transposed=True)
         self.products.meet_rows(grid, delta, x, grad_in, pending, lambda v: self.e.constant(0))
 
     def _grad_by_matrix(
-        self, matrix: Matrix, pending: None, x: Index, delta: Index, grad_in: Index, offset: Index
+        self,
+        input_major: bool,
+        pending: None,
+        inputs: Index,
+        outputs: Index,
+        has_bias: Index,
+        x: Index,
+        delta: Index,
+        grad_in: Index,
+        weights: Index,
     ) -> None:
-        grid = Grid(offset, matrix.rows, matrix.columns, matrix.stride)
-        if matrix.input_major:
+        grid = self._grid(input_major, inputs, outputs, weights)
+        if input_major:
             self.products.grad_by_input(grid, delta, grad_in)
         else:
             self.products.grad_by_output(grid, delta, grad_in)
 
-    # Kernels: in place, or in functions that equal steps share
+    # Kernels
 
     def _linear_kernel(
-        self, kind: str, step: Affine, emit: Callable[..., None], places: tuple[Index, ...], pending: Pending | None
+        self,
+        kind: str,
+        step: Affine,
+        variant: tuple[bool | str, ...],
+        emit: Callable[..., None],
+        places: tuple[int, ...],
+        pending: Pending | None,
     ) -> None:
-        """emit(pending, *places)."""
+        """emit(*variant, pending, inputs, outputs, has_bias, *places)."""
         self.builder.comment(f"{kind}: {step}")
+        sizes = (step.in_features, step.out_features, int(step.bias))
         if self.kernels.in_one_piece:
-            emit(pending, *places)
+            emit(*variant, pending, *sizes, *places)
             return
         due = () if pending is None else (pending.position, pending.activations)
 
-        def body(*values: ir.Value) -> None:
+        def body(inputs: Index, outputs: Index, has_bias: Index, activations: ir.Value, *values: Index) -> None:
+            self.kernels.activations = activations
             if pending is None:
-                emit(None, *values)
+                emit(*variant, None, inputs, outputs, has_bias, *values)
                 return
             with self._pending(*values[:2]) as own:
-                emit(own, *values[2:])
+                emit(*variant, own, inputs, outputs, has_bias, *values[2:])
 
-        shape = (step.in_features, step.out_features, step.bias)
-        self._share(f"linear_{step.in_features}_{step.out_features}.{kind}", (shape, bool(due)), (*due, *places), body)
+        values = (self.kernels.activations, *due, *places)
+        self.kernels.kernel(f"linear{{}}.{kind}", (variant, bool(due)), sizes, values, body)
 
-    def _pointwise_kernel(self, kind: str, step: Pointwise, emit: Callable[..., None], places: tuple[int, ...]) -> None:
-        """emit(step, *places)."""
-        self.builder.comment(f"{kind}: {step.layer!r}")
+    def _features_kernel(
+        self, kind: str, layer: Elementwise | None, features: int, emit: Callable[..., None], places: tuple[int, ...]
+    ) -> None:
+        """emit(features, *places), of an activation where there is a layer."""
+        self.builder.comment(f"{kind}: {layer!r}")
         if self.kernels.in_one_piece:
-            emit(step, *places)
-        else:
-            self._share(f"{kind}_{step.features}", repr(step), places, functools.partial(emit, step))
+            emit(features, *places)
+            return
 
-    def _share(self, name: str, key: Hashable, values: tuple[Index, ...], emit: Callable[..., None]) -> None:
-        def body(activations: ir.Value, *values: ir.Value) -> None:
+        def body(features: Index, activations: ir.Value, *places: Index) -> None:
             self.kernels.activations = activations
-            emit(*values)
+            emit(features, *places)
 
-        self.kernels.share(name, (name, key), (self.kernels.activations, *values), body)
+        self.kernels.kernel(f"{kind}{{}}", repr(layer), (features,), (self.kernels.activations, *places), body)

@@ -14,9 +14,11 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import kernels, matvec, runtime
+from functional_mlp.engine import matvec, runtime
+from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.program import lower
 from functional_mlp.testing import assert_trees_close, check_engines_agree
+from tests.engine.modes import compiled_with
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -85,23 +87,18 @@ def test_loops_give_what_unrolled_code_gives(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.05), fm.Adam(0.01)], ids=repr)
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
-    monkeypatch: pytest.MonkeyPatch, batch_size: int, optimizer: fm.Optimizer
+    batch_size: int, optimizer: fm.Optimizer
 ) -> None:
     data = fm.datasets.disk(KEY, 300, dtype=torch.float64)
     block = fm.Sequential(fm.Linear(9, 9), fm.Tanh(), fm.Linear(9, 9, bias=False), fm.GELU())
     network = fm.Sequential(fm.Linear(2, 9), fm.ReLU(), block, fm.Residual(block), fm.Linear(9, 1), fm.Linear(1, 2))
-    monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
     results = []
-    for most in (0, 100):
-        monkeypatch.setattr(kernels, "MOST_IN_ONE_PIECE", most)
-        runtime.compiled.cache_clear()
-        try:
+    for sharing in (Sharing.NONE, Sharing.EQUAL_SIZES):
+        with compiled_with(sharing):
             check_engines_agree(network, MSE, optimizer, data, batch_size=batch_size)
             result = fm.fit(
                 network, MSE, optimizer, data, key=KEY, epochs=2, batch_size=batch_size, validation=data, engine="fused"
             )
-        finally:
-            runtime.compiled.cache_clear()
         results.append((result.state, result.history.validation_loss))
     assert pytree.equal(results[0][0].optimizer_state, results[1][0].optimizer_state)
     assert results[0][1] == results[1][1]

@@ -7,13 +7,12 @@ from llvmlite import ir
 
 import functional_mlp as fm
 from functional_mlp.engine import runtime
-from functional_mlp.engine.kernels import Arguments
-from functional_mlp.engine.matvec import Grid
-from functional_mlp.engine.program import Program, lower
+from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.program import Program, lower, vectors
 from functional_mlp.engine.sample import SampleEpoch
 
 
-def copies_of(program: Program, lanes: int) -> dict[int, Grid]:
+def copies_of(program: Program, lanes: int) -> dict[int, int]:
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
     epoch = SampleEpoch(program, lanes, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
     epoch.emit()
@@ -39,10 +38,12 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
 
     copied, session = workspace_after(100)
     weights, _ = workspace_after(99)  # the update of the last sample is of the weights alone
-    copies = copies_of(program, session.layout.lanes)
+    lanes = session.layout.lanes
+    copies = copies_of(program, lanes)
     assert copies
     for number, copy in copies.items():
         matrix = session.layout.matrices[number]
         rows = weights[matrix.offset :][: matrix.rows * matrix.stride].view(matrix.rows, -1)[:, : matrix.columns]
-        transposed = copied[copy.offset :][: copy.rows * copy.stride].view(copy.rows, -1)[:, : copy.columns]
+        size = matrix.columns * lanes * vectors(matrix.rows, lanes)
+        transposed = copied[copy:][:size].view(matrix.columns, -1)[:, : matrix.rows]
         assert torch.equal(rows.T, transposed)

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import functional_mlp as fm
+from functional_mlp.engine.calls import Sharing
 from functional_mlp.testing import check_engines_agree, datasets, losses, networks, optimizers
+from tests.engine.modes import compiled_with
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
 FEW = settings(max_examples=15, deadline=None, derandomize=True, database=None)
@@ -15,7 +17,18 @@ FEW = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @FEW
 @given(data=st.data())
 def test_drawn_runs_agree(data: st.DataObject) -> None:
-    network, loss = data.draw(networks(max_depth=3, max_width=5)), data.draw(losses())
+    check_drawn_run(data)
+
+
+@FEW
+@given(data=st.data())
+def test_drawn_runs_agree_where_all_layers_share_functions(data: st.DataObject) -> None:
+    with compiled_with(Sharing.ALL):
+        check_drawn_run(data, max_width=40)
+
+
+def check_drawn_run(data: st.DataObject, max_width: int = 5) -> None:
+    network, loss = data.draw(networks(max_depth=3, max_width=max_width)), data.draw(losses())
     dtype = data.draw(st.sampled_from([torch.float64, torch.float32]))
     samples = data.draw(datasets(network, loss, max_size=12, dtype=dtype))
     check_engines_agree(

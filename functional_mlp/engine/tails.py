@@ -1,0 +1,187 @@
+"""The last columns of matrices, packed so that rows share vectors.
+
+A row of 25 weights takes two vectors of 16 lanes, the second little more than half full. While an epoch of single
+samples goes on, columns 16 to 23 are therefore kept in vectors of two rows, and column 24 in vectors of sixteen: those
+of the weights, and those of what the optimizer remembers of them. Where m rows share a vector, lane k m + i holds the
+tail's column k of the i-th. So the m factors of the rows, over and over, and the numbers across, each m times, stand
+where they are needed.
+"""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from llvmlite import ir
+
+from functional_mlp.engine.emitter import Index
+from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.program import Matrix
+
+# Sums of a tail's product that run side by side, to hide the latency of the additions.
+CHAINS = 2
+
+
+@attrs.frozen
+class Tail:
+    """Columns `first` to `first + columns` of a matrix, packed at a place.
+
+    What a slot of the optimizer holds of them lies `distance` numbers further on.
+    """
+
+    matrix: Matrix
+    first: int
+    columns: int
+    place: int
+    distance: int
+
+
+def tail_sizes(columns: int, lanes: int) -> list[int]:
+    """The columns beyond the last full vector as one or two powers of two, where that saves vectors; else none.
+
+    >>> tail_sizes(25, 16), tail_sizes(32, 16), tail_sizes(31, 16)
+    ([8, 1], [], [])
+    """
+    rest = columns % lanes
+    sizes = [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
+    return sizes if len(sizes) <= 2 and 4 * rest <= 3 * lanes else []
+
+
+class Tails:
+    """Emits the packing of tails, and their part of the products of a matrix with a vector.
+
+    Rules without memory have none: they keep transposed copies, which gain more. Where functions are shared, or a rule
+    is long, code is to be short, and there are none either.
+    """
+
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels, self.e = kernels, kernels.e
+        self._arrays = 1 + len(kernels.program.optimizer.slots())
+        self._of: dict[int, list[Tail]] = {}
+
+    def of(self, offset: Index) -> Sequence[Tail]:
+        """The tails of the matrix at an offset."""
+        return self._of.get(offset, ()) if isinstance(offset, int) and self.kernels.in_one_piece else ()
+
+    def reserve(self, place: int) -> int:
+        """Lay the tails out from a place of the workspace on; returns where they end."""
+        kernels = self.kernels
+        if self._arrays == 1 or kernels.has_long_rule or not kernels.in_one_piece:
+            return place
+        matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major]
+        found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
+        distance = sum(self._size(matrix, columns) for matrix, columns in found)
+        end = place + self._arrays * distance
+        for matrix, columns in found:
+            before = self._of.setdefault(matrix.offset, [])
+            first = matrix.columns - matrix.columns % kernels.lanes + sum(tail.columns for tail in before)
+            before.append(Tail(matrix, first, columns, place, distance))
+            place += self._size(matrix, columns)
+        return end
+
+    def _size(self, matrix: Matrix, columns: int) -> int:
+        return self.kernels.stride(matrix.rows * columns)
+
+    def pack(self) -> None:
+        """Copy the tails from their matrices."""
+        self._copy(lambda matrix, packed: (matrix, packed))
+
+    def unpack(self) -> None:
+        """Copy the tails to their matrices."""
+        self._copy(lambda matrix, packed: (packed, matrix))
+
+    def _copy(self, direction: Callable[[Index, Index], tuple[Index, Index]]) -> None:
+        """Copy each number of the tails; `direction` puts its place in the matrix and the packed one in order."""
+        e, workspace = self.e, self.kernels.workspace
+        for tail in (tail for tails in self._of.values() for tail in tails):
+            together = self._rows_together(tail)
+            for array in range(self._arrays):
+                start = array * self.kernels.layout.size + tail.matrix.offset + tail.first
+                packed = array * tail.distance + tail.place
+
+                def body(row: Index, size: Index, tail: Tail = tail, start: int = start, packed: int = packed) -> None:
+                    for i in range(size):
+                        for k in range(tail.columns):
+                            in_matrix = e.add(start + k, e.multiply(e.add(row, i), tail.matrix.stride))
+                            in_tail = e.add(packed + k * self._rows_together(tail) + i, e.multiply(row, tail.columns))
+                            source, target = direction(in_matrix, in_tail)
+                            e.store_number(e.load_number(workspace, source), workspace, target)
+
+                e.blocks("tail", tail.matrix.rows, together, body, 0)
+
+    def _rows_together(self, tail: Tail) -> int:
+        return self.e.lanes // tail.columns
+
+    # Products
+
+    def meet(
+        self,
+        tails: Sequence[Tail],
+        along: Index,
+        across: Index,
+        result: Index,
+        pending: Pending | None,
+        start: Callable[[Index], ir.Value],
+    ) -> None:
+        """The part of `Products.meet_rows` for the columns of the tails, which make a vector of the result."""
+        e, first = self.e, tails[0].first
+        total = start(first)
+        sums = [self._meet_tail(tail, along, across, pending) for tail in tails]
+        lanes = [
+            number * e.lanes + k * self._rows_together(tail)
+            for number, tail in enumerate(tails)
+            for k in range(tail.columns)
+        ]
+        products = e.shuffle(sums[0], sums[-1], lanes + [0] * (e.lanes - len(lanes)))
+        total = e.keep_first(e.fadd(products, total), len(lanes))
+        e.store(total, self.kernels.activations, e.add(result, first))
+
+    def _meet_tail(self, tail: Tail, along: Index, across: Index, pending: Pending | None) -> ir.Value:
+        """For each lane, the product of the column that it belongs to with the vector along the rows."""
+        e, together = self.e, self._rows_together(tail)
+        vector = self._spread(tail, pending.activations, across) if pending else None
+        sums = [e.constant(0)] * CHAINS
+        for number, row in enumerate(range(0, tail.matrix.rows, together)):
+            place = tail.place + number * e.lanes
+            weight = e.load(self.kernels.workspace, place)
+            if pending is not None:
+                earlier = e.load_repeated(pending.activations, e.add(along, row), together)
+                weight = pending.rule.apply(place, weight, (earlier, vector), tail.distance)
+            factor = e.load_repeated(self.kernels.activations, e.add(along, row), together)
+            before = sums[number % CHAINS]
+            in_use = [row + lane % together < tail.matrix.rows for lane in range(e.lanes)]
+            sums[number % CHAINS] = e.select_lanes(in_use, e.multiply_add(factor, weight, before), before)
+        return e.group_sums(e.tree_sum(sums), together)
+
+    def row_sums(
+        self, tails: Sequence[Tail], products: Sequence[ir.Value | None], first: Index, delta: Index
+    ) -> ir.Value:
+        """`Emitter.row_sums` of the products of rows from `first` on with delta, and of those of their tails."""
+        e = self.e
+        level: list[ir.Value | None] = [*products, *[None] * (e.lanes - len(products))]
+        while len(level) > 1:
+            level = e.fold(level)
+            for tail in tails:
+                if self._rows_together(tail) * len(level) == e.lanes:
+                    level = self._add_tail(tail, level, len(products), first, delta)
+        (total,) = level
+        assert total is not None, "each row has a product"
+        return total
+
+    def _add_tail(
+        self, tail: Tail, level: Sequence[ir.Value | None], rows: int, first: Index, delta: Index
+    ) -> list[ir.Value | None]:
+        """A stage of the sums with the products of a tail, of which each vector holds as many rows."""
+        e = self.e
+        vector = self._spread(tail, self.kernels.activations, delta)
+        result = list(level)
+        for number in range(-(-rows // self._rows_together(tail))):
+            place = e.add(tail.place + number * e.lanes, e.multiply(first, tail.columns))
+            weight, total = e.load(self.kernels.workspace, place), level[number]
+            result[number] = e.fmul(weight, vector) if total is None else e.multiply_add(weight, vector, total)
+        return result
+
+    def _spread(self, tail: Tail, base: ir.Value, across: Index) -> ir.Value:
+        """The numbers across a tail, each as often as rows share a vector."""
+        e, together = self.e, self._rows_together(tail)
+        start = tail.first % e.lanes
+        vector = e.load(base, e.add(across, tail.first - start))
+        return e.shuffle(vector, vector, [start + lane // together for lane in range(e.lanes)])
