@@ -194,11 +194,11 @@ class Products:
             return [self._add_product(used, weight, vector, sums[r]) for r, weight in enumerate(weights)]
 
         def block(first: Index, rows: Index) -> None:
+            products = self._row_products(grid, first, rows, add_vector, sums=True)
             if grid.tails:
-                in_rows = self._row_products(grid, first, rows, add_vector, sums=True) if grid.columns else [None] * rows
-                total = self.tails.row_sums(grid.tails, in_rows, first, delta)
+                total = self.tails.row_sums(grid.tails, products if grid.columns else [], first, rows, delta)
             else:
-                total = self._total(self._row_products(grid, first, rows, add_vector, sums=True), rows)
+                total = self._total(products, rows)
             e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
 
         e.blocks("inputs", grid.rows, self.kernels.lanes, block, 2)

@@ -8,7 +8,8 @@ that take turns.
 
 On the way back, rows of weights that have the outputs in their lanes take sums over lanes, which are slow. Of a small
 matrix a transposed copy is kept instead: the way back meets it as the way forward meets the matrix, put-off update
-included, and both hold the same bits. With an optimizer that remembers something this would be no gain.
+included, and both hold the same bits. With an optimizer that remembers something this would be no gain; there, rows
+share vectors for their last columns (see `functional_mlp.engine.tails`) from the second sample on.
 """
 
 import contextlib

@@ -152,16 +152,16 @@ class Tails:
         return e.group_sums(e.tree_sum(sums), together)
 
     def row_sums(
-        self, tails: Sequence[Tail], products: Sequence[ir.Value | None], first: Index, delta: Index
+        self, tails: Sequence[Tail], products: Sequence[ir.Value], first: Index, rows: int, delta: Index
     ) -> ir.Value:
-        """`Emitter.row_sums` of the products of rows from `first` on with delta, and of those of their tails."""
+        """`Emitter.row_sums` of the products of rows from `first` on with delta, if any, and those of their tails."""
         e = self.e
         level: list[ir.Value | None] = [*products, *[None] * (e.lanes - len(products))]
         while len(level) > 1:
             level = e.fold(level)
             for tail in tails:
                 if self._rows_together(tail) * len(level) == e.lanes:
-                    level = self._add_tail(tail, level, len(products), first, delta)
+                    level = self._add_tail(tail, level, rows, first, delta)
         (total,) = level
         assert total is not None, "each row has a product"
         return total
