@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ScheduleLike = Callable[[int], float]
 
-# Epochs in the first native call of a run, and how much more each next one gets: the first is short, since nothing
-# runs while its orders are drawn.
+# Epochs in the first native call of a run whose orders are drawn ahead, and how much more each next one gets: the first
+# is short, since nothing runs while its orders are drawn.
 FIRST_GROUP, GROWTH = 4, 4
 
 
@@ -126,13 +126,14 @@ def fit(
     epoch, snapshot, previous = state.epoch, run.snapshot(), None
     diverged_at, interrupted, settled = None, False, False
     at_once = 1 if validation or checkpoint or callbacks else run.epochs_at_once
-    size = min(FIRST_GROUP, at_once)
+    draws_ahead = batch_size == 1  # epochs of larger batches are over too soon: to hand over takes what it saves
+    size = min(FIRST_GROUP, at_once) if draws_ahead else at_once
     orders = Orders(state.key, len(data))
     try:
         while epoch < epochs:
             some = range(epoch, min(epoch + size, epochs))
             size = min(GROWTH * size, at_once)
-            following = range(some.stop, min(some.stop + size, epochs)) if size > 1 else range(0)
+            following = range(some.stop, min(some.stop + size, epochs)) if draws_ahead and size > 1 else range(0)
             drawn = orders.take(some, following)
             group = _run_epochs(run, optimizer, some, drawn, schedule, validation, progress)
             finite = all(math.isfinite(record.train_loss) for record in group)
