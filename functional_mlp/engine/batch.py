@@ -88,9 +88,9 @@ class BatchKernels:
             self.end = places
             batch = b.udiv(first, size)
             batch_start = b.mul(batch, size)
-            batch_end = self._smaller(b.add(batch_start, size), arguments.samples)
-            piece_end = self._smaller(b.add(first, ir.Constant(I64, self.piece)), batch_end)
-            last = self._smaller(piece_end, arguments.last)
+            batch_end = self.e.smaller(b.add(batch_start, size), arguments.samples)
+            piece_end = self.e.smaller(b.add(first, ir.Constant(I64, self.piece)), batch_end)
+            last = self.e.smaller(piece_end, arguments.last)
             with b.if_then(b.icmp_signed("==", first, batch_start)):
                 self._transpose_weights()
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
@@ -120,7 +120,7 @@ class BatchKernels:
 
         def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
             self.end = places
-            last = self._smaller(b.add(first, ir.Constant(I64, self.piece)), arguments.last)
+            last = self.e.smaller(b.add(first, ir.Constant(I64, self.piece)), arguments.last)
             count = b.sub(last, first)
             x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
             with self.kernels.table(count):
@@ -160,9 +160,6 @@ class BatchKernels:
         b.branch(head)
         b.position_at_end(after)
         self.kernels.add_to_results(totals)
-
-    def _smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     @contextlib.contextmanager
     def _rule(self, batch: ir.Value) -> Iterator[Update]:

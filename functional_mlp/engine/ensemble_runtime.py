@@ -18,7 +18,7 @@ from functional_mlp.engine.emitter import I64, denormals_flushed
 from functional_mlp.engine.ensemble import EnsembleEpoch
 from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
 from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
-from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
+from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
 from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, affine_steps, all_steps, lower
 from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
@@ -144,7 +144,7 @@ def _instructions(program: Program, optimizer: Optimizer) -> int:
     steps = all_steps(program.steps)
     lengths = {repr(layer): sum(activation_lengths(layer)) for layer in activations(program)}
     of_activations = sum(lengths[repr(step.layer)] for step in steps if isinstance(step, Pointwise))
-    of_layer = COPIES + 2 * (rule_length(optimizer, 2) - rule_length(optimizer, 1))
+    of_layer = COPIES + 2 * rule_length_of_a_vector(optimizer)
     of_layers = of_layer * len(affine_steps(program.steps))
     return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
 from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
-from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length
+from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length_of_a_vector
 from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
 from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
@@ -73,7 +73,7 @@ class Kernels(Calls):
         self.lanes = lanes
         self.real = Real(program.dtype)
         self._lengths = {repr(layer): activation_lengths(layer) for layer in activations(program)}
-        self._rule_length = rule_length(program.optimizer, 2) - rule_length(program.optimizer, 1)
+        self._rule_length = rule_length_of_a_vector(program.optimizer)
         sharing, steps = self._sharing(), len(all_steps(program.steps))
         tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
         super().__init__(builder, Emitter(builder, self.real, lanes), arguments, sharing, tables=tables)

@@ -95,6 +95,11 @@ def rule_length(optimizer: Optimizer, count: int) -> int:
     return one + (two - one) * (count - 1)
 
 
+def rule_length_of_a_vector(optimizer: Optimizer) -> int:
+    """The instructions of an optimizer's rule for a further vector of parameters, without those of its scalars."""
+    return rule_length(optimizer, 2) - rule_length(optimizer, 1)
+
+
 def length(function: ir.Function) -> int:
     """The number of instructions of a function."""
     return sum(len(block.instructions) for block in function.blocks)
