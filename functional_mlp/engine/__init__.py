@@ -11,7 +11,8 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     kernels.py    activations, loss and optimizer's rule
     sample.py     an epoch of single samples, with the products of matvec.py
     batch.py      an epoch of minibatches, and passes forward, with the products of matmul.py
-    target.py     processors, machine code, its cache on disk
+    target.py     processors and machine code
+    cache.py      machine code on disk
     runtime.py    compiled programs and the memory they run in
     ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
 
@@ -33,9 +34,10 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import runtime
+from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.lengths import check_expressions
 from functional_mlp.engine.program import CannotFuseError, Program, lower
-from functional_mlp.engine.target import Target, cache_folder, clear_cache, host
+from functional_mlp.engine.target import Target, host
 from functional_mlp.evaluation import Metrics, check_fit
 from functional_mlp.layers.base import Layer, as_layer, template
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError

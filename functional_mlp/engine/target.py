@@ -1,28 +1,24 @@
-"""Machine code: for which processor it is made, how it is made and loaded, and where it is kept.
+"""Machine code: for which processor it is made, and how it is made and loaded.
 
-Two environment variables choose:
-
-- `FUNCTIONAL_MLP_TARGET`: `native` (the default), or a processor that LLVM knows, such as `x86-64` (any 64-bit
-  x86) or `x86-64-v3` (AVX2); code for a processor with other instructions than the machine's cannot run.
-- `FUNCTIONAL_MLP_CACHE`: the folder for compiled code, by default the user's cache folder; `off` keeps none.
+`FUNCTIONAL_MLP_TARGET` chooses the processor: `native` (the default), or one that LLVM knows, such as `x86-64` (any
+64-bit x86) or `x86-64-v3` (AVX2); code for a processor with other instructions than the machine's cannot run.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
 import platform
-import tempfile
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import llvmlite
-import platformdirs
 from llvmlite import binding, ir
 
-DIGEST_SIZE = 32
+from functional_mlp.engine import cache
+
 _lock = threading.Lock()
 
 
@@ -95,16 +91,14 @@ def load(key: str | None, emit: Callable[[], ir.Module], target: Target) -> Mach
 
     `key` stands for the module where it is known without making it; otherwise the module's text is the key.
     """
-    folder = cache_folder()
     text = None
     if key is None:
         key = text = str(emit())
-    path = None if folder is None else folder / f"{_digest(key, target)}.o"
-    code = None if path is None else _read(path)
+    digest = _digest(key, target)
+    code = cache.read(digest)
     if code is None:
         code = assemble(text or str(emit()), target)
-        if path is not None:
-            _write(path, code)
+        cache.write(digest, code)
     return MachineCode(code, target)
 
 
@@ -118,22 +112,6 @@ def assemble(text: str, target: Target) -> bytes:
     return code
 
 
-def cache_folder() -> Path | None:
-    """Where compiled code is kept, `None` where none is."""
-    choice = os.environ.get("FUNCTIONAL_MLP_CACHE")
-    if choice == "off":
-        return None
-    return Path(choice) if choice else Path(platformdirs.user_cache_dir("functional_mlp")) / "engine"
-
-
-def clear_cache() -> None:
-    """Delete the compiled code that is kept on disk; code in use stays usable."""
-    folder = cache_folder()
-    if folder is not None and folder.is_dir():
-        for path in folder.glob("*.o"):
-            path.unlink(missing_ok=True)
-
-
 def _digest(key: str, target: Target) -> str:
     parts = (key, target.cpu, target.features, str(target.vector_bytes), llvmlite.__version__, _source_digest())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -141,34 +119,20 @@ def _digest(key: str, target: Target) -> str:
 
 @functools.cache
 def _source_digest() -> str:
-    """A digest of the library's own source: code of another version is never loaded."""
-    package = Path(__file__).parent.parent
-    sources = [*package.glob("*.py"), *package.glob("layers/*.py"), *package.glob("engine/*.py")]
-    digest = hashlib.sha256()
-    for source in sorted(sources):
-        digest.update(source.read_bytes())
+    """The digest of the library that runs: code that another version has made is never loaded."""
+    return digest_of_sources(Path(__file__).parent.parent)
+
+
+def digest_of_sources(package: Path) -> str:
+    """A digest of all Python files of a package, in whatever folders they lie.
+
+    Those that cannot influence the code are few, and it is not worth an error to tell them apart. A package without
+    such files (in an archive, say) has another digest in each process.
+    """
+    sources = sorted(package.rglob("*.py"))
+    digest = hashlib.sha256(b"" if sources else secrets.token_bytes())
+    for source in sources:
+        content = source.read_bytes()
+        digest.update(f"{source.relative_to(package).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()
-
-
-def _read(path: Path) -> bytes | None:
-    """Code from the cache, `None` where there is none or it is damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, code = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
-    return code if hashlib.sha256(code).digest() == digest else None
-
-
-def _write(path: Path, code: bytes) -> None:
-    """Put code into the cache in one step, so that no reader sees half of it; a cache that cannot be is no error."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise

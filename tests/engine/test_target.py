@@ -45,18 +45,6 @@ def test_code_is_made_once_and_loaded_from_the_disk_after_that(cache: Path, asse
     assert len(assembled) == 1
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-1], lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:]])
-def test_damaged_files_are_made_anew(cache: Path, assembled: list[str], damage) -> None:
-    first = train()
-    (file,) = cache.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole))
-    runtime.compiled.cache_clear()
-    assert fm.pytree.equal(train(), first)
-    assert len(assembled) == 2
-    assert len(file.read_bytes()) == len(whole)
-
-
 def test_each_processor_library_version_and_source_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     target = machine.host()
     digests = {machine._digest("key", target), machine._digest("other key", target)}
@@ -66,6 +54,21 @@ def test_each_processor_library_version_and_source_has_its_own_code(monkeypatch:
     monkeypatch.setattr(machine, "_source_digest", lambda: "changed")
     digests.add(machine._digest("key", target))
     assert len(digests) == 5
+
+
+def test_every_source_file_of_the_package_counts_wherever_it_lies(tmp_path: Path) -> None:
+    digests = {machine.digest_of_sources(Path(fm.__file__).parent)}
+    for name, text in (("a.py", "1"), ("a/b/c.py", ""), ("a/b/c.py", "2"), ("a/b/d.py", "2"), ("a/notes.txt", "3")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        digests.add(machine.digest_of_sources(tmp_path))
+    assert len(digests) == 5  # notes are no source
+    (tmp_path / "a/b/d.py").rename(tmp_path / "a/d.py")
+    assert machine.digest_of_sources(tmp_path) not in digests
+
+
+def test_without_sources_nothing_that_another_process_kept_is_used(tmp_path: Path) -> None:
+    assert machine.digest_of_sources(tmp_path) != machine.digest_of_sources(tmp_path)
 
 
 def test_code_of_a_user_is_known_by_what_it_emits(cache: Path, assembled: list[str]) -> None:
@@ -86,26 +89,6 @@ def test_code_of_a_user_is_known_by_what_it_emits(cache: Path, assembled: list[s
         )
     assert not fm.pytree.equal(*states)
     assert len(assembled) == 2
-
-
-def test_the_cache_can_be_switched_off_and_cleared(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train()
-    assert fm.engine.cache_folder() == cache
-    fm.engine.clear_cache()
-    assert list(cache.iterdir()) == []
-    monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
-    runtime.compiled.cache_clear()
-    train()
-    assert fm.engine.cache_folder() is None
-    assert list(cache.iterdir()) == []
-    fm.engine.clear_cache()
-
-
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "file" / "cache"))
-    runtime.compiled.cache_clear()
-    train()
 
 
 def test_threads_may_compile_at_once(cache: Path) -> None:
