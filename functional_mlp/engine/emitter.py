@@ -162,7 +162,7 @@ class Emitter:
             return self.load(base, offset)
         return self.intrinsic(
             f"llvm.masked.load.v{self.lanes}{self.real.suffix}.p0",
-            [self.address(base, offset), self.mask(count), self.constant(0)],
+            [self.address(base, offset), ir.Constant(I32, self.real.size), self.mask(count), self.constant(0)],
             self.vector_type,
         )
 
