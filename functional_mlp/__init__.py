@@ -7,7 +7,7 @@ and random keys are explicit, immutable pytrees.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from functional_mlp import datasets, ensemble, initializers, pytree, schedules
+from functional_mlp import datasets, ensemble, forks, initializers, pytree, schedules
 from functional_mlp import random as random  # public as fm.random, but not under "import *"
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
@@ -90,10 +90,10 @@ _CHECKPOINT = ("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "sa
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"functional_mlp.{name}")
-    if name in _CHECKPOINT:
-        return getattr(importlib.import_module("functional_mlp.checkpoint"), name)
+    if name in _LAZY or name in _CHECKPOINT:
+        with forks.importing:
+            module = importlib.import_module(f"functional_mlp.{name if name in _LAZY else 'checkpoint'}")
+        return module if name in _LAZY else getattr(module, name)
     raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
 
 

@@ -5,9 +5,10 @@ import functools
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import attrs
 from torch import Tensor
 
-from functional_mlp import random
+from functional_mlp import forks, random
 from functional_mlp.random import Key
 
 # Orders of fewer rows in all are drawn when they are needed: handing them over would take longer.
@@ -20,8 +21,16 @@ def _worker() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="functional_mlp.orders")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_worker.cache_clear)  # threads do not live on in a child
+forks.in_child(_worker.cache_clear)  # threads do not live on in a child
+
+
+@attrs.frozen(eq=False)
+class Ahead:
+    """What the thread of a process draws: in a process forked from it, nobody does."""
+
+    process: int
+    epochs: range
+    orders: Future[list[Tensor]]
 
 
 class Orders:
@@ -39,16 +48,19 @@ class Orders:
 
     def __init__(self, key: Key, samples: int) -> None:
         self._key, self._samples = key, samples
-        self._ahead: tuple[range, Future[list[Tensor]]] | None = None
+        self._ahead: Ahead | None = None
 
     def take(self, epochs: range, following: range) -> list[Tensor]:
         """The orders of some epochs; the thread goes on with those of the epochs that follow, if there are any."""
         ahead, self._ahead = self._ahead, None
-        orders = ahead[1].result() if ahead is not None and ahead[0] == epochs else self._draw(epochs)
+        if ahead is not None and (ahead.process, ahead.epochs) == (os.getpid(), epochs):
+            orders = ahead.orders.result()
+        else:
+            orders = self._draw(epochs)
         if self._samples * len(following) >= FEWEST_AHEAD:
             # Where no thread is to be had, as at the end of the process, they are drawn when they are needed.
             with contextlib.suppress(RuntimeError):
-                self._ahead = following, _worker().submit(self._draw, following)
+                self._ahead = Ahead(os.getpid(), following, _worker().submit(self._draw, following))
         return orders
 
     def _draw(self, epochs: range) -> list[Tensor]:

@@ -1,8 +1,5 @@
 """The orders of epochs are those of their keys, whoever draws them."""
 
-import multiprocessing
-import sys
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +8,7 @@ from hypothesis import strategies as st
 import functional_mlp as fm
 from functional_mlp import orders
 from functional_mlp.orders import FEWEST_AHEAD, Orders
+from tests.forked import forked, forks_here
 
 
 def are_the_keys_own(drawn: list[torch.Tensor], key: fm.random.Key, epochs: range, samples: int) -> bool:
@@ -45,19 +43,23 @@ def test_without_a_thread_orders_are_drawn_when_they_are_needed(monkeypatch: pyt
     assert are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
 
 
-def take_two() -> None:
-    source = Orders(fm.random.key(3), FEWEST_AHEAD)
+def take_two() -> bool:
+    key = fm.random.key(3)
+    source = Orders(key, FEWEST_AHEAD)
     source.take(range(1), following=range(1, 3))
-    source.take(range(1, 3), range(0))
+    return are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@forks_here
 def test_a_forked_process_draws_ahead_with_a_thread_of_its_own() -> None:
-    take_two()
-    process = multiprocessing.get_context("fork").Process(target=take_two)
-    process.start()
-    process.join(60)
-    exit_code = process.exitcode
-    process.kill()
-    assert exit_code == 0
+    assert take_two()
+    assert forked(take_two)
+
+
+@forks_here
+def test_a_forked_process_draws_what_a_thread_of_its_parent_was_to_draw() -> None:
+    key, rows, later = fm.random.key(3), 20 * FEWEST_AHEAD, range(1, 40)
+    source = Orders(key, rows)
+    source.take(range(1), following=later)
+    assert forked(lambda: are_the_keys_own(source.take(later, range(0)), key, later, rows))
+    assert are_the_keys_own(source.take(later, range(0)), key, later, rows)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import secrets
-import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +17,11 @@ import attrs
 import llvmlite
 from llvmlite import binding, ir
 
+from functional_mlp import forks
 from functional_mlp.engine import cache
 
-_lock = threading.Lock()
+# Held by whoever uses LLVM, whose own lock a forked child would find taken.
+_llvm = forks.lock()
 
 
 @attrs.frozen
@@ -48,13 +50,14 @@ def host() -> Target:
 @functools.cache
 def _target(name: str) -> Target:
     _initialize()
-    available = binding.get_host_cpu_features()
+    with _llvm:
+        available, host_cpu = binding.get_host_cpu_features(), binding.get_host_cpu_name()
     if name == "native":
         if available.get("avx512f") and available.get("avx512vl") and available.get("avx512dq"):
             size = 64
         else:
             size = 32 if available.get("avx2") and available.get("fma") else 16
-        return Target(binding.get_host_cpu_name(), available.flatten(), size)
+        return Target(host_cpu, available.flatten(), size)
     sizes = {"x86-64": 16, "x86-64-v2": 16, "x86-64-v3": 32, "x86-64-v4": 64}
     if name not in sizes:
         raise ValueError(f"FUNCTIONAL_MLP_TARGET must be 'native' or one of {', '.join(sizes)}, got {name!r}")
@@ -67,23 +70,31 @@ def _target(name: str) -> Target:
 
 @functools.cache
 def _initialize() -> None:
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
+    with _llvm:
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
 
 
 class MachineCode:
     """Loaded code; it stays in memory as long as this object lives."""
 
     def __init__(self, code: bytes, target: Target) -> None:
-        with _lock:
+        with _llvm:
             self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target.machine())
             self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
+        weakref.finalize(self, _close, self._engine).atexit = False
 
     def address(self, name: str) -> int:
         """Where the function or the constant of a name lies."""
-        address: int = self._engine.get_global_value_address(name)
+        with _llvm:
+            address: int = self._engine.get_global_value_address(name)
         return address
+
+
+def _close(engine: binding.ExecutionEngine) -> None:
+    with _llvm:
+        engine.close()
 
 
 def load(key: str | None, emit: Callable[[], ir.Module], target: Target) -> MachineCode:
@@ -105,10 +116,9 @@ def load(key: str | None, emit: Callable[[], ir.Module], target: Target) -> Mach
 def assemble(text: str, target: Target) -> bytes:
     """LLVM assembly to object code. The code is vectors already, so no optimization passes are run over it."""
     _initialize()
-    module = binding.parse_assembly(text)
-    module.verify()
-    with _lock:
-        code: bytes = target.machine().emit_object(module)
+    with _llvm, binding.parse_assembly(text) as module, target.machine() as machine:
+        module.verify()
+        code: bytes = machine.emit_object(module)
     return code
 
 

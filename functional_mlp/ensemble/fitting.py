@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from functional_mlp import checks, random
+from functional_mlp import checks, forks, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.arguments import Plan, plan
 from functional_mlp.ensemble.groups import Group, GroupRun, Outcomes, grouped
@@ -32,7 +32,7 @@ POLL = 0.05
 # The most epochs that are taken together: Ctrl-C is heard before their orders are drawn.
 EPOCHS_AT_ONCE = 16
 # Held by the group whose orders are drawn: threads that run Python by turns take longer than one after the other.
-_drawing = threading.Lock()
+_drawing = forks.lock()
 
 
 @attrs.frozen(eq=False)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import attrs
 from torch import Tensor
 
-from functional_mlp import runs
+from functional_mlp import forks, runs
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.ensemble.stacked import StackedRun, stacked_layer
 from functional_mlp.evaluation import Metrics
@@ -97,7 +97,8 @@ def grouped(plan: Plan) -> tuple[list[Group], bool]:
     """
     if plan.engine == "reference" or not _fuses(plan):
         return _reference_groups(plan), False
-    from functional_mlp.engine import ensemble_runtime  # LLVM is loaded when it is used
+    with forks.importing:
+        from functional_mlp.engine import ensemble_runtime  # LLVM is loaded when it is used
 
     groups: list[Group] = []
     for numbers in _split(plan, ensemble_runtime.kind_of):

@@ -1,0 +1,55 @@
+"""What functions return in forked processes, which are ended where they take too long."""
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+# No child here has work for a second; one that hangs is ended after so many.
+LIMIT = 20
+
+
+def forks_here(test: Callable[..., None]) -> Callable[..., None]:
+    """The marks of a test that forks."""
+    # What Python says of every fork beside threads, from 3.12 on.
+    test = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")(test)
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")(test)
+
+
+def forked(function: Callable[[], Any]) -> Any:
+    """What a function returns in a child that is forked now; an error where that takes more than `LIMIT` seconds."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(function()), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        assert receiver.poll(LIMIT), "the child hangs"
+        return receiver.recv()
+    finally:
+        child.kill()
+        child.join()
+
+
+@contextlib.contextmanager
+def again_and_again(work: Callable[[], object]) -> Iterator[None]:
+    """A thread that does some work over and over, and has begun to."""
+    begun, enough = threading.Event(), threading.Event()
+
+    def run() -> None:
+        while not enough.is_set():
+            begun.set()
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert begun.wait(LIMIT)
+        yield
+    finally:
+        enough.set()
+        thread.join(LIMIT)
