@@ -12,6 +12,9 @@ Four rules keep an expression readable by both:
 - A number takes the dtype of the array beside it.
 - NaN propagates through every function; `xp.maximum(s, 0)` keeps it, `xp.where(s > 0, s, 0)` loses it.
 
+Arrays of float16 and bfloat16 are widened to float32 before an expression is read, and what comes out is rounded once:
+a sum over the features does not overflow, and a small ε is not 0.
+
 **An activation of your own** gives its value and its derivative, from its input `s` and its output `y`:
 
 >>> import functional_mlp as fm
@@ -222,6 +225,25 @@ def _is_number_beside(a: Array, b: Array) -> bool:
 @functools.lru_cache(maxsize=256)
 def _scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(number, dtype=dtype, device=device)
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which expressions of arrays of a dtype are read: float32 for half precision.
+
+    >>> working_dtype(torch.float16), working_dtype(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def widened(array: Tensor) -> Tensor:
+    """The array in its working dtype."""
+    return array.to(working_dtype(array.dtype))
+
+
+def narrowed(array: Tensor, dtype: torch.dtype) -> Tensor:
+    """What an expression made of arrays of a dtype that were widened for it, in that dtype again."""
+    return array.to(dtype) if array.dtype == working_dtype(dtype) else array
 
 
 @functools.lru_cache(maxsize=64)

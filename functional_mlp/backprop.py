@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from functional_mlp import checks
+from functional_mlp.algebra import narrowed
 from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
 from functional_mlp.losses import Loss
 
@@ -32,6 +33,6 @@ def value_and_grad(network: Layer, loss: Loss) -> Callable[[Params, Tensor, Tens
         prediction, tape = layer.forward(params, x)
         targets = loss.checked_targets(prediction, targets)
         grads, _ = layer.backward(params, tape, loss.batch_grad(prediction, targets))
-        return loss.batch_value(prediction, targets), grads
+        return narrowed(loss.batch_value(prediction, targets), prediction.dtype), grads
 
     return evaluate

@@ -5,7 +5,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.algebra import Array, Namespace, torch_namespace
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.value import Value
 
 
@@ -39,7 +39,7 @@ class Loss(Value):
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions."""
         targets = self.checked_targets(predictions, targets)
-        return self.batch_value(predictions.detach(), targets)
+        return narrowed(self.batch_value(predictions.detach(), targets), predictions.dtype)
 
     def grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The gradient of `value` with respect to the predictions, shaped like them."""
@@ -47,16 +47,25 @@ class Loss(Value):
         return self.batch_grad(predictions.detach(), targets)
 
     def batch_value(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """`value` without its checks, for targets as `encode` returns them."""
-        xp = torch_namespace(predictions.dtype, predictions.device)
-        value: Tensor = self.sample_value(xp, predictions, targets).mean()
-        return value
+        """`value` without its checks, for targets as `encode` returns them; of half precision in float32."""
+        return self.sample_values(predictions, targets).mean()
 
-    def batch_grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """`grad` without its checks, for targets as `encode` returns them."""
-        grad: Tensor = self.sample_grad(torch_namespace(predictions.dtype, predictions.device), predictions, targets)
-        samples = predictions.numel() // predictions.shape[-1]
-        return grad if samples == 1 else grad / samples
+    def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each sample (..., 1), of which `batch_value` is the mean."""
+        predictions, targets = widened(predictions), widened(targets)
+        values: Tensor = self.sample_value(torch_namespace(predictions.dtype, predictions.device), predictions, targets)
+        return values
+
+    def batch_grad(self, predictions: Tensor, targets: Tensor, samples: int | None = None) -> Tensor:
+        """`grad` without its checks, for targets as `encode` returns them.
+
+        The mean is over so many `samples`: all that there are, unless another number is given.
+        """
+        wide, targets = widened(predictions), widened(targets)
+        grad: Tensor = self.sample_grad(torch_namespace(wide.dtype, wide.device), wide, targets)
+        if samples is None:
+            samples = predictions.numel() // predictions.shape[-1]
+        return narrowed(grad if samples == 1 else grad / samples, predictions.dtype)
 
     def checked_targets(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Targets as the expressions take them, shaped like the predictions, once both are known to fit."""

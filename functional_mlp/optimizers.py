@@ -10,7 +10,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.algebra import Array, Namespace, torch_namespace
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.value import Value
 
 
@@ -32,7 +32,7 @@ class Optimizer(Value):
     """The base class: `init` and `update` for trees of parameters, from a rule for one array.
 
     A subclass gives `State`, a subclass of `OptimizerState` whose further fields are the slots that the rule
-    remembers, and the rule, an expression in the array algebra (see `functional_mlp.algebra`):
+    remembers in the params' dtype, and the rule, an expression in the array algebra (see `functional_mlp.algebra`):
 
         rule(xp, step, learning_rate, param, grad, *slots) -> (param, *slots)
 
@@ -83,13 +83,20 @@ class Optimizer(Value):
         state, grads = checks.detached(state), checks.detached(grads)
         trees = [state.params, grads, *(getattr(state, slot) for slot in self.slots())]
         step = state.step + 1
+        leaves = zip(*map(pytree.leaves, trees), strict=True)
+        return self.rebuild(state, step, [self.apply_rule(step, state.learning_rate, *arrays) for arrays in leaves])
 
-        def leaf_rule(param: Tensor, grad: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-            xp = torch_namespace(param.dtype, param.device)
-            return self.rule(xp, step, state.learning_rate, param, grad, *slots)
+    def apply_rule(self, step: int, learning_rate: float | Tensor, param: Tensor, *arrays: Tensor) -> Sequence[Tensor]:
+        """What the rule returns for tensors: the new param and slots, in the param's dtype.
 
-        updated = [leaf_rule(*leaves) for leaves in zip(*map(pytree.leaves, trees), strict=True)]
-        return self.rebuild(state, step, updated)
+        Half precision is computed in float32 and rounded once. A slot that is not 0 stays so: Adam divides by the
+        root of one, which float16 would round to 0 for gradients of a thousandth.
+        """
+        wide = [widened(array) for array in (param, *arrays)]
+        updated, *slots = self.rule(torch_namespace(wide[0].dtype, param.device), step, learning_rate, *wide)
+        if wide[0] is not param:
+            slots = [_not_vanishing(slot, param.dtype) for slot in slots]
+        return [narrowed(updated, param.dtype), *slots]
 
     def rebuild(self, state: Any, step: int, updated: Sequence[Sequence[Tensor]]) -> Any:
         """A state like `state`, with for each leaf of the params what the rule returned for it."""
@@ -111,17 +118,23 @@ class Optimizer(Value):
             checks.tree_like(f"state.{slot}", getattr(state, slot), "state.params", state.params)
 
 
+def _not_vanishing(exact: Tensor, dtype: torch.dtype) -> Tensor:
+    """An array rounded to a dtype, with the dtype's smallest number, of the right sign, for what would become 0."""
+    rounded, smallest = exact.to(dtype), torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    return torch.where((rounded == 0) & (exact != 0), (exact.sign() * smallest).to(dtype), rounded)
+
+
 @functools.lru_cache(maxsize=256)
 def _check_rule(optimizer: Optimizer, dtype: torch.dtype) -> None:
     """Raise TypeError unless the rule returns, for arrays, a tuple of arrays like them, one for each."""
-    array, slots = torch.zeros(2, dtype=dtype, device="cpu"), optimizer.slots()
-    xp = torch_namespace(dtype, array.device)
+    array, slots = widened(torch.zeros(2, dtype=dtype, device="cpu")), optimizer.slots()
+    xp = torch_namespace(array.dtype, array.device)
     updated: Any = optimizer.rule(xp, 1, float(optimizer.learning_rate), array, array, *(array for _ in slots))
     wanted = f"{type(optimizer).__name__}.rule must return a tuple of {1 + len(slots)}, (param, *slots)"
     if not isinstance(updated, tuple) or len(updated) != 1 + len(slots):
         raise TypeError(f"{wanted}, got {checks.describe(updated)}")
     for value in updated:
-        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (array.shape, dtype):
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (array.shape, array.dtype):
             raise TypeError(f"{wanted}, of arrays like the param, got {checks.describe(value)}")
 
 

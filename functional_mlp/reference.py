@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.algebra import torch_namespace
 from functional_mlp.datasets import Dataset
 from functional_mlp.evaluation import Metrics, count_right, metrics
 from functional_mlp.layers.base import Layer
@@ -128,7 +127,6 @@ class _Buffers:
         self._shapes = [leaf.shape for leaf in pytree.leaves(state.params)]
         self._param = self._flat(pytree.leaves(state.params))
         self._slots = [self._flat(pytree.leaves(getattr(state, slot))) for slot in optimizer.slots()]
-        self._xp = torch_namespace(self._param.dtype, self._param.device)
         self._checked = False
         self.params = self._treedef.unflatten(self._views(self._param))
 
@@ -140,7 +138,7 @@ class _Buffers:
             self._checked = True
         grad = self._flat(self._treedef.flatten_up_to(grads))
         self._step += 1
-        param, *slots = self._optimizer.rule(self._xp, self._step, self._learning_rate, self._param, grad, *self._slots)
+        param, *slots = self._optimizer.apply_rule(self._step, self._learning_rate, self._param, grad, *self._slots)
         self._slots = [slot.clone() if slot is self._param else slot for slot in slots]
         self._param.copy_(param)
 

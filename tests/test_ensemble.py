@@ -323,6 +323,25 @@ def test_predictions_are_means_and_spreads_over_the_members(average):
         assert metrics.members == tuple(members)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "targets", [torch.tensor([1, 0]), torch.tensor([[0.25, 0.75], [0.0, 1.0]])], ids=["hard", "soft"]
+)
+def test_probabilities_too_small_for_the_dtype_have_finite_logarithms(dtype, targets):
+    logits = torch.tensor([[200.0, -200.0], [60.0, -60.0], [-1.0, 2.0]], dtype=dtype)
+    stacked = fm.ensemble.stack([fm.LinearParams(own.diag(), torch.zeros_like(own)) for own in logits])
+    data = fm.Dataset(torch.ones(2, 2, dtype=dtype), targets.to(dtype) if targets.is_floating_point() else targets)
+    metrics = fm.ensemble.evaluate(fm.Linear(2, 2), fm.CrossEntropy(), stacked, data, average="probabilities")
+    log_mean = logits.double().log_softmax(1).logsumexp(0) - math.log(3)
+    exact = torch.nn.functional.cross_entropy(
+        log_mean.expand(2, 2), targets.double() if targets.is_floating_point() else targets
+    )
+    assert metrics.loss == pytest.approx(exact.item(), rel=1e-6)
+    certain = fm.ensemble.stack([fm.LinearParams(logits[0].diag(), torch.zeros_like(logits[0]))] * 2)
+    alike = fm.ensemble.evaluate(fm.Linear(2, 2), fm.CrossEntropy(), certain, data, average="probabilities")
+    assert alike.loss == pytest.approx(alike.members[0].loss)
+
+
 def test_one_member_has_no_spread():
     one = fm.ensemble.stack([NETWORK.init(KEYS[0])])
     assert not fm.ensemble.spread(NETWORK, one, DATA.inputs).any()

@@ -150,13 +150,13 @@ def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> 
 
 
 def _check_loss(loss: Loss) -> None:
-    _require_own(loss, Loss, ("value", "grad", "batch_value", "batch_grad", "checked_targets"))
+    _require_own(loss, Loss, ("value", "grad", "batch_value", "batch_grad", "sample_values", "checked_targets"))
     if type(loss).encode not in (Loss.encode, CrossEntropy.encode):
         raise CannotFuseError(f"{loss!r} encodes its targets in a way of its own, which the engine cannot follow")
 
 
 def _check_optimizer(optimizer: Optimizer) -> None:
-    _require_own(optimizer, Optimizer, ("init", "update", "rebuild"))
+    _require_own(optimizer, Optimizer, ("init", "update", "apply_rule", "rebuild"))
 
 
 def _require_own(value: Any, base: type, names: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks
+from functional_mlp.algebra import widened
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import unstack
 from functional_mlp.evaluation import ROWS_AT_ONCE, Metrics, count_right
@@ -61,7 +62,8 @@ def evaluate(
 ) -> EnsembleMetrics:
     """The loss and the accuracy of the mean prediction over a data set, and those of each member.
 
-    `CrossEntropy` of the mean of probabilities takes their logarithms for logits.
+    `CrossEntropy` of the mean of probabilities takes their logarithms for logits, which are finite where probabilities
+    are too small for the dtype.
 
     >>> import functional_mlp as fm
     >>> data = fm.Dataset(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
@@ -76,9 +78,10 @@ def evaluate(
     loss_sum, right = 0.0, 0
     for first in range(0, len(data), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
-        together = predict(network, params, data.inputs[rows], average=average)
-        together = together.log() if as_logits else together
-        loss_sum += len(together) * loss.value(together, data.targets[rows]).item()
+        outputs = _member_outputs("evaluate", network, params, data.inputs[rows], "outputs" if as_logits else average)
+        together = _log_mean_softmax(outputs) if as_logits else outputs.mean(0)
+        targets = loss.checked_targets(outputs[0], data.targets[rows])
+        loss_sum += len(together) * loss.batch_value(together, targets).item()
         if data.labels is not None:
             right += count_right(together, data.labels[rows])
     return EnsembleMetrics(loss_sum / len(data), math.nan if data.labels is None else right / len(data), members)
@@ -90,6 +93,11 @@ def _member_outputs(name: str, network: Layer, params: Params, x: Tensor, averag
     _check_average(name, average)
     outputs = torch.stack([network.apply(member, x) for member in unstack(params)])
     return outputs.softmax(-1) if average == "probabilities" else outputs
+
+
+def _log_mean_softmax(outputs: Tensor) -> Tensor:
+    """log(1/M Σₘ softmax(zₘ)) of the outputs z of M members, (M, ..., classes)."""
+    return widened(outputs).log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
 
 def _check_average(name: str, average: object) -> None:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.algebra import torch_namespace
+from functional_mlp.algebra import working_dtype
 from functional_mlp.ensemble.arguments import Member
 from functional_mlp.evaluation import Metrics, metrics
 from functional_mlp.layers.base import Elementwise, Layer
@@ -48,9 +48,9 @@ def stacked_layer(network: Layer, loss: Loss, optimizer: Optimizer) -> Layer | N
     """The network for parameters with a member axis; `None` where it, the loss or the optimizer is more than
     expressions in the array algebra, and members must be trained one by one.
     """
-    if not _leaves(loss, Loss, ("batch_value", "batch_grad")) or not _leaves(optimizer, Optimizer, ("init", "update")):
-        return None
-    return _stacked(network)
+    expressions = _leaves(loss, Loss, ("batch_value", "batch_grad", "sample_values"))
+    expressions = expressions and _leaves(optimizer, Optimizer, ("init", "update", "apply_rule"))
+    return _stacked(network) if expressions else None
 
 
 def _stacked(layer: Layer) -> Layer | None:
@@ -104,15 +104,14 @@ class StackedRun:
 
     def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
         inputs = self._members[0].data.inputs
-        xp = torch_namespace(inputs.dtype, inputs.device)
         rates = [member.learning_rates[epoch] for member in self._members]
         learning_rate = (
             rates[0]
             if len(set(rates)) == 1
-            else torch.tensor(rates, dtype=inputs.dtype, device=inputs.device).unsqueeze(1)
+            else torch.tensor(rates, dtype=working_dtype(inputs.dtype), device=inputs.device).unsqueeze(1)
         )
         samples = len(orders[0])
-        loss_sums = torch.zeros(len(orders), dtype=torch.float64, device=inputs.device)
+        loss_sums = torch.zeros(len(orders), dtype=torch.float64, device="cpu")
         right = torch.zeros(len(orders), dtype=torch.int64, device=inputs.device)
         self._arrays = [array.clone() for array in self._arrays]
         params = self._views(self._arrays[0])
@@ -123,12 +122,12 @@ class StackedRun:
                 batch = slice(int(rows[0]), int(rows[-1]) + 1)
                 prediction, tape = self._layer.forward(params, x[:, batch])
                 outputs.append(prediction)
-                grad = self._loss.sample_grad(xp, prediction, targets[:, batch])
-                grads, _ = self._layer.backward(params, tape, grad if len(rows) == 1 else grad / len(rows))
-                self._update(xp, learning_rate, grads)
+                grad = self._loss.batch_grad(prediction, targets[:, batch], len(rows))
+                grads, _ = self._layer.backward(params, tape, grad)
+                self._update(learning_rate, grads)
             check()
             predictions = torch.cat(outputs, 1)
-            loss_sums += self._loss.sample_value(xp, predictions, targets).to(torch.float64).sum((1, 2))
+            loss_sums += self._loss.sample_values(predictions, targets).cpu().double().sum((1, 2))
             right += self._right(predictions, piece)
         self._epochs = epoch + 1
         accuracies = [
@@ -153,7 +152,7 @@ class StackedRun:
         ]
         return (given == torch.stack(labels)).sum(1)
 
-    def _update(self, xp: Any, learning_rate: float | Tensor, grads: Any) -> None:
+    def _update(self, learning_rate: float | Tensor, grads: Any) -> None:
         """One step of the optimizer; the array of the params stays where it is, for the tree holds views of it."""
         self._step += 1
         if not self._shapes:
@@ -161,7 +160,7 @@ class StackedRun:
         leaves: list[Any] = self._treedef.flatten_up_to(grads)
         grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in leaves], 1)
         param, *slots = self._arrays
-        updated, *slots = self._optimizer.rule(xp, self._step, learning_rate, param, grad, *slots)
+        updated, *slots = self._optimizer.apply_rule(self._step, learning_rate, param, grad, *slots)
         self._arrays = [param, *(slot.clone() if slot is param else slot for slot in slots)]
         param.copy_(updated)
 

@@ -25,7 +25,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree, random
-from functional_mlp.algebra import Array, Namespace, torch_namespace
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.random import Key
 from functional_mlp.value import Value
 
@@ -157,13 +157,14 @@ class Elementwise(Layer):
         return grad * self.derivative(xp, s, y)
 
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tape]:
-        xp = torch_namespace(x.dtype, x.device)
-        y = self.value(xp, x)
-        return y, (xp, x, y)
+        s = widened(x)
+        xp = torch_namespace(s.dtype, s.device)
+        y = self.value(xp, s)
+        return narrowed(y, x.dtype), (xp, s, y)
 
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         xp, s, y = tape
-        return (), self.pullback(xp, s, y, grad_out)
+        return (), narrowed(self.pullback(xp, s, y, widened(grad_out)), grad_out.dtype)
 
 
 @frozen(repr=False)
