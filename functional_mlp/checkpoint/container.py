@@ -29,6 +29,9 @@ _DIGEST = slice(8 + len(_BEGINNING), 8 + len(_BEGINNING) + len(_BLANK))
 # Tensors live in the data, not in the header: even thousands of layers fit, and none makes parsing expensive.
 _LARGEST_HEADER = 4 << 20
 
+# How deep lists and objects are nested in the document: room for `layers.base.MOST_LEVELS`, of two a Sequential.
+MOST_NESTED = 250
+
 _LARGEST_SIZE = 2**60  # whose bytes can still be counted in 64 bits
 _MOST_DIMENSIONS = 64
 _ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
@@ -52,7 +55,8 @@ class CheckpointError(ValueError):
 
 
 def pack(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytes:
-    """The bytes of a file. Raises `ValueError` where the document is too large for one."""
+    """The bytes of a file. Raises `ValueError` where the document is too large for one, or nested too deep."""
+    check_nesting("a checkpoint's description", document)
     text = json.dumps({"digest": _BLANK, **document}, separators=(",", ":"), allow_nan=False)
     blank = safetensors.torch.save(dict(tensors), {"functional_mlp": text})
     header_size = int.from_bytes(blank[:8], "little")
@@ -109,6 +113,18 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def check_nesting(name: str, value: Any) -> None:
+    """Raise `ValueError` where lists and objects are nested deeper than `pack` writes and `unpack` reads."""
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [item for item in level if isinstance(item, Mapping | list | tuple)]
+        if not level:
+            return
+        inner = (item for outer in level for item in (outer.values() if isinstance(outer, Mapping) else outer))
+        level = list({id(item): item for item in inner}.values())  # each once, for a circle has no end
+    raise ValueError(f"{name} nests lists and objects at most {MOST_NESTED} deep, got one that is deeper")
+
+
 def _hash(content: bytes) -> bytes:
     view = memoryview(content)
     digest = hashlib.blake2b(view[: _DIGEST.start], digest_size=len(_BLANK) // 2)
@@ -121,6 +137,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
     try:
         text = content.decode("utf-8")
         parsed = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        check_nesting("it", parsed)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is damaged: its header cannot be read: {error}") from error
     if not isinstance(parsed, dict):

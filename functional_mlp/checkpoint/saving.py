@@ -13,7 +13,7 @@ from torch import Tensor
 
 import functional_mlp
 from functional_mlp import checks, pytree
-from functional_mlp.checkpoint.container import CheckpointError, pack, unpack
+from functional_mlp.checkpoint.container import CheckpointError, check_nesting, pack, unpack
 from functional_mlp.checkpoint.files import write_atomically
 from functional_mlp.checkpoint.values import Registry, check_sizes, converter, differences
 from functional_mlp.history import History
@@ -106,12 +106,11 @@ def save(
         optimizer.check_state(state.optimizer_state)
         progress, trees = _progress(state), _trees(state, optimizer)
     _check_params(network, trees["params"])
-    document = {
-        "format": FORMAT,
-        "version": functional_mlp.__version__,
-        **_encoded(_Description(network, optimizer, loss, progress), registry),
-        "extra": extra,
-    }
+    try:
+        encoded = _encoded(_Description(network, optimizer, loss, progress), registry)
+    except RecursionError:
+        raise ValueError("save: the fields of the network, the optimizer or the loss are nested too deep") from None
+    document = {"format": FORMAT, "version": functional_mlp.__version__, **encoded, "extra": extra}
     tensors = {f"{name}{at}": _plain(leaf) for name, tree in trees.items() for at, leaf in pytree.items(tree)}
     figures = {} if history is None else attrs.asdict(history, recurse=False)
     tensors |= {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in figures.items()}
@@ -188,6 +187,7 @@ _ENVELOPE = ("digest", "format", "version", "extra")
 def _filled(description: _Description, tensors: dict[str, Tensor], extra: Any) -> Saved:
     """The values of a description with their tensors, once each tensor is known to be where it belongs."""
     network, optimizer, progress = description.network, description.optimizer, description.progress
+    as_layer("network", network)
     shapes = template(network, torch.float32)
     trees = ["params"] if progress is None else ["params", *(f"slots.{slot}" for slot in optimizer.slots())]
     names = {tree: [f"{tree}{path}" for path in pytree.paths(shapes)] for tree in trees}
@@ -265,11 +265,12 @@ def _check_params(network: Layer, params: Params) -> None:
 
 
 def _check_extra(extra: Any) -> None:
-    """Raise `TypeError` for what JSON would not give back."""
+    """Raise `TypeError` for what JSON would not give back, and `ValueError` for what is nested too deep."""
+    check_nesting("save: extra", extra)
     advice = "extra must be made of dicts with str keys, lists, strings, finite numbers, booleans and None"
     try:
         again = json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"save: {advice}, got {checks.describe(extra)}: {error}") from error
     if again != extra:
         raise TypeError(f"save: {advice}, got {checks.describe(extra)}, which would come back as {again!r}")

@@ -18,8 +18,10 @@ with all checks.
 """
 
 import functools
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+import attrs
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -31,6 +33,10 @@ from functional_mlp.value import Value
 
 Params = Any
 Tape = Any
+
+# How deep layers can be nested. What is done with them goes down the nest, at most 7 of Python's 1000 nested calls a
+# level (copy.deepcopy).
+MOST_LEVELS = 100
 
 
 @frozen(repr=False)
@@ -65,6 +71,19 @@ class Layer(Value):
     @property
     def out_features(self) -> int | None:
         return None
+
+    @property
+    def depth(self) -> int:
+        """How deep layers are nested in this one: 1 where it has none inside."""
+        deepest, pending = 1, [(1, layer) for layer in _layers_in(self)]
+        while pending:  # and no recursion, for it may be deeper than Python's
+            above, layer = pending.pop()
+            if type(layer).depth is Layer.depth:
+                deepest = max(deepest, above + 1)
+                pending += [(above + 1, inner) for inner in _layers_in(layer)]
+            else:
+                deepest = max(deepest, above + layer.depth)
+        return deepest
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
         """New parameters, `()` where the layer has none; `device="meta"` gives their shapes alone."""
@@ -199,6 +218,7 @@ class Adapted(Layer):
 def as_layer(name: str, layer: Any) -> Layer:
     """`layer` as a `Layer`; `TypeError` where it is none and has not its functions."""
     if isinstance(layer, Layer):
+        _check_depth(name, layer.depth)
         checks.hashable(name, layer)
         return layer
     if isinstance(layer, type):
@@ -210,6 +230,28 @@ def as_layer(name: str, layer: Any) -> Layer:
         )
     checks.hashable(name, layer)
     return Adapted(layer)
+
+
+def depth_over(name: str, layers: Iterable[Layer]) -> int:
+    """The depth of a layer made of others. Raises `ValueError` where that is more than `MOST_LEVELS`."""
+    depth = 1 + max(layer.depth for layer in layers)
+    _check_depth(name, depth)
+    return depth
+
+
+def _check_depth(name: str, depth: int) -> None:
+    if depth > MOST_LEVELS:
+        raise ValueError(
+            f"{name}: layers can be nested at most {MOST_LEVELS} deep, got {depth} levels: "
+            "put layers side by side in one Sequential"
+        )
+
+
+def _layers_in(layer: Layer) -> Iterator[Layer]:
+    """The layers among the fields of one, alone or in a tuple."""
+    for field in attrs.fields(type(layer)):
+        value = getattr(layer, field.name)
+        yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Layer))
 
 
 def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | str | None) -> None:

@@ -8,7 +8,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp.layers.base import Layer, Params, Tape, as_layer, check_init_arguments
+from functional_mlp.layers.base import Layer, Params, Tape, as_layer, check_init_arguments, depth_over
 from functional_mlp.random import Key
 
 
@@ -19,7 +19,8 @@ class Sequential(Layer):
     `params` is a tuple with one entry a layer. Back-propagation (section III-B of the paper) is `backward`:
     it carries ∂ℓ/∂x⁽ˡ⁾ from the last layer to the first.
 
-    Raises `ValueError` at construction where a layer's output does not have the size that the next one takes.
+    Raises `ValueError` at construction where a layer's output does not have the size that the next one takes, and
+    where layers are nested more than `MOST_LEVELS` deep.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 3), fm.ReLU()) + fm.Sequential(fm.Linear(3, 1))
@@ -38,36 +39,43 @@ class Sequential(Layer):
     def _check_layers(self, attribute: object, layers: tuple[Layer, ...]) -> None:
         if not layers:
             raise ValueError("Sequential needs at least one layer, got none")
-        features, source = None, None
+        depth_over("Sequential", layers)
+        features, source = None, 0
         for index, layer in enumerate(layers):
             if None not in (features, layer.in_features) and features != layer.in_features:
                 raise ValueError(
-                    f"Sequential: layer {index}, {layer!r}, takes {layer.in_features} features, "
-                    f"but {source} gives {features}: make the sizes equal"
+                    f"Sequential: layer {index}, {layer!r}, takes {layer.in_features} features, but layer {source}, "
+                    f"{layers[source]!r}, gives {features}: make the sizes equal"
                 )
             if not layer.keeps_features or layer.out_features is not None:
-                features, source = layer.out_features, f"layer {index}, {layer!r},"
+                features, source = layer.out_features, index
 
     def _arguments(self) -> list[str]:
         return [repr(layer) for layer in self.layers]
 
-    @property
-    def keeps_features(self) -> bool:  # type: ignore[override]
+    # Kept, for each level of a nest asks the level below: sizes are found at construction, and again after pickling.
+
+    @functools.cached_property
+    def keeps_features(self) -> bool:  # type: ignore[override] # a constant of the class elsewhere
         return all(layer.keeps_features for layer in self.layers)
 
-    @property
+    @functools.cached_property
     def in_features(self) -> int | None:
         for layer in self.layers:
             if layer.in_features is not None or not layer.keeps_features:
                 return layer.in_features
         return None
 
-    @property
+    @functools.cached_property
     def out_features(self) -> int | None:
         for layer in reversed(self.layers):
             if layer.out_features is not None or not layer.keeps_features:
                 return layer.out_features
         return None
+
+    @functools.cached_property
+    def depth(self) -> int:
+        return depth_over("Sequential", self.layers)
 
     def __hash__(self) -> int:
         return self._hash
@@ -134,11 +142,12 @@ def _inner_layer(layer: Layer) -> Layer:
     return as_layer("Residual: layer", layer)
 
 
-@frozen(repr=False)
+@frozen(repr=False, cache_hash=True)
 class Residual(Layer):
     """x + layer(x), with the params of the layer. He et al., "Deep residual learning", 2015.
 
-    Raises `ValueError` where the layer's output does not have the shape of its input.
+    Raises `ValueError` where the layer's output does not have the shape of its input, and where layers are nested more
+    than `MOST_LEVELS` deep.
 
     >>> import functional_mlp as fm
     >>> Residual(fm.ReLU()).apply((), torch.tensor([-1.0, 2.0]))
@@ -148,7 +157,8 @@ class Residual(Layer):
     layer: Layer = field(converter=_inner_layer)
 
     @layer.validator
-    def _check_sizes(self, attribute: object, layer: Layer) -> None:
+    def _check_layer(self, attribute: object, layer: Layer) -> None:
+        depth_over("Residual", (layer,))
         sizes = (layer.in_features, layer.out_features)
         if None not in sizes and sizes[0] != sizes[1]:
             raise ValueError(
@@ -157,13 +167,17 @@ class Residual(Layer):
 
     keeps_features = True
 
-    @property
+    @functools.cached_property
     def in_features(self) -> int | None:
         return self.layer.in_features if self.layer.in_features is not None else self.layer.out_features
 
     @property
     def out_features(self) -> int | None:
         return self.in_features
+
+    @functools.cached_property
+    def depth(self) -> int:
+        return depth_over("Residual", (self.layer,))
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
         return self.layer.init(key, dtype=dtype, device=device)
@@ -183,4 +197,4 @@ class Residual(Layer):
 
     def summary_rows(self, in_features: int | None) -> list[tuple[str, int | None, int]]:
         inner = self.layer.summary_rows(in_features)
-        return [("Residual:", None, 0), *((f"  {label}", size, count) for label, size, count in inner)]
+        return [("Residual:", None, 0), *[(f"  {label}", size, count) for label, size, count in inner]]

@@ -59,6 +59,10 @@ class Nudged(Layer):
     def out_features(self) -> int | None:
         return self.layer.out_features
 
+    @property
+    def depth(self) -> int:
+        return self.layer.depth
+
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
         return self.layer.init(key, dtype=dtype, device=device)
 
