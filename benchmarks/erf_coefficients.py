@@ -1,4 +1,4 @@
-"""Computes the coefficients in functional_mlp/engine/erf_coefficients.py, with mpmath; prints that file.
+"""Computes the coefficients in functional_mlp/engine/llvm/erf_coefficients.py, with mpmath; prints that file.
 
 Interpolants at Chebyshev nodes: of erf(√z)/√z − 1 on [0, 1]; and of exp(x²/2) Φ(−x) (x + c)/k − 1, with Φ the normal
 distribution function, in t = k (x − c)/(x + c), from x = 1 to where `functions.ndtr` takes the exponential as 0.

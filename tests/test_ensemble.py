@@ -10,7 +10,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import engine, pytree
-from functional_mlp.engine import ensemble_runtime, runtime
+from functional_mlp.engine import running
+from functional_mlp.engine.members import running as members_running
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
 LOSS = fm.MeanSquaredError()
@@ -115,7 +116,7 @@ def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, ba
     schedules = [lambda epoch, quiet=index % 7: float(epoch >= quiet) for index in range(members)]
 
     def run(at_once: int) -> fm.EnsembleResult:
-        for kind in (ensemble_runtime.LaneRun, runtime.FusedRun):
+        for kind in (members_running.MembersRun, running.FusedRun):
             monkeypatch.setattr(kind, "epochs_at_once", at_once)
         with pytest.warns(RuntimeWarning, match="diverged"):
             return fit(
@@ -139,7 +140,7 @@ def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, ba
 def test_results_do_not_depend_on_how_long_a_native_call_is(monkeypatch):
     keys = fm.random.key(4).split(17)
     expected = fit(keys=keys, engine="fused", epochs=3)
-    monkeypatch.setattr(ensemble_runtime, "OPERATIONS_PER_CALL", 1000)
+    monkeypatch.setattr(members_running, "OPERATIONS_PER_CALL", 1000)
     actual = fit(keys=keys, engine="fused", epochs=3)
     assert losses(actual) == losses(expected)
     assert pytree.equal(actual.params, expected.params)
@@ -214,7 +215,7 @@ def test_members_are_trained_one_by_one_where_layers_cannot_be_batched():
 
 @attrs.frozen(repr=False)
 class Branching(fm.Optimizer):
-    """An optimizer that branches on one of its numbers, which must then be the same in all lanes."""
+    """An optimizer that branches on one of its numbers, which must then be the same for all members of a group."""
 
     sign: float = 1.0
 
@@ -232,7 +233,7 @@ def test_an_optimizer_of_ones_own_may_branch_on_its_numbers(engine_name):
         assert result.member(index).history.train_loss == pytest.approx(lone.history.train_loss, rel=1e-5)
 
 
-def test_lanes_are_used_where_they_pay():
+def test_groups_are_made_where_they_pay():
     from functional_mlp.ensemble.arguments import plan
     from functional_mlp.ensemble.groups import grouped
 
@@ -243,7 +244,7 @@ def test_lanes_are_used_where_they_pay():
         )  # fmt: skip
         groups, fused = grouped(ensemble)
         assert fused
-        return [len(group.numbers) if isinstance(group.start(), ensemble_runtime.LaneRun) else 0 for group in groups]
+        return [len(group.numbers) if isinstance(group.start(), members_running.MembersRun) else 0 for group in groups]
 
     assert runs(2, NETWORK) in ([0, 0], [2])  # where a vector has two lanes
     assert sum(runs(33, NETWORK)) == 33

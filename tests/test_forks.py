@@ -11,7 +11,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import forks
-from functional_mlp.engine import target as machine
+from functional_mlp.engine.llvm import target as machine
 from tests.forked import LIMIT, again_and_again, forked, forks_here
 
 ROOT = Path(__file__).parent.parent

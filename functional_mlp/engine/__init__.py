@@ -3,18 +3,17 @@
 From a network, a loss and an optimizer, written in the array algebra, the engine makes machine code with LLVM:
 
     program.py    the network as a list of steps, and where their numbers lie in memory
-    vector.py     the array algebra over LLVM vectors: expressions emit instructions
-    functions.py  exp, log, tanh, ... of vectors
-    emitter.py    the assembler: vectors, memory, loops
-    calls.py      the functions that layers share
     lengths.py    how much code the expressions make
+    calls.py      the functions that layers share
     kernels.py    activations, loss and optimizer's rule
-    sample.py     an epoch of single samples, with the products of matvec.py
-    batch.py      an epoch of minibatches, and passes forward, with the products of matmul.py
-    target.py     processors and machine code
+    running.py    compiled programs and the memory they run in
     cache.py      machine code on disk
-    runtime.py    compiled programs and the memory they run in
-    ensemble.py   many networks at once, one in each lane; with lane_program.py, lanes.py and ensemble_runtime.py
+    single/       an epoch of single samples, with the products of matvec.py and tails.py
+    batch/        an epoch of minibatches, and passes forward, with the products of matmul.py
+    members/      an epoch of many networks at once: its program, its array algebra, and how it is run
+    llvm/         emitter.py, the assembler: vectors, memory, loops; vector.py, the array algebra over LLVM vectors:
+                  expressions emit instructions; functions.py, exp, log, tanh, ... of vectors; target.py, processors
+                  and machine code
 
 A small network is emitted in one piece. In others, layers share functions: those of one shape where there are few
 shapes, and otherwise all of them, with functions that are given the sizes. A deep network makes no more code than a
@@ -33,11 +32,11 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import runtime
+from functional_mlp.engine import running
 from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.lengths import check_expressions
+from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.program import CannotFuseError, Program, lower
-from functional_mlp.engine.target import Target, host
 from functional_mlp.evaluation import Metrics, check_fit
 from functional_mlp.layers.base import Layer, as_layer, template
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
@@ -82,10 +81,10 @@ def explain(
 def _reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
     try:
         program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
-        check_expressions(program, runtime.lanes_of(program, target))
+        check_expressions(program, running.lanes_of(program, target))
     except CannotFuseError as error:
         return str(error)
-    most = MOST_OUTPUT_VECTORS * runtime.lanes_of(program, target)
+    most = MOST_OUTPUT_VECTORS * running.lanes_of(program, target)
     if program.out_features > most:
         return f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
     return None
@@ -122,7 +121,7 @@ class CompiledEpoch:
     def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
         self._batch_size, self._dtype = batch_size, dtype
-        runtime.compiled(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+        running.compiled(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
@@ -131,8 +130,8 @@ class CompiledEpoch:
         if data.inputs.dtype != self._dtype:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
-        run = runtime.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
-        mean_loss, _ = run.epoch(runtime.plain(order), optimizer_state.learning_rate, None)
+        run = running.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
+        mean_loss, _ = run.epoch(running.plain(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), mean_loss
 
     def _program(self, class_targets: bool) -> Program:
@@ -149,14 +148,14 @@ class CompiledEpoch:
 def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
     program = _forward_program(network, loss, data.inputs.dtype)
-    run = runtime.ForwardRun(program, data)
+    run = running.Evaluation(program, data)
     return run.metrics(run.packed(params))
 
 
 def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
     """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
     program = _forward_program(network, MeanSquaredError(), x.dtype)
-    outputs = runtime.outputs(program, params, x.reshape(-1, program.in_features))
+    outputs = running.outputs(program, params, x.reshape(-1, program.in_features))
     return outputs.reshape(*x.shape[:-1], program.out_features)
 
 
@@ -173,7 +172,7 @@ def is_faster(network: Layer, batch_size: int) -> bool:
 
 def start(
     network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
-) -> runtime.FusedRun:
+) -> running.FusedRun:
     """A training run from a state; network, loss, optimizer, state and data are taken to fit."""
     program = lower(
         network,
@@ -183,7 +182,7 @@ def start(
         class_targets=data.targets.ndim == 1,
         dtype=data.inputs.dtype,
     )
-    return runtime.FusedRun(program, state, data)
+    return running.FusedRun(program, state, data)
 
 
 def _check_order(order: Tensor, rows: int) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Emitter, Index
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index
 
 
 class Sharing(enum.Enum):

@@ -8,10 +8,10 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
-from functional_mlp.engine.emitter import DOUBLE, I64, Emitter, Index, Real
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length_of_a_vector
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
+from functional_mlp.engine.llvm.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
-from functional_mlp.engine.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
 from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, all_steps, vectors
-from functional_mlp.engine.vector import Array, Scalars, VectorNamespace
 from functional_mlp.layers.base import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer

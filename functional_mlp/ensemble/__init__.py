@@ -8,7 +8,7 @@
     history.py      means and bands over the members
     prediction.py   what the members say together, and how far they disagree
 
-The fused engine for ensembles is `functional_mlp.engine.ensemble`.
+The fused engine for ensembles is `functional_mlp.engine.members`.
 """
 
 from functional_mlp.ensemble.fitting import EnsembleResult, fit_ensemble

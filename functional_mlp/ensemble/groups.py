@@ -98,13 +98,13 @@ def grouped(plan: Plan) -> tuple[list[Group], bool]:
     if plan.engine == "reference" or not _fuses(plan):
         return _reference_groups(plan), False
     with forks.importing:
-        from functional_mlp.engine import ensemble_runtime  # LLVM is loaded when it is used
+        from functional_mlp.engine.members import running as members_running  # LLVM is loaded when it is used
 
     groups: list[Group] = []
-    for numbers in _split(plan, ensemble_runtime.kind_of):
-        program = ensemble_runtime.program_of(plan, [plan.members[number] for number in numbers])
-        start = functools.partial(ensemble_runtime.LaneRun, plan, program)
-        divided = ensemble_runtime.lane_groups(plan, program, numbers)
+    for numbers in _split(plan, members_running.kind_of):
+        program = members_running.program_of(plan, [plan.members[number] for number in numbers])
+        start = functools.partial(members_running.MembersRun, plan, program)
+        divided = members_running.groups_of_members(plan, program, numbers)
         groups += [_group(plan, own, start) for own in divided]
         if not divided:
             groups += [_alone(plan, number, "fused") for number in numbers]

@@ -20,9 +20,10 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import ensemble_runtime, runtime
-from functional_mlp.engine.lane_program import EnsembleProgram
-from functional_mlp.engine.lanes import LaneRule
+from functional_mlp.engine import running
+from functional_mlp.engine.members import running as members_running
+from functional_mlp.engine.members.algebra import MembersRule
+from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.program import Program, lower
 
 TABLE = Path(__file__).with_name("llvm_text.json")
@@ -108,12 +109,12 @@ class Case:
         lanes = VECTOR_BYTES[self.target] // number_bytes
         if self.kind in ("full groups", "half groups"):
             members = lanes if self.kind == "full groups" else max(lanes // 2, 2)
-            return ensemble_runtime.emit(EnsembleProgram(self._program(fm.SGD(1.0)), self._rule()), members, lanes)
+            return members_running.emit(MembersProgram(self._program(fm.SGD(1.0)), self._rule()), members, lanes)
         program = self._program(OPTIMIZERS[self.optimizer])
         if self.kind == "epoch":
-            return runtime.emit(program, "epoch", lanes)
+            return running.emit(program, "epoch", lanes)
         kind = "evaluate" if self.kind == "evaluate" else "predict"
-        return runtime.emit(runtime.forward_only(program, program.class_targets), kind, lanes)
+        return running.emit(running.forward_only(program, program.class_targets), kind, lanes)
 
     def _program(self, optimizer: fm.Optimizer) -> Program:
         loss, classes = LOSSES[self.loss]
@@ -126,10 +127,10 @@ class Case:
             dtype=DTYPES[self.dtype],
         )
 
-    def _rule(self) -> LaneRule:
+    def _rule(self) -> MembersRule:
         """A rule with the learning rate, and for Adam another number, of each member's own."""
         first = OPTIMIZERS[self.optimizer]
-        return LaneRule.of([first, attrs.evolve(first, beta1=0.5)] if isinstance(first, fm.Adam) else [first])
+        return MembersRule.of([first, attrs.evolve(first, beta1=0.5)] if isinstance(first, fm.Adam) else [first])
 
 
 def cases(one_of: int = 19) -> list[Case]:

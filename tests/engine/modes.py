@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from functional_mlp.engine import kernels, runtime
+from functional_mlp.engine import kernels, running
 from functional_mlp.engine.calls import Sharing
 
 
@@ -21,8 +21,8 @@ def compiled_with(sharing: Sharing) -> Iterator[None]:
         patch.setenv("FUNCTIONAL_MLP_CACHE", "off")
         for name, number in most.items():
             patch.setattr(kernels, name, number)
-        runtime.compiled.cache_clear()
+        running.compiled.cache_clear()
         try:
             yield
         finally:
-            runtime.compiled.cache_clear()
+            running.compiled.cache_clear()

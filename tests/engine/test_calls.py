@@ -9,7 +9,7 @@ from llvmlite.ir.instructions import Comment
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import kernels, runtime
+from functional_mlp.engine import kernels, running
 from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.program import lower
 from functional_mlp.testing import check_engines_agree
@@ -40,7 +40,7 @@ def data(inputs: int, classes: int, dtype: torch.dtype, samples: int = 45) -> fm
 def test_layers_of_many_shapes_agree_with_the_reference(
     dtype: torch.dtype, batch_size: int, optimizer: fm.Optimizer
 ) -> None:
-    lanes = runtime.machine.host().lanes(4 if dtype == torch.float32 else 8)
+    lanes = running.machine.host().lanes(4 if dtype == torch.float32 else 8)
     sizes = (3, 1, lanes - 1, lanes, lanes + 1, 4 * lanes, 5 * lanes + 1, 1, 150, 2, 150, 3)
     samples = data(3, 3, dtype, 250 if batch_size > 100 else 45)
     check_engines_agree(network(sizes), fm.CrossEntropy(), optimizer, samples, batch_size=batch_size, epochs=2)
@@ -50,7 +50,7 @@ def test_layers_of_many_shapes_agree_with_the_reference(
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_functions_for_any_size_give_the_bits_of_those_for_one(batch_size: int, optimizer: fm.Optimizer) -> None:
     """The sums of these layers are added up in the same order: they have as many rows as are met at a time."""
-    lanes = runtime.machine.host().lanes(8)
+    lanes = running.machine.host().lanes(8)
     layers = network((4 * lanes, 8 * lanes, 4 * lanes, 4 * lanes, 3), (fm.Tanh(), fm.ReLU()))
     samples = data(4 * lanes, 3, torch.float64, 250)
     states = []
@@ -76,7 +76,7 @@ def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimize
     def module(shapes: int) -> ir.Module:
         sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return runtime.emit(program, "epoch", 16)
+        return running.emit(program, "epoch", 16)
 
     assert instructions(module(32)) == instructions(module(8))
 
@@ -88,7 +88,7 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
         program = lower(
             fm.Sequential(*layers), MSE, fm.SGD(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return runtime.emit(program, "epoch", 16)
+        return running.emit(program, "epoch", 16)
 
     assert instructions(module(200)) == instructions(module(40))
 

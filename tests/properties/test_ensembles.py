@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import ensemble_runtime
+from functional_mlp.engine.members import running as members_running
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from functional_mlp.testing.engines import relative_bound
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
@@ -135,14 +135,14 @@ def test_data_of_different_lengths(engine: str) -> None:
 def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to fill a vector, whatever the size of the network."""
     if request.param:
-        monkeypatch.setattr(ensemble_runtime, "FIRST_CACHE_BYTES", 0)
-    ensemble_runtime.compiled.cache_clear()
+        monkeypatch.setattr(members_running, "FIRST_CACHE_BYTES", 0)
+    members_running.compiled.cache_clear()
 
 
 @pytest.mark.usefixtures("units")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_an_optimizer_in_lanes(optimizer: fm.Optimizer, batch_size: int) -> None:
+def test_an_optimizer_in_groups(optimizer: fm.Optimizer, batch_size: int) -> None:
     rules = [attrs.evolve(optimizer, learning_rate=optimizer.learning_rate / (1 + index)) for index in range(9)]
     for loss in LOSSES:
         ensemble = Ensemble(NETWORK, loss, rules, disks(9, [10]), list(fm.random.key(0).split(9)), batch_size)
@@ -151,7 +151,7 @@ def test_an_optimizer_in_lanes(optimizer: fm.Optimizer, batch_size: int) -> None
 
 @pytest.mark.usefixtures("units")
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
-def test_an_activation_in_lanes(activation: fm.Layer) -> None:
+def test_an_activation_in_groups(activation: fm.Layer) -> None:
     network = fm.Sequential(fm.Linear(2, 11, bias=False), activation, fm.Residual(fm.Linear(11, 11)), fm.Linear(11, 2))
     rules: list[fm.Optimizer] = [fm.SGD(0.05)] * 9
     ensemble = Ensemble(network, fm.MeanSquaredError(), rules, disks(9, [10]), list(fm.random.key(0).split(9)))
@@ -165,7 +165,7 @@ def test_the_order_of_the_members_does_not_matter(engine: str) -> None:
     order = fm.random.permutation(fm.random.key(1), 19).tolist()
     expected, actual = ensemble.fit(engine), ensemble.reordered(order).fit(engine)
     for place, index in enumerate(order):
-        if engine == "fused":  # in lanes nothing depends on the place; a product of stacked matrices may
+        if engine == "fused":  # in a group nothing depends on the place; a product of stacked matrices may
             assert pytree.equal(actual.member(place).state, expected.member(index).state)
         for a, b in zip(*(pytree.leaves(r) for r in (actual.member(place).params, expected.member(index).params)),
                         strict=True):  # fmt: skip

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.batch.matmul import TiledProducts
 from functional_mlp.engine.calls import Arguments
-from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Backward, Kernels, in_reverse, reads_input
-from functional_mlp.engine.matmul import TiledProducts
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.layers.base import Elementwise
 

@@ -9,7 +9,7 @@ that take turns.
 On the way back, rows of weights that have the outputs in their lanes take sums over lanes, which are slow. Of a small
 matrix a transposed copy is kept instead: the way back meets it as the way forward meets the matrix, put-off update
 included, and both hold the same bits. With an optimizer that remembers something this would be no gain; there, rows
-share vectors for their last columns (see `functional_mlp.engine.tails`) from the second sample on.
+share vectors for their last columns (see `functional_mlp.engine.single.tails`) from the second sample on.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments
-from functional_mlp.engine.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.kernels import Kernels, Pending
-from functional_mlp.engine.matvec import Grid, Products
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
+from functional_mlp.engine.single.matvec import Grid, Products
 from functional_mlp.layers.base import Elementwise
 
 # The loss of up to so many vectors of outputs is emitted in place.

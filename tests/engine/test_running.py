@@ -14,9 +14,10 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import matvec, runtime
+from functional_mlp.engine import running
 from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.program import lower
+from functional_mlp.engine.single import matvec
 from functional_mlp.testing import assert_trees_close, check_engines_agree
 from tests.engine.modes import compiled_with
 
@@ -77,11 +78,11 @@ def test_loops_give_what_unrolled_code_gives(monkeypatch: pytest.MonkeyPatch) ->
     network = fm.Sequential(fm.Linear(2, 41), fm.Tanh(), fm.Linear(41, 37), fm.Tanh(), fm.Linear(37, 2))
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
     monkeypatch.setattr(matvec, "UNROLLED", 0)
-    runtime.compiled.cache_clear()
+    running.compiled.cache_clear()
     try:
         check_engines_agree(network, MSE, fm.Momentum(0.05), data)
     finally:
-        runtime.compiled.cache_clear()
+        running.compiled.cache_clear()
 
 
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.05), fm.Adam(0.01)], ids=repr)
@@ -137,13 +138,13 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
         layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
         network = fm.Sequential(*layers)
         program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return str(runtime.emit(program, "epoch", 16)).count("\n")
+        return str(running.emit(program, "epoch", 16)).count("\n")
 
     assert lines(30) < 2 * lines(10)
 
 
 def test_long_epochs_are_cut_into_short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "OPERATIONS_PER_CALL", 1)
+    monkeypatch.setattr(running, "OPERATIONS_PER_CALL", 1)
     for batch_size in (1, 7, 200):
         data = fm.datasets.disk(KEY, 450)
         whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, key=KEY, epochs=2, batch_size=batch_size, engine="fused")
@@ -155,7 +156,7 @@ def test_long_epochs_are_cut_into_short_calls(monkeypatch: pytest.MonkeyPatch) -
         )  # fmt: skip
         assert fm.pytree.equal(whole.state, cut.state)
         assert fractions[-1] == 2
-        monkeypatch.setattr(runtime, "OPERATIONS_PER_CALL", 1)
+        monkeypatch.setattr(running, "OPERATIONS_PER_CALL", 1)
 
 
 def test_a_fused_run_goes_on_to_the_same_bits() -> None:

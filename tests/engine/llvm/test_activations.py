@@ -9,10 +9,10 @@ from llvmlite import ir
 from torch import Tensor
 
 import functional_mlp as fm
-from functional_mlp.engine.emitter import Emitter
-from functional_mlp.engine.vector import Scalars, VectorNamespace
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from tests.accuracy import MOST_ULP, activation_arguments, exact_activation, worst_ulp
-from tests.engine.native import run_vectors
+from tests.engine.llvm.native import run_vectors
 from tests.tables import ACTIVATIONS
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)

@@ -1,8 +1,8 @@
-"""An epoch of many networks at once: one member a lane.
+"""An epoch of many networks at once, the members of a group.
 
 Every number of a network is a vector that holds this number of each member, so that there are no sums over lanes
 and no padding: the code is that of one network, number by number, with a loop over the rows of each matrix. The
-members share the program; weights, data, order and hyperparameters are each lane's own.
+members share the program; weights, data, order and hyperparameters are each member's own.
 
 Weights are stored input-major, a row an input. Both passes take a few rows at a time, whose inputs, and the sums
 for whose gradients, stay in registers while the outputs go by: each weight is loaded once in a pass, in the order
@@ -15,21 +15,21 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, I64, POINTER, Body, Emitter, Index, Real
 from functional_mlp.engine.kernels import Backward, in_reverse
-from functional_mlp.engine.lane_program import (
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Body, Emitter, Index, Real
+from functional_mlp.engine.llvm.vector import Outer, Scalar
+from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars, Uniform
+from functional_mlp.engine.members.program import (
     INPUTS,
     LABELS,
     ORDERS,
     TARGETS,
-    EnsembleProgram,
-    LaneArguments,
-    LaneLayout,
+    MembersArguments,
+    MembersLayout,
+    MembersProgram,
     Width,
 )
-from functional_mlp.engine.lanes import LaneNamespace, LaneScalars, Uniform
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Step, affine_steps, vectors
-from functional_mlp.engine.vector import Outer, Scalar
 
 # Units that are treated one after the other in the body of a loop.
 UNROLLED = 4
@@ -40,16 +40,16 @@ MOST_ROWS = 8
 Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
 
 
-class EnsembleEpoch:
-    """Emits the epoch of an ensemble of `members` into a function, for vectors of `lanes`."""
+class MembersEpoch:
+    """Emits the epoch of a group of `members` into a function, for vectors of `lanes` numbers."""
 
     def __init__(
-        self, program: EnsembleProgram, members: int, lanes: int, builder: ir.IRBuilder, arguments: LaneArguments
+        self, program: MembersProgram, members: int, lanes: int, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
         self.program, self.rule = program.program, program.rule
-        self.layout = LaneLayout.of(self.program, lanes // members)
+        self.layout = MembersLayout.of(self.program, lanes // members)
         self.real = Real(self.program.dtype)
-        self.builder, self.arguments, self.lanes = builder, arguments, members
+        self.builder, self.arguments, self.members = builder, arguments, members
         self.one = self._width(1)
         self.widths = [self.one] if members == lanes else [self._width(lanes // members), self.one]
         self.e, self.xp, self.load, self.store = (self.one.e, self.one.xp, self.one.load, self.one.store)
@@ -63,17 +63,17 @@ class EnsembleEpoch:
         arguments, e, b = self.arguments, self.e, self.builder
         batch_size = self.program.batch_size
         body = self._sample_step if batch_size == 1 else self._batch_step
-        zero = ir.Constant(self.doubles, [ir.Constant(DOUBLE, 0.0)] * self.lanes)
+        zero = ir.Constant(self.doubles, [ir.Constant(DOUBLE, 0.0)] * self.members)
         totals = e.loop("epoch.position", arguments.first, arguments.last, batch_size, body, [zero, zero])
         for index, total in enumerate(totals):
-            place = e.address(arguments.results, index * self.lanes, DOUBLE)
+            place = e.address(arguments.results, index * self.members, DOUBLE)
             b.store(b.fadd(b.load(place, typ=self.doubles, align=8), total), place, align=8)
-        return self.end * self.lanes
+        return self.end * self.members
 
     def _width(self, units: int) -> Width:
-        e = Emitter(self.builder, self.real, units * self.lanes)
-        scalars = LaneScalars(Emitter(self.builder, self.real, self.lanes))
-        return Width(units, self.lanes, e, LaneNamespace(e, scalars), self.arguments.workspace)
+        e = Emitter(self.builder, self.real, units * self.members)
+        scalars = MembersScalars(Emitter(self.builder, self.real, self.members))
+        return Width(units, self.members, e, MembersNamespace(e, scalars), self.arguments.workspace)
 
     def units(self, name: str, count: int, body: Body, sums: int = 0) -> list[ir.Value]:
         """sums = body(width, unit, *sums) for so many units, as many at a time as a width holds.
@@ -102,8 +102,8 @@ class EnsembleEpoch:
     def _folded(self, width: Width, total: ir.Value) -> ir.Value:
         """The sum over the units side by side in a vector, where the width is narrower than that vector."""
         parts = [
-            self.e.shuffle(total, total, range(first, first + self.lanes))
-            for first in range(0, total.type.count, self.lanes)
+            self.e.shuffle(total, total, range(first, first + self.members))
+            for first in range(0, total.type.count, self.members)
         ]
         return self.e.tree_sum(parts)
 
@@ -112,7 +112,7 @@ class EnsembleEpoch:
     def _sample_step(self, position: Index, loss_sum: ir.Value, right: ir.Value) -> Sequence[ir.Value]:
         """A sample of each member, and their updates: Algorithm 1 of the paper."""
         scalars, after = self._scalars_block()
-        self.update = self._rule(LaneScalars(self.e.at(scalars)), position)
+        self.update = self._rule(MembersScalars(self.e.at(scalars)), position)
         totals = self._sample(position, None, loss_sum, right)
         scalars.branch(after)
         return totals
@@ -140,7 +140,7 @@ class EnsembleEpoch:
 
         self.units("gradients.clear", self.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
-        update = self._rule(LaneScalars(e.at(scalars)), scalars.sdiv(start, size))
+        update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
         self.units("parameters", self.layout.size, apply)
         scalars.branch(after)
         return totals
@@ -156,18 +156,18 @@ class EnsembleEpoch:
         self.builder.position_at_end(after)
         return scalars, after
 
-    def _rule(self, scalars: LaneScalars, number: Index) -> Update:
+    def _rule(self, scalars: MembersScalars, number: Index) -> Update:
         """What applies the optimizers' rule in the update of a number, counted from 0 in the epoch."""
         e, builder = self.e, scalars.builder
-        names = ("learning_rate", *(f"self.{name}" for name in self.rule.per_lane))
+        names = ("learning_rate", *(f"self.{name}" for name in self.rule.per_member))
         number = builder.add(builder.add(self.arguments.step, e.index(number)), ir.Constant(I64, 1))
         number = builder.sitofp(number, DOUBLE)
         slots = range(1, 1 + len(self.rule.slots()))
         rules = {}
         for width in self.widths:
-            xp = LaneNamespace(width.e, scalars)
+            xp = MembersNamespace(width.e, scalars)
             rates, *rest = (self._scalar(xp, scalars, index, name) for index, name in enumerate(names))
-            expression = self.rule.expression(dict(zip(self.rule.per_lane, rest, strict=True)))
+            expression = self.rule.expression(dict(zip(self.rule.per_member, rest, strict=True)))
             rules[width.units] = (xp, functools.partial(expression, xp, Uniform(xp, scalars, number, "step"), rates))
 
         def update(width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
@@ -180,12 +180,12 @@ class EnsembleEpoch:
 
         return update
 
-    def _scalar(self, xp: LaneNamespace, scalars: LaneScalars, index: int, name: str) -> Scalar:
+    def _scalar(self, xp: MembersNamespace, scalars: MembersScalars, index: int, name: str) -> Scalar:
         """A row of the table of scalars."""
         builder = scalars.builder
 
         def make() -> ir.Value:
-            place = self.e.at(builder).address(self.arguments.scalars, index * self.lanes, DOUBLE)
+            place = self.e.at(builder).address(self.arguments.scalars, index * self.members, DOUBLE)
             return builder.load(place, typ=self.doubles, align=8)
 
         return Scalar(xp, scalars.once(name, make), name)
@@ -213,26 +213,26 @@ class EnsembleEpoch:
         """The row of its data that each member comes to."""
         b, e = self.builder, self.e
         return [
-            b.load(e.address(self._pointer(ORDERS, lane), position, I64), typ=I64, align=8)
-            for lane in range(self.lanes)
+            b.load(e.address(self._pointer(ORDERS, member), position, I64), typ=I64, align=8)
+            for member in range(self.members)
         ]
 
-    def _pointer(self, table: int, lane: int) -> ir.Value:
+    def _pointer(self, table: int, member: int) -> ir.Value:
         """The address of a member's inputs, targets, labels or order."""
-        place = self.e.address(self.arguments.pointers, table * self.lanes + lane, POINTER)
+        place = self.e.address(self.arguments.pointers, table * self.members + member, POINTER)
         return self.builder.load(place, typ=POINTER, align=8)
 
     def _gathered(self, pointers: Sequence[ir.Value], offset: Index) -> ir.Value:
-        """The vector of the numbers at an offset from an address a lane."""
+        """The vector of the numbers at an offset from an address a member."""
         vector = ir.Constant(self.e.vector_type, ir.Undefined)
-        for lane, pointer in enumerate(pointers):
+        for member, pointer in enumerate(pointers):
             number = self.e.load_number(pointer, offset)
-            vector = self.builder.insert_element(vector, number, ir.Constant(I64, lane))
+            vector = self.builder.insert_element(vector, number, ir.Constant(I64, member))
         return vector
 
     def _row_addresses(self, table: int, rows: Sequence[ir.Value], columns: int) -> list[ir.Value]:
         e = self.e
-        return [e.address(self._pointer(table, lane), e.multiply(row, columns)) for lane, row in enumerate(rows)]
+        return [e.address(self._pointer(table, member), e.multiply(row, columns)) for member, row in enumerate(rows)]
 
     def _load_inputs(self, rows: Sequence[ir.Value]) -> int:
         features = self.program.in_features
@@ -396,10 +396,10 @@ class EnsembleEpoch:
         """The label of each member's row, as integers of the size of the reals."""
         b, e = self.builder, self.e
         labels = ir.Constant(e.integers_type, ir.Undefined)
-        for lane, row in enumerate(rows):
-            label = b.load(e.address(self._pointer(LABELS, lane), row, I64), typ=I64, align=8)
+        for member, row in enumerate(rows):
+            label = b.load(e.address(self._pointer(LABELS, member), row, I64), typ=I64, align=8)
             label = label if self.real.integer == I64 else b.trunc(label, self.real.integer)
-            labels = b.insert_element(labels, label, ir.Constant(I64, lane))
+            labels = b.insert_element(labels, label, ir.Constant(I64, member))
         return labels
 
     def _one_hot(self, labels: ir.Value) -> list[ir.Value]:
@@ -416,7 +416,7 @@ class EnsembleEpoch:
         for i, number in enumerate(y[1:], start=1):
             better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
             best, place = (b.select(better, number, best), b.select(better, e.integers(i), place))
-        one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.lanes) for n in (1.0, 0.0))
+        one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.members) for n in (1.0, 0.0))
         return b.select(b.icmp_signed("==", place, labels), one, zero)
 
 

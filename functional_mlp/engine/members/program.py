@@ -1,4 +1,4 @@
-"""What the code for an ensemble depends on: the program, the arguments, and where its numbers lie in memory."""
+"""What the code for a group of members depends on: the program, the arguments, and where numbers lie in memory."""
 
 import functools
 
@@ -7,26 +7,26 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index
-from functional_mlp.engine.lanes import LaneNamespace, LaneRule
+from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
+from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, Places, Program, affine_steps, vectors
 
 
 @attrs.frozen
-class EnsembleProgram:
-    """All that the code for an ensemble depends on, the target aside; the program's own optimizer is not read."""
+class MembersProgram:
+    """All that the code for a group depends on, the target aside; the program's own optimizer is not read."""
 
     program: Program
-    rule: LaneRule
+    rule: MembersRule
 
 
 @attrs.frozen(eq=False)
-class LaneArguments:
+class MembersArguments:
     """The arguments of the compiled function.
 
-    `pointers` holds, a number a lane, the addresses of the members' inputs, targets, labels and orders; `scalars`
-    their learning rates and what else differs between their optimizers; `results` the sums of their losses and
-    the numbers of samples that were right, which are both added to.
+    `pointers` holds, a number a member, the addresses of their inputs, targets, labels and orders; `scalars` their
+    learning rates and what else differs between their optimizers; `results` the sums of their losses and the numbers
+    of samples that were right, which are both added to.
     """
 
     workspace: ir.Value
@@ -44,7 +44,7 @@ INPUTS, TARGETS, LABELS, ORDERS = range(4)
 
 
 @attrs.frozen
-class LaneLayout(Places):
+class MembersLayout(Places):
     """The places of the parameters, counted in units: for each linear layer its rows of weights, then its biases.
 
     A row, and the biases, fill whole vectors of `units`, so that every vector lies within a line of the cache.
@@ -57,7 +57,7 @@ class LaneLayout(Places):
     size: int
 
     @classmethod
-    def of(cls, program: Program, units: int) -> "LaneLayout":
+    def of(cls, program: Program, units: int) -> "MembersLayout":
         steps, weights, biases, place = tuple(affine_steps(program.steps)), [], [], 0
         for step in steps:
             stride = units * vectors(step.out_features, units)
@@ -88,7 +88,7 @@ class Width:
     units: int
     members: int
     e: Emitter
-    xp: LaneNamespace
+    xp: MembersNamespace
     workspace: ir.Value
 
     def load(self, place: Index) -> ir.Value:

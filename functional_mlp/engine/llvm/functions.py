@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import Emitter
-from functional_mlp.engine.erf_coefficients import CENTER, ERF_OVER_X_LESS_1, SCALE, SCALED_TAIL_LESS_1
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.erf_coefficients import CENTER, ERF_OVER_X_LESS_1, SCALE, SCALED_TAIL_LESS_1
 
 LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
 LN2_LOW = {"f32": -2.12194440054690581e-4, "f64": 1.90821492927058770002e-10}  # what is left of ln 2

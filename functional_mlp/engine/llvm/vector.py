@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine import functions
-from functional_mlp.engine.emitter import DOUBLE, I1, Emitter, Real
+from functional_mlp.engine.llvm import functions
+from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
 
 Number = int | float
 

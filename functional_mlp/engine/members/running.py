@@ -1,4 +1,4 @@
-"""Compiled ensembles, and the memory that they run in."""
+"""Groups of members: their compiled epochs, and the memory that they run in."""
 
 import ctypes
 import functools
@@ -13,14 +13,14 @@ from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.engine import target as machine
-from functional_mlp.engine.emitter import I64, denormals_flushed
-from functional_mlp.engine.ensemble import EnsembleEpoch
-from functional_mlp.engine.lane_program import EnsembleProgram, LaneArguments, LaneLayout
-from functional_mlp.engine.lanes import LaneRule, real_numbers_aside
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.emitter import I64, denormals_flushed
+from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
+from functional_mlp.engine.members.epoch import MembersEpoch
+from functional_mlp.engine.members.program import MembersArguments, MembersLayout, MembersProgram
 from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, affine_steps, all_steps, lower
-from functional_mlp.engine.runtime import OPERATIONS_PER_UNIT, ForwardRun, Rows, is_ours, new_workspace
+from functional_mlp.engine.running import OPERATIONS_PER_UNIT, Evaluation, Rows, is_ours, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
@@ -42,15 +42,15 @@ MOST_SAMPLES_A_BATCH = 1000
 _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 
 
-def emit(program: EnsembleProgram, members: int, lanes: int) -> ir.Module:
+def emit(program: MembersProgram, members: int, lanes: int) -> ir.Module:
     """The LLVM module with the function `epoch`, and the constant `workspace_size`, in numbers."""
     module = ir.Module(name="functional_mlp.ensemble")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), LaneArguments.TYPES), "epoch")
-    for value, field in zip(function.args, attrs.fields(LaneArguments), strict=True):
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), MembersArguments.TYPES), "epoch")
+    for value, field in zip(function.args, attrs.fields(MembersArguments), strict=True):
         value.name = field.name
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     with denormals_flushed(builder):
-        size = EnsembleEpoch(program, members, lanes, builder, LaneArguments(*function.args)).emit()
+        size = MembersEpoch(program, members, lanes, builder, MembersArguments(*function.args)).emit()
     builder.ret_void()
     constant = ir.GlobalVariable(module, I64, "workspace_size")
     constant.global_constant = True
@@ -67,8 +67,8 @@ class Function:
     code: machine.MachineCode
 
 
-def lanes_of(program: EnsembleProgram, target: machine.Target) -> int:
-    """The members in a group: as many as a vector has lanes, or half of them where their weights fit better so.
+def group_size(program: MembersProgram, target: machine.Target) -> int:
+    """The members in a group: as many as a vector has lanes, or half as many where their weights fit better so.
 
     Half as many members fill a vector with two units of each.
     """
@@ -77,23 +77,23 @@ def lanes_of(program: EnsembleProgram, target: machine.Target) -> int:
     return lanes if _numbers_a_member(program) * size * lanes <= FIRST_CACHE_BYTES else max(lanes // 2, 2)
 
 
-def _number_size(program: EnsembleProgram) -> int:
+def _number_size(program: MembersProgram) -> int:
     return 4 if program.program.dtype == torch.float32 else 8
 
 
-def _numbers_a_member(program: EnsembleProgram) -> int:
+def _numbers_a_member(program: MembersProgram) -> int:
     """Parameters, what the optimizer remembers of them, and the gradients of a batch."""
     arrays = 1 + len(program.rule.slots()) + (program.program.batch_size > 1)
-    return LaneLayout.of(program.program, 1).size * arrays
+    return MembersLayout.of(program.program, 1).size * arrays
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(program: EnsembleProgram, target: machine.Target) -> Function:
+def compiled(program: MembersProgram, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
-    Raises `CannotFuseError` where expressions do not take a number for each lane.
+    Raises `CannotFuseError` where expressions do not take a number for each member.
     """
-    members, lanes = lanes_of(program, target), target.lanes(_number_size(program))
+    members, lanes = group_size(program, target), target.lanes(_number_size(program))
     ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
     text = None if ours else _emit_or_refuse(program, members, lanes)
     key = f"ensemble {members} {lanes} {program!r}" if text is None else None
@@ -102,29 +102,31 @@ def compiled(program: EnsembleProgram, target: machine.Target) -> Function:
     return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
 
 
-def _emit_or_refuse(program: EnsembleProgram, members: int, lanes: int) -> ir.Module:
+def _emit_or_refuse(program: MembersProgram, members: int, lanes: int) -> ir.Module:
     try:
         return emit(program, members, lanes)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
-        raise CannotFuseError(f"{program.rule.kind.__name__} does not take a number for each lane: {error}") from error
+        raise CannotFuseError(
+            f"{program.rule.kind.__name__} does not take a number for each member: {error}"
+        ) from error
 
 
 def kind_of(member: Member) -> Hashable:
-    """What members of one `LaneRun` have in common; their optimizers may differ in real numbers."""
+    """What members of one `MembersRun` have in common; their optimizers may differ in real numbers."""
     return (len(member.data), member.data.targets.ndim, real_numbers_aside(member.optimizer))
 
 
-def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) -> list[tuple[int, ...]]:
-    """Members of one kind, divided into groups that fill vectors; none where lanes do not pay.
+def groups_of_members(plan: Plan, program: MembersProgram, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+    """Members of one kind, divided into groups that fill vectors; none where that does not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
-    networks of which half a vector's lanes do not fit into a core's first cache; and the one that keeps the code of
-    deep networks short.
+    networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
+    the code of deep networks short.
     """
-    lanes = lanes_of(program, machine.host())
+    size = group_size(program, machine.host())
     if (
-        2 * len(numbers) <= lanes
-        or _numbers_a_member(program) * lanes * _number_size(program) > MOST_GROUP_BYTES
+        2 * len(numbers) <= size
+        or _numbers_a_member(program) * size * _number_size(program) > MOST_GROUP_BYTES
         or program.program.out_features > MOST_OUTPUTS
         or plan.batch_size > MOST_SAMPLES_A_BATCH
         or _instructions(program.program, plan.members[numbers[0]].optimizer) > MOST_INSTRUCTIONS
@@ -134,7 +136,7 @@ def lane_groups(plan: Plan, program: EnsembleProgram, numbers: Sequence[int]) ->
         compiled(program, machine.host())
     except CannotFuseError:
         return []
-    count = math.ceil(len(numbers) / lanes)
+    count = math.ceil(len(numbers) / size)
     bounds = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
 
@@ -149,7 +151,7 @@ def _instructions(program: Program, optimizer: Optimizer) -> int:
     return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
 
 
-def program_of(plan: Plan, members: Sequence[Member]) -> EnsembleProgram:
+def program_of(plan: Plan, members: Sequence[Member]) -> MembersProgram:
     """The program of members of one kind."""
     data = members[0].data
     program = lower(
@@ -160,7 +162,7 @@ def program_of(plan: Plan, members: Sequence[Member]) -> EnsembleProgram:
         class_targets=data.targets.ndim == 1,
         dtype=data.inputs.dtype,
     )
-    return EnsembleProgram(program, LaneRule.of([member.optimizer for member in members]))
+    return MembersProgram(program, MembersRule.of([member.optimizer for member in members]))
 
 
 def rows_per_call(program: Program) -> int:
@@ -170,45 +172,46 @@ def rows_per_call(program: Program) -> int:
     return max(1, OPERATIONS_PER_CALL // max(1, operations * batch_size)) * batch_size
 
 
-class LaneRun:
-    """The training of a group on the fused engine: each member in a lane, epochs change the workspace in place.
+class MembersRun:
+    """The training of a group on the fused engine: epochs change the workspace in place.
 
-    Lanes without a member see what the first one sees, with weights of zero; nobody looks at what they make of it.
+    A group that is not full is filled up with members that see what the first one sees, with weights of zero; nobody
+    looks at what they make of it.
     A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
     """
 
-    def __init__(self, plan: Plan, program: EnsembleProgram, members: tuple[Member, ...]) -> None:
+    def __init__(self, plan: Plan, program: MembersProgram, members: tuple[Member, ...]) -> None:
         self._plan, self._program, self._members = plan, program, members
         target = machine.host()
-        self._lanes = lanes_of(program, target)
+        self._size = group_size(program, target)
         self._function = compiled(program, target)
-        self._layout = LaneLayout.of(program.program, target.lanes(_number_size(program)) // self._lanes)
+        self._layout = MembersLayout.of(program.program, target.lanes(_number_size(program)) // self._size)
         self._names = ("params", *program.rule.slots())
         self._rows_per_call, self._samples = rows_per_call(program.program), len(members[0].data)
         self._step, self._epochs = 0, 0
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
-        self._numbers = self._workspace[: self._layout.size * self._lanes * len(self._names)]
+        self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data) for member in members}
-        self._validations: dict[int, ForwardRun] = {}
+        self._validations: dict[int, Evaluation] = {}
         self._pointers, self._scalars = self._data_pointers(), self._scalars_of_epochs()
-        for lane, member in enumerate(members):
-            for name, vectors in zip(self._names, self._arrays(self._workspace), strict=True):
-                self._layout.pack(getattr(member.state.optimizer_state, name), vectors[:, lane])
+        for index, member in enumerate(members):
+            for name, vectors in zip(self._names, self._arrays(self._numbers), strict=True):
+                self._layout.pack(getattr(member.state.optimizer_state, name), vectors[:, index])
 
     def _arrays(self, numbers: Tensor) -> list[Tensor]:
-        """The parameters and the slots, each (size, lanes)."""
-        size = self._layout.size * self._lanes
-        return [numbers[i * size : (i + 1) * size].view(-1, self._lanes) for i in range(len(self._names))]
+        """The parameters and the slots, each (numbers, members)."""
+        arrays = numbers.view(len(self._names), self._layout.size, self._size)
+        return list(arrays)
 
     def _data_pointers(self) -> Any:
         """The table of addresses; those of the orders are set for each epoch."""
-        columns = [self._rows[id(member.data)].pointers() for member in self._in_lanes(self._members)]
+        columns = [self._rows[id(member.data)].pointers() for member in self._filled_up(self._members)]
         table = [address for row in zip(*columns, strict=True) for address in row]
-        return (ctypes.c_int64 * (len(table) + self._lanes))(*table)
+        return (ctypes.c_int64 * (len(table) + self._size))(*table)
 
-    def _in_lanes(self, items: Sequence[Any]) -> list[Any]:
-        """One item a lane; the first one for lanes without a member."""
-        return [*items, *[items[0]] * (self._lanes - len(items))]
+    def _filled_up(self, items: Sequence[Any]) -> list[Any]:
+        """Items of the members and, where the group is not full, the first one again for each that fills it up."""
+        return [*items, *[items[0]] * (self._size - len(items))]
 
     @property
     def epochs_at_once(self) -> int:
@@ -220,9 +223,9 @@ class LaneRun:
         return [self._epoch(own, epoch, check) for epoch, own in enumerate(orders, start=first)]
 
     def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
-        samples, lanes = self._samples, self._lanes
-        self._pointers[-lanes:] = self._in_lanes([order.data_ptr() for order in orders])
-        results = (ctypes.c_double * (2 * lanes))()
+        samples, size = self._samples, self._size
+        self._pointers[-size:] = self._filled_up([order.data_ptr() for order in orders])
+        results = (ctypes.c_double * (2 * size))()
         arguments = (self._workspace.data_ptr(), self._pointers, self._scalars[epoch].data_ptr())
         for first in range(0, samples, self._rows_per_call):
             check()
@@ -230,24 +233,26 @@ class LaneRun:
         self._step += -(-samples // self._plan.batch_size)
         self._epochs = epoch + 1
         return [
-            (results[lane] / samples, self._rows[id(member.data)].accuracy(results[lanes + lane], samples))
-            for lane, member in enumerate(self._members)
+            (results[index] / samples, self._rows[id(member.data)].accuracy(results[size + index], samples))
+            for index, member in enumerate(self._members)
         ]
 
     def _scalars_of_epochs(self) -> Tensor:
         """For each epoch the members' learning rates, and what else differs between their optimizers."""
-        members = self._in_lanes(self._members)
+        members = self._filled_up(self._members)
         rates = torch.tensor([member.learning_rates for member in members], dtype=torch.float64, device="cpu")
-        rest = [[float(getattr(member.optimizer, name)) for member in members] for name in self._program.rule.per_lane]
-        table = torch.empty(rates.shape[1], 1 + len(rest), self._lanes, dtype=torch.float64, device="cpu")
+        rest = [
+            [float(getattr(member.optimizer, name)) for member in members] for name in self._program.rule.per_member
+        ]
+        table = torch.empty(rates.shape[1], 1 + len(rest), self._size, dtype=torch.float64, device="cpu")
         table[:, 0] = rates.T
-        table[:, 1:] = torch.tensor(rest, dtype=torch.float64, device="cpu").view(-1, self._lanes)
+        table[:, 1:] = torch.tensor(rest, dtype=torch.float64, device="cpu").view(-1, self._size)
         return table
 
     def is_finite(self, indices: Sequence[int]) -> bool:
         if math.isfinite(self._numbers.sum().item()):
             return True
-        return bool(self._numbers.view(-1, self._lanes)[:, list(indices)].isfinite().all())
+        return bool(self._numbers.view(-1, self._size)[:, list(indices)].isfinite().all())
 
     def snapshot(self) -> tuple[Tensor, int, int]:
         return self._numbers.clone(), self._step, self._epochs
@@ -264,15 +269,15 @@ class LaneRun:
         rate = member.learning_rates[epochs - 1] if epochs else initial.learning_rate
         return attrs.evolve(initial, step=step, learning_rate=rate, **trees)
 
-    def _tree(self, vectors: Tensor, lane: int) -> Any:
+    def _tree(self, vectors: Tensor, index: int) -> Any:
         """A member's tree, in tensors of its own."""
-        structure = pytree.structure(self._members[lane].state.optimizer_state.params)
-        return self._layout.unpack(vectors[:, lane], structure)
+        structure = pytree.structure(self._members[index].state.optimizer_state.params)
+        return self._layout.unpack(vectors[:, index], structure)
 
     def evaluate(self, index: int) -> Metrics:
         data = self._members[index].validation
         assert data is not None
         if id(data) not in self._validations:
-            self._validations[id(data)] = ForwardRun(self._program.program, data)
+            self._validations[id(data)] = Evaluation(self._program.program, data)
         run = self._validations[id(data)]
-        return run.metrics(run.packed(self._tree(self._arrays(self._workspace)[0], index)))
+        return run.metrics(run.packed(self._tree(self._arrays(self._numbers)[0], index)))

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import target as machine
-from functional_mlp.engine.batch import PIECE, BatchKernels
+from functional_mlp.engine.batch.epoch import PIECE, BatchKernels
 from functional_mlp.engine.calls import Arguments
-from functional_mlp.engine.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.lengths import activations
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.program import Layout, Program, affine_steps
-from functional_mlp.engine.sample import SampleEpoch
+from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 
@@ -269,7 +269,7 @@ class FusedRun:
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
         self._names = ("params", *program.optimizer.slots())
-        self._validation: tuple[Dataset, ForwardRun] | None = None
+        self._validation: tuple[Dataset, Evaluation] | None = None
         self._numbers = self._session.workspace[: self._session.layout.size * len(self._names)]
         self._structures = [
             self._session.layout.pack(getattr(state, name), self._session.array(index))
@@ -318,7 +318,7 @@ class FusedRun:
 
     def evaluate(self, data: Dataset) -> Metrics:
         if self._validation is None or self._validation[0] is not data:
-            self._validation = (data, ForwardRun(self._program, data))
+            self._validation = (data, Evaluation(self._program, data))
         return self._validation[1].metrics(self._session.array(0))
 
 
@@ -327,7 +327,7 @@ def forward_only(program: Program, class_targets: bool) -> Program:
     return attrs.evolve(program, optimizer=SGD(1.0), batch_size=PIECE, class_targets=class_targets)
 
 
-class ForwardRun:
+class Evaluation:
     """Passes of a network over one data set, forward only."""
 
     def __init__(self, program: Program, data: Dataset) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import I64, Index
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.llvm.emitter import I64, Index
 
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]

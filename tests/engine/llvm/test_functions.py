@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from functional_mlp.algebra import torch_namespace
-from functional_mlp.engine import functions
+from functional_mlp.engine.llvm import functions
 from tests.accuracy import MOST_ULP, every_float32, worst_ulp
-from tests.engine.native import run_vectors
+from tests.engine.llvm.native import run_vectors
 from tests.helpers import assert_same_bits, draw
 
 NAMES = ["exp", "expm1", "log", "log1p", "tanh", "erf", "ndtr"]

@@ -6,10 +6,10 @@ import torch
 from llvmlite import ir
 
 import functional_mlp as fm
-from functional_mlp.engine import runtime
+from functional_mlp.engine import running
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.program import Program, lower, vectors
-from functional_mlp.engine.sample import SampleEpoch
+from functional_mlp.engine.single.epoch import SampleEpoch
 
 
 def copies_of(program: Program, lanes: int) -> dict[int, int]:
@@ -30,10 +30,10 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
         network, fm.MeanSquaredError(), optimizer, batch_size=1, class_targets=False, dtype=data.inputs.dtype
     )
 
-    def workspace_after(samples: int) -> tuple[torch.Tensor, runtime.Session]:
-        session = runtime.Session(program, "epoch")
+    def workspace_after(samples: int) -> tuple[torch.Tensor, running.Session]:
+        session = running.Session(program, "epoch")
         session.layout.pack(state.params, session.array(0))
-        session.run(runtime.Rows.of(data), samples, torch.arange(100), learning_rate=0.1)
+        session.run(running.Rows.of(data), samples, torch.arange(100), learning_rate=0.1)
         return session.workspace, session
 
     copied, session = workspace_after(100)

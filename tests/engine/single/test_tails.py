@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine.tails import tail_sizes
+from functional_mlp.engine.single.tails import tail_sizes
 from functional_mlp.optimizers import MomentumState
 from functional_mlp.testing import check_engines_agree
 

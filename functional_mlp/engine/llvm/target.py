@@ -17,6 +17,7 @@ import attrs
 import llvmlite
 from llvmlite import binding, ir
 
+import functional_mlp
 from functional_mlp import forks
 from functional_mlp.engine import cache
 
@@ -130,7 +131,7 @@ def _digest(key: str, target: Target) -> str:
 @functools.cache
 def _source_digest() -> str:
     """The digest of the library that runs: code that another version has made is never loaded."""
-    return digest_of_sources(Path(__file__).parent.parent)
+    return digest_of_sources(Path(functional_mlp.__file__).parent)
 
 
 def digest_of_sources(package: Path) -> str:

@@ -1,9 +1,9 @@
-"""The array algebra for ensembles: a lane belongs to a member, and a vector holds one number of each.
+"""The array algebra for many networks at once: a vector holds one number of each member.
 
-Where there are more lanes than members, a vector holds such numbers of several units, one unit after the other.
+Where a vector has more lanes than there are members, it holds such numbers of several units, one unit after the other.
 
 An `Array` is a list of vectors, one a feature, so that sums and maxima over the features are elementwise. A
-`Scalar` differs between lanes as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
+`Scalar` differs between members as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,8 @@ import attrs
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import DOUBLE, Emitter, Real
-from functional_mlp.engine.vector import (
+from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.llvm.vector import (
     Array,
     Condition,
     NotInAlgebraError,
@@ -27,8 +27,8 @@ from functional_mlp.engine.vector import (
 from functional_mlp.optimizers import Optimizer
 
 
-class LaneScalars(Scalars):
-    """Where computations with a number a lane are emitted; `doubles` is their assembler."""
+class MembersScalars(Scalars):
+    """Where computations with a number a member are emitted; `doubles` is their assembler."""
 
     def __init__(self, emitter: Emitter) -> None:
         super().__init__(emitter)
@@ -39,19 +39,19 @@ class LaneScalars(Scalars):
 
 
 class Uniform(Scalar):
-    """A scalar with the same value, `number`, in each lane."""
+    """A scalar with the same value, `number`, for each member."""
 
-    def __init__(self, xp: "LaneNamespace", scalars: LaneScalars, number: ir.Value, key: Any) -> None:
+    def __init__(self, xp: "MembersNamespace", scalars: MembersScalars, number: ir.Value, key: Any) -> None:
         super().__init__(xp, scalars.once(key, lambda: scalars.doubles.splat(number)), key)
         self.number = number
 
 
-class LaneNamespace(VectorNamespace):
+class MembersNamespace(VectorNamespace):
     """The array namespace `xp` for vectors that hold one number of each member."""
 
-    def __init__(self, emitter: Emitter, scalars: LaneScalars) -> None:
+    def __init__(self, emitter: Emitter, scalars: MembersScalars) -> None:
         super().__init__(emitter, scalars)
-        self._lane_scalars = scalars
+        self._members_scalars = scalars
 
     def repeated(self, value: ir.Value, builder: ir.IRBuilder | None = None) -> ir.Value:
         """A vector with a number a member, for as many units as a vector of this namespace holds."""
@@ -65,7 +65,7 @@ class LaneNamespace(VectorNamespace):
         if not isinstance(operand, Scalar):
             return super().vectors(operand, count)
         key = ("splat", self.emitter.lanes, operand.key)
-        return [self._lane_scalars.once(key, lambda: self._splat(operand.value))] * count
+        return [self._members_scalars.once(key, lambda: self._splat(operand.value))] * count
 
     def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         if isinstance(condition, Condition):
@@ -91,27 +91,27 @@ class LaneNamespace(VectorNamespace):
     # Operations of scalars
 
     def _splat(self, value: ir.Value) -> ir.Value:
-        builder, real = self._lane_scalars.builder, self.emitter.real
+        builder, real = self._members_scalars.builder, self.emitter.real
         if real.type is not DOUBLE:
             value = builder.fptrunc(value, ir.VectorType(real.type, value.type.count))
         return self.repeated(value, builder)
 
     def _scalar_operation(self, name: str, a: Any, b: Any) -> Scalar:
-        builder = self._lane_scalars.builder
+        builder = self._members_scalars.builder
         return self._once((name, _key(a), _key(b)), lambda: getattr(builder, name)(*self._doubles(a, b)))
 
     def compare(self, symbol: str, a: Any, b: Any) -> Condition:
         if not isinstance(a, Scalar | Number) or not isinstance(b, Scalar | Number):
             return super().compare(symbol, a, b)
-        builder = self._lane_scalars.builder
+        builder = self._members_scalars.builder
         compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
         key = ("compare", symbol, _key(a), _key(b))
-        return Condition([self._lane_scalars.once(key, lambda: compare(symbol, *self._doubles(a, b)))])
+        return Condition([self._members_scalars.once(key, lambda: compare(symbol, *self._doubles(a, b)))])
 
     def remainder(self, a: Any, b: Any) -> Operand:
         if not isinstance(a, Scalar) or not isinstance(b, Number) or b <= 0:
             raise NotInAlgebraError("% takes a scalar, such as the step, and a positive number")
-        doubles = self._lane_scalars.doubles
+        doubles = self._members_scalars.doubles
 
         def make() -> ir.Value:
             value, divisor = self._doubles(a, b)
@@ -129,22 +129,22 @@ class LaneNamespace(VectorNamespace):
         key = ("power", _key(base), exponent.key)
         if isinstance(base, Number) and isinstance(exponent, Uniform):
             arguments = [ir.Constant(DOUBLE, float(base)), exponent.number]
-            number = self._lane_scalars.once(
-                ("one", key), lambda: self._lane_scalars.pair.intrinsic("llvm.pow.f64", arguments, DOUBLE)
+            number = self._members_scalars.once(
+                ("one", key), lambda: self._members_scalars.pair.intrinsic("llvm.pow.f64", arguments, DOUBLE)
             )
-            return Uniform(self, self._lane_scalars, number, key)
-        return self._once(key, lambda: self._lane_scalars.doubles.of_vector("pow", *self._doubles(base, exponent)))
+            return Uniform(self, self._members_scalars, number, key)
+        return self._once(key, lambda: self._members_scalars.doubles.of_vector("pow", *self._doubles(base, exponent)))
 
     def sqrt(self, x: Any) -> Operand | float:
         if not isinstance(x, Scalar):
             return super().sqrt(x)
-        return self._once(("sqrt", x.key), lambda: self._lane_scalars.doubles.of_vector("sqrt", x.value))
+        return self._once(("sqrt", x.key), lambda: self._members_scalars.doubles.of_vector("sqrt", x.value))
 
     def _once(self, key: Any, make: Callable[[], ir.Value]) -> Scalar:
-        return Scalar(self, self._lane_scalars.once(key, make), key)
+        return Scalar(self, self._members_scalars.once(key, make), key)
 
     def _doubles(self, *operands: Any) -> list[ir.Value]:
-        return [self._lane_scalars.doubles_of(operand) for operand in operands]
+        return [self._members_scalars.doubles_of(operand) for operand in operands]
 
 
 def _feature_vectors(x: Any) -> list[ir.Value]:
@@ -158,25 +158,25 @@ def _key(operand: Any) -> Any:
 
 
 @attrs.frozen
-class LaneRule:
-    """The rule of optimizers of one kind: numbers `shared` by all of them, and others that differ between lanes."""
+class MembersRule:
+    """The rule of optimizers of one kind: numbers `shared` by all of them, and others that differ between members."""
 
     kind: type[Optimizer]
     shared: tuple[tuple[str, Any], ...]
-    per_lane: tuple[str, ...]
+    per_member: tuple[str, ...]
 
     @classmethod
-    def of(cls, optimizers: Sequence[Optimizer]) -> "LaneRule":
+    def of(cls, optimizers: Sequence[Optimizer]) -> "MembersRule":
         """The rule for optimizers that differ in nothing but real numbers; code never depends on a learning rate."""
         first = optimizers[0]
-        shared, per_lane = [], []
+        shared, per_member = [], []
         for field in attrs.fields(type(first)):
             value = getattr(first, field.name)
             if field.name != "learning_rate" and all(getattr(other, field.name) == value for other in optimizers):
                 shared.append((field.name, value))
             else:
-                per_lane.append(field.name)
-        return cls(type(first), tuple(shared), tuple(per_lane))
+                per_member.append(field.name)
+        return cls(type(first), tuple(shared), tuple(per_member))
 
     def slots(self) -> tuple[str, ...]:
         return self.kind.slots()
@@ -190,6 +190,6 @@ class LaneRule:
 
 
 def real_numbers_aside(optimizer: Optimizer) -> tuple[tuple[str, Any], ...]:
-    """The fields of an optimizer that are no real numbers: those in which optimizers of one `LaneRule` are equal."""
+    """The fields of an optimizer that are no real numbers: those in which optimizers of one `MembersRule` are equal."""
     fields = [(field.name, getattr(optimizer, field.name)) for field in attrs.fields(type(optimizer))]
     return tuple((name, value) for name, value in fields if not isinstance(value, float) and name != "learning_rate")

@@ -7,8 +7,8 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from functional_mlp.engine import target as machine
-from functional_mlp.engine.emitter import I64, POINTER, Emitter, Real
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Real
 
 
 def run_vectors(emit: Callable[[Emitter, ir.Value], ir.Value], x: Tensor, lanes: int | None = None) -> Tensor:

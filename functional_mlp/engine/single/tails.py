@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.emitter import Index
 from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.llvm.emitter import Index
 from functional_mlp.engine.program import Matrix
 
 # Sums of a tail's product that run side by side, to hide the latency of the additions.

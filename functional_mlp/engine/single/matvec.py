@@ -7,9 +7,9 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Sharing
-from functional_mlp.engine.emitter import Index
 from functional_mlp.engine.kernels import Kernels, Pending
-from functional_mlp.engine.tails import Tail, Tails
+from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.single.tails import Tail, Tails
 
 # Vector operations of one product that are emitted one after the other before a loop is made of them.
 UNROLLED = 128

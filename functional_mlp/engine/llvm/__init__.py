@@ -1,0 +1,1 @@
+"""LLVM vectors: an assembler, the array algebra and its functions, processors and machine code."""

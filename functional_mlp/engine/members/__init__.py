@@ -1,0 +1,1 @@
+"""An epoch of many networks at once."""

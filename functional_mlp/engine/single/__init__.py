@@ -1,0 +1,1 @@
+"""An epoch of single samples, and its products of matrices with vectors."""
