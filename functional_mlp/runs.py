@@ -67,8 +67,13 @@ def start(
     from functional_mlp import engine as fused  # LLVM is loaded when it is used
 
     reason = fused.explain(network, loss, optimizer, dtype=data.inputs.dtype, device=data.inputs.device)
-    if engine == "fused" and reason is not None:
+    if reason is None and (engine == "fused" or fused.is_faster(network, batch_size)):
+        try:
+            return fused.start(network, loss, optimizer, state, data, batch_size)
+        except fused.CannotMakeCodeError as error:
+            reason = str(error)
+    if engine == "fused":
         raise ValueError(f"engine='fused' cannot run this: {reason}; pass engine='reference' or 'auto'")
-    if reason is not None or (engine == "auto" and not fused.is_faster(network, batch_size)):
-        return reference.ReferenceRun(network, loss, optimizer, state, data, batch_size)
-    return fused.start(network, loss, optimizer, state, data, batch_size)
+    if reason is not None:
+        fused.warn_of_fallback(reason)
+    return reference.ReferenceRun(network, loss, optimizer, state, data, batch_size)

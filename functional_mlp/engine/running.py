@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
+from functional_mlp.engine import making
 from functional_mlp.engine.batch.epoch import PIECE, BatchKernels
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.lengths import activations
@@ -126,15 +127,19 @@ class Function:
 
 @functools.lru_cache(maxsize=256)
 def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
-    """The machine code of a program: from memory, from the disk, or made."""
+    """The machine code of a program: from memory, from the disk, or made.
+
+    Raises `CannotMakeCodeError` where LLVM cannot make or load it.
+    """
     lanes = lanes_of(program, target)
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
     key = f"{kind} {program!r}" if is_ours(program) else None
-    code = machine.load(key, lambda: emit(program, kind, lanes), target)
     types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
-    size = ctypes.c_int64.from_address(code.address("workspace_size")).value
-    call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
-    call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
+    with making.remembering(any_batch(program, target)):
+        code = machine.load(key, lambda: emit(program, kind, lanes), target)
+        size = ctypes.c_int64.from_address(code.address("workspace_size")).value
+        call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
+        call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
     rows_per_call = OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program))
     return Function(call, call_epochs, size, Layout.of(program, lanes), rows_per_call, code)
 
@@ -145,6 +150,11 @@ def operations_per_row(program: Program) -> int:
     sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
     of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
     return OPERATIONS_PER_ROW + of_units
+
+
+def any_batch(program: Program, target: machine.Target) -> Hashable:
+    """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
+    return attrs.evolve(program, batch_size=1, class_targets=False), target
 
 
 def lanes_of(program: Program, target: machine.Target) -> int:

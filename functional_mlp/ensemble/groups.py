@@ -107,7 +107,7 @@ def grouped(plan: Plan) -> tuple[list[Group], bool]:
         divided = members_running.groups_of_members(plan, program, numbers)
         groups += [_group(plan, own, start) for own in divided]
         if not divided:
-            groups += [_alone(plan, number, "fused") for number in numbers]
+            groups += [_alone(plan, number, plan.engine) for number in numbers]
     return groups, True
 
 
@@ -122,6 +122,7 @@ def _fuses(plan: Plan) -> bool:
                 f"fit_ensemble: engine='fused' cannot run member {number}: {reason}; pass engine='reference' or 'auto'"
             )
         if reason is not None:
+            fused.warn_of_fallback(reason)
             return False
     return plan.engine == "fused" or fused.is_faster(plan.network, plan.batch_size)
 

@@ -25,6 +25,7 @@ needs_root = pytest.mark.skipif(
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache folder, that is not there yet."""
+    fm.engine.explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "above" / "cache"))
     disk._warn.cache_clear()
     running.compiled.cache_clear()

@@ -77,9 +77,13 @@ def _initialize() -> None:
 
 
 class MachineCode:
-    """Loaded code; it stays in memory as long as this object lives."""
+    """Loaded code; it stays in memory as long as this object lives.
+
+    Raises `OSError` where the system forbids memory that is written first and executed then.
+    """
 
     def __init__(self, code: bytes, target: Target) -> None:
+        binding.check_jit_execution()  # LLVM itself does not look, and calls of the code end the process
         with _llvm:
             self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target.machine())
             self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
@@ -90,6 +94,8 @@ class MachineCode:
         """Where the function or the constant of a name lies."""
         with _llvm:
             address: int = self._engine.get_global_value_address(name)
+        if address == 0:
+            raise RuntimeError(f"the loaded code has no {name!r}")
         return address
 
 

@@ -13,6 +13,7 @@ from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.engine import making
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, denormals_flushed
@@ -91,14 +92,15 @@ def _numbers_a_member(program: MembersProgram) -> int:
 def compiled(program: MembersProgram, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
-    Raises `CannotFuseError` where expressions do not take a number for each member.
+    Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
     """
     members, lanes = group_size(program, target), target.lanes(_number_size(program))
     ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
     text = None if ours else _emit_or_refuse(program, members, lanes)
     key = f"ensemble {members} {lanes} {program!r}" if text is None else None
-    code = machine.load(key, lambda: emit(program, members, lanes), target)
-    size = ctypes.c_int64.from_address(code.address("workspace_size")).value
+    with making.remembering((program, target)):
+        code = machine.load(key, lambda: emit(program, members, lanes), target)
+        size = ctypes.c_int64.from_address(code.address("workspace_size")).value
     return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
 
 

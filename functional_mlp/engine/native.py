@@ -1,0 +1,143 @@
+"""What the engine does once LLVM is there: compiled epochs, passes forward, and training runs."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.datasets import Dataset
+from functional_mlp.engine import making, running
+from functional_mlp.engine.lengths import check_expressions
+from functional_mlp.engine.llvm.target import Target, host
+from functional_mlp.engine.making import CannotMakeCodeError
+from functional_mlp.engine.program import CannotFuseError, Program, lower
+from functional_mlp.evaluation import Metrics, check_fit
+from functional_mlp.layers.activations import Tanh
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.combinators import Sequential
+from functional_mlp.layers.linear import Linear
+from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
+
+# The loss of a sample is emitted without loops, for so many vectors of outputs at most.
+MOST_OUTPUT_VECTORS = 64
+
+# What is made to see whether code can be: a product, a part of a vector, an activation and a rule.
+PROBE = Sequential(Linear(3, 2), Tanh())
+
+
+def reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> str | None:
+    """Why the engine cannot run a network under a loss and an optimizer, on this machine; `None` where it can."""
+    try:
+        with making.remembering("the processor"):
+            target = host()
+    except CannotMakeCodeError as error:
+        return str(error)
+    refusal = _refusal(network, loss, optimizer, dtype, target) or _failure_of_probe(target)
+    if refusal is not None:
+        return refusal
+    return making.failure_of(running.any_batch(_program_of_samples(network, loss, optimizer, dtype), target))
+
+
+@functools.lru_cache(maxsize=256)
+def _refusal(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
+    try:
+        program = _program_of_samples(network, loss, optimizer, dtype)
+        check_expressions(program, running.lanes_of(program, target))
+    except CannotFuseError as error:
+        return str(error)
+    most = MOST_OUTPUT_VECTORS * running.lanes_of(program, target)
+    if program.out_features > most:
+        return f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
+    return None
+
+
+@functools.cache
+def _failure_of_probe(target: Target) -> str | None:
+    try:
+        running.compiled(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
+    except CannotMakeCodeError as error:
+        return str(error)
+    return None
+
+
+def _program_of_samples(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> Program:
+    return lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
+
+
+class CompiledEpoch:
+    """A pure function `(optimizer_state, data, order) -> (optimizer_state, mean_loss)`, run as native code.
+
+    `order` are the rows of the data that the epoch goes through, an int64 tensor; `mean_loss` is the mean of the
+    samples' losses right before their own updates. Calls may run at once in many threads.
+    """
+
+    def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
+        self._network, self._loss, self._optimizer = network, loss, optimizer
+        self._batch_size, self._dtype = batch_size, dtype
+        running.compiled(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+
+    def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
+        checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
+        self._optimizer.check_state(optimizer_state)
+        _check_order(order, len(data))
+        if data.inputs.dtype != self._dtype:
+            raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
+        check_fit(self._network, self._loss, optimizer_state.params, data)
+        run = running.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
+        mean_loss, _ = run.epoch(running.plain(order), optimizer_state.learning_rate, None)
+        return run.state(run.snapshot()), mean_loss
+
+    def _program(self, class_targets: bool) -> Program:
+        return lower(
+            self._network,
+            self._loss,
+            self._optimizer,
+            batch_size=self._batch_size,
+            class_targets=class_targets,
+            dtype=self._dtype,
+        )
+
+
+def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
+    """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
+    program = _forward_program(network, loss, data.inputs.dtype)
+    run = running.Evaluation(program, data)
+    return run.metrics(run.packed(params))
+
+
+def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
+    """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
+    program = _forward_program(network, MeanSquaredError(), x.dtype)
+    outputs = running.outputs(program, params, x.reshape(-1, program.in_features))
+    return outputs.reshape(*x.shape[:-1], program.out_features)
+
+
+def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
+    return _program_of_samples(network, loss, SGD(1.0), dtype)
+
+
+def start(
+    network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
+) -> running.FusedRun:
+    """A training run from a state; network, loss, optimizer, state and data are taken to fit."""
+    program = lower(
+        network,
+        loss,
+        optimizer,
+        batch_size=batch_size,
+        class_targets=data.targets.ndim == 1,
+        dtype=data.inputs.dtype,
+    )
+    return running.FusedRun(program, state, data)
+
+
+def _check_order(order: Tensor, rows: int) -> None:
+    checks.plain_tensor("order", order)
+    if order.dtype != torch.int64 or order.ndim != 1 or len(order) == 0 or order.device.type != "cpu":
+        raise ValueError(f"order must be a torch.int64 tensor of shape (n,) on the CPU, got {checks.describe(order)}")
+    bad = (order < 0) | (order >= rows)
+    if bad.any():
+        raise ValueError(f"order must hold row numbers below {rows}, got {int(order[bad][0])}")
