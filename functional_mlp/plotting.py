@@ -5,6 +5,7 @@ itself in a notebook; nothing is drawn on a screen, and matplotlib's settings ar
 in dash and classes in marker, so that every figure can be read in grey.
 """
 
+import io
 import math
 from collections.abc import Sequence
 
@@ -33,6 +34,13 @@ VALIDATION_STYLE = {"color": "#D55E00", "linestyle": (0, (4, 1.5))}
 # Runs this short are drawn with a marker at each epoch: a single point makes no line.
 MARKED_EPOCHS = 15
 GRID_POINTS = 301
+
+
+def to_png(figure: Figure) -> bytes:
+    """The content of a PNG file of a figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def learning_curves(history: History) -> Figure:

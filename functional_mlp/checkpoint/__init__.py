@@ -6,7 +6,6 @@ Its metadata has one entry, `functional_mlp`, a JSON document that begins with a
 the format's number, the library's version, the network, the optimizer and the loss as the code that makes them,
 and the learning rate, step, epoch and key of the training.
 
-    files.py       writing a file whole or not at all
     container.py   the safetensors file, its digest, and the checks before a byte of it is believed
     values.py      layers, optimizers and losses as JSON, and back; the registry of a user's own
     saving.py      save and load

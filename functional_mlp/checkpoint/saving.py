@@ -14,8 +14,8 @@ from torch import Tensor
 import functional_mlp
 from functional_mlp import checks, pytree
 from functional_mlp.checkpoint.container import CheckpointError, check_nesting, pack, unpack
-from functional_mlp.checkpoint.files import write_atomically
 from functional_mlp.checkpoint.values import Registry, check_sizes, converter, differences
+from functional_mlp.files import write_atomically
 from functional_mlp.history import History
 from functional_mlp.layers.base import Adapted, Layer, Params, as_layer, template
 from functional_mlp.losses import Loss
@@ -79,8 +79,8 @@ def save(
     `extra` is anything of your own that JSON can hold; classes of your own are given in `registry`.
 
     Raises `TypeError` or `ValueError`, before anything is written, for a state that does not fit the network and the
-    optimizer, or that could not be loaded again, and `OSError` where the file cannot be written: a file that was
-    there is then as it was.
+    optimizer, or that could not be loaded again, and `OSError` where the file cannot be written, or the path is that of
+    a device, a pipe or a folder: a file that was there is then as it was.
 
     >>> import functional_mlp as fm, tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"

@@ -10,8 +10,8 @@ from functional_mlp.experiments.report.document import (
     Table,
     to_html,
     to_markdown,
-    to_png,
 )
+from functional_mlp.plotting import to_png
 
 PICTURE = Picture("curve", Figure(figsize=(1, 1)), "A curve.", "a curve of x < y")
 BLOCKS = [

@@ -16,8 +16,10 @@ from functional_mlp.experiments.report import (
     momentum_tuning,
     torch_model,
 )
-from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, to_html, to_markdown, to_png
+from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from functional_mlp.experiments.reproduction import Reproduction
+from functional_mlp.files import write_atomically
+from functional_mlp.plotting import to_png
 
 TITLE = "A multi-layer perceptron from tensor operations: the paper, reproduced"
 
@@ -31,11 +33,11 @@ def write(result: Reproduction, folder: Path) -> tuple[Path, ...]:
         "report.md": to_markdown(blocks),
         "results.json": to_json(result),
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    for name, image in images.items():
-        (folder / f"{name}.png").write_bytes(image)
-    return tuple(folder / name for name in (*texts, *(f"{name}.png" for name in images)))
+    contents = {name: text.encode() for name, text in texts.items()}
+    contents |= {f"{name}.png": image for name, image in images.items()}
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    return tuple(folder / name for name in contents)
 
 
 def build(result: Reproduction) -> list[Block]:

@@ -4,7 +4,6 @@ import base64
 import html
 import re
 from collections.abc import Sequence
-from io import BytesIO
 
 import attrs
 from matplotlib.figure import Figure
@@ -79,12 +78,6 @@ def to_html(title: str, blocks: Sequence[Block], images: dict[str, bytes]) -> st
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
-
-
-def to_png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def _markdown(block: Block) -> str:

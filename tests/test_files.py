@@ -14,18 +14,20 @@ from typing import Any
 import pytest
 
 import functional_mlp as fm
-from functional_mlp.checkpoint import files
-from functional_mlp.checkpoint.files import write_atomically
+from functional_mlp import files
+from functional_mlp.files import check_writable, is_same_file, write_atomically
 
 # The module by itself, without torch, starts at once.
 WRITER = """
+import importlib.util
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from files import write_atomically
+spec = importlib.util.spec_from_file_location("files", sys.argv[1])
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
 path, letter = Path(sys.argv[2]), sys.argv[3].encode()
 for _ in range(50):
-    write_atomically(path, letter * 300_000)
+    files.write_atomically(path, letter * 300_000)
 """
 
 
@@ -43,13 +45,96 @@ def test_a_path_without_a_folder_is_one_of_the_working_folder(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
-def test_the_mode_follows_the_umask(tmp_path: Path, mask: int) -> None:
+def test_the_mode_of_a_new_file_follows_the_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         write_atomically(tmp_path / "a", b"1")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o444])
+def test_a_file_that_is_replaced_keeps_its_mode_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(mode)
+    modes, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda at: (modes.append(stat.S_IMODE(os.fstat(at).st_mode)), fsync(at)))
+    write_atomically(tmp_path / "a", b"1")
+    assert modes[0] == stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    network = fm.Tanh()
+    for name in ("pipe", "link", "null"):
+        for write in (
+            lambda path: write_atomically(path, b"1"),
+            check_writable,
+            lambda path: fm.save(path, (), network=network, optimizer=fm.SGD(0.1)),
+        ):
+            with pytest.raises(OSError, match="Is no regular file, and is not replaced by one") as caught:
+                write(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()
+    assert sorted(os.listdir(tmp_path)) == ["link", "null", "pipe"]
+
+
+@pytest.mark.parametrize("busy", [0, 1, 3, 4])
+def test_a_file_that_windows_keeps_while_it_is_read_is_replaced_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    """Windows by a fake: so many tries meet a reader."""
+    tries, replace = [], os.replace
+
+    def replace_unless_busy(*paths: Path) -> None:
+        tries.append(paths)
+        if len(tries) <= busy:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        replace(*paths)
+
+    monkeypatch.setattr(files, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "replace", replace_unless_busy)
+    (tmp_path / "a").write_bytes(b"old")
+    if busy <= 3:
+        write_atomically(tmp_path / "a", b"new")
+    else:
+        with pytest.raises(PermissionError):
+            write_atomically(tmp_path / "a", b"new")
+    assert len(tries) == min(busy + 1, 4)
+    assert (tmp_path / "a").read_bytes() == (b"new" if busy <= 3 else b"old")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_whether_a_path_can_be_written_is_told_without_writing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    before = (tmp_path / "a").stat()
+    check_writable(tmp_path / "a")
+    check_writable(tmp_path / "new")
+    assert (tmp_path / "a").stat() == before
+    assert os.listdir(tmp_path) == ["a"]
+    for name, error in (("none/a", FileNotFoundError), ("a/b", NotADirectoryError), (".", IsADirectoryError)):
+        with pytest.raises(error) as caught:
+            check_writable(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
+
+
+def test_paths_lead_to_one_file_through_links(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("a")
+    os.link(tmp_path / "a", tmp_path / "hard")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    (tmp_path / "dangling").symlink_to("new")
+    for name in ("a", "link", "hard", "folder/a", "folder/link", "folder/../" + tmp_path.name + "/a"):
+        assert is_same_file(tmp_path / "a", tmp_path / name), name
+    assert is_same_file(tmp_path / "dangling", tmp_path / "folder" / "new")
+    assert not is_same_file(tmp_path / "a", tmp_path / "new")
 
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
@@ -162,7 +247,7 @@ def test_what_cannot_be_written_is_an_os_error_that_names_the_path(tmp_path: Pat
 
 def test_threads_and_processes_that_write_one_path_leave_one_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    commands = [[sys.executable, "-c", WRITER, str(Path(files.__file__).parent), str(path), letter] for letter in "pq"]
+    commands = [[sys.executable, "-c", WRITER, files.__file__, str(path), letter] for letter in "pq"]
     writers = [subprocess.Popen(command) for command in commands]
     seen = set()
     while any(writer.poll() is None for writer in writers):
