@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
+from functional_mlp.cli.ending import FAILED, INTERRUPTED, MISUSED, exit_code, finishing
 from functional_mlp.cli.inspect import inspect
 from functional_mlp.cli.members import EnsembleOptions, train_members
 from functional_mlp.cli.model import ModelOptions
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.predict import predict
 from functional_mlp.cli.progress import training_display
-from functional_mlp.cli.report import print_results, print_settings
+from functional_mlp.cli.report import print_results
 from functional_mlp.cli.reproduce import reproduce
 from functional_mlp.cli.sweep import sweep
+from functional_mlp.cli.terminal import err_console, fail, out_console, say, say_facts, say_written
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 app = App(
     name="functional-mlp",
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _fail(f"{error} (functional-mlp --help explains the commands)", MISUSED)
+        return fail(f"{error} (functional-mlp --help explains the commands)", MISUSED)
     except (ValueError, OSError, ImportError) as error:
-        return _fail(str(error), FAILED)
+        return fail(str(error), FAILED)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        return fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -66,6 +66,7 @@ def train(
     """
     plots.check()
     ensemble.check(saves=output.out is not None)
+    check_files(reads={"--data": data.data}, writes={"--out": output.out, **plots.files()})
     data_key, fit_key = fm.random.key(training.seed).split()
     samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
     settings = training.filled(samples.recipe)
@@ -74,11 +75,11 @@ def train(
     loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
     checkpoint = output.checkpoint(samples)
 
-    out, log = Console(highlight=False), Console(stderr=True, highlight=False)
-    print_settings(out, _describe(samples, model, network, training, settings))
+    out = out_console()
+    say_facts(out, _describe(samples, model, network, training, settings))
     if ensemble.members > 1:
         return train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
-    with training_display(log, training.epochs) as display, warnings.catch_warnings():
+    with training_display(err_console(), training.epochs) as display, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
         result = fm.fit(
             model,
@@ -95,11 +96,12 @@ def train(
             callbacks=[display.callback],
             checkpoint=checkpoint,
         )
-    print_results(out, model, loss, result, samples)
-    for path in plots.save(model, result, samples):
-        out.print(f"plot: {path}", soft_wrap=True)
-    if checkpoint is not None:
-        out.print(f"model: {checkpoint.path}", soft_wrap=True, markup=False)
+    with finishing():
+        print_results(out, model, loss, result, samples)
+        for path in plots.save(model, result, samples):
+            say_written(out, "plot", path)
+        if checkpoint is not None:
+            say_written(out, "model", checkpoint.path)
     return _exit_code(result, training.epochs)
 
 
@@ -119,7 +121,8 @@ def summary(
     outputs
         Number of classes.
     """
-    print(network.network(inputs, outputs).summary())
+    for line in network.network(inputs, outputs).summary().split("\n"):
+        say(out_console(), line)
 
 
 app.command(sweep)
@@ -154,17 +157,9 @@ def _count(number: int, noun: str) -> str:
 
 def _exit_code(result: fm.FitResult, epochs: int) -> int:
     done = f"{result.state.epoch} of {epochs} epochs"
-    if result.interrupted:
-        return _fail(f"interrupted after {done}; the results are those so far", INTERRUPTED)
-    if result.diverged_at is not None:
-        return _fail(
-            f"the loss stopped being finite in epoch {result.diverged_at + 1}; the results are those after {done}: "
-            "try a smaller --learning-rate",
-            FAILED,
-        )
-    return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"functional-mlp: {message}", file=sys.stderr)
-    return code
+    diverged = (
+        ""
+        if result.diverged_at is None
+        else f"the loss stopped being finite in epoch {result.diverged_at + 1}; the results are those after {done}"
+    )
+    return exit_code(interrupted=result.interrupted, after=f" after {done}", diverged=diverged)

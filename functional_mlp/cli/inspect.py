@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.text import Text
 
 import functional_mlp as fm
 from functional_mlp.cli.progress import describe_losses
+from functional_mlp.cli.terminal import out_console, say, say_facts
 
 
 def inspect(*, model: Annotated[Path, Parameter(metavar="FILE.safetensors")]) -> None:
@@ -21,11 +20,11 @@ def inspect(*, model: Annotated[Path, Parameter(metavar="FILE.safetensors")]) ->
         The file.
     """
     saved = fm.load(model)
-    console = Console(highlight=False)
-    for name, text in _facts(saved).items():
-        console.print(Text(f"{name:<10}{text}"), soft_wrap=True)
+    console = out_console()
+    say_facts(console, _facts(saved))
     console.print()
-    console.print(Text(saved.network.summary()), soft_wrap=True)
+    for line in saved.network.summary().split("\n"):
+        say(console, line)
 
 
 def _facts(saved: fm.Saved) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`train --members`: many networks at once, and what they have in common."""
 
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +12,13 @@ from attrs import frozen
 from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.ending import exit_code, finishing
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.plots import write_figure
+from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
 from functional_mlp.cli.training import TrainingOptions, TrainingSettings
 from functional_mlp.random import Key
 
@@ -48,10 +49,8 @@ def train_members(
     plot: Path | None,
 ) -> int:
     """Train an ensemble, print its tables, and return the exit code."""
-    out, log = Console(highlight=False), Console(stderr=True, highlight=False)
     loss = settings.make_loss()
     result = fit_quietly(
-        log,
         network,
         loss,
         settings.make_optimizer(),
@@ -61,23 +60,36 @@ def train_members(
         batch_size=settings.batch_size,
         schedule=settings.make_schedule(),
     )
-    out.print(f"\nResults of {members} networks: mean ± standard deviation; then their mean output", soft_wrap=True)
+    with finishing():
+        _print_results(network, loss, result, samples)
+        if plot is not None and len(result.history):
+            from functional_mlp.ensemble.plotting import learning_bands
+
+            write_figure(learning_bands(result.history), plot)
+            say_written(out_console(), "plot", plot)
+    count = sum(epoch is not None for epoch in result.diverged_at)
+    diverged = (
+        f"the loss of {count} of {len(result)} networks stopped being finite; their results are those before"
+        if count
+        else ""
+    )
+    return exit_code(interrupted=result.interrupted, diverged=diverged)
+
+
+def _print_results(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, samples: ClassificationData) -> None:
+    out = out_console()
+    out.print()
+    say(out, f"Results of {len(result)} networks: mean ± standard deviation; then their mean output")
     out.print(_results_table(network, loss, result, samples))
     seconds = math.fsum(math.fsum(member.history.seconds) for member in result.members)
     epochs = sum(len(member.history) for member in result.members)
     if seconds > 0:
         rate = epochs * len(samples.training) / seconds
-        out.print(f"\n{epochs * len(samples.training):,} samples: {rate:,.0f} a second on each core", soft_wrap=True)
-    if plot is not None and len(result.history):
-        from functional_mlp.ensemble.plotting import learning_bands
-
-        learning_bands(result.history).savefig(plot)
-        out.print(f"plot: {plot}", soft_wrap=True, markup=False)
-    return exit_code(result)
+        out.print()
+        say(out, f"{epochs * len(samples.training):,} samples: {rate:,.0f} a second on each core")
 
 
 def fit_quietly(
-    log: Console,
     network: fm.Layer,
     loss: fm.Loss,
     optimizer: fm.Optimizer | Sequence[fm.Optimizer],
@@ -89,7 +101,7 @@ def fit_quietly(
     schedule: fm.schedules.Schedule | Sequence[fm.schedules.Schedule],
 ) -> fm.EnsembleResult:
     """`fit_ensemble` with a bar on a terminal, and without warnings: the end of the run says what diverged."""
-    with _bar(log, training.epochs) as progress, warnings.catch_warnings():
+    with _bar(err_console(), training.epochs) as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fit_ensemble: ", RuntimeWarning)
         return fm.fit_ensemble(
             network,
@@ -142,19 +154,3 @@ def _results_table(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, 
             table.add_row(name, f"{len(part):,}", losses, accuracies)
             table.add_row("  the mean output", "", f"{metrics.loss:.4f}", f"{metrics.accuracy:.4f}")
     return table
-
-
-def exit_code(result: fm.EnsembleResult) -> int:
-    """0; 130 after Ctrl-C, and 1 where a member diverged, with a line on standard error."""
-    if result.interrupted:
-        print("functional-mlp: interrupted; the results are those so far", file=sys.stderr)
-        return 130
-    diverged = sum(epoch is not None for epoch in result.diverged_at)
-    if diverged:
-        print(
-            f"functional-mlp: the loss of {diverged} of {len(result)} networks stopped being finite; their results are "
-            "those before: try a smaller --learning-rate",
-            file=sys.stderr,
-        )
-        return 1
-    return 0

@@ -2,13 +2,17 @@
 
 import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
+from functional_mlp.files import write_atomically
+
+if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
+    from matplotlib.figure import Figure
 
 
 @Parameter(name="*", group=Group("Output", sort_key=4))
@@ -21,19 +25,19 @@ class PlotOptions:
     with the misclassified samples."""
 
     def check(self) -> None:
-        """Raise, before any training, where the plots could not be written."""
+        """Raise, before any training, where the plots could not be drawn."""
         if self.plot is None:
             return
         importlib.import_module("functional_mlp.plotting")  # raises ImportError without matplotlib
 
         if self.plot.suffix.lower() != ".png":
             raise ValueError(f"--plot: a plot is a .png file, got {str(self.plot)!r}")
-        for path in (self.plot, self._boundary_path(self.plot)):
-            existed = path.exists()
-            with path.open("ab"):  # tells what no inspection of the folder does: whether writing works
-                pass
-            if not existed:
-                path.unlink()
+
+    def files(self) -> dict[str, Path]:
+        """The files that may be written, by how they are named."""
+        if self.plot is None:
+            return {}
+        return {"--plot": self.plot, "the decision boundary of --plot": self._boundary_path(self.plot)}
 
     def save(self, network: fm.Layer, result: fm.FitResult, data: ClassificationData) -> list[Path]:
         """Write the plots, and return their paths; none where no epoch was finished."""
@@ -41,14 +45,21 @@ class PlotOptions:
             return []
         from functional_mlp.plotting import decision_boundary, learning_curves
 
-        learning_curves(result.history).savefig(self.plot)
+        write_figure(learning_curves(result.history), self.plot)
         if len(data.features) != 2:
             return [self.plot]
         shown = data.training if data.validation is None else data.validation
         figure = decision_boundary(network, result.params, shown, feature_names=data.features, class_names=data.classes)
-        figure.savefig(self._boundary_path(self.plot))
+        write_figure(figure, self._boundary_path(self.plot))
         return [self.plot, self._boundary_path(self.plot)]
 
     @staticmethod
     def _boundary_path(path: Path) -> Path:
         return path.with_name(f"{path.stem}-boundary.png")
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as a PNG file."""
+    from functional_mlp.plotting import to_png
+
+    write_atomically(path, to_png(figure))

@@ -1,12 +1,15 @@
 """The command `predict`: the classes of a table's rows."""
 
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from functional_mlp.cli.model import Model
+from functional_mlp.cli.paths import check_files
+from functional_mlp.cli.terminal import out_console, say
+from functional_mlp.files import write_atomically
 
 
 def predict(
@@ -31,20 +34,23 @@ def predict(
     """
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"--out: a table is a .csv or a .parquet file, got {str(out)!r}")
+    check_files(reads={"--model": model, "--data": data}, writes={"--out": out})
     classifier = Model.load(model)
     probabilities, classes = classifier.probabilities(data), classifier.data.classes
     columns: dict[str, list[Any]] = {"class": [classes[label] for label in probabilities.argmax(1).tolist()]}
     for name, column in zip(classes, probabilities.T, strict=True):
         columns[f"probability of {name}"] = column.tolist()
-    _write_table(out, columns)
-    Console(highlight=False).print(f"{len(probabilities):,} rows: {out}", soft_wrap=True, markup=False)
+    write_atomically(out, _table(columns, out.suffix.lower()))
+    say(out_console(), f"{len(probabilities):,} rows: {out}")
 
 
-def _write_table(path: Path, columns: dict[str, list[Any]]) -> None:
+def _table(columns: dict[str, list[Any]], suffix: str) -> bytes:
+    """The content of a file of a table."""
     import polars  # the extra that has read the data
 
-    table = polars.DataFrame(columns)
-    if path.suffix.lower() == ".csv":
-        table.write_csv(path)
+    table, content = polars.DataFrame(columns), io.BytesIO()
+    if suffix == ".csv":
+        table.write_csv(content)
     else:
-        table.write_parquet(path)
+        table.write_parquet(content)
+    return content.getvalue()

@@ -4,22 +4,15 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.terminal import Table, say
 from functional_mlp.layers.base import Params
 
 MISTAKES_SHOWN = 15
 UNBOUNDED_WIDTH = 100_000
-
-
-def print_settings(console: Console, settings: dict[str, str]) -> None:
-    """What is about to be trained, a line each."""
-    for name, text in settings.items():
-        console.print(Text(f"{name:<10}{text}"), soft_wrap=True)
 
 
 def print_results(
@@ -39,7 +32,7 @@ def print_results(
     seconds = math.fsum(result.history.seconds)
     if seconds > 0:
         samples = len(result.history) * len(data.training)
-        console.print(f"{samples:,} samples in {seconds:.2f} s of training: {samples / seconds:,.0f} samples a second")
+        say(console, f"{samples:,} samples in {seconds:.2f} s of training: {samples / seconds:,.0f} samples a second")
 
 
 def confusion_matrix(network: fm.Layer, params: Params, data: fm.Dataset, classes: int) -> Tensor:
@@ -59,7 +52,7 @@ def confusion_matrix(network: fm.Layer, params: Params, data: fm.Dataset, classe
 
 def _print_titled(console: Console, title: str, table: Table) -> None:
     console.print()
-    console.print(title, soft_wrap=True)
+    say(console, title)
     console.print(table)
 
 
@@ -79,9 +72,9 @@ def _confusion_table(counts: Tensor, classes: Sequence[str]) -> Table:
     table = Table()
     table.add_column("")
     for name in classes:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     for name, row in zip(classes, counts.tolist(), strict=True):
-        table.add_row(Text(name), *map(str, row))
+        table.add_row(name, *map(str, row))
     return table
 
 
@@ -95,5 +88,5 @@ def _mistakes_table(counts: Tensor, classes: Sequence[str]) -> Table:
     for place in mistakes.flatten().argsort(descending=True, stable=True)[:MISTAKES_SHOWN].tolist():
         row, column = divmod(place, len(classes))
         if mistakes[row, column] > 0:
-            table.add_row(Text(classes[row]), Text(classes[column]), str(int(mistakes[row, column])))
+            table.add_row(classes[row], classes[column], str(int(mistakes[row, column])))
     return table

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
+from functional_mlp.cli.ending import finishing
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.terminal import err_console, out_console, say
 
 
 def reproduce(
@@ -36,15 +37,14 @@ def reproduce(
     from functional_mlp.experiments import report, reproduction
 
     out.mkdir(parents=True, exist_ok=True)
-    log = Console(stderr=True, highlight=False)
+    progress = err_console()
     started = time.perf_counter()
 
     def announce(experiment: str) -> None:
-        log.print(f"{time.perf_counter() - started:5.0f} s  {experiment}", soft_wrap=True)
+        say(progress, f"{time.perf_counter() - started:5.0f} s  {experiment}")
 
     result = reproduction.run(reproduction.QUICK if quick else reproduction.FULL, seed, announce)
     announce("writing the report")
-    paths = report.write(result, out)
-    console = Console(highlight=False)
-    for path in paths:
-        console.print(str(path), soft_wrap=True, markup=False)
+    with finishing():
+        for path in report.write(result, out):
+            say(out_console(), str(path))

@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,15 +10,16 @@ from typing import Annotated, Any
 
 from attrs import evolve, frozen
 from cyclopts import Group, Parameter, Token
-from rich.console import Console
-from rich.table import Table
 
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
+from functional_mlp.cli.ending import exit_code, finishing
 from functional_mlp.cli.members import fit_quietly, mean_and_deviation
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.cli.plots import PlotOptions
+from functional_mlp.cli.paths import check_files
+from functional_mlp.cli.plots import PlotOptions, write_figure
+from functional_mlp.cli.terminal import Table, out_console, say_written
 from functional_mlp.cli.training import DTYPES, DtypeName, LossName, OptimizerName, TrainingOptions
 from functional_mlp.runs import EngineName
 
@@ -145,6 +145,7 @@ def sweep(
     draws the losses. Example: --learning-rate 0.001:0.1:log8 --beta 0,0.5,0.9 --optimizer momentum.
     """
     plots.check()
+    check_files(reads={"--data": data.data}, writes=plots.files())
     if options.members < 1:
         raise ValueError(f"--members: train at least one network a setting, got {options.members}")
     training = options.training()
@@ -159,7 +160,6 @@ def sweep(
     filled = [evolve(training, **setting).filled(samples.recipe) for setting in settings]
     loss = filled[0].make_loss()
     result = fit_quietly(
-        Console(stderr=True, highlight=False),
         model,
         loss,
         [each.make_optimizer() for each in filled for _ in range(options.members)],
@@ -170,15 +170,12 @@ def sweep(
         schedule=[each.make_schedule() for each in filled for _ in range(options.members)],
     )
     shown = samples.training if samples.validation is None else samples.validation
-    outcomes = _outcomes(model, loss, result, settings, options.members, shown)
-    out = Console(highlight=False)
     part = "training" if samples.validation is None else "validation"
-    out.print(_table(outcomes, part))
-    _save_plot(out, plots.plot, outcomes, part)
-    if result.interrupted:
-        print("functional-mlp: interrupted; the results are those so far", file=sys.stderr)
-        return 130
-    return 0
+    with finishing():
+        outcomes = _outcomes(model, loss, result, settings, options.members, shown)
+        out_console().print(_table(outcomes, part))
+        _save_plot(plots.plot, outcomes, part)
+    return exit_code(interrupted=result.interrupted)
 
 
 def _outcomes(
@@ -212,7 +209,7 @@ def _table(outcomes: Sequence[Outcome], part: str) -> Table:
     return table
 
 
-def _save_plot(out: Console, path: Path | None, outcomes: Sequence[Outcome], part: str) -> None:
+def _save_plot(path: Path | None, outcomes: Sequence[Outcome], part: str) -> None:
     """The loss against the first number that takes several values, a curve for each setting of the others."""
     if path is None:
         return
@@ -235,8 +232,8 @@ def _save_plot(out: Console, path: Path | None, outcomes: Sequence[Outcome], par
         )
         for label, own in others.items()
     }
-    sweep_curves(_words(across), f"{part} loss", curves).savefig(path)
-    out.print(f"plot: {path}", soft_wrap=True, markup=False)
+    write_figure(sweep_curves(_words(across), f"{part} loss", curves), path)
+    say_written(out_console(), "plot", path)
 
 
 def _words(name: str) -> str:

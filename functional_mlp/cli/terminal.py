@@ -1,0 +1,70 @@
+"""What the command prints: messages, tables and errors, with the names that come from files shown as they are written.
+
+A name of a class or a path may hold what steers a terminal, moves the cursor or reverses the order of letters. All
+text goes through `printable` here; none is read as rich's markup.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rich.table
+from rich.console import Console
+from rich.text import Text
+
+# Control characters with those of 8 bits, the marks, embeddings, overrides and isolates of the direction of writing,
+# the separators of lines and paragraphs, and halves of characters, which no terminal can be sent.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Text on one line that changes nothing on a terminal but the places it takes.
+
+    >>> print(printable("\x1b[31mred\r\n"))
+    \x1b[31mred\r\n
+    """
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def out_console() -> Console:
+    """Standard output, for results."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def err_console() -> Console:
+    """Standard error, for what goes on meanwhile."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str) -> None:
+    """Print a message: one line, however long."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def say_facts(console: Console, facts: Mapping[str, str]) -> None:
+    """Print names with what is to be said of them, a line each."""
+    for name, text in facts.items():
+        say(console, f"{name:<10}{text}")
+
+
+def say_written(console: Console, kind: str, path: Path) -> None:
+    """Print where something has been written."""
+    say(console, f"{kind}: {path}")
+
+
+def fail(message: str, code: int) -> int:
+    """Print an error, one line on standard error, and return the exit code."""
+    print(printable(f"functional-mlp: {message}"), file=sys.stderr)
+    return code
+
+
+class Table(rich.table.Table):
+    """A table whose headings and cells are text."""
+
+    def add_column(self, header: str, **options: Any) -> None:  # type: ignore[override] # rich takes more than text
+        super().add_column(Text(printable(header)), **options)
+
+    def add_row(self, *cells: str) -> None:  # type: ignore[override] # rich takes more than text
+        super().add_row(*(Text(printable(cell)) for cell in cells))

@@ -1,0 +1,279 @@
+"""What the command must not do: overwrite its own files, obey the names in a file, or lose results to Ctrl-C."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars
+import pytest
+
+import functional_mlp as fm
+from functional_mlp.cli import ending, members, report
+from functional_mlp.cli.terminal import printable
+from tests.checkpoint.cases import rewritten
+
+PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
+TABLE = ("--data", "points.csv", "--target", "side")
+TRAIN = ("train", *TABLE, "--engine", "reference", "--epochs", "2", "--hidden", "4")
+SWEEP = ("sweep", *TABLE, "--engine", "reference", "--learning-rate", "0.1,0.2", "--epochs", "1", "--members", "1")
+PREDICT = ("predict", "--model", "model.safetensors", "--data", "points.csv")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def table(run: Run) -> Path:
+    """A table of two features whose two classes a line separates, in the working folder."""
+    points = fm.random.uniform(fm.random.key(7), (80, 2)).tolist()
+    lines = [f"{x},{y},{'above' if y > x else 'below'}" for x, y in points]
+    Path("points.csv").write_text("\n".join(["width,height,side", *lines]))
+    return Path("points.csv")
+
+
+@pytest.fixture
+def model(run: Run, table: Path) -> Path:
+    assert run(*TRAIN, "--out", "model.safetensors")[0] == 0
+    return Path("model.safetensors")
+
+
+ONE_FILE = {
+    "predict over its data": ((*PREDICT, "--out", "points.csv"), "--out and --data are one file, points.csv"),
+    "predict over its model": (
+        ("predict", "--model", "model.csv", "--data", "points.csv", "--out", "model.csv"),
+        "--out and --model are one file, model.csv",
+    ),
+    "predict through a link": ((*PREDICT, "--out", "link.csv"), "--out and --data are one file, link.csv"),
+    "predict through a hard link": ((*PREDICT, "--out", "hard.csv"), "--out and --data are one file, hard.csv"),
+    "predict by another way": ((*PREDICT, "--out", "../{folder}/points.csv"), "--out and --data are one file"),
+    "train": ((*TRAIN, "--out", "a.png", "--plot", "a.png"), "--out and --plot are one file, a.png"),
+    "train, a link that leads nowhere yet": (
+        (*TRAIN, "--out", "new", "--plot", "dangling.png"),
+        "--out and --plot are one file, new",
+    ),
+    "train, the second plot": (
+        (*TRAIN, "--out", "a-boundary.png", "--plot", "a.png"),
+        "--out and the decision boundary of --plot are one file, a-boundary.png",
+    ),
+    "train over its data": ((*TRAIN, "--plot", "link.png"), "--plot and --data are one file, link.png"),
+    "train, many members": ((*TRAIN, "--members", "2", "--plot", "link.png"), "--plot and --data are one file"),
+    "sweep over its data": ((*SWEEP, "--plot", "link.png"), "--plot and --data are one file, link.png"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_options_that_name_one_file_are_refused_before_any_work(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model.rename("model.csv")
+    Path("model.safetensors").symlink_to("model.csv")
+    for link in ("link.csv", "link.png"):
+        Path(link).symlink_to("points.csv")
+    os.link("points.csv", "hard.csv")
+    Path("dangling.png").symlink_to("new")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.exists()}
+    monkeypatch.setattr(fm, "fit", None)
+    monkeypatch.setattr(fm, "fit_ensemble", None)
+    monkeypatch.setattr(fm, "load", None)
+    arguments, message = ONE_FILE[name]
+    code, out, err = run(*(argument.replace("{folder}", tmp_path.name) for argument in arguments))
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.endswith("which would be overwritten: name another file\n")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.exists()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ((*PREDICT, "--out", "none/a.csv"), "none/a.csv"),
+        ((*PREDICT, "--out", "pipe.csv"), "pipe.csv"),
+        ((*TRAIN, "--out", "none/model"), "none/model"),
+        ((*TRAIN, "--out", "pipe.csv"), "pipe.csv"),
+        ((*TRAIN, "--plot", "pipe.png"), "pipe.png"),
+        ((*SWEEP, "--plot", "null.png"), "null.png"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_any_work(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], path: str
+) -> None:
+    for name in ("pipe.csv", "pipe.png"):
+        os.mkfifo(name)
+    Path("null.png").symlink_to("/dev/null")
+    for work in ("fit", "fit_ensemble", "load"):
+        monkeypatch.setattr(fm, work, None)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert f"'{path}'" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.parquet", "run.png"])
+def test_a_file_that_could_not_be_written_whole_is_as_it_was(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    Path(name).write_text("old")
+    monkeypatch.setattr(os, "replace", fail)
+    arguments = (*TRAIN, "--plot", name) if name.endswith("png") else (*PREDICT, "--out", name)
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert err.endswith(f"functional-mlp: [Errno 28] No space left on device: '{name}'\n")
+    assert Path(name).read_text() == "old"
+    assert sorted(os.listdir()) == sorted(["model.safetensors", "points.csv", name])
+
+
+# A colour, a title of the window, a return, 8-bit control, an override, an isolate, markup, an emoji of rich's.
+NASTY = "\x1b[31mred\x1b]0;title\x07\rgone\n\x9b2J\u202egnp\u2066[bold]b[/bold] :smile:"
+ESCAPED = r"\x1b[31mred\x1b]0;title\x07\rgone\n\x9b2J\u202egnp\u2066[bold]b[/bold] :smile:"
+FORBIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def assert_shown(text: str) -> None:
+    """That the nasty name is shown as it is written, perhaps over lines, and nothing else of it."""
+    assert not FORBIDDEN.search(text)
+    assert ESCAPED in text
+
+
+@pytest.fixture
+def nasty(run: Run) -> str:
+    """A table whose file, whose features and whose classes have such names."""
+    name = f"{NASTY.replace('/', '')}.csv"
+    frame = polars.DataFrame({f"x{NASTY}": [0.1 * i for i in range(20)], "side": [NASTY, "plain"] * 10})
+    frame.rename({"side": f"side{NASTY}"}).write_csv(name)
+    return name
+
+
+@pytest.mark.parametrize("extra", [(), ("--members", "2")])
+def test_names_of_a_table_are_shown_as_they_are_written(
+    run: Run, nasty: str, extra: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ("train", "--data", nasty, "--target", f"side{NASTY}", "--engine", "reference", "--epochs", "1", *extra)
+    code, out, err = run(*arguments, *(() if extra else ("--out", nasty.removesuffix(".csv"))))
+    assert code == 0
+    assert not FORBIDDEN.search(err)
+    assert_shown(out)
+    assert (out.count(ESCAPED) >= 3) == (not extra)  # the target; the matrix's column and row
+
+
+def test_long_names_of_classes_are_shown_as_they_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    rows = [[i % 20, f"{i % 20}{NASTY}"] for i in range(100)]
+    polars.DataFrame(rows, schema=["x", "side"], orient="row").write_csv("points.csv")
+    code, out, _ = run(*TRAIN)
+    assert code == 0
+    assert "Most frequent mistakes" in out
+    assert_shown(out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--data", NASTY, "--target", "side"),
+        ("train", "--data", "points.csv", "--target", NASTY),
+        ("train", "--device", NASTY),
+        ("train", "--epochs", NASTY),
+        ("train", NASTY),
+        (f"--{NASTY}",),
+        ("train", "--activation", NASTY),
+        ("inspect", "--model", NASTY),
+        ("predict", "--model", NASTY, "--data", "points.csv", "--out", "a.csv"),
+        ("reproduce", "--quick", "--out", f"points.csv/{NASTY}"),
+    ],
+)
+def test_errors_show_what_they_are_about_as_it_is_written(run: Run, table: Path, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*arguments)
+    assert code in (1, 2)
+    assert not FORBIDDEN.search(out + err)
+    assert err.count("\n") == 1
+
+
+def test_a_model_file_cannot_steer_the_terminal(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(header: dict, document: dict) -> None:
+        document["extra"]["data"]["classes"] = [NASTY, "plain"]
+        document["extra"]["data"]["features"] = [NASTY, "height"]
+        document["extra"]["data"]["standardization"]["features"] = [NASTY, "height"]
+
+    model.write_bytes(rewritten(model.read_bytes(), rename))
+    code, out, _ = run("inspect", "--model", str(model))
+    assert code == 0
+    assert_shown(out)
+    assert out.count(ESCAPED) == 2
+    code, out, err = run(*PREDICT, "--out", "answers.csv")  # the table has no such feature
+    assert code == 1
+    assert not FORBIDDEN.search(out + err)
+    for spoil in (
+        lambda header, document: document["network"].update({"type": NASTY}),
+        lambda header, document: document["network"].update({NASTY: 1}),
+        lambda header, document: document.update({"format": NASTY}),
+        lambda header, document: header.update({NASTY: header.pop("params[0].weight")}),
+        lambda header, document: document.update({"extra": {"data": {"features": {NASTY: NASTY}, "classes": NASTY}}}),
+        lambda header, document: document.update({"extra": {NASTY: [NASTY]}}),
+    ):
+        Path("spoilt").write_bytes(rewritten(model.read_bytes(), spoil))
+        code, out, err = run("inspect", "--model", "spoilt")
+        assert (code == 0) == (err == "")
+        assert not FORBIDDEN.search(out + err)
+
+
+def test_paths_that_are_no_text_are_shown(run: Run, table: Path) -> None:
+    name = os.fsdecode(b"model\xff")
+    code, out, _ = run(*TRAIN, "--out", name)
+    assert code == 0
+    assert out.endswith("model: model\\udcff\n")
+    assert run("inspect", "--model", name)[0] == 0
+
+
+def test_what_is_no_danger_stays_as_it_is() -> None:
+    text = "Grüße, 日本語, العربية, 👩‍🔬, a\\b, [red]x[/red], ± 100 %"
+    assert printable(text) == text
+    assert printable(NASTY) == ESCAPED
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("arguments", [TRAIN, (*TRAIN, "--members", "2"), SWEEP])
+def test_ctrl_c_while_results_are_finished_loses_none(
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Ctrl-C at each evaluation, at each table and at each file."""
+    pressed = []
+
+    def pressing(function: Callable) -> Callable:
+        def call(*args: object, **named: object) -> object:
+            pressed.append(function)
+            interrupt()
+            return function(*args, **named)
+
+        return call
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(fm, "evaluate", pressing(fm.evaluate))
+    monkeypatch.setattr(report, "confusion_matrix", pressing(report.confusion_matrix))
+    monkeypatch.setattr(members, "mean_and_deviation", pressing(members.mean_and_deviation))
+    monkeypatch.setattr(os, "replace", pressing(os.replace))
+    code, out, err = run(*arguments, "--plot", "run.png")
+    assert code == 0
+    assert len(pressed) >= 3
+    assert "plot: run.png" in out
+    assert "interrupted" not in err
+    assert Path("run.png").read_bytes().startswith(b"\x89PNG")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_before_the_results_ends_a_command_with_130(run: Run, table: Path, monkeypatch) -> None:
+    monkeypatch.setattr(fm.random, "key", lambda seed: interrupt())
+    assert run(*TRAIN) == (130, "", "functional-mlp: interrupted\n")
+
+
+def test_exit_codes_of_results(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending.exit_code(interrupted=False) == 0
+    assert ending.exit_code(interrupted=True, diverged="x") == 130
+    assert ending.exit_code(interrupted=False, diverged="x") == 1
