@@ -1,12 +1,16 @@
 """What the command must not do: overwrite its own files, obey the names in a file, or lose results to Ctrl-C."""
 
+import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 import polars
 import pytest
 
@@ -273,7 +277,81 @@ def test_ctrl_c_before_the_results_ends_a_command_with_130(run: Run, table: Path
     assert run(*TRAIN) == (130, "", "functional-mlp: interrupted\n")
 
 
-def test_exit_codes_of_results(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ending.exit_code(interrupted=False) == 0
-    assert ending.exit_code(interrupted=True, diverged="x") == 130
-    assert ending.exit_code(interrupted=False, diverged="x") == 1
+@pytest.mark.parametrize("answer", [signal.SIG_IGN, lambda number, frame: None])
+def test_other_answers_to_ctrl_c_than_pythons_stay(answer: Callable | signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, answer)
+    try:
+        with ending.one_interrupt(last=True), ending.finishing():
+            assert signal.getsignal(signal.SIGINT) == answer
+        assert signal.getsignal(signal.SIGINT) == answer
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_commands_may_run_in_a_thread(run: Run, table: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, *TRAIN).result(timeout=100)[0] == 0
+
+
+def test_ctrl_c_comes_before_divergence() -> None:
+    ending.check_completed(interrupted=False)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 3; the results"):
+        ending.check_completed(interrupted=True, after=" after 3", diverged="x")
+    with pytest.raises(ValueError, match="x: try a smaller --learning-rate"):
+        ending.check_completed(interrupted=False, diverged="x")
+
+
+def test_the_first_ctrl_c_counts_and_no_other(run: Run, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, evaluate = signal.getsignal(signal.SIGINT), fm.evaluate
+
+    def fit(*args: object, **named: object) -> fm.FitResult:
+        named["callbacks"] = (lambda epoch, state, history: interrupt(),)
+        result = original(*args, **named)
+        interrupt()  # between the end of the training and that of the command
+        return result
+
+    original = fm.fit
+    monkeypatch.setattr(fm, "fit", fit)
+    monkeypatch.setattr(fm, "evaluate", lambda *args: interrupt() or evaluate(*args))
+    code, out, err = run(*TRAIN, "--plot", "run.png", "--out", "model")
+    assert code == 130
+    assert re.search(r"functional-mlp: interrupted after \d of 2 epochs; the results are those so far\n$", err)
+    assert "Confusion matrix" in out
+    assert out.endswith("model: model\n")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("arguments", [(*TRAIN, "--members", "2"), SWEEP])
+def test_ctrl_c_again_loses_no_results_of_many(
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    def fit(*args: object, **named: object) -> fm.EnsembleResult:
+        result = original(*args, **named)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        interrupt()
+        return attrs.evolve(result, members=tuple(attrs.evolve(one, interrupted=True) for one in result.members))
+
+    original = fm.fit_ensemble
+    monkeypatch.setattr(fm, "fit_ensemble", fit)
+    code, out, err = run(*arguments, "--plot", "run.png")
+    assert (code, err) == (130, "functional-mlp: interrupted; the results are those so far\n")
+    assert out.endswith("plot: run.png\n")
+
+
+def test_ctrl_c_that_is_held_down_to_the_end_of_the_process_loses_nothing(run: Run, table: Path) -> None:
+    command = [PROGRAM, *TRAIN[:-4], "--epochs", "1000", "--plot", "run.png", "--out", "model"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("epoch  100/1000")
+        for _ in range(60_000):  # a minute
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.001)
+                break
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"(epoch .*\n)*functional-mlp: interrupted after \d+ of 1000 epochs; the results .*\n", err)
+    assert out.endswith("plot: run.png\nplot: run-boundary.png\nmodel: model\n")
+    assert Path("run.png").read_bytes().startswith(b"\x89PNG")
+    assert fm.load("model").history is not None

@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
-from functional_mlp.cli.ending import FAILED, INTERRUPTED, MISUSED, exit_code, finishing
+from functional_mlp.cli.ending import check_completed, finishing, one_interrupt
 from functional_mlp.cli.inspect import inspect
 from functional_mlp.cli.members import EnsembleOptions, train_members
 from functional_mlp.cli.model import ModelOptions
@@ -25,6 +25,8 @@ from functional_mlp.cli.sweep import sweep
 from functional_mlp.cli.terminal import err_console, fail, out_console, say, say_facts, say_written
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
 
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
 app = App(
     name="functional-mlp",
     help="Train small neural networks: gradients by hand, no hidden state.",
@@ -36,15 +38,17 @@ app = App(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code; errors of the user's making are one line on standard error."""
+    is_program = arguments is None
     try:
-        code = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        with one_interrupt(last=is_program):
+            app(sys.argv[1:] if is_program else arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return fail(f"{error} (functional-mlp --help explains the commands)", MISUSED)
     except (ValueError, OSError, ImportError) as error:
         return fail(str(error), FAILED)
-    except KeyboardInterrupt:
-        return fail("interrupted", INTERRUPTED)
-    return code if isinstance(code, int) else 0
+    except KeyboardInterrupt as error:
+        return fail(str(error) or "interrupted", INTERRUPTED)
+    return 0
 
 
 @app.command
@@ -56,7 +60,7 @@ def train(
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
     output: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
     ensemble: EnsembleOptions = EnsembleOptions(),  # noqa: B008 - frozen
-) -> int:
+) -> None:
     """Train a classifier, on the paper's data or on a table of your own.
 
     Without options it repeats the paper: a network 2-25-25-25-2 learns which points of the unit square lie in a
@@ -78,7 +82,8 @@ def train(
     out = out_console()
     say_facts(out, _describe(samples, model, network, training, settings))
     if ensemble.members > 1:
-        return train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
+        train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
+        return
     with training_display(err_console(), training.epochs) as display, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
         result = fm.fit(
@@ -102,7 +107,7 @@ def train(
             say_written(out, "plot", path)
         if checkpoint is not None:
             say_written(out, "model", checkpoint.path)
-    return _exit_code(result, training.epochs)
+    _check_completed(result, training.epochs)
 
 
 @app.command
@@ -155,11 +160,11 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _exit_code(result: fm.FitResult, epochs: int) -> int:
+def _check_completed(result: fm.FitResult, epochs: int) -> None:
     done = f"{result.state.epoch} of {epochs} epochs"
     diverged = (
         ""
         if result.diverged_at is None
         else f"the loss stopped being finite in epoch {result.diverged_at + 1}; the results are those after {done}"
     )
-    return exit_code(interrupted=result.interrupted, after=f" after {done}", diverged=diverged)
+    check_completed(interrupted=result.interrupted, after=f" after {done}", diverged=diverged)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
-from functional_mlp.cli.ending import exit_code, finishing
+from functional_mlp.cli.ending import check_completed, finishing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.plots import write_figure
 from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
@@ -47,8 +47,8 @@ def train_members(
     members: int,
     key: Key,
     plot: Path | None,
-) -> int:
-    """Train an ensemble, print its tables, and return the exit code."""
+) -> None:
+    """Train an ensemble, and print its tables."""
     loss = settings.make_loss()
     result = fit_quietly(
         network,
@@ -73,7 +73,7 @@ def train_members(
         if count
         else ""
     )
-    return exit_code(interrupted=result.interrupted, diverged=diverged)
+    check_completed(interrupted=result.interrupted, diverged=diverged)
 
 
 def _print_results(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, samples: ClassificationData) -> None:

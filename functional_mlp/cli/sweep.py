@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter, Token
 
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
-from functional_mlp.cli.ending import exit_code, finishing
+from functional_mlp.cli.ending import check_completed, finishing
 from functional_mlp.cli.members import fit_quietly, mean_and_deviation
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
@@ -137,7 +137,7 @@ def sweep(
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
     options: SweepOptions = SweepOptions(),
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
-) -> int:
+) -> None:
     """Train with every combination of step sizes, betas and decays, and show which does best.
 
     Each combination is trained several times, all of them at once. The table has the mean loss and accuracy of
@@ -175,7 +175,7 @@ def sweep(
         outcomes = _outcomes(model, loss, result, settings, options.members, shown)
         out_console().print(_table(outcomes, part))
         _save_plot(plots.plot, outcomes, part)
-    return exit_code(interrupted=result.interrupted)
+    check_completed(interrupted=result.interrupted)
 
 
 def _outcomes(
