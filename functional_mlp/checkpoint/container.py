@@ -32,6 +32,8 @@ _LARGEST_HEADER = 4 << 20
 # How deep lists and objects are nested in the document: room for `layers.base.MOST_LEVELS`, of two a Sequential.
 MOST_NESTED = 250
 
+_LONGEST_REASON = 2000
+
 _LARGEST_SIZE = 2**60  # whose bytes can still be counted in 64 bits
 _MOST_DIMENSIONS = 64
 _ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
@@ -39,6 +41,8 @@ _ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 class CheckpointError(ValueError):
     """A file that is no checkpoint, is damaged, or is another one than expected.
+
+    A file can make the reason as long as itself; what is more than 2000 characters is left out.
 
     >>> raise CheckpointError("model.safetensors", "is empty")
     Traceback (most recent call last):
@@ -48,7 +52,7 @@ class CheckpointError(ValueError):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(path, reason)
         self.path = path
-        self.reason = reason
+        self.reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
     def __str__(self) -> str:
         return f"{os.fspath(self.path)}: {self.reason}"

@@ -73,16 +73,16 @@ class Layer(Value):
         return None
 
     @property
-    def depth(self) -> int:
+    def nesting_depth(self) -> int:
         """How deep layers are nested in this one: 1 where it has none inside."""
         deepest, pending = 1, [(1, layer) for layer in _layers_in(self)]
         while pending:  # and no recursion, for it may be deeper than Python's
             above, layer = pending.pop()
-            if type(layer).depth is Layer.depth:
+            if type(layer).nesting_depth is Layer.nesting_depth:
                 deepest = max(deepest, above + 1)
                 pending += [(above + 1, inner) for inner in _layers_in(layer)]
             else:
-                deepest = max(deepest, above + layer.depth)
+                deepest = max(deepest, above + layer.nesting_depth)
         return deepest
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
@@ -218,7 +218,7 @@ class Adapted(Layer):
 def as_layer(name: str, layer: Any) -> Layer:
     """`layer` as a `Layer`; `TypeError` where it is none and has not its functions."""
     if isinstance(layer, Layer):
-        _check_depth(name, layer.depth)
+        _check_depth(name, layer.nesting_depth)
         checks.hashable(name, layer)
         return layer
     if isinstance(layer, type):
@@ -234,7 +234,7 @@ def as_layer(name: str, layer: Any) -> Layer:
 
 def depth_over(name: str, layers: Iterable[Layer]) -> int:
     """The depth of a layer made of others. Raises `ValueError` where that is more than `MOST_LEVELS`."""
-    depth = 1 + max(layer.depth for layer in layers)
+    depth = 1 + max(layer.nesting_depth for layer in layers)
     _check_depth(name, depth)
     return depth
 

@@ -74,7 +74,7 @@ class Sequential(Layer):
         return None
 
     @functools.cached_property
-    def depth(self) -> int:
+    def nesting_depth(self) -> int:
         return depth_over("Sequential", self.layers)
 
     def __hash__(self) -> int:
@@ -176,7 +176,7 @@ class Residual(Layer):
         return self.in_features
 
     @functools.cached_property
-    def depth(self) -> int:
+    def nesting_depth(self) -> int:
         return depth_over("Residual", (self.layer,))
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:

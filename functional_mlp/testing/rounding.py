@@ -60,8 +60,8 @@ class Nudged(Layer):
         return self.layer.out_features
 
     @property
-    def depth(self) -> int:
-        return self.layer.depth
+    def nesting_depth(self) -> int:
+        return self.layer.nesting_depth
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
         return self.layer.init(key, dtype=dtype, device=device)

@@ -90,6 +90,21 @@ def test_the_deepest_network_that_can_be_made_is_saved_and_loaded(file: Path, wr
     assert main(["inspect", "--model", str(file)]) == 0
 
 
+def test_a_file_does_not_make_an_error_as_long_as_itself(file: Path) -> None:
+    many = ",".join([LINEAR] * 5000)
+    linear = '{"type":"Linear","in_features":1,"out_features":1}'
+    mistakes = {
+        "another size": f'{{"type":"Sequential","layers":[{many},{linear.replace("1}", "0}")}]}}',
+        "other layers": f'{{"type":"Sequential","layers":[{many}]}}',
+        "an unknown class": f'{{"type":"{"x" * 50_000}"}}',
+    }
+    for text in mistakes.values():
+        file.write_bytes(document_with(file.read_bytes(), "network", text))
+        with pytest.raises(fm.CheckpointError) as caught:
+            fm.load(file, network=fm.Sequential(*[fm.Tanh()] * 5000))
+        assert len(str(caught.value)) < 3000
+
+
 def chain(levels: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(levels - 1):

@@ -117,7 +117,7 @@ def test_each_level_of_a_nest_takes_the_same_work_to_make(nest: Nest) -> None:
 @pytest.mark.parametrize("nest", NESTS)
 def test_a_nest_as_deep_as_it_may_be_does_all_that_a_shallow_one_does(nest: Nest) -> None:
     network = nest(fm.Linear(3, 3), MOST_LEVELS - 1)
-    assert network.depth == MOST_LEVELS
+    assert network.nesting_depth == MOST_LEVELS
     for work in WORK.values():
         work(network)
     trained(network, "fused")
@@ -145,9 +145,17 @@ class WrappedMany(Wrapped):
     layers: tuple[fm.Layer, ...]
 
 
+@attrs.frozen(repr=False)
+class Tower(Wrapped):
+    """A layer with a depth that means something else."""
+
+    depth: int
+
+
 def test_the_levels_of_combinators_of_a_users_own_count() -> None:
+    assert fm.Residual(Tower(3)).nesting_depth == 2
     network: fm.Layer = WrappedMany((fm.Tanh(), WrappedOne(fm.Sequential(fm.Tanh()))))
-    assert [fm.Tanh().depth, network.depth, fm.Residual(network).depth] == [1, 4, 5]
+    assert [fm.Tanh().nesting_depth, network.nesting_depth, fm.Residual(network).nesting_depth] == [1, 4, 5]
     for _ in range(5000):
         network = WrappedOne(network)
     for make in (lambda: fm.Sequential(network), lambda: fm.Residual(network), lambda: WORK["explain"](network)):
