@@ -210,7 +210,7 @@ class TorchNamespace:
         return x.amax(-1, keepdim=True)
 
     def _array(self, x: Array) -> Tensor:
-        return x if isinstance(x, Tensor) else _scalar(x, self.dtype, self.device)
+        return x if isinstance(x, Tensor) else _scalar(x, math.copysign(1, x), self.dtype, self.device)
 
     def _wide(self, x: Array) -> Tensor:
         """The array in float64, where the device has it."""
@@ -223,7 +223,8 @@ def _is_number_beside(a: Array, b: Array) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _scalar(number: float, sign: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor, made once; the sign tells 0 from −0."""
     return torch.tensor(number, dtype=dtype, device=device)
 
 

@@ -32,7 +32,8 @@ class Value:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    equal = type(value) is type(default) and bool(value == default)
+    return equal and _code(value) == _code(default)  # 0.0 and −0.0 are equal, and are written differently
 
 
 def _code(value: Any) -> str:

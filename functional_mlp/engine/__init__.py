@@ -5,6 +5,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     making.py     whether code can be made here at all, and what is said where it cannot
     native.py     what the engine does once LLVM is there
     program.py    the network as a list of steps, and where their numbers lie in memory
+    expressions.py, operands.py   what the expressions do, as text under which code is kept
     lengths.py    how much code the expressions make
     calls.py      the functions that layers share
     kernels.py    activations, loss and optimizer's rule

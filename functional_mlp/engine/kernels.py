@@ -8,10 +8,11 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments, Calls, Sharing
+from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length_of_a_vector
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
 from functional_mlp.engine.llvm.vector import Array, Outer, Scalars, Sum, VectorNamespace
-from functional_mlp.engine.program import Layout, Matrix, Pointwise, Program, affine_steps, all_steps, vectors
+from functional_mlp.engine.program import Layout, Matrix, Program, affine_steps, all_steps, pointwise_steps, vectors
 from functional_mlp.layers.base import Elementwise
 
 # Vectors that are treated one after the other before a loop is made of them.
@@ -72,7 +73,7 @@ class Kernels(Calls):
         self.layout = Layout.of(program, lanes)
         self.lanes = lanes
         self.real = Real(program.dtype)
-        self._lengths = {repr(layer): activation_lengths(layer) for layer in activations(program)}
+        self._lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
         self._rule_length = rule_length_of_a_vector(program.optimizer)
         sharing, steps = self._sharing(), len(all_steps(program.steps))
         tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
@@ -93,8 +94,8 @@ class Kernels(Calls):
 
     def _length_in_one_piece(self) -> int:
         """The instructions of the expressions, where each vector of parameters and features has them once."""
-        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
-        features = sum(sum(self._lengths[repr(step.layer)]) * vectors(step.features, self.lanes) for step in steps)
+        steps = pointwise_steps(self.program.steps)
+        features = sum(sum(self._lengths[step.code]) * vectors(step.features, self.lanes) for step in steps)
         return self._rule_length * self.layout.size // self.lanes + features
 
     def vectors(self, features: Index) -> Index:
@@ -113,11 +114,11 @@ class Kernels(Calls):
 
     def has_short_value(self, layer: Elementwise) -> bool:
         """Whether an activation makes little code, which can be emitted wherever it is needed."""
-        return self._is_short(self._lengths[repr(layer)][0])
+        return self._is_short(self._lengths[activation_code(layer)][0])
 
     def has_short_pullback(self, layer: Elementwise) -> bool:
         """The same for its pullback."""
-        return self._is_short(self._lengths[repr(layer)][1])
+        return self._is_short(self._lengths[activation_code(layer)][1])
 
     def _is_short(self, length: int) -> bool:
         if self.sharing is Sharing.ALL and len(self._lengths) > MOST_FUSED:
@@ -127,8 +128,8 @@ class Kernels(Calls):
 
     def _short_length(self) -> int:
         """The instructions of all short activations and pullbacks, once for each step."""
-        steps = [step for step in all_steps(self.program.steps) if isinstance(step, Pointwise)]
-        return sum(length for step in steps for length in self._lengths[repr(step.layer)] if length <= SHORT)
+        steps = pointwise_steps(self.program.steps)
+        return sum(length for step in steps for length in self._lengths[step.code] if length <= SHORT)
 
     @property
     def has_long_rule(self) -> bool:

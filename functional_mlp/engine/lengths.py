@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
-from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, all_steps, vectors
+from functional_mlp.engine.program import CannotFuseError, Program, all_steps, pointwise_steps, vectors
 from functional_mlp.layers.base import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
@@ -53,9 +53,8 @@ def _checked(value: object, length: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def activations(program: Program) -> list[Elementwise]:
-    """The different activations, told apart by their code: 0.0 and −0.0 are equal, and may make different code."""
-    layers = (step.layer for step in all_steps(program.steps) if isinstance(step, Pointwise))
-    return list({repr(layer): layer for layer in layers}.values())
+    """The different activations."""
+    return list({step.code: step.layer for step in pointwise_steps(program.steps)}.values())
 
 
 def activation_lengths(layer: Elementwise) -> tuple[int, int]:

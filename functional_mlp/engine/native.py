@@ -35,16 +35,19 @@ def reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype)
             target = host()
     except CannotMakeCodeError as error:
         return str(error)
-    refusal = _refusal(network, loss, optimizer, dtype, target) or _failure_of_probe(target)
+    try:
+        program = _program_of_samples(network, loss, optimizer, dtype)
+    except CannotFuseError as error:
+        return str(error)
+    refusal = _refusal(program, target) or _failure_of_probe(target)
     if refusal is not None:
         return refusal
-    return making.failure_of(running.any_batch(_program_of_samples(network, loss, optimizer, dtype), target))
+    return making.failure_of(running.any_batch(program, target))
 
 
 @functools.lru_cache(maxsize=256)
-def _refusal(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype, target: Target) -> str | None:
+def _refusal(program: Program, target: Target) -> str | None:
     try:
-        program = _program_of_samples(network, loss, optimizer, dtype)
         check_expressions(program, running.lanes_of(program, target))
     except CannotFuseError as error:
         return str(error)

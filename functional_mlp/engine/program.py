@@ -8,14 +8,18 @@ one workspace. Matrices are stored in rows padded to whole vectors, in the orien
 """
 
 import functools
+from collections.abc import Hashable
 from typing import Any
 
 import attrs
 import optree
 import torch
+from attrs import field
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.engine.expressions import activation_code, is_ours, loss_code, rule_code
+from functional_mlp.engine.operands import NotInAlgebraError
 from functional_mlp.layers.base import Elementwise, Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear
@@ -46,10 +50,15 @@ class Affine:
 
 @attrs.frozen
 class Pointwise:
-    """y = σ(s) for each feature."""
+    """y = σ(s) for each feature; layers that do the same now are equal."""
 
-    layer: Elementwise
+    layer: Elementwise = field(eq=False)
     features: int
+    code: str = field(init=False, repr=False)
+
+    @code.default
+    def _code(self) -> str:
+        return activation_code(self.layer)
 
 
 @attrs.frozen
@@ -65,21 +74,48 @@ Step = Affine | Pointwise | Branch
 
 @attrs.frozen(cache_hash=True)
 class Program:
-    """All that the machine code depends on, the target and the number of lanes aside."""
+    """All that the machine code depends on, the target and the number of lanes aside.
+
+    Programs are equal where their expressions do the same, as they did when the programs were made.
+    """
 
     steps: tuple[Step, ...]
     in_features: int
     out_features: int
-    loss: Loss
-    optimizer: Optimizer
+    loss: Loss = field(eq=False)
+    optimizer: Optimizer = field(eq=False)
     batch_size: int
     class_targets: bool
     dtype: torch.dtype
+    loss_code: str = field(init=False, repr=False)
+    rule_code: str = field(init=False, repr=False)
+
+    @loss_code.default
+    def _loss_code(self) -> str:
+        return loss_code(self.loss, self.out_features)
+
+    @rule_code.default
+    def _rule_code(self) -> str:
+        return rule_code(self.optimizer)
 
     def __str__(self) -> str:
         lines = [f"{self.in_features} inputs", *_describe(self.steps, ""), f"loss {self.loss!r}"]
         batch = "each sample" if self.batch_size == 1 else f"each batch of {self.batch_size}"
         return "\n".join([*lines, f"after {batch} {self.optimizer!r}"])
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all expressions are the library's own, and so change with its source alone."""
+        layers = [step.layer for step in pointwise_steps(self.steps)]
+        return all(is_ours(type(value)) for value in (self.loss, self.optimizer, *layers))
+
+    def check_unchanged(self) -> None:
+        """Raise `CannotFuseError` where an expression does something else than when the program was made."""
+        codes = [(step.code, activation_code(step.layer)) for step in pointwise_steps(self.steps)]
+        codes.append((self.loss_code, loss_code(self.loss, self.out_features)))
+        codes.append((self.rule_code, rule_code(self.optimizer)))
+        if any(before != now for before, now in codes):
+            raise CannotFuseError("an expression has changed since the run began: start another one")
 
 
 def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
@@ -108,19 +144,52 @@ def affine_steps(steps: tuple[Step, ...]) -> list[Affine]:
     return [step for step in all_steps(steps) if isinstance(step, Affine)]
 
 
-@functools.lru_cache(maxsize=256)
+def pointwise_steps(steps: tuple[Step, ...]) -> list[Pointwise]:
+    """The activations of a program, in order."""
+    return [step for step in all_steps(steps) if isinstance(step, Pointwise)]
+
+
 def lower(
     network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, class_targets: bool, dtype: torch.dtype
 ) -> Program:
     """The program of a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
+    whole = Exactly(network, id(network))
+    parts = [Exactly(value, (type(value), repr(value))) for value in (loss, optimizer)]
+    known = _lowered_once(whole, *parts, batch_size, class_targets, dtype)
+    return known or _lowered(network, loss, optimizer, batch_size, class_targets, dtype)
+
+
+@attrs.frozen
+class Exactly:
+    """A value known by a key, for values that are equal may differ in the sign of a zero."""
+
+    value: Any = field(eq=False)
+    key: Hashable
+
+
+@functools.lru_cache(maxsize=256)
+def _lowered_once(
+    network: Exactly, loss: Exactly, optimizer: Exactly, batch_size: int, class_targets: bool, dtype: torch.dtype
+) -> Program | None:
+    """The program of a network, `None` where it has to be made anew because others can change its expressions."""
+    program = _lowered(network.value, loss.value, optimizer.value, batch_size, class_targets, dtype)
+    return program if program.is_ours else None
+
+
+def _lowered(
+    network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, class_targets: bool, dtype: torch.dtype
+) -> Program:
     if network.in_features is None:
         raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
     steps: list[Step] = []
-    features = _lower(network, network.in_features, steps, [0])
-    _check_loss(loss)
-    _check_optimizer(optimizer)
     batch_size = min(batch_size, MOST_SAMPLES)
-    return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
+    try:
+        features = _lower(network, network.in_features, steps, [0])
+        _check_loss(loss)
+        _check_optimizer(optimizer)
+        return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
+    except NotInAlgebraError as error:
+        raise CannotFuseError(str(error)) from error
 
 
 def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:

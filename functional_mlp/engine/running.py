@@ -16,7 +16,6 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engine import making
 from functional_mlp.engine.batch.epoch import PIECE, BatchKernels
 from functional_mlp.engine.calls import Arguments
-from functional_mlp.engine.lengths import activations
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.program import Layout, Program, affine_steps
@@ -133,7 +132,8 @@ def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
     """
     lanes = lanes_of(program, target)
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{kind} {program!r}" if is_ours(program) else None
+    key = f"{kind} {program!r}" if program.is_ours else None
+    program.check_unchanged()
     types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
     with making.remembering(any_batch(program, target)):
         code = machine.load(key, lambda: emit(program, kind, lanes), target)
@@ -152,6 +152,7 @@ def operations_per_row(program: Program) -> int:
     return OPERATIONS_PER_ROW + of_units
 
 
+@functools.lru_cache(maxsize=256)
 def any_batch(program: Program, target: machine.Target) -> Hashable:
     """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
     return attrs.evolve(program, batch_size=1, class_targets=False), target
@@ -159,11 +160,6 @@ def any_batch(program: Program, target: machine.Target) -> Hashable:
 
 def lanes_of(program: Program, target: machine.Target) -> int:
     return target.lanes(4 if program.dtype == torch.float32 else 8)
-
-
-def is_ours(program: Program) -> bool:
-    values = [program.loss, program.optimizer, *activations(program)]
-    return all(type(value).__module__.startswith("functional_mlp.") for value in values)
 
 
 @attrs.frozen(eq=False)

@@ -134,8 +134,10 @@ def _reference_groups(plan: Plan) -> list[Group]:
         return [_alone(plan, number, "reference") for number in range(len(plan.members))]
 
     def kind(member: Member) -> Hashable:
-        # The rule is evaluated for all members at once, with their learning rates alone an array.
-        return len(member.data), attrs.evolve(member.optimizer, learning_rate=1.0)
+        # The rule is evaluated for all members at once, with their learning rates alone an array. 0.0 and −0.0 are
+        # equal, and are written differently.
+        rule = attrs.evolve(member.optimizer, learning_rate=1.0)
+        return len(member.data), rule, repr(rule)
 
     return [
         _group(plan, numbers, lambda members: StackedRun(layer, plan.network, plan.loss, plan.batch_size, members))

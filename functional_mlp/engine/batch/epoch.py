@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from functional_mlp.engine.batch.matmul import TiledProducts
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Backward, Kernels, in_reverse, reads_input
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
@@ -293,7 +294,7 @@ class BatchKernels:
 
             e.loop(f"{name}.sample", 0, count, 1, sample)
 
-        self.kernels.kernel(f"{name}{{}}", repr(layer), (features,), (count, *places), loop)
+        self.kernels.kernel(f"{name}{{}}", activation_code(layer), (features,), (count, *places), loop)
 
     def _activate(self, activation: Activation, count: ir.Value) -> None:
         step, places = activation.step, (activation.s, activation.y)
@@ -371,7 +372,8 @@ class BatchKernels:
         """emit(*variant, inputs, outputs, has_bias, *values)."""
         self.builder.comment(f"{name}: {step}")
         sizes = (step.in_features, step.out_features, int(step.bias))
-        self.kernels.kernel(f"linear{{}}.{name}", repr(variant), sizes, values, functools.partial(emit, *variant))
+        key = tuple(activation_code(part) if isinstance(part, Elementwise) else part for part in variant)
+        self.kernels.kernel(f"linear{{}}.{name}", key, sizes, values, functools.partial(emit, *variant))
 
     def _store(self, place: Index, offset: Index, v: Index, features: Index, value: ir.Value) -> None:
         """Store a vector of a row, with zeros beyond the features; in a loop over known features there are none."""

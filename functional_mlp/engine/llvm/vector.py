@@ -11,91 +11,14 @@ An expression is called with these operands in place of tensors:
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from llvmlite import ir
 
 from functional_mlp.engine.llvm import functions
 from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
-
-Number = int | float
-
-
-class NotInAlgebraError(TypeError):
-    """An expression does what the array algebra has not."""
-
-
-class Operand:
-    """What an expression computes with: operators, and nothing else."""
-
-    xp: "VectorNamespace"
-
-    def __add__(self, other: Any) -> "Operand":
-        return self.xp.binary("fadd", self, other)
-
-    def __radd__(self, other: Any) -> "Operand":
-        return self.xp.binary("fadd", other, self)
-
-    def __sub__(self, other: Any) -> "Operand":
-        return self.xp.binary("fsub", self, other)
-
-    def __rsub__(self, other: Any) -> "Operand":
-        return self.xp.binary("fsub", other, self)
-
-    def __mul__(self, other: Any) -> "Operand":
-        return self.xp.binary("fmul", self, other)
-
-    def __rmul__(self, other: Any) -> "Operand":
-        return self.xp.binary("fmul", other, self)
-
-    def __truediv__(self, other: Any) -> "Operand":
-        return self.xp.binary("fdiv", self, other)
-
-    def __rtruediv__(self, other: Any) -> "Operand":
-        return self.xp.binary("fdiv", other, self)
-
-    def __mod__(self, other: Any) -> "Operand":
-        return self.xp.remainder(self, other)
-
-    def __neg__(self) -> "Operand":
-        return self.xp.binary("fsub", -0.0, self)
-
-    def __pow__(self, exponent: Any) -> "Operand":
-        return self.xp.power(self, exponent)
-
-    def __rpow__(self, base: Any) -> "Operand":
-        return self.xp.exponential(base, self)
-
-    def __lt__(self, other: Any) -> "Condition":
-        return self.xp.compare("<", self, other)
-
-    def __le__(self, other: Any) -> "Condition":
-        return self.xp.compare("<=", self, other)
-
-    def __gt__(self, other: Any) -> "Condition":
-        return self.xp.compare(">", self, other)
-
-    def __ge__(self, other: Any) -> "Condition":
-        return self.xp.compare(">=", self, other)
-
-    def __eq__(self, other: object) -> "Condition":  # type: ignore[override]
-        return self.xp.compare("==", self, other)
-
-    def __ne__(self, other: object) -> "Condition":  # type: ignore[override]
-        return self.xp.compare("!=", self, other)
-
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:
-        raise NotInAlgebraError("an expression cannot branch on the value of an array: use xp.where")
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotInAlgebraError(f"arrays of the algebra have no {name!r}: use the functions of xp")
-
-    @classmethod
-    def __torch_function__(cls, function: Any, *_: Any) -> Any:
-        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
+from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
 
 
 class Array(Operand):
@@ -134,14 +57,11 @@ class Sum(Operand):
         self.xp, self.lanes = xp, lanes
 
 
-class Condition:
+class Condition(Comparison):
     """The outcome of a comparison: vectors of bits, or one bit."""
 
     def __init__(self, values: Sequence[ir.Value]) -> None:
         self.values = list(values)
-
-    def __bool__(self) -> bool:
-        raise NotInAlgebraError("an expression cannot branch on a comparison: use xp.where")
 
 
 class Scalars:
@@ -272,7 +192,7 @@ class VectorNamespace:
         """base ** exponent for a number and a scalar, such as β ** step."""
         if not isinstance(base, Number) or not isinstance(exponent, Scalar) or base < 0:
             raise NotInAlgebraError("** takes a number of at least 0 with an exponent known when the code runs")
-        pair, key = self._scalars.pair, ("power", base, exponent.key)
+        pair, key = self._scalars.pair, ("power", _key(base), exponent.key)
         arguments = [_double(base), exponent.value]
         return Scalar(self, self._scalars.once(key, lambda: pair.intrinsic("llvm.pow.f64", arguments, DOUBLE)), key)
 

@@ -13,17 +13,16 @@ import attrs
 import torch
 from llvmlite import ir
 
+from functional_mlp.engine.expressions import RecordingNamespace, is_ours, recorded
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import (
     Array,
     Condition,
-    NotInAlgebraError,
-    Number,
-    Operand,
     Scalar,
     Scalars,
     VectorNamespace,
 )
+from functional_mlp.engine.operands import NotInAlgebraError, Number, Operand
 from functional_mlp.optimizers import Optimizer
 
 
@@ -171,9 +170,9 @@ class MembersRule:
         first = optimizers[0]
         shared, per_member = [], []
         for field in attrs.fields(type(first)):
-            value = getattr(first, field.name)
-            if field.name != "learning_rate" and all(getattr(other, field.name) == value for other in optimizers):
-                shared.append((field.name, value))
+            values = [getattr(optimizer, field.name) for optimizer in optimizers]
+            if field.name != "learning_rate" and len(set(map(repr, values))) == 1:  # 0.0 and −0.0 are equal
+                shared.append((field.name, values[0]))
             else:
                 per_member.append(field.name)
         return cls(type(first), tuple(shared), tuple(per_member))
@@ -181,7 +180,17 @@ class MembersRule:
     def slots(self) -> tuple[str, ...]:
         return self.kind.slots()
 
-    def expression(self, operands: Mapping[str, Scalar]) -> Callable[..., tuple[Any, ...]]:
+    def code(self) -> str:
+        """What the rule does; `NotInAlgebraError` where it does not take scalars for the numbers that differ."""
+        if is_ours(self.kind):
+            return repr(self)
+
+        def rule(xp: RecordingNamespace) -> Any:
+            return xp.run_rule(self.expression({name: xp.scalar() for name in self.per_member}), len(self.slots()))
+
+        return recorded(self, rule)
+
+    def expression(self, operands: Mapping[str, Operand]) -> Callable[..., tuple[Any, ...]]:
         """The rule of an optimizer whose numbers that differ are scalars of the algebra."""
         optimizer = object.__new__(self.kind)
         for name, value in (*self.shared, *operands.items()):
@@ -189,7 +198,8 @@ class MembersRule:
         return optimizer.rule
 
 
-def real_numbers_aside(optimizer: Optimizer) -> tuple[tuple[str, Any], ...]:
+def real_numbers_aside(optimizer: Optimizer) -> tuple[tuple[str, Any, str], ...]:
     """The fields of an optimizer that are no real numbers: those in which optimizers of one `MembersRule` are equal."""
     fields = [(field.name, getattr(optimizer, field.name)) for field in attrs.fields(type(optimizer))]
-    return tuple((name, value) for name, value in fields if not isinstance(value, float) and name != "learning_rate")
+    others = [(name, value) for name, value in fields if not isinstance(value, float) and name != "learning_rate"]
+    return tuple((name, value, repr(value)) for name, value in others)  # there may be zeros, of either sign, in them

@@ -9,15 +9,35 @@ from torch import Tensor
 
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
-from functional_mlp.engine.program import Affine, Places, Program, affine_steps, vectors
+from functional_mlp.engine.operands import NotInAlgebraError
+from functional_mlp.engine.program import Affine, CannotFuseError, Places, Program, affine_steps, vectors
 
 
 @attrs.frozen
 class MembersProgram:
-    """All that the code for a group depends on, the target aside; the program's own optimizer is not read."""
+    """All that the code for a group depends on, the target aside; the program's own optimizer is not read.
+
+    `rule_code` is `None` where the rule does not take numbers that differ between members.
+    """
 
     program: Program
-    rule: MembersRule
+    rule: MembersRule = attrs.field(eq=False)
+    rule_code: str | None = attrs.field(init=False, repr=False)
+
+    @rule_code.default
+    def _rule_code(self) -> str | None:
+        try:
+            return self.rule.code()
+        except NotInAlgebraError:
+            return None
+
+    def check_unchanged(self) -> None:
+        """As `Program.check_unchanged`; also where the rule does not take numbers that differ between members."""
+        self.program.check_unchanged()
+        if self.rule_code is None:
+            raise CannotFuseError(f"{self.rule.kind.__name__} does not take a number for each member")
+        if self.rule_code != self.rule.code():
+            raise CannotFuseError("the optimizer's rule has changed since the run began: start another one")
 
 
 @attrs.frozen(eq=False)

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.engine import making
+from functional_mlp.engine.expressions import activation_code, is_ours
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, denormals_flushed
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.epoch import MembersEpoch
 from functional_mlp.engine.members.program import MembersArguments, MembersLayout, MembersProgram
-from functional_mlp.engine.program import CannotFuseError, Pointwise, Program, affine_steps, all_steps, lower
-from functional_mlp.engine.running import OPERATIONS_PER_UNIT, Evaluation, Rows, is_ours, new_workspace
+from functional_mlp.engine.program import CannotFuseError, Program, affine_steps, lower, pointwise_steps
+from functional_mlp.engine.running import OPERATIONS_PER_UNIT, Evaluation, Rows, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
@@ -95,7 +96,8 @@ def compiled(program: MembersProgram, target: machine.Target) -> Function:
     Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
     """
     members, lanes = group_size(program, target), target.lanes(_number_size(program))
-    ours = is_ours(program.program) and program.rule.kind.__module__.startswith("functional_mlp.")
+    program.check_unchanged()
+    ours = program.program.is_ours and is_ours(program.rule.kind)
     text = None if ours else _emit_or_refuse(program, members, lanes)
     key = f"ensemble {members} {lanes} {program!r}" if text is None else None
     with making.remembering((program, target)):
@@ -145,9 +147,8 @@ def groups_of_members(plan: Plan, program: MembersProgram, numbers: Sequence[int
 
 def _instructions(program: Program, optimizer: Optimizer) -> int:
     """About how many instructions an epoch has."""
-    steps = all_steps(program.steps)
-    lengths = {repr(layer): sum(activation_lengths(layer)) for layer in activations(program)}
-    of_activations = sum(lengths[repr(step.layer)] for step in steps if isinstance(step, Pointwise))
+    lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
+    of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))
     of_layer = COPIES + 2 * rule_length_of_a_vector(optimizer)
     of_layers = of_layer * len(affine_steps(program.steps))
     return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from llvmlite import ir
 
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, Pending
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
@@ -367,4 +368,5 @@ class SampleEpoch:
             self.kernels.activations = activations
             emit(features, *places)
 
-        self.kernels.kernel(f"{kind}{{}}", repr(layer), (features,), (self.kernels.activations, *places), body)
+        places = (self.kernels.activations, *places)
+        self.kernels.kernel(f"{kind}{{}}", activation_code(layer), (features,), places, body)

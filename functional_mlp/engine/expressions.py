@@ -1,0 +1,185 @@
+"""What the expressions of layers, losses and optimizers do, as text: compiled code is kept under it.
+
+The library's own expressions change only with its source, so their values are known by the code that makes them. What
+others write may do something else today: a global that an expression reads has another value, a method has been
+replaced. So their expressions are read with a namespace that writes down each operation, whenever code is looked for.
+That takes some ten microseconds, and what does the same is the same, whatever it is called.
+
+Values are told apart to the bit: 0.0 and −0.0 are equal, and make different code.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp.algebra import Namespace, torch_namespace
+from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
+from functional_mlp.layers.base import Elementwise
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class is one of the library's own."""
+    in_package = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return in_package and getattr(sys.modules[cls.__module__], cls.__qualname__, None) is cls
+
+
+def activation_code(layer: Elementwise | None) -> str:
+    """What an activation and its pullback do; where there is none, nothing.
+
+    >>> import functional_mlp as fm
+    >>> class Shrunk(fm.Elementwise):
+    ...     def value(self, xp, s):
+    ...         return xp.tanh(s) / 2
+    ...     def derivative(self, xp, s, y):
+    ...         return 0.5 - 2 * y * y
+    >>> print(activation_code(Shrunk()))
+    %1 = tanh(%0)
+    %2 = fdiv(%1, 2)
+    %6 = fmul(2, %4)
+    %7 = fmul(%6, %4)
+    %8 = fsub(0.5, %7)
+    %9 = fmul(%5, %8)
+    %2, %9
+    >>> activation_code(fm.LeakyReLU(0.5))
+    'LeakyReLU(negative_slope=0.5)'
+    """
+    if layer is None:
+        return ""
+    return _code(layer, lambda xp: (layer.value(xp, *xp.arrays(1)), layer.pullback(xp, *xp.arrays(3))))
+
+
+def loss_code(loss: Loss, features: int) -> str:
+    """What a loss and its gradient do for so many outputs."""
+
+    def expressions(xp: "RecordingNamespace") -> tuple[Any, ...]:
+        pair = xp.arrays(2, features)
+        return loss.sample_value(xp, *pair), loss.sample_grad(xp, *pair)
+
+    return _code(loss, expressions)
+
+
+def rule_code(optimizer: Optimizer) -> str:
+    """What the rule of an optimizer does."""
+    return _code(optimizer, lambda xp: xp.run_rule(optimizer.rule, len(optimizer.slots())))
+
+
+def _code(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:
+    return repr(value) if is_ours(type(value)) else recorded(value, expressions)
+
+
+def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:
+    """What expressions of a value do, a line an operation; `NotInAlgebraError` where they do what the algebra has not.
+
+    >>> recorded(None, lambda xp: xp.abs(xp.scalar()) > 1)
+    '%1 = abs(%0)\\n%2 = >(%1, 1)\\n%2'
+    """
+    xp = RecordingNamespace()
+    try:
+        results = expressions(xp)
+    except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
+        raise NotInAlgebraError(f"{value!r} is not written in the array algebra: {error}") from error
+    several = isinstance(results, tuple | list)
+    return "\n".join([*xp.lines, ", ".join(map(_text, results)) if several else _text(results)])
+
+
+class Recorded(Operand):
+    """The outcome of an operation, known by its number; it has so many features, if any."""
+
+    def __init__(self, xp: "RecordingNamespace", number: int, features: int | None) -> None:
+        self.xp, self.number, self.features = xp, number, features
+
+    @property
+    def shape(self) -> tuple[int]:
+        if self.features is None:
+            raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
+        return (self.features,)
+
+
+class RecordedComparison(Comparison):
+    """The outcome of a comparison, known by its number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class RecordingNamespace:
+    """The array namespace `xp` whose operations are written down."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._count = 0
+
+    def arrays(self, count: int, features: int = 1) -> list[Recorded]:
+        return [Recorded(self, self._next(), features) for _ in range(count)]
+
+    def scalar(self) -> Recorded:
+        return Recorded(self, self._next(), None)
+
+    def run_rule(self, rule: Callable[..., Any], slots: int) -> Any:
+        """What a rule with so many slots returns."""
+        return rule(self, self.scalar(), self.scalar(), *self.arrays(2 + slots))
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count - 1
+
+    def _note(self, name: str, *operands: Any, **named: Any) -> int:
+        number = self._next()
+        arguments = [*map(_text, operands), *(f"{key}={_text(operand)}" for key, operand in named.items())]
+        self.lines.append(f"%{number} = {name}({', '.join(arguments)})")
+        return number
+
+    # What the operators of an operand call
+
+    def binary(self, name: str, a: Any, b: Any) -> Recorded:
+        return Recorded(self, self._note(name, a, b), _features(a, b))
+
+    def compare(self, symbol: str, a: Any, b: Any) -> RecordedComparison:
+        return RecordedComparison(self._note(symbol, a, b))
+
+    def remainder(self, a: Any, b: Any) -> Recorded:
+        return self.binary("remainder", a, b)
+
+    def power(self, base: Any, exponent: Any) -> Recorded:
+        return self.binary("power", base, exponent)
+
+    def exponential(self, base: Any, exponent: Any) -> Recorded:
+        return self.binary("exponential", base, exponent)
+
+    # The functions of the algebra
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_") or not hasattr(Namespace, name):
+            raise AttributeError(f"the array algebra has no function {name!r}")
+
+        def call(*operands: Any, **named: Any) -> Any:
+            given = (*operands, *named.values())
+            if not any(isinstance(operand, Recorded | RecordedComparison) for operand in given):
+                result = getattr(torch_namespace(torch.float64, _CPU), name)(*operands, **named)
+                return result.item() if isinstance(result, Tensor) else result
+            features = {"sum": None, "max": 1}[name] if name in ("sum", "max") else _features(*given)
+            return Recorded(self, self._note(name, *operands, **named), features)
+
+        return call
+
+
+_CPU = torch.device("cpu")
+
+
+def _features(*operands: Any) -> int | None:
+    found = [operand.features for operand in operands if isinstance(operand, Recorded)]
+    return max((features for features in found if features is not None), default=None)
+
+
+def _text(operand: Any) -> str:
+    """An operand by its number, or a number to the bit: whole and real ones, and the two zeros, differ."""
+    if isinstance(operand, Recorded | RecordedComparison):
+        return f"%{operand.number}"
+    if isinstance(operand, Number) and not isinstance(operand, bool):
+        return float.__repr__(operand) if isinstance(operand, float) else int.__repr__(operand)
+    return repr(operand)
