@@ -5,6 +5,8 @@ thing, `ValueError` for the wrong shape, size, dtype, device or range.
 """
 
 import math
+import numbers
+import operator
 import sys
 from typing import Any
 
@@ -24,7 +26,7 @@ def describe(value: object) -> str:
         if value.is_nested:
             return f"a nested {value.dtype} tensor"
         return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return f"{text if len(text) <= 60 else text[:57] + '...'}, {_with_article(type(value).__name__)}"
 
 
@@ -32,16 +34,22 @@ def _with_article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "AEIOaeio" else f"a {noun}"
 
 
-def integer(name: str, value: object, *, minimum: int) -> None:
-    """Raise unless `value` is an int (a bool is none) of at least `minimum`."""
-    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < 2**63:
-        return
-    wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
-    if not isinstance(value, int) or isinstance(value, bool):
+def any_integer(name: str, value: object, wanted: str = "an integer") -> int:
+    """`value` as an int, once it is an integer: Python's or numpy's; a bool, a float and a tensor are none."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
-    if value < minimum:
-        raise ValueError(f"{name} must be {wanted}, got {value}")
-    raise ValueError(f"{name} must be {wanted} below 2**63, got a larger one")
+    return operator.index(value)
+
+
+def integer(name: str, value: object, *, minimum: int) -> int:
+    """`value` as an int, once it is an integer of at least `minimum`."""
+    wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+    given = any_integer(name, value, wanted)
+    if given < minimum:
+        raise ValueError(f"{name} must be {wanted}, got {given}")
+    if given >= 2**63:
+        raise ValueError(f"{name} must be {wanted} below 2**63, got a larger one")
+    return given
 
 
 def number(
@@ -52,17 +60,46 @@ def number(
     high: float = math.inf,
     open_low: bool = False,
     open_high: bool = False,
-) -> None:
-    """Raise unless `value` is a finite number between `low` and `high`; an open end is excluded."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+) -> float:
+    """`value` as an int or a float, once it is a finite number between `low` and `high`; an open end is excluded."""
+    given = plain_number(value)
+    if not isinstance(given, int | float) or isinstance(given, bool):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
-    above = value > low if open_low else value >= low
-    below = value < high if open_high else value <= high
+    above = given > low if open_low else given >= low
+    below = given < high if open_high else given <= high
     # An int of over 300 digits is larger than every float.
-    if not (abs(value) <= sys.float_info.max and above and below):
+    if not (abs(given) <= sys.float_info.max and above and below):
         left = "(" if open_low or low == -math.inf else "["
         right = ")" if open_high or high == math.inf else "]"
-        raise ValueError(f"{name} must be a finite number in {left}{low}, {high}{right}, got {value}")
+        raise ValueError(f"{name} must be a finite number in {left}{low}, {high}{right}, got {given}")
+    return given
+
+
+def plain_number(value: Any) -> Any:
+    """numpy's integers and floats as Python's, whose repr, hash and JSON are those of the number; all else as it is."""
+    if isinstance(value, int) or type(value) is float:
+        return value
+    if isinstance(value, numbers.Integral):
+        return operator.index(value)
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational) else value
+
+
+def in_range(name: str, value: float, dtype: torch.dtype, *, share: float = 1.0) -> None:
+    """Raise unless `value` is within a share of the range of a dtype, beyond which it would be infinite."""
+    largest = share * torch.finfo(dtype).max
+    if not -largest <= value <= largest:
+        raise ValueError(
+            f"{name} must be a finite number in [{-largest}, {largest}] for {dtype}, got {value}: "
+            "choose a smaller one, or a wider dtype"
+        )
+
+
+def numbers_in_range(owner: Any, dtype: torch.dtype) -> None:
+    """Raise unless every number that a value holds is in the range of a dtype."""
+    for attribute in attrs.fields(type(owner)):
+        value = getattr(owner, attribute.name)
+        if isinstance(value, int | float):
+            in_range(field_name(owner, attribute), value, dtype)
 
 
 def field_name(owner: object, attribute: "attrs.Attribute[Any]") -> str:
@@ -259,28 +296,37 @@ def tree_like(name: str, tree: Any, template_name: str, template: Any, *, refere
     """
     if fits(pytree.flatten(tree), pytree.flatten(template), reference):
         return  # nothing to name, so no paths are needed
-    expected, actual = dict(pytree.items(template)), dict(pytree.items(tree))
-    for path in (path for path in expected if path not in actual):
-        shape = tuple(expected[path].shape)
-        raise ValueError(
-            f"{name} does not have the structure of {template_name}: {name}{path} is missing "
-            f"(expected a tensor of shape {shape}); make it with the same structure"
-        )
-    for path in (path for path in actual if path not in expected):
-        raise ValueError(
-            f"{name} does not have the structure of {template_name}: {name}{path} is unexpected "
-            f"(got {describe(actual[path])}); make it with the same structure"
-        )
     if pytree.structure(tree) != pytree.structure(template):
         raise ValueError(
-            f"{name} must have the structure of {template_name}, {pytree.structure(template)}, "
-            f"got {pytree.structure(tree)}"
+            f"{name} does not have the structure of {template_name}: {structural_difference(name, tree, template)}; "
+            "make it with the same structure"
         )
-    for path, leaf in actual.items():
+    expected = dict(pytree.items(template))
+    for path, leaf in pytree.items(tree):
         float_tensor(f"{name}{path}", leaf)
         same_shape(f"{name}{path}", leaf, f"{template_name}{path}", expected[path])
         other = expected[path] if reference is None else reference
         same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
+
+
+def structural_difference(name: str, tree: Any, template: Any) -> str:
+    """What is wrong with the structure of a tree, at the first place where it is not that of another.
+
+    >>> structural_difference("grads", (torch.zeros(2), None), (torch.zeros(2), torch.zeros(3)))
+    'grads[1] is missing (expected a tensor of shape (3,))'
+    >>> structural_difference("params", [torch.zeros(2)], (torch.zeros(2),))
+    'params must be a tuple, got [tensor([0., 0.])], a list'
+    """
+    path, got, expected = pytree.first_difference(tree, template)
+    if expected is pytree.MISSING:
+        return f"{name}{path} is unexpected (got {describe(got)})"
+    is_leaf = isinstance(expected, Tensor)
+    wanted = f"a tensor of shape {tuple(expected.shape)}" if is_leaf else _with_article(type(expected).__name__)
+    if got is pytree.MISSING:
+        return f"{name}{path} is missing (expected {wanted})"
+    if type(got) is type(expected):
+        wanted = describe(expected)
+    return f"{name}{path} must be {wanted}, got {describe(got)}"
 
 
 def fits(tree: pytree.Flat, template: pytree.Flat, reference: Tensor | None) -> bool:

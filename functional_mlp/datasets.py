@@ -62,15 +62,15 @@ def disk(
     >>> data.inputs.shape, data.targets.shape
     (torch.Size([5, 2]), torch.Size([5, 2]))
     """
-    checks.integer("disk: n", n, minimum=1)
+    n = checks.integer("disk: n", n, minimum=1)
     checks.device("disk: device", device)
-    checks.number("disk: radius", radius, low=0.0, open_low=True)
+    radius = checks.number("disk: radius", radius, low=0.0, open_low=True)
     if not isinstance(center, tuple) or len(center) != 2:
         raise TypeError(f"disk: center must be two numbers, got {checks.describe(center)}")
-    for coordinate in center:
-        checks.number("disk: center", coordinate)
+    middle = [checks.number("disk: center", coordinate) for coordinate in center]
     points = random.uniform(key, (n, 2), dtype=dtype)
-    inside = (points - torch.tensor(center, dtype=dtype, device="cpu")).square().sum(1) < radius**2
+    x, y = (points.double() - torch.tensor(middle, dtype=torch.float64, device="cpu")).T
+    inside = torch.hypot(x, y) < radius
     return Dataset(points.to(device), one_hot(inside.long(), 2, dtype).to(device))
 
 

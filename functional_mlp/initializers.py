@@ -179,6 +179,7 @@ class constant(Initializer):
         device: Device = None,
     ) -> Tensor:
         shape = random.check_draw(key, shape, dtype, device)
+        checks.in_range("constant: value", self.value, dtype)
         return torch.full(shape, self.value, dtype=dtype, device="cpu" if device is None else device)
 
 

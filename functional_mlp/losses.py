@@ -5,7 +5,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
 from functional_mlp.value import Value
 
 
@@ -70,6 +70,7 @@ class Loss(Value):
     def checked_targets(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Targets as the expressions take them, shaped like the predictions, once both are known to fit."""
         checks.float_tensor("predictions", predictions)
+        checks.numbers_in_range(self, working_dtype(predictions.dtype))
         if predictions.ndim == 0:
             raise ValueError("predictions must have the shape (batch, features), got a 0-d tensor")
         if predictions.numel() == 0:

@@ -23,8 +23,8 @@ class OptimizerState:
     """
 
     params: Any
-    learning_rate: float = field(metadata=pytree.STRUCTURE)
-    step: int = field(metadata=pytree.STRUCTURE)
+    learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+    step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
 
 
 @frozen(repr=False)

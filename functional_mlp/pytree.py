@@ -9,6 +9,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import attrs
 import optree
 import optree.integrations.attrs
 import torch
@@ -76,6 +77,58 @@ def items(tree: Any) -> list[tuple[str, Any]]:
 def structure(tree: Any) -> optree.PyTreeSpec:
     """What is left of a tree without its leaves; comparable and hashable."""
     return optree.tree_structure(tree, namespace=NAMESPACE)
+
+
+# Stands for what is not there, in `first_difference`.
+MISSING = object()
+
+
+def first_difference(tree: Any, template: Any) -> tuple[str, Any, Any]:
+    """Where a tree has not the structure of another: the path, and what each has there, or `MISSING`.
+
+    >>> first_difference((1, {"x": 2}), (1, [2]))
+    ('[1]', {'x': 2}, [2])
+    >>> first_difference((1,), (1, {"x": 2})) == ("[1]['x']", MISSING, 2)
+    True
+    """
+    if bool(leaves(tree)) != bool(leaves(template)):  # all of the tensors are missing, or unexpected
+        return _unexpected("", tree) if leaves(tree) else _missing("", template)
+    if type(tree) is not type(template):
+        return "", tree, template
+    children, wanted = dict(_children(tree)), dict(_children(template))
+    for path in [path for path in wanted if path not in children]:
+        return _missing(path, wanted[path])
+    for path in [path for path in children if path not in wanted]:
+        return _unexpected(path, children[path])
+    for path, child in children.items():
+        if structure(child) != structure(wanted[path]):
+            rest, first, second = first_difference(child, wanted[path])
+            return path + rest, first, second
+    for field in attrs.fields(type(tree)) if attrs.has(type(tree)) else ():
+        settings = getattr(tree, field.name), getattr(template, field.name)
+        if field.metadata.items() >= STRUCTURE.items() and settings[0] != settings[1]:
+            return f".{field.name}", *settings
+    return "", tree, template
+
+
+def _children(tree: Any) -> list[tuple[str, Any]]:
+    """What a node holds, each with its path."""
+    accessors, values, _ = optree.tree_flatten_with_accessor(
+        tree, is_leaf=lambda node: node is not tree, namespace=NAMESPACE
+    )
+    return [(accessor.codify(""), value) for accessor, value in zip(accessors, values, strict=True)]
+
+
+def _missing(path: str, tree: Any) -> tuple[str, Any, Any]:
+    """The difference where a tree is not there: at its first leaf, or at its root where it has none."""
+    place, leaf = next(iter(items(tree)), ("", tree))
+    return path + place, MISSING, leaf
+
+
+def _unexpected(path: str, tree: Any) -> tuple[str, Any, Any]:
+    """The difference where a tree is too much."""
+    place, _, leaf = _missing(path, tree)
+    return place, leaf, MISSING
 
 
 def flatten(tree: Any) -> Flat:

@@ -21,6 +21,9 @@ from functional_mlp import checks
 
 DIGEST_SIZE = 16
 
+# No draw of `normal` is farther from the mean, in standard deviations: the outermost of 2^52 cells.
+FARTHEST = 8.25
+
 
 @attrs.frozen
 class Key:
@@ -40,7 +43,7 @@ class Key:
         >>> first == second
         False
         """
-        checks.integer("split: n", n, minimum=1)
+        n = checks.integer("split: n", n, minimum=1)
         return tuple(self._child(b"split", index) for index in range(n))
 
     def fold_in(self, data: int) -> "Key":
@@ -49,8 +52,7 @@ class Key:
         >>> key(0).fold_in(7) == key(0).fold_in(7)
         True
         """
-        _check_any_integer("fold_in: data", data)
-        return self._child(b"fold_in", data)
+        return self._child(b"fold_in", checks.any_integer("fold_in: data", data))
 
     def _child(self, tag: bytes, number: int) -> "Key":
         return Key(_hash(self.digest, tag, number))
@@ -62,8 +64,7 @@ def key(seed: int) -> Key:
     >>> key(0) == key(0), key(0) == key(1)
     (True, False)
     """
-    _check_any_integer("seed", seed)
-    return Key(_hash(b"", b"seed", seed))
+    return Key(_hash(b"", b"seed", checks.any_integer("seed", seed)))
 
 
 def uniform(
@@ -82,9 +83,10 @@ def uniform(
     (True, True)
     """
     shape = check_draw(key, shape, dtype, device)
-    largest = torch.finfo(dtype).max / 2  # half, so that high - low fits as well
-    checks.number("uniform: low", low, low=-largest, high=largest)
-    checks.number("uniform: high", high, low=low, high=largest)
+    low = checks.number("uniform: low", low)
+    high = checks.number("uniform: high", high, low=low)
+    for name, end in (("low", low), ("high", high)):
+        checks.in_range(f"uniform: {name}", end, dtype, share=0.5)  # so that high - low fits as well
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
     draws = _unit_interval(key, math.prod(shape)).mul_(high - low).add_(low).to(dtype)
@@ -115,9 +117,9 @@ def normal(
     >>> bool((z.mean() - 5).abs() < 0.2), bool((z.std() - 2).abs() < 0.2)
     (True, True)
     """
-    checks.number("normal: mean", mean)
-    checks.number("normal: std", std, low=0.0)
+    mean, std = checks.number("normal: mean", mean), checks.number("normal: std", std, low=0.0)
     shape = check_draw(key, shape, dtype, device)
+    checks.in_range(f"normal: |mean| + {FARTHEST} std", abs(mean) + FARTHEST * std, dtype)
     if _is_meta(device):
         return torch.empty(shape, dtype=dtype, device=device)
     quantiles: Tensor = torch.special.ndtri(_unit_interval(key, math.prod(shape)))
@@ -131,7 +133,7 @@ def permutation(key: Key, n: int) -> Tensor:
     [0, 1, 2, 3, 4]
     """
     check_key("permutation: key", key)
-    checks.integer("permutation: n", n, minimum=0)
+    n = checks.integer("permutation: n", n, minimum=0)
     # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
     rotation, seed = divmod(int.from_bytes(key.digest[:12], "little"), 2**32)
     order = torch.randperm(n, generator=_thread.generator.manual_seed(seed), device=_CPU)
@@ -166,11 +168,6 @@ def _hash(parent: bytes, tag: bytes, number: int) -> bytes:
     return hashlib.blake2b(message, digest_size=DIGEST_SIZE, person=tag).digest()
 
 
-def _check_any_integer(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {checks.describe(value)}")
-
-
 def check_key(name: str, key: object) -> None:
     """Raise TypeError unless `key` is a Key."""
     checks.instance(name, key, Key, "make one with functional_mlp.random.key(seed)")
@@ -183,9 +180,7 @@ def check_draw(key: object, shape: Sequence[int], dtype: object, device: object)
     checks.device("random draw: device", device)
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise TypeError(f"random draw: shape must be a tuple of integers, got {checks.describe(shape)}")
-    for size in shape:
-        checks.integer("random draw: each size of shape", size, minimum=0)
-    return tuple(shape)
+    return tuple(checks.integer("random draw: each size of shape", size, minimum=0) for size in shape)
 
 
 def _is_meta(device: torch.device | str | None) -> bool:

@@ -21,8 +21,7 @@ class Schedule(Value):
     """The base class; a subclass defines `factor`."""
 
     def __call__(self, epoch: int) -> float:
-        checks.integer("schedule: epoch", epoch, minimum=0)
-        return float(self.factor(epoch))
+        return float(self.factor(checks.integer("schedule: epoch", epoch, minimum=0)))
 
     @abstractmethod
     def factor(self, epoch: int) -> float:

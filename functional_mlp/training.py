@@ -104,9 +104,10 @@ def fit(
     True
     """
     network = as_layer("fit: network", network)
-    _check_arguments("fit", loss, optimizer, data, batch_size, schedule, engine)
+    _check_arguments("fit", loss, optimizer, data, schedule, engine)
+    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
     _check_observers(progress, callbacks)
-    checks.integer("fit: epochs", epochs, minimum=1)
+    epochs = checks.integer("fit: epochs", epochs, minimum=1)
     state, history = _initial_state(network, optimizer, data, key, params, state), History()
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
@@ -202,7 +203,8 @@ def train_epoch(
     (1, 100)
     """
     network = as_layer("train_epoch: network", network)
-    _check_arguments("train_epoch", loss, optimizer, data, batch_size, schedule, engine)
+    _check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
+    batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
     _check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
     run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
@@ -242,9 +244,7 @@ def _run_epochs(
 def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
     if schedule is None:
         return 1.0
-    factor = schedule(epoch)
-    checks.number(f"schedule({epoch})", factor, low=0.0)
-    return factor
+    return checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
 
 
 def _initial_state(
@@ -298,7 +298,6 @@ def _check_arguments(
     loss: Any,
     optimizer: Any,
     data: Any,
-    batch_size: Any,
     schedule: Any,
     engine: Any,
 ) -> None:
@@ -307,7 +306,6 @@ def _check_arguments(
     checks.hashable(f"{name}: loss", loss)
     checks.hashable(f"{name}: optimizer", optimizer)
     checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
-    checks.integer(f"{name}: batch_size", batch_size, minimum=1)
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
         raise TypeError(f"{name}: schedule must be a callable value, got {got}: call one of functional_mlp.schedules")

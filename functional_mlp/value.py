@@ -4,14 +4,23 @@ from typing import Any
 
 import attrs
 
+from functional_mlp import checks
+
 
 @attrs.frozen(repr=False)
 class Value:
     """The base of layers, losses, optimizers, initializers and schedules.
 
     A value is compared, hashed and pickled by its fields, and cannot be changed. Subclasses that have
-    fields of their own are decorated with `@attrs.frozen(repr=False)`.
+    fields of their own are decorated with `@attrs.frozen(repr=False)`. Numbers of numpy are kept as Python's.
     """
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            plain = checks.plain_number(value)
+            if plain is not value:
+                object.__setattr__(self, field.name, plain)
 
     def __repr__(self) -> str:
         return f"{self._constructor()}({', '.join(self._arguments())})"
@@ -25,17 +34,12 @@ class Value:
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
             if field.default is attrs.NOTHING:
-                arguments.append(_code(value))
+                arguments.append(repr(value))
             elif not _is_default(value, field.default):
-                arguments.append(f"{field.name}={_code(value)}")
+                arguments.append(f"{field.name}={value!r}")
         return arguments
 
 
 def _is_default(value: Any, default: Any) -> bool:
     equal = type(value) is type(default) and bool(value == default)
-    return equal and _code(value) == _code(default)  # 0.0 and −0.0 are equal, and are written differently
-
-
-def _code(value: Any) -> str:
-    # A subclass of float (numpy.float64) would name its own type.
-    return repr(float(value)) if isinstance(value, float) else repr(value)
+    return equal and repr(value) == repr(default)  # 0.0 and −0.0 are equal, and are written differently

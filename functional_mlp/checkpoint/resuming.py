@@ -44,7 +44,7 @@ class Checkpoint:
     """
 
     path: Path = field(converter=_path)
-    every: int = field(default=1, validator=checks.positive_integer)
+    every: int = field(default=1, converter=checks.plain_number, validator=checks.positive_integer)
     extra: Any = field(default=None, kw_only=True)
     registry: Registry = field(default=Registry(), kw_only=True)
 

@@ -105,7 +105,7 @@ def compile(
     >>> state.step
     10
     """
-    checks.integer("compile: batch_size", batch_size, minimum=1)
+    batch_size = checks.integer("compile: batch_size", batch_size, minimum=1)
     reason = explain(network, loss, optimizer, dtype=dtype)
     if reason is not None:
         raise ValueError(f"compile: {reason}")

@@ -57,8 +57,8 @@ def plan(
     """The plan that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
     network = as_layer("fit_ensemble: network", network)
     checks.instance("fit_ensemble: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
-    checks.integer("fit_ensemble: epochs", epochs, minimum=1)
-    checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
+    epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
+    batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
     if engine not in ("auto", "reference", "fused"):
         raise ValueError(f"fit_ensemble: engine must be 'auto', 'reference' or 'fused', got {checks.describe(engine)}")
     keys = _checked_keys(keys)
@@ -143,10 +143,7 @@ def _schedules(schedule: Any, members: int) -> Sequence[ScheduleLike | None]:
 def _factors(schedule: Callable[[int], float] | None, epochs: int) -> list[float]:
     if schedule is None:
         return [1.0] * epochs
-    factors = [schedule(epoch) for epoch in range(epochs)]
-    for epoch, factor in enumerate(factors):
-        checks.number(f"schedule({epoch})", factor, low=0.0)
-    return factors
+    return [checks.number(f"schedule({epoch})", schedule(epoch), low=0.0) for epoch in range(epochs)]
 
 
 def _initial_states(

@@ -47,7 +47,7 @@ class EnsembleHistory:
 
     def band(self, deviations: float = 1.0) -> tuple[History, History]:
         """The mean less and plus so many standard deviations."""
-        checks.number("band: deviations", deviations, low=0.0)
+        deviations = checks.number("band: deviations", deviations, low=0.0)
 
         def edge(sign: float) -> History:
             return self._over_members(lambda figures: _mean(figures) + sign * deviations * _std(figures))

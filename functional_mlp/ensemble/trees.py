@@ -68,7 +68,5 @@ def count_members(name: str, tree: Any) -> int:
 
 def check_index(name: str, index: object, members: int) -> None:
     """Raise unless `index` is the number of a member."""
-    checks.integer(name, index, minimum=0)
-    assert isinstance(index, int)
-    if index >= members:
+    if checks.integer(name, index, minimum=0) >= members:
         raise ValueError(f"{name} must be below the number of members, {members}, got {index}")

@@ -27,7 +27,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree, random
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
 from functional_mlp.random import Key
 from functional_mlp.value import Value
 
@@ -165,6 +165,12 @@ class Elementwise(Layer):
     """
 
     keeps_features: ClassVar[bool] = True
+
+    def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:
+        """`()`; raises `ValueError` where a number of the layer is beyond the dtype."""
+        params = Layer.init(self, key, dtype=dtype, device=device)
+        checks.numbers_in_range(self, working_dtype(dtype))
+        return params
 
     def value(self, xp: Namespace, s: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} must define value(self, xp, s)")

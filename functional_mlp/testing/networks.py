@@ -82,8 +82,8 @@ def networks(
     ...     assert network.apply(params, torch.zeros(3, 2)).shape == (3, network.out_features)
     >>> keeps_the_batch()
     """
-    checks.integer("networks: max_depth", max_depth, minimum=1)
-    checks.integer("networks: max_width", max_width, minimum=1)
+    max_depth = checks.integer("networks: max_depth", max_depth, minimum=1)
+    max_width = checks.integer("networks: max_width", max_width, minimum=1)
     widths = st.integers(1, max_width)
     first = draw(widths) if in_features is None else in_features
     last = draw(widths) if out_features is None else out_features

@@ -32,8 +32,8 @@ def for_all(cases: SearchStrategy[Case], holds: Callable[[Case], None], *, examp
     smallest failing case:
     10
     """
-    checks.integer("examples", examples, minimum=1)
-    checks.integer("seed", seed, minimum=0)
+    examples = checks.integer("examples", examples, minimum=1)
+    seed = checks.integer("seed", seed, minimum=0)
 
     failed: list[tuple[AssertionError, Case]] = []
 

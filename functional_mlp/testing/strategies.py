@@ -74,11 +74,14 @@ def tensors(
 @st.composite
 def _contiguous_tensors(draw: DrawFn, shape: Shape, dtype: torch.dtype, elements: SearchStrategy[float]) -> Tensor:
     count = math.prod(shape)
+    drawn = draw(_lists(elements, min(count, NUMBERS_AT_MOST)))
+    for number in filter(math.isfinite, drawn):
+        checks.in_range("tensors: a number of elements", number, dtype)
+    numbers = torch.tensor(drawn, dtype=dtype)
     if count > NUMBERS_AT_MOST:
-        few = torch.tensor(draw(_lists(elements, NUMBERS_AT_MOST)), dtype=dtype)
         places = random.uniform(draw(keys()), (count,), 0, NUMBERS_AT_MOST, dtype=torch.float64).long()
-        return few[places].reshape(shape)
-    return torch.tensor(draw(_lists(elements, count)), dtype=dtype).reshape(shape)
+        numbers = numbers[places]
+    return numbers.reshape(shape)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -163,7 +166,7 @@ def datasets(
     ...     assert data.inputs.shape == (len(data), 3)
     >>> fits()
     """
-    checks.integer("datasets: max_size", max_size, minimum=1)
+    max_size = checks.integer("datasets: max_size", max_size, minimum=1)
     if network.in_features is None or network.out_features is None:
         raise ValueError(
             f"datasets: network must have in_features and out_features, got {network!r}: begin with Linear"

@@ -36,7 +36,7 @@ def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, direction
     >>> layer, x = fm.Tanh(), torch.tensor([0.5, -1.0], dtype=torch.float64)
     >>> check_vjp(layer, (), x, torch.ones_like(x))
     """
-    checks.integer("check_vjp: directions", directions, minimum=1)
+    directions = checks.integer("check_vjp: directions", directions, minimum=1)
     point = Point(layer, params, x, grad_out, random.key(seed))
     for name, leaf in (*zip(point.names, point.leaves, strict=True), ("grad_out", grad_out)):
         if leaf.is_floating_point() and leaf.dtype != torch.float64:
