@@ -8,42 +8,34 @@ in dash and classes in marker, so that every figure can be read in grey.
 import io
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from functional_mlp import style
 from functional_mlp.datasets import Dataset
 from functional_mlp.evaluation import classify, predict
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
 
-try:
+if TYPE_CHECKING:  # loaded by `style`, whose error names the extra where there is no matplotlib
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-except ImportError:
-    raise ImportError("plots need matplotlib: pip install 'functional-mlp[plot]'") from None
-
-# Okabe and Ito's colours, which colour-blind readers tell apart, in an order that alternates dark and light.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-MARKERS = ("o", "^", "s", "D", "v", "P", "*")
-TRAINING_STYLE = {"color": "#0072B2", "linestyle": "-"}
-VALIDATION_STYLE = {"color": "#D55E00", "linestyle": (0, (4, 1.5))}
 
 # Runs this short are drawn with a marker at each epoch: a single point makes no line.
 MARKED_EPOCHS = 15
 GRID_POINTS = 301
 
 
-def to_png(figure: Figure) -> bytes:
+def to_png(figure: "Figure") -> bytes:
     """The content of a PNG file of a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def learning_curves(history: History) -> Figure:
+def learning_curves(history: History) -> "Figure":
     """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
 
     Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
@@ -56,13 +48,12 @@ def learning_curves(history: History) -> Figure:
     """
     if len(history) == 0:
         raise ValueError("learning_curves: the history holds no epoch: train for at least one")
-    figure = Figure(figsize=(8.0, 3.2), dpi=150, layout="constrained")
-    losses, accuracies = figure.subplots(1, 2)
+    figure, (losses, accuracies) = style.panels(2)
     _curves(losses, "loss", history.train_loss, history.validation_loss)
     _curves(accuracies, "accuracy", history.train_accuracy, history.validation_accuracy)
     figures = [loss for loss in (*history.train_loss, *history.validation_loss) if math.isfinite(loss)]
     if figures and min(figures) > 0:
-        _logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
+        style.logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
     return figure
 
 
@@ -73,7 +64,7 @@ def decision_boundary(
     *,
     feature_names: Sequence[str] = ("$x_1$", "$x_2$"),
     class_names: Sequence[str] | None = None,
-) -> Figure:
+) -> "Figure":
     """The plane of two features: the classes' regions, the boundary between them, and the points of a data set.
 
     A point that the network classifies wrongly is circled. Raises `ValueError` for data that have not two
@@ -94,16 +85,14 @@ def decision_boundary(
     x_limits = float(points[:, 0].min() - margin_x), float(points[:, 0].max() + margin_x)
     y_limits = float(points[:, 1].min() - margin_y), float(points[:, 1].max() + margin_y)
 
-    figure = Figure(figsize=(5.2, 4.6), dpi=150, layout="constrained")
+    figure = style.new_figure(5.2, 4.6)
     axes = figure.subplots()
     classes = _draw_regions(axes, network, params, data.inputs, x_limits, y_limits)
     names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
     for index in range(classes):
         chosen = points[labels == index].numpy()
-        fill, marker = _color(index), _marker(index)
-        axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=11, color=fill, marker=marker, edgecolors="black", linewidths=0.25, zorder=3
-        )
+        look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index)}
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=11, **look, edgecolors="black", linewidths=0.25, zorder=3)
     missed = points[wrong].numpy()
     axes.scatter(missed[:, 0], missed[:, 1], s=42, facecolors="none", edgecolors="black", linewidths=0.9, zorder=4)
     axes.set(xlabel=feature_names[0], ylabel=feature_names[1], xlim=x_limits, ylim=y_limits)
@@ -113,31 +102,21 @@ def decision_boundary(
     return figure
 
 
-def _curves(axes: Axes, label: str, training: Sequence[float], validation: Sequence[float]) -> None:
+def _curves(axes: "Axes", label: str, training: Sequence[float], validation: Sequence[float]) -> None:
     marker = "o" if len(training) <= MARKED_EPOCHS else ""
-    curves = ((training, TRAINING_STYLE, "training"), (validation, VALIDATION_STYLE, "validation"))
-    for values, style, name in curves:
+    curves = ((training, style.TRAINING, "training"), (validation, style.VALIDATION, "validation"))
+    for values, line, name in curves:
         if any(math.isfinite(value) for value in values):
-            epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, label=name, linewidth=1.4, marker=marker, markersize=3.5, **style)
+            look = {"linewidth": 1.4, "marker": marker, "markersize": 3.5, **line.options()}
+            axes.plot(style.epochs(values), values, label=name, **look)
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.grid(color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    style.label_integers(axes.xaxis)
     if axes.lines:
         axes.legend(frameon=False)
 
 
-def _logarithmic(axes: Axes, decades: float) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
 def _draw_regions(
-    axes: Axes,
+    axes: "Axes",
     network: Layer,
     params: Params,
     inputs: Tensor,
@@ -156,26 +135,18 @@ def _draw_regions(
         margin = (outputs[:, index] - others).reshape(GRID_POINTS, GRID_POINTS).numpy()
         if margin.max() <= 0:
             continue
-        axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[_color(index)], alpha=0.18)
+        axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[style.color(index)], alpha=0.18)
         if margin.min() < 0:
             axes.contour(xs, ys, margin, levels=[0], colors="black", linewidths=1.1)
     return classes
 
 
-def _draw_boundary_legend(figure: Figure, names: Sequence[str], wrong: int, total: int) -> None:
-    handles = [
-        Line2D([], [], linestyle="", marker=_marker(index), color=_color(index), markersize=5, label=name)
+def _draw_boundary_legend(figure: "Figure", names: Sequence[str], wrong: int, total: int) -> None:
+    entries = [
+        style.legend_entry(name, marker=style.marker(index), color=style.color(index), markersize=5)
         for index, name in enumerate(names)
     ]
-    handles.append(Line2D([], [], color="black", linewidth=1.1, label="decision boundary"))
+    entries.append(style.legend_entry("decision boundary", linestyle="-", color="black", linewidth=1.1))
     circles = f"misclassified ({wrong} of {total})"
-    handles.append(Line2D([], [], linestyle="", marker="o", mfc="none", mec="black", markersize=7, label=circles))
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize="small")
-
-
-def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]
+    entries.append(style.legend_entry(circles, marker="o", mfc="none", mec="black", markersize=7))
+    style.legend_above(figure, entries, columns=2)

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated
 
 from attrs import frozen
@@ -21,6 +20,7 @@ from functional_mlp.cli.plots import write_figure
 from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
 from functional_mlp.cli.training import TrainingOptions, TrainingSettings
 from functional_mlp.random import Key
+from functional_mlp.spread import Spread, plus_minus
 
 
 @Parameter(name="*", group=Group("Training", sort_key=3))
@@ -129,18 +129,6 @@ def _bar(console: Console, epochs: int) -> Iterator[Callable[[float], None] | No
         yield lambda done: bar.update(task, completed=done)
 
 
-def mean_and_deviation(figures: Sequence[float], digits: int = 4) -> str:
-    """`mean ± standard deviation` in print, the mean alone of a single figure.
-
-    >>> mean_and_deviation([0.25, 0.75], digits=2), mean_and_deviation([]), mean_and_deviation([0.5], digits=1)
-    ('0.50 ± 0.35', '', '0.5')
-    """
-    if not figures:
-        return ""
-    spread = f" ± {stdev(figures):.{digits}f}" if len(figures) > 1 else ""
-    return f"{mean(figures):.{digits}f}{spread}"
-
-
 def _results_table(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, samples: ClassificationData) -> Table:
     table = Table()
     table.add_column("")
@@ -149,8 +137,8 @@ def _results_table(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, 
     for name, part in (("training", samples.training), ("validation", samples.validation)):
         if part is not None:
             metrics = fm.ensemble.evaluate(network, loss, result.params, part)
-            losses = mean_and_deviation([member.loss for member in metrics.members])
-            accuracies = mean_and_deviation([member.accuracy for member in metrics.members])
+            losses = plus_minus(Spread.of(member.loss for member in metrics.members))
+            accuracies = plus_minus(Spread.of(member.accuracy for member in metrics.members))
             table.add_row(name, f"{len(part):,}", losses, accuracies)
             table.add_row("  the mean output", "", f"{metrics.loss:.4f}", f"{metrics.accuracy:.4f}")
     return table

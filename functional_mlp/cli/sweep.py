@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated, Any
 
 from attrs import evolve, frozen
@@ -14,7 +13,7 @@ from cyclopts import Group, Parameter, Token
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
 from functional_mlp.cli.ending import check_completed, finishing
-from functional_mlp.cli.members import fit_quietly, mean_and_deviation
+from functional_mlp.cli.members import fit_quietly
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.paths import check_files
@@ -22,12 +21,13 @@ from functional_mlp.cli.plots import PlotOptions, write_figure
 from functional_mlp.cli.terminal import Table, out_console, say_written
 from functional_mlp.cli.training import DTYPES, DtypeName, LossName, OptimizerName, TrainingOptions
 from functional_mlp.runs import EngineName
+from functional_mlp.spread import Spread, mean, plus_minus, std
 
 Grid = tuple[float, ...]
 
 
 def parse_grid(kind: Any, tokens: Sequence[Token]) -> Grid:
-    """Numbers joined by commas, or `low:high:log8` and `low:high:lin8` for so many between two."""
+    """Numbers joined by commas, or `low:high:log8` and `low:high:lin8` for eight from one to the other."""
     return grid(",".join(token.value for token in tokens))
 
 
@@ -203,7 +203,7 @@ def _table(outcomes: Sequence[Outcome], part: str) -> Table:
     for heading in (*map(_words, names), f"{part} loss", f"{part} accuracy", "diverged"):
         table.add_column(heading, justify="right")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.rank):
-        figures = mean_and_deviation(outcome.losses), mean_and_deviation(outcome.accuracies)
+        figures = [plus_minus(Spread.of(own)) if own else "" for own in (outcome.losses, outcome.accuracies)]
         numbers = [f"{outcome.setting[name]:g}" for name in names]
         table.add_row(*numbers, *figures, str(outcome.diverged) if outcome.diverged else "")
     return table
@@ -228,7 +228,7 @@ def _save_plot(path: Path | None, outcomes: Sequence[Outcome], part: str) -> Non
         label: Curve(
             [o.setting[across] for o in own],
             [mean(o.losses) for o in own],
-            [stdev(o.losses) if len(o.losses) > 1 else 0.0 for o in own],
+            [std(o.losses) for o in own],
         )
         for label, own in others.items()
     }

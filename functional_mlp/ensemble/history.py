@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from functional_mlp import checks
+from functional_mlp import checks, spread
 from functional_mlp.ensemble.trees import check_index
 from functional_mlp.history import History
 
@@ -39,18 +39,18 @@ class EnsembleHistory:
 
     def mean(self) -> History:
         """The mean over the members."""
-        return self._over_members(_mean)
+        return self._over_members(spread.mean)
 
     def std(self) -> History:
         """The standard deviation over the members (of n − 1); 0 for a single one."""
-        return self._over_members(_std)
+        return self._over_members(spread.std)
 
     def band(self, deviations: float = 1.0) -> tuple[History, History]:
-        """The mean less and plus so many standard deviations."""
+        """The mean less and plus a number of standard deviations."""
         deviations = checks.number("band: deviations", deviations, low=0.0)
 
         def edge(sign: float) -> History:
-            return self._over_members(lambda figures: _mean(figures) + sign * deviations * _std(figures))
+            return self._over_members(lambda figures: spread.mean(figures) + sign * deviations * spread.std(figures))
 
         return edge(-1.0), edge(1.0)
 
@@ -62,14 +62,3 @@ class EnsembleHistory:
         """A figure in one epoch, of the members whose loss was finite in it."""
         alive = [h for h in self.members if len(h) > epoch and math.isfinite(h.train_loss[epoch])]
         return [getattr(history, name)[epoch] for history in alive]
-
-
-def _mean(figures: Figures) -> float:
-    return math.fsum(figures) / len(figures) if figures else math.nan
-
-
-def _std(figures: Figures) -> float:
-    if len(figures) == 1:
-        return 0.0 if math.isfinite(figures[0]) else math.nan
-    mean = _mean(figures)
-    return math.sqrt(math.fsum((x - mean) ** 2 for x in figures) / (len(figures) - 1)) if figures else math.nan

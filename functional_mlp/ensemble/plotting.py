@@ -1,4 +1,4 @@
-"""Figures of ensembles, with matplotlib (the extra `plot`), in the style of `functional_mlp.plotting`."""
+"""Figures of ensembles, with matplotlib (the extra `plot`)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from functional_mlp import style
 from functional_mlp.ensemble.history import EnsembleHistory
-from functional_mlp.plotting import COLORS, MARKERS, TRAINING_STYLE, VALIDATION_STYLE, learning_curves
+from functional_mlp.plotting import learning_curves
+from functional_mlp.spread import Band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
 def learning_bands(history: EnsembleHistory) -> "Figure":
@@ -24,13 +24,12 @@ def learning_bands(history: EnsembleHistory) -> "Figure":
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss', 'accuracy']
     """
-    figure = learning_curves(history.mean())
-    low, high = history.band()
-    epochs = range(1, len(history) + 1)
+    mean, std = history.mean(), history.std()
+    figure = learning_curves(mean)
     for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
-        for part, style in (("train", TRAINING_STYLE), ("validation", VALIDATION_STYLE)):
-            edges = [getattr(edge, f"{part}_{name}") for edge in (low, high)]
-            axes.fill_between(epochs, *edges, color=style["color"], alpha=0.2, linewidth=0)
+        for part, line in (("train", style.TRAINING), ("validation", style.VALIDATION)):
+            band = Band(getattr(mean, f"{part}_{name}"), getattr(std, f"{part}_{name}"))
+            style.fill_band(axes, style.epochs(band.mean), band, line)
     return figure
 
 
@@ -50,24 +49,11 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) 
     >>> sweep_curves("learning rate", "validation loss", {"beta 0.9": curve}).axes[0].get_xlabel()
     'learning rate'
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.0, 3.8), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = style.panels(1, width=6.0, height=3.8)
     for index, (name, curve) in enumerate(curves.items()):
-        axes.errorbar(
-            curve.values,
-            curve.means,
-            curve.stds,
-            label=name,
-            color=COLORS[index % len(COLORS)],
-            marker=MARKERS[index % len(MARKERS)],
-            linestyle=DASHES[index % len(DASHES)],
-            markersize=4,
-            linewidth=1.3,
-            elinewidth=0.8,
-            capsize=2,
-        )
+        look = {"color": style.color(index), "marker": style.marker(index), "linestyle": style.dash(index)}
+        sizes = {"markersize": 4, "linewidth": 1.3, "elinewidth": 0.8, "capsize": 2}
+        axes.errorbar(curve.values, curve.means, curve.stds, label=name, **look, **sizes)
     values = [value for curve in curves.values() for value in curve.values]
     means = [mean for curve in curves.values() for mean in curve.means if math.isfinite(mean)]
     if min(values) > 0 and max(values) >= 10 * min(values):
@@ -75,9 +61,6 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) 
     if means and 0 < 10 * min(means) <= max(means):
         axes.set_yscale("log")
     axes.set(xlabel=parameter, ylabel=figure_name)
-    axes.grid(color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
-        figure.legend(loc="outside upper center", ncols=min(len(curves), 4), frameon=False, fontsize="small")
+        style.legend_above(figure, axes.get_legend_handles_labels()[0], columns=min(len(curves), 4))
     return figure

@@ -1,16 +1,26 @@
 """The paper, as code: its experiments on the library's public functions, and what it left open.
 
-    paper.py                     its network, data, recipe and published figures, as values
-    trials.py                    independent runs, trained as ensembles, and their mean ± standard deviation
-    basic_model.py               Fig. 1, 2, 3 and 6
+A question is one file, with what is run for it and its section of the report:
+
+    basic_model.py               Fig. 1, 2 and 6: the paper's model, by plain SGD and with momentum
+    misclassified.py             Fig. 3: where it goes wrong
     torch_model.py               Fig. 4 and 5: the same network in torch.nn, step by step
     batch_gradient_descent.py    section V-A: larger batches, at equal epochs and at equal time
     factorial.py                 why PyTorch's curves differ
     epoch_time.py                why PyTorch's epochs take longer
     momentum_tuning.py           whether momentum's accuracy is a matter of tuning
     initializations.py           whether another initialization improves the model
-    reproduction.py              all of them, in order
-    report/                      the results as figures, text and numbers
 
-An experiment is a function that returns a frozen value of plain numbers; `functional-mlp reproduce` runs them all.
+and what the questions share is apart:
+
+    paper.py                     the paper's network, data, recipe and published figures, as values
+    trials.py                    independent runs of a recipe, trained as ensembles
+    torch_nn.py                  the same runs in torch.nn
+    variance.py                  shares of variance
+    statements.py                figures in words
+    document.py                  a report's blocks, and their two forms
+    reproduction.py, report.py   all questions in order, and all sections
+
+`run` of a question returns a frozen value of plain numbers, and `section` makes blocks of the report from that value
+alone. `functional-mlp reproduce` runs them all. Figures need the extra `plot`.
 """

@@ -1,19 +1,20 @@
 """Fig. 1, 2, 3 and 6: the paper's own model, by plain SGD and with momentum."""
 
-import math
 from collections.abc import Sequence
 
 import attrs
-import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import functional_mlp as fm
-from functional_mlp.experiments import paper, trials
-from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.trials import Curves, Draw, Performance, Spread, Trial
-
-CENTER, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)
-GRID_POINTS = 201
-NEAR = 0.05
+from functional_mlp import style
+from functional_mlp.experiments import misclassified, paper, trials
+from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
+from functional_mlp.experiments.misclassified import Misclassified
+from functional_mlp.experiments.paper import Published, Recipe
+from functional_mlp.experiments.statements import comparison_rows, comparison_statements, count, difference
+from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
+from functional_mlp.spread import Spread, plus_minus
 
 
 @attrs.frozen
@@ -36,24 +37,6 @@ class Model:
 
 
 @attrs.frozen
-class Misclassified:
-    """The validation points of one run, the boundary that it learnt, and where all runs go wrong.
-
-    `margins` is the difference of the two outputs, inside minus outside, on a square grid over [0, 1]²: row by
-    row from below, positive where the network says inside. `distances` are those of all runs' misclassified
-    points from the circle.
-    """
-
-    points: tuple[tuple[float, float], ...]
-    inside: tuple[bool, ...]
-    wrong: tuple[bool, ...]
-    margins: tuple[tuple[float, ...], ...]
-    distances: tuple[float, ...]
-    near_share: float
-    near_area: float
-
-
-@attrs.frozen
 class BasicModel:
     """The paper's model by plain SGD, where it goes wrong, and the same with momentum."""
 
@@ -72,34 +55,139 @@ def run(draws: Sequence[Draw]) -> BasicModel:
     roughness = zip(sgd_model.roughness.values, momentum_model.roughness.values, strict=True)
     return BasicModel(
         sgd=sgd_model,
-        misclassified=find_misclassified(plain, draws),
+        misclassified=misclassified.find(plain, draws),
         momentum=momentum_model,
         worse_than_training=sum(trial.validation.loss > trial.training.loss for trial in plain),
         momentum_is_smoother=sum(with_momentum < without for without, with_momentum in roughness),
     )
 
 
-def find_misclassified(runs: Sequence[Trial], draws: Sequence[Draw]) -> Misclassified:
-    """The misclassified validation points of the first run, and their distances from the circle over all runs."""
-    network = Recipe().network
-    wrong, distances = [], []
-    for trial, draw in zip(runs, draws, strict=True):
-        data = draw.validation
-        assert data.labels is not None  # the disk's targets are one-hot
-        wrong.append(fm.classify(network, trial.params, data.inputs).ne(data.labels))
-        radii = (data.inputs[wrong[-1]].double() - torch.tensor(CENTER, dtype=torch.float64)).norm(dim=1)
-        distances += (radii - RADIUS).abs().tolist()
-    axis = torch.linspace(0, 1, GRID_POINTS)
-    grid = torch.cartesian_prod(axis, axis).flip(1)
-    outputs = fm.predict(network, runs[0].params, grid)
-    shown = draws[0].validation
-    assert shown.labels is not None
-    return Misclassified(
-        points=tuple((x, y) for x, y in shown.inputs.tolist()),
-        inside=tuple(map(bool, shown.labels.tolist())),
-        wrong=tuple(wrong[0].tolist()),
-        margins=tuple(map(tuple, (outputs[:, 1] - outputs[:, 0]).reshape(GRID_POINTS, GRID_POINTS).tolist())),
-        distances=tuple(distances),
-        near_share=sum(distance <= NEAR for distance in distances) / max(len(distances), 1),
-        near_area=math.pi * ((RADIUS + NEAR) ** 2 - (RADIUS - NEAR) ** 2),
-    )
+def section(result: BasicModel) -> list[Block]:
+    """Fig. 1, 2 and 3."""
+    return [*_figure_1(result), *_figure_2(result), *misclassified.section(result.misclassified)]
+
+
+def _figure_1(result: BasicModel) -> list[Block]:
+    performance = result.sgd.performance
+    runs = len(performance.validation_mse.values)
+    return [
+        Heading("Fig. 1: performance of the basic model"),
+        Paragraph(
+            f"The network 2-25-25-25-2 (ReLU, ReLU, Tanh), weights and biases from U(−1, 1), trained by SGD on one "
+            f"sample at a time for {paper.EPOCHS} epochs, step size {paper.LEARNING_RATE} × {paper.DECAY.rate} an "
+            f"epoch: {count(runs, 'independent run')}, each with new data, {paper.SAMPLES} points a set."
+        ),
+        Table(
+            ("", "paper", "here", "paper − here", "the paper's value lies"),
+            comparison_rows(paper.FIGURE_1, performance),
+            f"Fig. 1. Mean ± standard deviation over {runs} runs (paper: {paper.RUNS}); the difference in our standard "
+            "deviations.",
+        ),
+        comparison_statements(paper.FIGURE_1, performance),
+        Paragraph(
+            f"In {result.worse_than_training} of our {runs} runs the validation MSE is above the training MSE, as one "
+            "expects of a network that was fitted to the training set; in the paper's table it is below."
+        ),
+        Picture(
+            "figure-1",
+            _draw_performance(performance),
+            f"Fig. 1. Final figures of {runs} runs (dots), their mean ± standard deviation, and the paper's.",
+            "Dot plots of the final MSE and accuracy of all runs beside the paper's mean and standard deviation",
+        ),
+    ]
+
+
+def _draw_performance(performance: Performance) -> Figure:
+    figure, axes = style.panels(2, height=2.9)
+    for each, measure, label in zip(axes, ("mse", "accuracy"), ("mean squared error", "accuracy"), strict=True):
+        for place, part in enumerate(("training", "validation")):
+            ours: Spread = getattr(performance, f"{part}_{measure}")
+            theirs: Published = getattr(paper.FIGURE_1, f"{part}_{measure}")
+            spread = [place - 0.3 + 0.2 * index / max(len(ours.values) - 1, 1) for index in range(len(ours.values))]
+            each.plot(spread, ours.values, "o", color="0.6", markersize=3, label="runs" if place == 0 else None)
+            each.errorbar(
+                place, ours.mean, ours.std, fmt="o", color="black", capsize=4, label="here" if place == 0 else None
+            )
+            each.errorbar(
+                place + 0.2,
+                theirs.mean,
+                theirs.std,
+                fmt="s",
+                color=style.VERMILION.color,
+                mfc="white",
+                capsize=4,
+                label="paper" if place == 0 else None,
+            )
+        each.set_xticks([0, 1], ["training", "validation"])
+        each.yaxis.set_major_locator(MaxNLocator(6))
+        each.set(xlim=(-0.5, 1.5), ylabel=label)
+    axes[0].legend(frameon=False, fontsize="small", ncols=3, loc="upper left")
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.12 * (high - low))
+    return figure
+
+
+def _figure_2(result: BasicModel) -> list[Block]:
+    runs = len(result.sgd.roughness.values)
+    return [
+        Heading("Fig. 2: learning curves"),
+        Picture(
+            "figure-2",
+            _draw_curves(result.sgd),
+            f"Fig. 2. One run (lines) and the mean ± standard deviation of {runs} runs (bands), by plain SGD. Training "
+            "figures are those of each sample right before its own update, averaged over the epoch; validation figures "
+            "are taken at the epoch's end.",
+            "MSE and accuracy against the epoch for training and validation by plain SGD",
+        ),
+    ]
+
+
+def _draw_curves(model: Model) -> Figure:
+    figure, (losses, accuracies) = style.panels(2)
+    for axes, measure, label in ((losses, "loss", "mean squared error"), (accuracies, "accuracy", "accuracy")):
+        for part, name, line in (
+            ("train", "training", style.TRAINING),
+            ("validation", "validation", style.VALIDATION),
+        ):
+            band = getattr(model.curves, f"{part}_{measure}")
+            run = getattr(model.first_run, f"{part}_{measure}")
+            style.fill_band(axes, style.epochs(band.mean), band, line)
+            axes.plot(style.epochs(run), run, linewidth=1.3, label=name, **line.options())
+        axes.set(xlabel="epoch", ylabel=label)
+    style.logarithmic_between(losses, 0.025, 0.5)
+    accuracies.set_ylim(0.75, 1.0)
+    losses.legend(frameon=False)
+    return figure
+
+
+def momentum_section(result: BasicModel) -> list[Block]:
+    """Fig. 6."""
+    plain, momentum = result.sgd, result.momentum
+    accuracy = momentum.performance.validation_accuracy
+    runs = len(accuracy.values)
+    as_low = sum(value < paper.MOMENTUM_ACCURACY + 0.005 for value in accuracy.values)
+    return [
+        Heading("Fig. 6: SGD with momentum"),
+        Paragraph(
+            f"With momentum (β = {paper.BETA}) and everything else as above, the final validation accuracy is "
+            f"{plus_minus(accuracy)}, under plain SGD {plus_minus(plain.performance.validation_accuracy)}: "
+            f"{difference(accuracy, plain.performance.validation_accuracy)}. The paper reports about "
+            f"{paper.MOMENTUM_ACCURACY} for the run that it shows; {as_low} of our {runs} runs end with what rounds to "
+            "this or less."
+        ),
+        Paragraph(
+            "The paper finds its curves clearly smoother. Here the validation accuracy changes from one epoch to the "
+            f"next by {plus_minus(momentum.roughness, 2, 100)} points with momentum and by "
+            f"{plus_minus(plain.roughness, 2, 100)} under plain SGD, "
+            f"{difference(momentum.roughness, plain.roughness)}; momentum's curve is the smoother one in "
+            f"{result.momentum_is_smoother} of {runs} runs from the same draws. A velocity with β = "
+            f"{paper.BETA} averages over about {1 / (1 - paper.BETA):.0f} samples."
+        ),
+        Picture(
+            "figure-6",
+            _draw_curves(momentum),
+            f"Fig. 6. One run (lines) and the mean ± standard deviation of {runs} runs (bands), with momentum, "
+            f"β = {paper.BETA}; the same draws as in Fig. 2.",
+            "MSE and accuracy against the epoch for training and validation with momentum",
+        ),
+    ]

@@ -18,6 +18,7 @@ from functional_mlp.experiments import (
     momentum_tuning,
     paper,
     torch_model,
+    torch_nn,
     trials,
 )
 
@@ -105,10 +106,10 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
     announce("timing epochs of torch.nn, the reference and the fused engine")
     epoch_times = epoch_time.run(draws[0], scale.timing_rounds)
     batch_seconds = batch_gradient_descent.time_epochs(draws)
-    with torch_model.workers(scale.processes) as pool:
+    with torch_nn.workers(scale.processes) as pool:
         announce("the PyTorch model, in the background")
         tasks = factorial.torch_tasks(keys[: scale.torch_runs], scale.torch_epochs, scale.torch_cell_epochs)
-        torch_trials = pool.starmap_async(torch_model.train_from_key, tasks, chunksize=1)
+        torch_trials = pool.starmap_async(torch_nn.train_from_key, tasks, chunksize=1)
         announce("Fig. 1, 2, 3 and 6: the basic model")
         basic = basic_model.run(draws)
         announce("the PyTorch model, step by step")

@@ -1,25 +1,22 @@
-"""Fig. 4 and 5: the paper's network in torch.nn, trained beside ours from the same numbers.
+"""Fig. 4 and 5: the paper's network in torch.nn, beside ours from the same numbers."""
 
-torch.nn is imported inside functions only: the library itself has no use for it.
-"""
-
-import signal
-import time
-from multiprocessing import get_context
-from multiprocessing.pool import Pool
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 import torch
-from torch import Tensor
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import functional_mlp as fm
-from functional_mlp.experiments import paper, trials
+from functional_mlp import style
+from functional_mlp.experiments import paper, torch_nn, trials
+from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
+from functional_mlp.experiments.factorial import TORCH_CELL, Cell, Factorial
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.trials import Draw, Trial
-from functional_mlp.layers.base import Params
-from functional_mlp.random import Key
+from functional_mlp.experiments.statements import ROWS, comparison_statements, count
+from functional_mlp.experiments.trials import Draw
 from functional_mlp.schedules import constant
+from functional_mlp.spread import plus_minus
 
 # The PyTorch model of section VI-B: its own initialization and a constant step size.
 RECIPE = Recipe(network=paper.network(paper.PYTORCH_DEFAULT), schedule=constant(), epochs=paper.TORCH_EPOCHS)
@@ -39,94 +36,13 @@ class StepByStep:
     differences: tuple[float, ...]
 
 
-def module(params: Params) -> Any:
-    """The paper's network as a `torch.nn.Sequential`, with copies of the given parameters."""
-    from torch import nn
-
-    linears = [nn.Linear(p.weight.shape[1], p.weight.shape[0], dtype=p.weight.dtype) for p in params if p != ()]
-    with torch.no_grad():
-        for linear, given in zip(linears, (p for p in params if p != ()), strict=True):
-            linear.weight.copy_(given.weight)
-            linear.bias.copy_(given.bias)
-    return nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2], nn.Tanh(), linears[3])
-
-
-def params_of(model: Any) -> Params:
-    """The parameters of a `module`, as those of `paper.network()`."""
-    return tuple(
-        fm.LinearParams(layer.weight.detach().clone(), layer.bias.detach().clone()) if hasattr(layer, "weight") else ()
-        for layer in model
-    )
-
-
-def train(recipe: Recipe, draw: Draw, *, curves: bool = True) -> Trial:
-    """What `fit` does at batch size 1, in torch.nn: the same initial parameters, orders and figures."""
-    init_key, train_key = draw.key.split()
-    model = module(recipe.network.init(init_key, dtype=draw.training.inputs.dtype))
-    optimizer = torch.optim.SGD(model.parameters(), lr=paper.LEARNING_RATE)
-    records = []
-    for epoch in range(recipe.epochs):
-        learning_rate = paper.LEARNING_RATE * recipe.schedule(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        order = fm.random.permutation(train_key.fold_in(epoch), len(draw.training))
-        started = time.perf_counter()
-        outputs = run_epoch(model, optimizer, draw.training, order)
-        seconds = time.perf_counter() - started
-        training = score(outputs, draw.training, order)
-        network = recipe.network
-        validation = fm.evaluate(network, paper.LOSS, params_of(model), draw.validation) if curves else training
-        records.append(
-            fm.EpochRecord(
-                training.loss, training.accuracy, validation.loss, validation.accuracy, learning_rate, seconds
-            )
-        )
-    return Trial.of(recipe.network, params_of(model), fm.History.of(records), draw)
-
-
-def run_epoch(model: Any, optimizer: Any, data: fm.Dataset, order: Tensor) -> Tensor:
-    """An epoch of per-sample SGD as one writes it in PyTorch; returns the outputs before each update."""
-    from torch import nn
-
-    criterion = nn.MSELoss()
-    inputs, targets = data.inputs.unbind(), data.targets.unbind()
-    outputs = []
-    for row in order.tolist():
-        prediction = model(inputs[row])
-        optimizer.zero_grad()
-        criterion(prediction, targets[row]).backward()
-        optimizer.step()
-        outputs.append(prediction.detach())
-    return torch.stack(outputs)
-
-
-def score(outputs: Tensor, data: fm.Dataset, order: Tensor) -> fm.Metrics:
-    """Loss and accuracy of the outputs for the rows of the data in an order."""
-    return fm.evaluate(fm.Identity(), paper.LOSS, (), fm.Dataset(outputs, data.targets[order]))
-
-
-def workers(processes: int) -> Pool:
-    """Processes for `train_from_key`; leaving the pool's `with` block ends them."""
-    return get_context("spawn").Pool(processes, initializer=_prepare_worker)
-
-
-def train_from_key(recipe: Recipe, key: Key) -> Trial:
-    """The trial of a recipe and a draw's key without its parameters: plain numbers cross processes best."""
-    return attrs.evolve(train(recipe, trials.draw(key)), params=())
-
-
-def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    torch.set_num_threads(1)  # single samples leave nothing to share, and each process has a core
-
-
 def step_by_step(draw: Draw, steps: int) -> StepByStep:
     """Train both networks in the draw's dtype, comparing all parameters after each of the first updates."""
     network, optimizer = RECIPE.network, fm.SGD(paper.LEARNING_RATE)
     data, dtype = draw.training, draw.training.inputs.dtype
     init_key, train_key = draw.key.split()
     params = network.init(init_key, dtype=dtype)
-    state, model = optimizer.init(params), module(params)
+    state, model = optimizer.init(params), torch_nn.module(params)
     torch_optimizer = torch.optim.SGD(model.parameters(), lr=paper.LEARNING_RATE)
     value_and_grad = fm.value_and_grad(network, paper.LOSS)
     differences = []
@@ -134,7 +50,125 @@ def step_by_step(draw: Draw, steps: int) -> StepByStep:
         sample = fm.Dataset(data.inputs[row], data.targets[row])
         _, grads = value_and_grad(state.params, sample.inputs, sample.targets)
         state = optimizer.update(state, grads)
-        run_epoch(model, torch_optimizer, sample, torch.tensor([0]))
-        differences.append(trials.largest_difference(state.params, params_of(model)))
+        torch_nn.run_epoch(model, torch_optimizer, sample, torch.tensor([0]))
+        differences.append(trials.largest_difference(state.params, torch_nn.params_of(model)))
     largest = max(float(leaf.abs().max()) for leaf in fm.pytree.leaves(state.params))
     return StepByStep(str(dtype).removeprefix("torch."), torch.finfo(dtype).eps, largest, tuple(differences))
+
+
+def section(steps: Sequence[StepByStep], factorial: Factorial) -> list[Block]:
+    cell = factorial.cells[TORCH_CELL]
+    ours, theirs = cell.performance, cell.torch_performance
+    runs, torch_runs = len(ours.validation_mse.values), len(theirs.validation_mse.values)
+    return [
+        Heading("Fig. 4 and 5: the PyTorch model"),
+        Paragraph(
+            "The paper's PyTorch model has PyTorch's default initialization and a constant step size of "
+            f"{paper.LEARNING_RATE}. It is built here with `torch.nn`, `torch.optim.SGD` and autograd, and trained "
+            "beside our network from the same initial parameters, on the same data and in the same order."
+        ),
+        Picture(
+            "figure-4",
+            _draw_curves(cell),
+            f"Fig. 4. Validation figures of the PyTorch model ({count(cell.torch_epochs, 'epoch')}) and of our network "
+            f"on the same draw, with the mean ± standard deviation of {count(runs, 'run')} of ours (bands).",
+            "Validation MSE and accuracy against the epoch for torch.nn and for our network",
+        ),
+        Table(
+            ("", "paper", f"torch.nn, {cell.torch_epochs} epochs", f"ours, {factorial.epochs} epochs"),
+            tuple(
+                (name, *(plus_minus(getattr(table, field)) for table in (paper.FIGURE_5, theirs, ours)))
+                for name, field in ROWS
+            ),
+            f"Fig. 5. The PyTorch model: paper ({paper.TORCH_EPOCHS} epochs), torch.nn ({count(torch_runs, 'run')}), "
+            f"and our network with the same recipe ({runs} runs, among them those on torch.nn's draws).",
+        ),
+        comparison_statements(paper.FIGURE_5, ours),
+        Heading("Do the two frameworks compute the same?", level=3),
+        Paragraph(" ".join(map(_agreement, steps))),
+        Paragraph(_loss_agreement(factorial)),
+        Picture(
+            "agreement",
+            _draw_agreement(steps, factorial.cells),
+            "(a) The largest difference between any two parameters of torch.nn and ours after each update, from the "
+            "same start; dotted: one rounding error of the largest parameter. (b) The largest difference of the "
+            f"training MSE over {count(torch_runs, 'run')}, float32, between torch.nn and the fused engine.",
+            "Differences between torch.nn and our network against updates and epochs, on logarithmic scales",
+        ),
+    ]
+
+
+def _agreement(steps: StepByStep) -> str:
+    return (
+        f"In {steps.dtype} the largest difference between any two parameters after {len(steps.differences)} updates is "
+        f"{steps.differences[-1]:.1e}, and {max(steps.differences):.1e} at any update, that is "
+        f"{max(steps.differences) / (steps.epsilon * steps.largest_parameter):.1f} rounding errors of the largest "
+        "parameter."
+    )
+
+
+def _loss_agreement(factorial: Factorial) -> str:
+    runs = len(factorial.cells[0].torch_performance.validation_mse.values)
+    parts = [
+        f"{max(cell.largest_loss_difference):.1e} from {cell.initialization} initialization with step size "
+        f"{cell.step_size}"
+        for cell in factorial.cells
+    ]
+    return (
+        f"Over whole runs in float32 ({runs} draws a setting), rounding errors grow as the trajectories amplify them: "
+        f"the training MSE of an epoch differs between torch.nn and the fused engine by at most {'; '.join(parts)}. "
+        "Both are the same algorithm, so that what our network shows over many runs holds for torch.nn."
+    )
+
+
+def _draw_curves(cell: Cell) -> Figure:
+    figure, (losses, accuracies) = style.panels(2)
+    for axes, measure, label in (
+        (losses, "validation_loss", "validation MSE"),
+        (accuracies, "validation_accuracy", "validation accuracy"),
+    ):
+        style.draw_band(
+            axes,
+            style.epochs(getattr(cell.curves, measure).mean),
+            getattr(cell.curves, measure),
+            style.BLUE,
+            "ours, mean",
+        )
+        for history, line, name in (
+            (cell.first_run, style.ORANGE, "ours, first draw"),
+            (cell.torch_first_run, style.GREEN, "torch.nn, first draw"),
+        ):
+            _draw_run(axes, history, measure, line, name)
+        axes.set(xlabel="epoch", ylabel=label)
+    style.logarithmic_between(losses, 0.015, 0.4)
+    accuracies.set_ylim(0.75, 1.0)
+    losses.legend(frameon=False)
+    return figure
+
+
+def _draw_run(axes: Axes, history: fm.History, measure: str, line: style.Line, name: str) -> None:
+    values = getattr(history, measure)
+    marker = "o" if len(values) < 5 else ""
+    axes.plot(style.epochs(values), values, linewidth=1.4, label=name, marker=marker, markersize=3, **line.options())
+
+
+def _draw_agreement(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> Figure:
+    figure, (updates, epochs) = style.panels(2)
+    for step, line in zip(steps, (style.VERMILION, style.BLUE), strict=False):
+        visible = [max(difference, step.epsilon / 100) for difference in step.differences]
+        updates.plot(style.epochs(visible), visible, linewidth=1.2, label=step.dtype, color=line.color)
+        updates.axhline(step.epsilon * step.largest_parameter, color=line.color, linestyle=":", linewidth=1.2)
+    updates.set_yscale("log")
+    updates.set(xlabel="update", ylabel="largest difference of a parameter")
+    updates.legend(frameon=False, loc="center right")
+    for cell, line in zip(cells, style.LINES, strict=True):
+        differences = cell.largest_loss_difference
+        label = f"{cell.initialization}, {cell.step_size}"
+        marker = "o" if len(differences) < 5 else ""
+        epochs.plot(style.epochs(differences), differences, linewidth=1.3, label=label, marker=marker, **line.options())
+    epochs.set_yscale("log")
+    epochs.set(xlabel="epoch", ylabel="largest difference of the training MSE")
+    epochs.set_ylim(bottom=1e-12)
+    epochs.legend(frameon=False, fontsize="small", loc="lower right")
+    style.letter((updates, epochs), ("parameters, step by step", "training MSE, epoch by epoch"))
+    return figure

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import statistics
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +14,7 @@ from functional_mlp.experiments.paper import Recipe
 from functional_mlp.layers.base import Params
 from functional_mlp.random import Key
 from functional_mlp.runs import EngineName
+from functional_mlp.spread import Band, Spread
 
 
 @attrs.frozen(eq=False)
@@ -100,40 +100,6 @@ def time_epochs(recipe: Recipe, draw: Draw, engine: EngineName) -> tuple[float, 
 
 
 @attrs.frozen
-class Spread:
-    """Mean, standard deviation (n − 1; NaN for one value) and the values themselves."""
-
-    mean: float
-    std: float
-    values: tuple[float, ...]
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Spread":
-        """
-        >>> Spread.of([1.0, 3.0])
-        Spread(mean=2.0, std=1.4142135623730951, values=(1.0, 3.0))
-        """
-        values = tuple(map(float, values))
-        mean = math.fsum(values) / len(values)
-        if len(values) == 1:
-            return cls(mean, math.nan, values)
-        return cls(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)), values)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def standard_error(self) -> float:
-        """The standard error of the mean."""
-        return self.std / math.sqrt(len(self.values))
-
-    def minus(self, other: "Spread") -> "Spread":
-        """The differences draw by draw, where both were measured on the same draws."""
-        return Spread.of(a - b for a, b in zip(self.values, other.values, strict=True))
-
-
-@attrs.frozen
 class Performance:
     """The final figures of independent runs: the rows of the paper's tables."""
 
@@ -150,21 +116,6 @@ class Performance:
             Spread.of(trial.validation.loss for trial in trials),
             Spread.of(trial.validation.accuracy for trial in trials),
         )
-
-
-@attrs.frozen
-class Band:
-    """A curve over the epochs: its mean and standard deviation over the runs."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, curves: Iterable[Sequence[float]]) -> "Band":
-        """The band of curves of one length; with one curve its width is zero."""
-        rows = torch.tensor(list(curves), dtype=torch.float64)
-        std = rows.std(0) if len(rows) > 1 else torch.zeros_like(rows[0])
-        return cls(tuple(rows.mean(0).tolist()), tuple(std.tolist()))
 
 
 @attrs.frozen

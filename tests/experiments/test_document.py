@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from functional_mlp.experiments.report.document import (
+from functional_mlp.experiments.document import (
     Heading,
     Paragraph,
     Picture,

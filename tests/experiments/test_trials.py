@@ -10,7 +10,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.trials import Band, Curves, Performance, Spread
+from functional_mlp.experiments.trials import Curves, Performance
 from tests.helpers import KEY, assert_close, assert_same_bits
 
 
@@ -96,23 +96,6 @@ def test_ctrl_c_ends_the_experiment(monkeypatch):
     monkeypatch.setattr(fm, "fit_ensemble", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trials.train(Recipe(epochs=1), [trials.draw(KEY)])
-
-
-def test_a_spread_is_the_mean_and_the_sample_standard_deviation():
-    values = [0.5, 2.0, 4.5, 4.5]
-    spread = Spread.of(values)
-    assert spread.mean == pytest.approx(statistics.mean(values))
-    assert spread.std == pytest.approx(statistics.stdev(values))
-    assert spread.standard_error == pytest.approx(spread.std / 2)
-    assert math.isnan(Spread.of([1.0]).std)
-    assert spread.minus(Spread.of([0.5, 1.0, 1.0, 4.0])).values == (0.0, 1.0, 3.5, 0.5)
-
-
-def test_a_band_has_a_mean_and_a_deviation_for_each_epoch():
-    band = Band.of([(1.0, 5.0), (3.0, 5.0)])
-    assert band.mean == (2.0, 5.0)
-    assert band.std == pytest.approx((math.sqrt(2), 0.0))
-    assert Band.of([(1.0, 5.0)]).std == (0.0, 0.0)
 
 
 def test_performance_and_curves_are_those_of_the_trials():

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from functional_mlp.experiments.report import (
+from functional_mlp.experiments import (
     basic_model,
     batch_gradient_descent,
     epoch_time,
@@ -16,7 +16,7 @@ from functional_mlp.experiments.report import (
     momentum_tuning,
     torch_model,
 )
-from functional_mlp.experiments.report.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
+from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from functional_mlp.experiments.reproduction import Reproduction
 from functional_mlp.files import write_atomically
 from functional_mlp.plotting import to_png

@@ -1,0 +1,114 @@
+"""Fig. 3: which points are misclassified, and how close they lie to the boundary."""
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+import functional_mlp as fm
+from functional_mlp import style
+from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture
+from functional_mlp.experiments.paper import Recipe
+from functional_mlp.experiments.trials import Draw, Trial
+
+CENTER, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)
+GRID_POINTS = 201
+NEAR = 0.05
+
+
+@attrs.frozen
+class Misclassified:
+    """The validation points of one run, the boundary that it learnt, and where all runs go wrong.
+
+    `margins` is the difference of the two outputs, inside minus outside, on a square grid over [0, 1]²: row by
+    row from below, positive where the network says inside. `distances` are those of all runs' misclassified
+    points from the circle.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    inside: tuple[bool, ...]
+    wrong: tuple[bool, ...]
+    margins: tuple[tuple[float, ...], ...]
+    distances: tuple[float, ...]
+    near_share: float
+    near_area: float
+
+
+def find(runs: Sequence[Trial], draws: Sequence[Draw]) -> Misclassified:
+    """The misclassified validation points of the first run, and their distances from the circle over all runs."""
+    network = Recipe().network
+    wrong, distances = [], []
+    for trial, draw in zip(runs, draws, strict=True):
+        data = draw.validation
+        assert data.labels is not None  # the disk's targets are one-hot
+        wrong.append(fm.classify(network, trial.params, data.inputs).ne(data.labels))
+        radii = (data.inputs[wrong[-1]].double() - torch.tensor(CENTER, dtype=torch.float64)).norm(dim=1)
+        distances += (radii - RADIUS).abs().tolist()
+    axis = torch.linspace(0, 1, GRID_POINTS)
+    grid = torch.cartesian_prod(axis, axis).flip(1)
+    outputs = fm.predict(network, runs[0].params, grid)
+    shown = draws[0].validation
+    assert shown.labels is not None
+    return Misclassified(
+        points=tuple((x, y) for x, y in shown.inputs.tolist()),
+        inside=tuple(map(bool, shown.labels.tolist())),
+        wrong=tuple(wrong[0].tolist()),
+        margins=tuple(map(tuple, (outputs[:, 1] - outputs[:, 0]).reshape(GRID_POINTS, GRID_POINTS).tolist())),
+        distances=tuple(distances),
+        near_share=sum(distance <= NEAR for distance in distances) / max(len(distances), 1),
+        near_area=math.pi * ((RADIUS + NEAR) ** 2 - (RADIUS - NEAR) ** 2),
+    )
+
+
+def section(found: Misclassified) -> list[Block]:
+    wrong = sum(found.wrong)
+    return [
+        Heading("Fig. 3: misclassified samples"),
+        Paragraph(
+            f"Of the {len(found.points)} validation points of the run above, {wrong} are misclassified. Over all runs "
+            f"{100 * found.near_share:.0f} % of the misclassified points lie within {NEAR} of the circle, a ring that "
+            f"holds {100 * found.near_area:.0f} % of the square: as the paper says, the samples that are misclassified "
+            "lie close to the boundary."
+            if found.near_share > 2 * found.near_area
+            else f"Of the {len(found.points)} validation points of the run above, {wrong} are misclassified; over all "
+            f"runs {100 * found.near_share:.0f} % of the misclassified points lie within {NEAR} of the circle."
+        ),
+        Picture(
+            "figure-3",
+            _draw(found),
+            f"Fig. 3. The validation points of one run, the disk's boundary, the boundary that the network learnt, and "
+            f"the {wrong} misclassified points.",
+            "Points of the unit square with the disk's circle, the learnt boundary and the misclassified points",
+        ),
+    ]
+
+
+def _draw(found: Misclassified) -> Figure:
+    figure, (axes,) = style.panels(1, width=5.4, height=5.6)
+    axes.grid(visible=False)
+    for inside, marker, fill in ((True, "o", "#7FB8DA"), (False, "^", "0.85")):
+        chosen = [
+            point
+            for point, label, wrong in zip(found.points, found.inside, found.wrong, strict=True)
+            if label == inside and not wrong
+        ]
+        axes.scatter(*zip(*chosen, strict=True), s=13, marker=marker, color=fill, edgecolors="0.45", linewidths=0.3)
+    missed = [point for point, wrong in zip(found.points, found.wrong, strict=True) if wrong]
+    if missed:
+        axes.scatter(*zip(*missed, strict=True), s=42, marker="x", color="#D40000", linewidths=1.6, zorder=4)
+    axes.add_patch(Circle(CENTER, RADIUS, fill=False, linestyle=(0, (5, 2)), linewidth=1.6, color="black"))
+    ticks = [index / (len(found.margins) - 1) for index in range(len(found.margins))]
+    axes.contour(ticks, ticks, found.margins, levels=[0], colors="black", linewidths=1.6)
+    axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    entries = [
+        style.legend_entry("inside", marker="o", mfc="#7FB8DA", mec="0.45"),
+        style.legend_entry("outside", marker="^", mfc="0.85", mec="0.45"),
+        style.legend_entry("misclassified", marker="x", color="#D40000", mew=1.6),
+        style.legend_entry("the disk's boundary", linestyle=(0, (5, 2)), color="black", linewidth=1.6),
+        style.legend_entry("the learnt boundary", linestyle="-", color="black", linewidth=1.6),
+    ]
+    style.legend_above(figure, entries, columns=3)
+    return figure
