@@ -12,6 +12,7 @@ import functional_mlp as fm
 from functional_mlp import engine, pytree
 from functional_mlp.engine import running
 from functional_mlp.engine.members import running as members_running
+from tests.engine.modes import members_policies_with
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
 LOSS = fm.MeanSquaredError()
@@ -137,11 +138,11 @@ def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, ba
             assert repr(records[0]) == repr(records[1])
 
 
-def test_results_do_not_depend_on_how_long_a_native_call_is(monkeypatch):
+def test_results_do_not_depend_on_how_long_a_native_call_is():
     keys = fm.random.key(4).split(17)
     expected = fit(keys=keys, engine="fused", epochs=3)
-    monkeypatch.setattr(members_running, "OPERATIONS_PER_CALL", 1000)
-    actual = fit(keys=keys, engine="fused", epochs=3)
+    with members_policies_with(rows_per_call=10):
+        actual = fit(keys=keys, engine="fused", epochs=3)
     assert losses(actual) == losses(expected)
     assert pytree.equal(actual.params, expected.params)
 

@@ -6,7 +6,8 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     native.py     what the engine does once LLVM is there
     program.py    the network as a list of steps, and where their numbers lie in memory
     expressions.py, operands.py   what the expressions do, as text under which code is kept
-    lengths.py    how much code the expressions make
+    policy.py     every choice among ways to make the code, with what decides it
+    limits.py     what would make too much code; lengths.py, how much the expressions make
     calls.py      the functions that layers share
     kernels.py    activations, loss and optimizer's rule
     running.py    compiled programs and the memory they run in

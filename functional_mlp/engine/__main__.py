@@ -7,6 +7,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.engine import running
 from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.policy import policy_of
 from functional_mlp.engine.program import Layout, Program, lower
 
 PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
@@ -23,9 +24,9 @@ def main() -> None:
         raise SystemExit(f"this cannot be fused: {reason}")
     classes = isinstance(loss, fm.CrossEntropy)
     program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
-    lanes = running.lanes_of(program, host())
-    print(_commented(f"{program}\n\n{_places(program, lanes)}"))
-    print(running.emit(program, options.function, lanes))
+    policy = policy_of(program, host())
+    print(_commented(f"{program}\n\n{_places(program, policy.lanes)}"))
+    print(running.emit(program, options.function, policy))
 
 
 def _parser() -> argparse.ArgumentParser:

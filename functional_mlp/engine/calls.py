@@ -11,21 +11,13 @@ network makes a long table and no more code than a shallow one.
 """
 
 import contextlib
-import enum
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index
-
-
-class Sharing(enum.Enum):
-    """Which layers share the functions of kernels."""
-
-    NONE = enum.auto()
-    EQUAL_SIZES = enum.auto()
-    ALL = enum.auto()
+from functional_mlp.engine.policy import Policy, Sharing
 
 
 @attrs.frozen(eq=False)
@@ -65,12 +57,11 @@ class Table:
 class Calls:
     """Emits kernels at a builder's place."""
 
-    def __init__(self, builder: ir.IRBuilder, e: Emitter, arguments: Arguments, sharing: Sharing, *, tables: bool):
+    def __init__(self, builder: ir.IRBuilder, e: Emitter, arguments: Arguments, policy: Policy) -> None:
         self.builder, self.e = builder, e
         self.arguments = arguments
         self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
-        self.sharing = sharing
-        self._tables = tables
+        self.policy = policy
         self._table: Table | None = None
         self._functions: dict[Hashable, ir.Function] = {}
 
@@ -78,20 +69,15 @@ class Calls:
     def workspace(self) -> ir.Value:
         return self.arguments.workspace
 
-    @property
-    def in_one_piece(self) -> bool:
-        return self.sharing is Sharing.NONE
-
     @contextlib.contextmanager
     def in_functions(self) -> Iterator[None]:
         """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
-        before = self.sharing
-        if self.in_one_piece:
-            self.sharing = Sharing.EQUAL_SIZES
+        before = self.policy
+        self.policy = before.in_functions()
         try:
             yield
         finally:
-            self.sharing = before
+            self.policy = before
 
     def kernel(
         self, name: str, key: Hashable, sizes: Sequence[int], values: Sequence[Index], emit: Callable[..., None]
@@ -100,9 +86,9 @@ class Calls:
 
         All that the kernel depends on must be in the key, the sizes or the values.
         """
-        if self.sharing is Sharing.NONE:
+        if self.policy.in_one_piece:
             emit(*sizes, *values)
-        elif self.sharing is Sharing.EQUAL_SIZES:
+        elif self.policy.sharing is Sharing.EQUAL_SIZES:
             full_name = name.format("".join(f"_{size}" for size in sizes))
             self.share(full_name, (name, key, *sizes), values, lambda *own: emit(*sizes, *own))
         else:
@@ -148,7 +134,7 @@ class Calls:
 
         Their values are numbers, which go into the table, and those of the emitted code that are given here.
         """
-        if not self._tables:
+        if not self.policy.calls_in_tables:
             yield
             return
         self._table = Table(values)

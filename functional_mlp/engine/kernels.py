@@ -7,39 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.calls import Arguments, Calls, Sharing
+from functional_mlp.engine.calls import Arguments, Calls
 from functional_mlp.engine.expressions import activation_code
-from functional_mlp.engine.lengths import activation_lengths, activations, emitted, rule_length_of_a_vector
+from functional_mlp.engine.lengths import activation_lengths, activations, emitted
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
 from functional_mlp.engine.llvm.vector import Array, Outer, Scalars, Sum, VectorNamespace
-from functional_mlp.engine.program import Layout, Matrix, Program, affine_steps, all_steps, pointwise_steps, vectors
+from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.program import Layout, Matrix, Program, vectors
 from functional_mlp.layers.base import Elementwise
-
-# Vectors that are treated one after the other before a loop is made of them.
-UNROLLED = 8
-# Programs of up to so many linear layers, with so many vectors of weights in all, are emitted in one piece, which is a
-# little faster; in other ones equal layers share functions, so that they are not long.
-MOST_IN_ONE_PIECE = 4
-MOST_VECTORS_IN_ONE_PIECE = 320
-MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
-# Layers of up to so many different shapes, with as many activations, are given functions of their own, which know the
-# sizes, where the rule for a vector, once for each shape, has no more instructions than this. Others share functions
-# for any size, which are a little slower but one set for all.
-MOST_SHAPES = 3
-MOST_INSTRUCTIONS_OF_RULES = 32
-# In networks of more steps, the functions are not called one by one, but by a loop over a table.
-MOST_CALLED_ONE_BY_ONE = 50
-# Expressions of up to so many instructions are short: in a program in one piece, and in others.
-SHORT, VERY_SHORT = 60, 8
-# Where those of a program in one piece make more than this together, they count as long.
-MOST_SHORT_IN_ONE_PIECE = 170
-# Functions for any size have copies with each of so many activations within them.
-MOST_FUSED = 2
-# Rules of more instructions are long: they are emitted for a vector at a time, where that is not in one piece.
-LONG_RULE = 20
-# Blocks of so few numbers are transposed one by one.
-NUMBERS_ONE_BY_ONE = 32
-
 
 # Continues a backward pass from the place of the gradient of an output to that of the input; None where it is no use.
 Backward = Callable[[int], int | None]
@@ -68,35 +43,15 @@ def reads_input(layer: Elementwise) -> bool:
 class Kernels(Calls):
     """The kernels of a program, emitted at a builder's place."""
 
-    def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
+    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
         self.program = program
-        self.layout = Layout.of(program, lanes)
-        self.lanes = lanes
+        self.layout = Layout.of(program, policy.lanes)
+        self.lanes = policy.lanes
         self.real = Real(program.dtype)
         self._lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
-        self._rule_length = rule_length_of_a_vector(program.optimizer)
-        sharing, steps = self._sharing(), len(all_steps(program.steps))
-        tables = sharing is Sharing.ALL or steps > MOST_CALLED_ONE_BY_ONE
-        super().__init__(builder, Emitter(builder, self.real, lanes), arguments, sharing, tables=tables)
+        super().__init__(builder, Emitter(builder, self.real, policy.lanes), arguments, policy)
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
-
-    def _sharing(self) -> Sharing:
-        """Which layers share functions."""
-        layers = affine_steps(self.program.steps)
-        few = len(layers) <= MOST_IN_ONE_PIECE and self.layout.size <= MOST_VECTORS_IN_ONE_PIECE * self.lanes
-        if few and self._length_in_one_piece() <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
-            return Sharing.NONE
-        shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
-        few = len(shapes) <= MOST_SHAPES and len(self._lengths) <= MOST_SHAPES
-        few = few and len(shapes) * self._rule_length <= MOST_INSTRUCTIONS_OF_RULES
-        return Sharing.EQUAL_SIZES if few else Sharing.ALL
-
-    def _length_in_one_piece(self) -> int:
-        """The instructions of the expressions, where each vector of parameters and features has them once."""
-        steps = pointwise_steps(self.program.steps)
-        features = sum(sum(self._lengths[step.code]) * vectors(step.features, self.lanes) for step in steps)
-        return self._rule_length * self.layout.size // self.lanes + features
 
     def vectors(self, features: Index) -> Index:
         """How many vectors hold so many features."""
@@ -110,31 +65,15 @@ class Kernels(Calls):
 
     def each_vector(self, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """body(offset, lanes in use) for the vectors of so many features."""
-        self.e.vectors(name, features, body, UNROLLED if self.in_one_piece else 1)
+        self.e.vectors(name, features, body, self.policy.unrolled.vectors)
 
     def has_short_value(self, layer: Elementwise) -> bool:
         """Whether an activation makes little code, which can be emitted wherever it is needed."""
-        return self._is_short(self._lengths[activation_code(layer)][0])
+        return self._lengths[activation_code(layer)][0] <= self.policy.short
 
     def has_short_pullback(self, layer: Elementwise) -> bool:
         """The same for its pullback."""
-        return self._is_short(self._lengths[activation_code(layer)][1])
-
-    def _is_short(self, length: int) -> bool:
-        if self.sharing is Sharing.ALL and len(self._lengths) > MOST_FUSED:
-            return False
-        ample = self.in_one_piece and self._short_length() <= MOST_SHORT_IN_ONE_PIECE
-        return length <= (SHORT if ample else VERY_SHORT)
-
-    def _short_length(self) -> int:
-        """The instructions of all short activations and pullbacks, once for each step."""
-        steps = pointwise_steps(self.program.steps)
-        return sum(length for step in steps for length in self._lengths[step.code] if length <= SHORT)
-
-    @property
-    def has_long_rule(self) -> bool:
-        """Whether the optimizer's rule is long, so that it should be emitted few times."""
-        return not self.in_one_piece and self._rule_length > LONG_RULE
+        return self._lengths[activation_code(layer)][1] <= self.policy.short
 
     def activate(self, layer: Elementwise, features: Index, s: Index, y: Index) -> None:
         """y = σ(s), for the features at two places of the workspace."""
@@ -225,7 +164,7 @@ class Kernels(Calls):
         else:
             lanes, used = self.xp.vectors(value)[0], 1
         total = None
-        for lane in range(used) if used <= 2 else ():
+        for lane in range(used) if used <= self.policy.most_outputs_added else ():
             number = self.builder.extract_element(lanes, ir.Constant(I64, lane))
             number = number if number.type == DOUBLE else self.builder.fpext(number, DOUBLE)
             total = number if total is None else self.builder.fadd(total, number)
@@ -247,7 +186,7 @@ class Kernels(Calls):
 
         place: ir.Value = ir.Constant(I64, 0)
         features = self.program.out_features
-        if features <= 4:
+        if features <= self.policy.most_outputs_compared:
             for i in range(1, features):
                 best, place = body(i, best, place)
         else:
@@ -270,7 +209,7 @@ class Kernels(Calls):
         def row_block(row: Index, height: Index) -> None:
             def column_block(column: Index, width: Index) -> None:
                 source = e.add(e.add(offset, e.multiply(row, row_stride)), column)
-                if isinstance(height, int) and isinstance(width, int) and height * width <= NUMBERS_ONE_BY_ONE:
+                if isinstance(height, int) and isinstance(width, int) and height * width <= self.policy.one_by_one:
                     target = e.add(e.add(copy, e.multiply(column, stride)), row)
                     for h, c in itertools.product(range(height), range(width)):
                         number = e.load_number(self.workspace, e.add(source, e.add(e.multiply(h, row_stride), c)))
@@ -284,10 +223,9 @@ class Kernels(Calls):
                 for vector, c in columns_of_block if isinstance(width, int) else reversed(columns_of_block):
                     e.store(vector, self.workspace, e.add(target, e.multiply(c, stride)))
 
-            e.vectors("transpose.columns", columns, column_block, unrolled)
+            e.vectors("transpose.columns", columns, column_block, self.policy.unrolled.transposed_blocks)
 
-        unrolled = 2 if self.in_one_piece else 0
-        e.vectors("transpose.rows", rows, row_block, unrolled)
+        e.vectors("transpose.rows", rows, row_block, self.policy.unrolled.transposed_blocks)
 
     def _within(self, count: Index) -> list[Index]:
         """The numbers below a count of at most `lanes`; where it is a value, `lanes` numbers, the last one repeated."""

@@ -1,7 +1,7 @@
-"""How many instructions the expressions of a program make, which is what bounds its code.
+"""How many instructions the expressions of a program make, which is what its code depends on.
 
 However many layers there are, the code holds each different activation, the loss and the optimizer's rule a bounded
-number of times. What would still make too much code is left to the reference.
+number of times.
 """
 
 from collections.abc import Callable
@@ -12,44 +12,12 @@ from llvmlite import ir
 
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
-from functional_mlp.engine.program import CannotFuseError, Program, all_steps, pointwise_steps, vectors
+from functional_mlp.engine.program import Program, pointwise_steps
 from functional_mlp.layers.base import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 
-# The most instructions of a program's expressions. The rule counts so many times: about as often as it is emitted.
-MOST_INSTRUCTIONS = 10_000
-RULES = 20
-
-# The most linear layers, activations and branches; the code does not grow with them, but the table of its calls does.
-MOST_STEPS = 2000
-
 _LANES = 4
-
-
-def check_expressions(program: Program, lanes: int) -> None:
-    """Raise `CannotFuseError` for expressions that do what the array algebra has not, or make too much code."""
-    steps = len(all_steps(program.steps))
-    if steps > MOST_STEPS:
-        raise CannotFuseError(f"a network of {steps} layers would take long to compile: the engine takes {MOST_STEPS}")
-    layers, outputs = activations(program), vectors(program.out_features, lanes)
-    lengths: list[tuple[object, int]] = [(layer, sum(_checked(layer, activation_lengths, layer))) for layer in layers]
-    lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
-    lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
-    total = sum(length for _, length in lengths)
-    if total > MOST_INSTRUCTIONS:
-        longest, _ = max(lengths, key=lambda entry: entry[1])
-        raise CannotFuseError(
-            f"{len(layers)} different activations, the loss and the optimizer would make too much code, {longest!r} "
-            f"the most of it: together about {total} instructions, and the engine takes at most {MOST_INSTRUCTIONS}"
-        )
-
-
-def _checked(value: object, length: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return length(*arguments)
-    except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
-        raise CannotFuseError(f"{value!r} is not written in the array algebra: {error}") from error
 
 
 def activations(program: Program) -> list[Elementwise]:

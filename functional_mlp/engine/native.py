@@ -9,7 +9,7 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import making, running
-from functional_mlp.engine.lengths import check_expressions
+from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.program import CannotFuseError, Program, lower
@@ -20,9 +20,6 @@ from functional_mlp.layers.combinators import Sequential
 from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
-
-# The loss of a sample is emitted without loops, for so many vectors of outputs at most.
-MOST_OUTPUT_VECTORS = 64
 
 # What is made to see whether code can be: a product, a part of a vector, an activation and a rule.
 PROBE = Sequential(Linear(3, 2), Tanh())
@@ -48,19 +45,16 @@ def reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype)
 @functools.lru_cache(maxsize=256)
 def _refusal(program: Program, target: Target) -> str | None:
     try:
-        check_expressions(program, running.lanes_of(program, target))
+        check_code(program, target)
     except CannotFuseError as error:
         return str(error)
-    most = MOST_OUTPUT_VECTORS * running.lanes_of(program, target)
-    if program.out_features > most:
-        return f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
     return None
 
 
 @functools.cache
 def _failure_of_probe(target: Target) -> str | None:
     try:
-        running.compiled(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
+        running.function_of(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
     except CannotMakeCodeError as error:
         return str(error)
     return None
@@ -80,7 +74,7 @@ class CompiledEpoch:
     def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
         self._batch_size, self._dtype = batch_size, dtype
-        running.compiled(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+        running.function_of(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")

@@ -14,33 +14,24 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import making
-from functional_mlp.engine.batch.epoch import PIECE, BatchKernels
+from functional_mlp.engine import policy as policies
+from functional_mlp.engine.batch.epoch import BatchKernels
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
-from functional_mlp.engine.program import Layout, Program, affine_steps
+from functional_mlp.engine.policy import SAMPLES_AT_ONCE, Policy
+from functional_mlp.engine.program import Layout, Program
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.evaluation import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 
 Kind = Literal["epoch", "evaluate", "predict"]
 
-# A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
-# fewer with other vectors: ten or twenty milliseconds.
-OPERATIONS_PER_CALL = 1_000_000_000
-# What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
-# and what a weight costs for each slot of the optimizer.
-OPERATIONS_PER_ROW = 4000
-OPERATIONS_PER_UNIT = 100
-OPERATIONS_PER_SLOT = 20
-# Of short epochs, a call gets no more than so many: their orders have to be drawn before.
-MOST_EPOCHS_AT_ONCE = 256
-
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
 
 
-def emit(program: Program, kind: Kind, lanes: int) -> ir.Module:
+def emit(program: Program, kind: Kind, policy: Policy) -> ir.Module:
     """The LLVM module of a function of a program, named as its kind.
 
     Its constant `workspace_size` is the size of the memory that the function needs, in numbers.
@@ -58,12 +49,12 @@ def emit(program: Program, kind: Kind, lanes: int) -> ir.Module:
         # each step ten times as long.
         with denormals_flushed(builder):
             if program.batch_size == 1:
-                size = SampleEpoch(program, lanes, builder, arguments).emit()
+                size = SampleEpoch(program, policy, builder, arguments).emit()
             else:
-                size = BatchKernels(program, lanes, builder, arguments).epoch()
+                size = BatchKernels(program, policy, builder, arguments).epoch()
     else:
         predictions = function.args[-1] if kind == "predict" else None
-        size = BatchKernels(program, lanes, builder, arguments).forward_only(predictions)
+        size = BatchKernels(program, policy, builder, arguments).forward_only(predictions)
     builder.ret_void()
     if kind == "epoch":
         emit_epochs(function, program.batch_size)
@@ -113,53 +104,44 @@ class Function:
     """A compiled function of a program.
 
     `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
-    it, and `rows_per_call` how many rows keep a native call short.
+    it, and `policy` how it was made.
     """
 
     call: Callable[..., None]
     call_epochs: Callable[..., None]
     workspace_size: int
     layout: Layout
-    rows_per_call: int
+    policy: Policy
     code: machine.MachineCode
 
 
+def function_of(program: Program, kind: Kind, target: machine.Target) -> Function:
+    """A function of a program, made by the usual policy."""
+    return compiled(program, kind, policies.policy_of(program, target), target)
+
+
 @functools.lru_cache(maxsize=256)
-def compiled(program: Program, kind: Kind, target: machine.Target) -> Function:
+def compiled(program: Program, kind: Kind, policy: Policy, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
-    lanes = lanes_of(program, target)
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{kind} {program!r}" if program.is_ours else None
+    key = f"{kind} {program!r} {policy!r}" if program.is_ours else None
     program.check_unchanged()
     types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
     with making.remembering(any_batch(program, target)):
-        code = machine.load(key, lambda: emit(program, kind, lanes), target)
+        code = machine.load(key, lambda: emit(program, kind, policy), target)
         size = ctypes.c_int64.from_address(code.address("workspace_size")).value
         call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
         call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
-    rows_per_call = OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program))
-    return Function(call, call_epochs, size, Layout.of(program, lanes), rows_per_call, code)
-
-
-def operations_per_row(program: Program) -> int:
-    """About how many operations the training on a row takes."""
-    of_a_weight = 6 + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
-    sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
-    of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
-    return OPERATIONS_PER_ROW + of_units
+    return Function(call, call_epochs, size, Layout.of(program, policy.lanes), policy, code)
 
 
 @functools.lru_cache(maxsize=256)
 def any_batch(program: Program, target: machine.Target) -> Hashable:
     """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
     return attrs.evolve(program, batch_size=1, class_targets=False), target
-
-
-def lanes_of(program: Program, target: machine.Target) -> int:
-    return target.lanes(4 if program.dtype == torch.float32 else 8)
 
 
 @attrs.frozen(eq=False)
@@ -201,8 +183,8 @@ class Session:
 
     def __init__(self, program: Program, kind: Kind) -> None:
         self._program = program
-        self._function = compiled(program, kind, machine.host())
-        self.layout, self.rows_per_call = self._function.layout, self._function.rows_per_call
+        self._function = function_of(program, kind, machine.host())
+        self.layout, self.policy = self._function.layout, self._function.policy
         self.workspace = new_workspace(self._function.workspace_size, program.dtype)
 
     def array(self, index: int) -> Tensor:
@@ -256,8 +238,8 @@ class Session:
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
         batch_size = self._program.batch_size
-        piece = min(batch_size, PIECE)
-        last = first + max(piece, self.rows_per_call)
+        piece = min(batch_size, self.policy.piece)
+        last = first + max(piece, self.policy.rows_per_call)
         batch = last - last % batch_size
         return batch + (last - batch) // piece * piece
 
@@ -295,7 +277,8 @@ class FusedRun:
 
     @property
     def epochs_at_once(self) -> int:
-        return max(1, min(self._session.rows_per_call // self._samples, MOST_EPOCHS_AT_ONCE))
+        policy = self._session.policy
+        return max(1, min(policy.rows_per_call // self._samples, policy.most_epochs_per_call))
 
     def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
         count, samples = len(orders), self._samples
@@ -330,7 +313,7 @@ class FusedRun:
 
 def forward_only(program: Program, class_targets: bool) -> Program:
     """The program for passes forward: with the same optimizer and batch size for all, their code is the same."""
-    return attrs.evolve(program, optimizer=SGD(1.0), batch_size=PIECE, class_targets=class_targets)
+    return attrs.evolve(program, optimizer=SGD(1.0), batch_size=SAMPLES_AT_ONCE, class_targets=class_targets)
 
 
 class Evaluation:

@@ -24,12 +24,13 @@ from functional_mlp.engine import running
 from functional_mlp.engine.members import running as members_running
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.program import MembersProgram
+from functional_mlp.engine.policy import members_policy_of, policy_of
 from functional_mlp.engine.program import Program, lower
+from tests.engine.modes import TARGETS
 
 TABLE = Path(__file__).with_name("llvm_text.json")
 DIGITS = 16
 
-VECTOR_BYTES = {"x86-64": 16, "x86-64-v3": 32, "x86-64-v4": 64}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -105,16 +106,18 @@ class Case:
             return str(self._module())
 
     def _module(self) -> Any:
-        number_bytes = 4 if self.dtype == "float32" else 8
-        lanes = VECTOR_BYTES[self.target] // number_bytes
+        target = next(target for target in TARGETS if target.cpu == self.target)
         if self.kind in ("full groups", "half groups"):
-            members = lanes if self.kind == "full groups" else max(lanes // 2, 2)
-            return members_running.emit(MembersProgram(self._program(fm.SGD(1.0)), self._rule()), members, lanes)
+            program, rule = self._program(fm.SGD(1.0)), self._rule()
+            policy = members_policy_of(program, len(rule.slots()), target)
+            members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
+            return members_running.emit(MembersProgram(program, rule), attrs.evolve(policy, members=members))
         program = self._program(OPTIMIZERS[self.optimizer])
         if self.kind == "epoch":
-            return running.emit(program, "epoch", lanes)
+            return running.emit(program, "epoch", policy_of(program, target))
         kind = "evaluate" if self.kind == "evaluate" else "predict"
-        return running.emit(running.forward_only(program, program.class_targets), kind, lanes)
+        program = running.forward_only(program, program.class_targets)
+        return running.emit(program, kind, policy_of(program, target))
 
     def _program(self, optimizer: fm.Optimizer) -> Program:
         loss, classes = LOSSES[self.loss]
@@ -135,17 +138,18 @@ class Case:
 
 def cases(one_of: int = 19) -> list[Case]:
     """One of so many cases, a prime, spread evenly: any two values of epochs, and of ensembles, come together."""
-    axes = (NETWORKS, LOSSES, OPTIMIZERS, BATCH_SIZES, DTYPES, VECTOR_BYTES)
+    targets = [target.cpu for target in TARGETS]
+    axes = (NETWORKS, LOSSES, OPTIMIZERS, BATCH_SIZES, DTYPES, targets)
     found = [Case("epoch", *values) for values in _some(one_of, *axes)]
     found += [
         Case(kind, network, loss, "sgd", 1, dtype, target)
         for kind, network, loss, dtype, target in _some(
-            min(one_of, 7), ("evaluate", "predict"), NETWORKS, LOSSES, DTYPES, VECTOR_BYTES
+            min(one_of, 7), ("evaluate", "predict"), NETWORKS, LOSSES, DTYPES, targets
         )
     ]
     small = [[name for name in names if name not in NOT_IN_ENSEMBLES] for names in (NETWORKS, OPTIMIZERS)]
     axes_of_ensembles = (("full groups", "half groups"), small[0], LOSSES, small[1], BATCH_SIZES[:2], DTYPES)
-    return found + [Case(*values) for values in _some(one_of, *axes_of_ensembles, VECTOR_BYTES)]
+    return found + [Case(*values) for values in _some(one_of, *axes_of_ensembles, targets)]
 
 
 def _some(one_of: int, *axes: Any) -> Iterator[tuple[Any, ...]]:

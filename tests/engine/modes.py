@@ -1,28 +1,39 @@
-"""Programs compiled in the ways that their sizes would not choose."""
+"""Programs compiled by other policies than their sizes would choose."""
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
+import attrs
 import pytest
 
-from functional_mlp.engine import kernels, running
-from functional_mlp.engine.calls import Sharing
+from functional_mlp.engine import policy
+from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.policy import SHORT, VERY_SHORT, Sharing
+
+# Code is emitted, not compiled, for these on any machine.
+TARGETS = [Target("x86-64", "", 16), Target("x86-64-v3", "", 32), Target("x86-64-v4", "", 64)]
 
 
 @contextlib.contextmanager
-def compiled_with(sharing: Sharing) -> Iterator[None]:
-    """Whatever their sizes, programs share functions so."""
-    most = {
-        Sharing.NONE: {"MOST_IN_ONE_PIECE": 1000, "MOST_INSTRUCTIONS_IN_ONE_PIECE": 1 << 30},
-        Sharing.EQUAL_SIZES: {"MOST_IN_ONE_PIECE": 0, "MOST_SHAPES": 1000, "MOST_INSTRUCTIONS_OF_RULES": 1 << 30},
-        Sharing.ALL: {"MOST_IN_ONE_PIECE": 0, "MOST_SHAPES": 0},
-    }[sharing]
+def policies_with(**fields: Any) -> Iterator[None]:
+    """Networks are trained by their usual policies with other values of some fields."""
+    usual = policy.policy_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUNCTIONAL_MLP_CACHE", "off")
-        for name, number in most.items():
-            patch.setattr(kernels, name, number)
-        running.compiled.cache_clear()
-        try:
-            yield
-        finally:
-            running.compiled.cache_clear()
+        patch.setattr(policy, "policy_of", lambda *arguments: attrs.evolve(usual(*arguments), **fields))
+        yield
+
+
+@contextlib.contextmanager
+def members_policies_with(**fields: Any) -> Iterator[None]:
+    """The same for groups of networks."""
+    usual = policy.members_policy_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy, "members_policy_of", lambda *arguments: attrs.evolve(usual(*arguments), **fields))
+        yield
+
+
+def compiled_with(sharing: Sharing) -> contextlib.AbstractContextManager[None]:
+    """Whatever their sizes, programs share functions so."""
+    short = SHORT if sharing is Sharing.NONE else VERY_SHORT
+    return policies_with(sharing=sharing, calls_in_tables=sharing is Sharing.ALL, short=short)

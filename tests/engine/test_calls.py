@@ -9,11 +9,11 @@ from llvmlite.ir.instructions import Comment
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import kernels, running
-from functional_mlp.engine.calls import Sharing
+from functional_mlp.engine import running
+from functional_mlp.engine.policy import Sharing, policy_of
 from functional_mlp.engine.program import lower
 from functional_mlp.testing import check_engines_agree
-from tests.engine.modes import compiled_with
+from tests.engine.modes import TARGETS, compiled_with, policies_with
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -76,7 +76,7 @@ def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimize
     def module(shapes: int) -> ir.Module:
         sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return running.emit(program, "epoch", 16)
+        return running.emit(program, "epoch", policy_of(program, TARGETS[-1]))
 
     assert instructions(module(32)) == instructions(module(8))
 
@@ -88,18 +88,17 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
         program = lower(
             fm.Sequential(*layers), MSE, fm.SGD(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return running.emit(program, "epoch", 16)
+        return running.emit(program, "epoch", policy_of(program, TARGETS[-1]))
 
     assert instructions(module(200)) == instructions(module(40))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_a_table_of_calls_gives_what_calls_one_by_one_give(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
+def test_a_table_of_calls_gives_what_calls_one_by_one_give(batch_size: int) -> None:
     layers, samples = network((5, 9, 9, 9, 3), (fm.Tanh(),)), data(5, 3, torch.float64)
     states = []
-    for most in (0, 1000):
-        monkeypatch.setattr(kernels, "MOST_CALLED_ONE_BY_ONE", most)
-        with compiled_with(Sharing.EQUAL_SIZES):
+    for in_tables in (True, False):
+        with policies_with(sharing=Sharing.EQUAL_SIZES, calls_in_tables=in_tables):
             result = fm.fit(
                 layers, fm.CrossEntropy(), fm.Adam(0.01), samples, key=KEY, epochs=2, batch_size=batch_size,
                 engine="fused",

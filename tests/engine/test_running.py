@@ -15,11 +15,10 @@ import torch
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import running
-from functional_mlp.engine.calls import Sharing
+from functional_mlp.engine.policy import Sharing, Unrolled, policy_of
 from functional_mlp.engine.program import lower
-from functional_mlp.engine.single import matvec
 from functional_mlp.testing import assert_trees_close, check_engines_agree
-from tests.engine.modes import compiled_with
+from tests.engine.modes import TARGETS, compiled_with, policies_with
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -73,16 +72,11 @@ def test_widths_from_one_to_hundreds(sizes: tuple[int, ...], batch_size: int) ->
     check_engines_agree(fm.Sequential(*layers), fm.CrossEntropy(), fm.SGD(0.05), data, batch_size=batch_size, epochs=2)
 
 
-def test_loops_give_what_unrolled_code_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_give_what_unrolled_code_gives() -> None:
     data = fm.datasets.disk(KEY, 40, dtype=torch.float64)
     network = fm.Sequential(fm.Linear(2, 41), fm.Tanh(), fm.Linear(41, 37), fm.Tanh(), fm.Linear(37, 2))
-    monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", "off")
-    monkeypatch.setattr(matvec, "UNROLLED", 0)
-    running.compiled.cache_clear()
-    try:
+    with policies_with(unrolled_in_one_piece=Unrolled(products=0)):
         check_engines_agree(network, MSE, fm.Momentum(0.05), data)
-    finally:
-        running.compiled.cache_clear()
 
 
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.05), fm.Adam(0.01)], ids=repr)
@@ -138,25 +132,22 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
         layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
         network = fm.Sequential(*layers)
         program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return str(running.emit(program, "epoch", 16)).count("\n")
+        return str(running.emit(program, "epoch", policy_of(program, TARGETS[-1]))).count("\n")
 
     assert lines(30) < 2 * lines(10)
 
 
-def test_long_epochs_are_cut_into_short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "OPERATIONS_PER_CALL", 1)
-    for batch_size in (1, 7, 200):
-        data = fm.datasets.disk(KEY, 450)
-        whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, key=KEY, epochs=2, batch_size=batch_size, engine="fused")
-        monkeypatch.undo()
-        fractions: list[float] = []
-        cut = fm.fit(
-            NETWORK, MSE, fm.Adam(0.01), data, key=KEY, epochs=2, batch_size=batch_size, engine="fused",
-            progress=fractions.append,
-        )  # fmt: skip
-        assert fm.pytree.equal(whole.state, cut.state)
-        assert fractions[-1] == 2
-        monkeypatch.setattr(running, "OPERATIONS_PER_CALL", 1)
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
+    data, fractions = fm.datasets.disk(KEY, 450), []
+    options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
+    whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options)
+    with policies_with(rows_per_call=0):
+        cut = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options, progress=fractions.append)
+    assert fm.pytree.equal(whole.state, cut.state)
+    pieces = {1: 450, 7: 65, 200: 5}[batch_size]
+    assert len(fractions) == 2 * pieces
+    assert fractions[-1] == 2
 
 
 def test_a_fused_run_goes_on_to_the_same_bits() -> None:

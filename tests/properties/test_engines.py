@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import functional_mlp as fm
-from functional_mlp.engine.calls import Sharing
+from functional_mlp.engine.policy import Sharing
 from functional_mlp.testing import check_engines_agree, datasets, losses, networks, optimizers
 from tests.engine.modes import compiled_with
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS

@@ -1,6 +1,7 @@
 """Each member of an ensemble is what `fit` makes of its key, data and optimizer, whatever stands beside it."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine.members import running as members_running
+from functional_mlp.engine.llvm import target as machine
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from functional_mlp.testing.engines import relative_bound
+from tests.engine.modes import members_policies_with
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True, database=None)
@@ -132,11 +134,10 @@ def test_data_of_different_lengths(engine: str) -> None:
 
 
 @pytest.fixture(params=[False, True], ids=["a unit a vector", "two units a vector"])
-def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def units(request: pytest.FixtureRequest) -> Iterator[None]:
     """Both ways to fill a vector, whatever the size of the network."""
-    if request.param:
-        monkeypatch.setattr(members_running, "FIRST_CACHE_BYTES", 0)
-    members_running.compiled.cache_clear()
+    with members_policies_with(members=max(machine.host().lanes(8) // (2 if request.param else 1), 2)):
+        yield
 
 
 @pytest.mark.usefixtures("units")

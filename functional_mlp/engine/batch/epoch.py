@@ -1,6 +1,6 @@
 """Batches: an epoch of minibatches, and passes forward over a whole data set.
 
-A batch goes through the network in pieces of at most `PIECE` samples. Each place of the workspace holds a row of
+A batch goes through the network in pieces of at most `Policy.piece` samples. Each place of the workspace holds a row of
 features for every sample of a piece. Products need the weights in both orientations, so a transposed copy is made for
 each batch.
 """
@@ -17,17 +17,9 @@ from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Backward, Kernels, in_reverse, reads_input
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.layers.base import Elementwise
-
-# The most samples whose activations are kept at a time.
-PIECE = 128
-
-# Sums over the samples that run side by side, to hide the latency of the additions; a power of two.
-SUMS = 4
-
-# Rows of a tile of the gradient of a matrix of any size.
-ROWS_OF_ANY_MATRIX = 8
 
 # Uses the gradient of the vector of parameters at a place.
 Update = Callable[[Index, ir.Value], None]
@@ -49,14 +41,14 @@ def _already_done(grad: int) -> int:
 class BatchKernels:
     """Emits the passes of a program over pieces of batches into a function."""
 
-    def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        self.kernels = Kernels(program, lanes, builder, arguments)
+    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        self.kernels = Kernels(program, policy, builder, arguments)
         self.e = self.kernels.e
         self.builder = builder
         self.program = program
-        self.piece = min(program.batch_size, PIECE)
+        self.piece = min(program.batch_size, policy.piece)
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
-        self.whole = program.batch_size <= PIECE and not self.kernels.has_long_rule
+        self.whole = program.batch_size <= policy.piece and not policy.brief_rule
         size = self.kernels.layout.size
         self.gradients = size * (1 + len(program.optimizer.slots()))
         self.products = TiledProducts(self.kernels)
@@ -466,7 +458,7 @@ class BatchKernels:
             # Where there are no biases, there are none to go through.
             self._bias_gradient(self.e.multiply(outputs, has_bias), outputs, grad, count, biases, update)
 
-        if self.whole and not self.kernels.in_one_piece:  # in a function of its own
+        if self.whole and not self.kernels.policy.in_one_piece:  # in a function of its own
             with self._rule(batch) as update:
                 gradients(update)
         else:
@@ -477,14 +469,14 @@ class BatchKernels:
     ) -> None:
         """update(place, gradient) for each vector of the weights: the product of two places with so many features."""
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
-        stride = self.kernels.stride(columns)
+        stride, usual_rows = self.kernels.stride(columns), self.kernels.policy.rows_of_any_matrix
 
         def finish(row: Index, v: Index, value: ir.Value) -> None:
             update(e.add(weights, e.add(e.multiply(row, stride), v)), value)
 
         self.products.emit(
             "grad_weight", rows, columns, count,
-            (rows_place, 1, self.kernels.stride(rows)), (columns_place, stride), None, finish, ROWS_OF_ANY_MATRIX,
+            (rows_place, 1, self.kernels.stride(rows)), (columns_place, stride), None, finish, usual_rows,
         )  # fmt: skip
 
     def _bias_gradient(
@@ -504,8 +496,9 @@ class BatchKernels:
             def add_one(r: Index, total: ir.Value) -> list[ir.Value]:
                 return [add(r, total)]
 
-            whole = self.builder.and_(count, ir.Constant(I64, -SUMS))
-            sums = e.loop("grad_bias", 0, whole, SUMS, add_several, [e.constant(0)] * SUMS)
+            chains = self.kernels.policy.bias_chains
+            whole = self.builder.and_(count, ir.Constant(I64, -chains))
+            sums = e.loop("grad_bias", 0, whole, chains, add_several, [e.constant(0)] * chains)
             (total,) = e.loop("grad_bias", whole, count, 1, add_one, [e.tree_sum(sums)])
             update(e.add(biases, v), total)
 

@@ -16,7 +16,6 @@ class TiledProducts:
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
-        self._registers = 32 if kernels.lanes * kernels.real.size == 64 else 16
 
     def emit(
         self,
@@ -90,7 +89,8 @@ class TiledProducts:
 
     def _tile_height(self, rows: Index, width: int, usual_rows: int) -> int:
         """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
-        most = (self._registers - self._registers // 4) // width
+        registers = self.kernels.policy.registers
+        most = (registers - registers // 4) // width
         total = rows if isinstance(rows, int) else usual_rows
 
         def cost(height: int) -> float:

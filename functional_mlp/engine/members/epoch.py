@@ -29,31 +29,27 @@ from functional_mlp.engine.members.program import (
     MembersProgram,
     Width,
 )
+from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Step, affine_steps, vectors
-
-# Units that are treated one after the other in the body of a loop.
-UNROLLED = 4
-# The most rows of a matrix that are met at a time.
-MOST_ROWS = 8
 
 # Uses x δ, the gradient of the parameters at a place: update(width, place, parameters, x, δ).
 Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
 
 
 class MembersEpoch:
-    """Emits the epoch of a group of `members` into a function, for vectors of `lanes` numbers."""
+    """Emits the epoch of a group of members into a function."""
 
     def __init__(
-        self, program: MembersProgram, members: int, lanes: int, builder: ir.IRBuilder, arguments: MembersArguments
+        self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
-        self.program, self.rule = program.program, program.rule
-        self.layout = MembersLayout.of(self.program, lanes // members)
+        self.program, self.rule, self.policy = program.program, program.rule, policy
+        self.layout = MembersLayout.of(self.program, policy.units)
         self.real = Real(self.program.dtype)
-        self.builder, self.arguments, self.members = builder, arguments, members
+        self.builder, self.arguments, self.members = builder, arguments, policy.members
         self.one = self._width(1)
-        self.widths = [self.one] if members == lanes else [self._width(lanes // members), self.one]
+        self.widths = [self.one] if policy.units == 1 else [self._width(policy.units), self.one]
         self.e, self.xp, self.load, self.store = (self.one.e, self.one.xp, self.one.load, self.one.store)
-        self.doubles = ir.VectorType(DOUBLE, members)
+        self.doubles = ir.VectorType(DOUBLE, policy.members)
         self.gradients = self.layout.size * (1 + len(self.rule.slots()))
         self.update: Update = self._accumulate
         self.end = self.gradients + (0 if self.program.batch_size == 1 else self.layout.size)
@@ -85,14 +81,15 @@ class MembersEpoch:
         for width in self.widths:
             carried = [self._folded(width, total) for total in carried] or [width.e.constant(0)] * sums
             whole = (count - start) // width.units
-            many = whole - whole % UNROLLED
+            unrolled = self.policy.unrolled_units
+            many = whole - whole % unrolled
 
             def several(first: Index, *now: ir.Value, width: Width = width) -> Sequence[ir.Value]:
-                for vector in range(UNROLLED):
+                for vector in range(self.policy.unrolled_units):
                     now = tuple(body(width, width.e.add(first, vector * width.units), *now) or ())
                 return now
 
-            step = UNROLLED * width.units
+            step = unrolled * width.units
             carried = self.e.loop(name, start, start + many * width.units, step, several, carried)
             for vector in range(many, whole):
                 carried = list(body(width, start + vector * width.units, *carried) or ())
@@ -313,6 +310,7 @@ class MembersEpoch:
         e, outputs = self.e, step.out_features
         weight, bias = self.layout.weights[step.number], self.layout.biases[step.number]
         s, stride, name = self.reserve(outputs), self.layout.stride(step), f"linear{step.number}"
+        at_once = rows_at_once(step.in_features, self.policy.most_rows)
         self.builder.comment(f"forward: {step}")
 
         def inputs(i: Index, rows: int) -> dict[int, list[ir.Value]]:
@@ -335,7 +333,7 @@ class MembersEpoch:
             self.units(f"{name}.output", outputs, output)
 
         self.units(f"{name}.bias", outputs, start)
-        e.blocks(f"{name}.input", step.in_features, rows_at_once(step.in_features), forward_rows, 1)
+        e.blocks(f"{name}.input", step.in_features, at_once, forward_rows, 1)
 
         def backward(delta: int) -> int | None:
             grad_x = self.reserve(step.in_features) if needs_grad else None
@@ -362,7 +360,7 @@ class MembersEpoch:
                 place = e.add(bias, j)
                 self.update(width, place, width.load(place), width.e.constant(1), width.load(e.add(delta, j)))
 
-            e.blocks(f"{name}.input", step.in_features, rows_at_once(step.in_features), backward_rows, 1)
+            e.blocks(f"{name}.input", step.in_features, at_once, backward_rows, 1)
             if step.bias:
                 self.units(f"{name}.bias", outputs, bias_update)
             return grad_x
@@ -420,6 +418,6 @@ class MembersEpoch:
         return b.select(b.icmp_signed("==", place, labels), one, zero)
 
 
-def rows_at_once(rows: int) -> int:
-    """How many rows of a matrix are met at a time: as many as registers hold, and without a rest where that can be."""
-    return next((size for size in range(MOST_ROWS, MOST_ROWS // 2, -1) if rows % size == 0), min(rows, MOST_ROWS))
+def rows_at_once(rows: int, most: int) -> int:
+    """How many rows of a matrix are met at a time: at most so many, and without a rest where that can be."""
+    return next((size for size in range(most, most // 2, -1) if rows % size == 0), min(rows, most))

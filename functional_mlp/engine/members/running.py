@@ -14,37 +14,24 @@ from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.engine import making
-from functional_mlp.engine.expressions import activation_code, is_ours
-from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
+from functional_mlp.engine import policy as policies
+from functional_mlp.engine.expressions import is_ours
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, denormals_flushed
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.epoch import MembersEpoch
 from functional_mlp.engine.members.program import MembersArguments, MembersLayout, MembersProgram
-from functional_mlp.engine.program import CannotFuseError, Program, affine_steps, lower, pointwise_steps
-from functional_mlp.engine.running import OPERATIONS_PER_UNIT, Evaluation, Rows, new_workspace
+from functional_mlp.engine.policy import MembersPolicy
+from functional_mlp.engine.program import CannotFuseError, lower
+from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.ensemble.arguments import Member, Plan
 from functional_mlp.evaluation import Metrics
-from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
-
-# A native call cannot be interrupted: it gets about this many operations on vectors, some milliseconds. Short epochs
-# are taken together up to as many.
-OPERATIONS_PER_CALL = 120_000_000
-# What a core's first cache holds: weights of full groups that do not fit are trained in groups of half the size.
-FIRST_CACHE_BYTES = 48 << 10
-# Where those do not fit either, each member is quicker by itself.
-MOST_GROUP_BYTES = 48 << 10
-# The loss of a sample is emitted without loops, for so many outputs at most.
-MOST_OUTPUTS = 32
-# Each step has code of its own, with its expressions about ten times: several units are treated one after the other.
-COPIES, MOST_INSTRUCTIONS = 10, 12_000
-# A batch is not divided between calls.
-MOST_SAMPLES_A_BATCH = 1000
+from functional_mlp.optimizers import SGD, OptimizerState
 
 _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 
 
-def emit(program: MembersProgram, members: int, lanes: int) -> ir.Module:
+def emit(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
     """The LLVM module with the function `epoch`, and the constant `workspace_size`, in numbers."""
     module = ir.Module(name="functional_mlp.ensemble")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), MembersArguments.TYPES), "epoch")
@@ -52,7 +39,7 @@ def emit(program: MembersProgram, members: int, lanes: int) -> ir.Module:
         value.name = field.name
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     with denormals_flushed(builder):
-        size = MembersEpoch(program, members, lanes, builder, MembersArguments(*function.args)).emit()
+        size = MembersEpoch(program, policy, builder, MembersArguments(*function.args)).emit()
     builder.ret_void()
     constant = ir.GlobalVariable(module, I64, "workspace_size")
     constant.global_constant = True
@@ -69,46 +56,25 @@ class Function:
     code: machine.MachineCode
 
 
-def group_size(program: MembersProgram, target: machine.Target) -> int:
-    """The members in a group: as many as a vector has lanes, or half as many where their weights fit better so.
-
-    Half as many members fill a vector with two units of each.
-    """
-    size = _number_size(program)
-    lanes = target.lanes(size)
-    return lanes if _numbers_a_member(program) * size * lanes <= FIRST_CACHE_BYTES else max(lanes // 2, 2)
-
-
-def _number_size(program: MembersProgram) -> int:
-    return 4 if program.program.dtype == torch.float32 else 8
-
-
-def _numbers_a_member(program: MembersProgram) -> int:
-    """Parameters, what the optimizer remembers of them, and the gradients of a batch."""
-    arrays = 1 + len(program.rule.slots()) + (program.program.batch_size > 1)
-    return MembersLayout.of(program.program, 1).size * arrays
-
-
 @functools.lru_cache(maxsize=64)
-def compiled(program: MembersProgram, target: machine.Target) -> Function:
+def compiled(program: MembersProgram, policy: MembersPolicy, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
     """
-    members, lanes = group_size(program, target), target.lanes(_number_size(program))
     program.check_unchanged()
     ours = program.program.is_ours and is_ours(program.rule.kind)
-    text = None if ours else _emit_or_refuse(program, members, lanes)
-    key = f"ensemble {members} {lanes} {program!r}" if text is None else None
+    text = None if ours else _emit_or_refuse(program, policy)
+    key = f"members {program!r} {policy!r}" if text is None else None
     with making.remembering((program, target)):
-        code = machine.load(key, lambda: emit(program, members, lanes), target)
+        code = machine.load(key, lambda: emit(program, policy), target)
         size = ctypes.c_int64.from_address(code.address("workspace_size")).value
     return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
 
 
-def _emit_or_refuse(program: MembersProgram, members: int, lanes: int) -> ir.Module:
+def _emit_or_refuse(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
     try:
-        return emit(program, members, lanes)
+        return emit(program, policy)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
         raise CannotFuseError(
             f"{program.rule.kind.__name__} does not take a number for each member: {error}"
@@ -127,31 +93,17 @@ def groups_of_members(plan: Plan, program: MembersProgram, numbers: Sequence[int
     networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
     the code of deep networks short.
     """
-    size = group_size(program, machine.host())
-    if (
-        2 * len(numbers) <= size
-        or _numbers_a_member(program) * size * _number_size(program) > MOST_GROUP_BYTES
-        or program.program.out_features > MOST_OUTPUTS
-        or plan.batch_size > MOST_SAMPLES_A_BATCH
-        or _instructions(program.program, plan.members[numbers[0]].optimizer) > MOST_INSTRUCTIONS
-    ):
+    target = machine.host()
+    if not policies.gain_from_groups(program.program, plan.members[numbers[0]].optimizer, len(numbers), target):
         return []
+    policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
     try:
-        compiled(program, machine.host())
+        compiled(program, policy, target)
     except CannotFuseError:
         return []
-    count = math.ceil(len(numbers) / size)
+    count = math.ceil(len(numbers) / policy.members)
     bounds = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
-
-
-def _instructions(program: Program, optimizer: Optimizer) -> int:
-    """About how many instructions an epoch has."""
-    lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
-    of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))
-    of_layer = COPIES + 2 * rule_length_of_a_vector(optimizer)
-    of_layers = of_layer * len(affine_steps(program.steps))
-    return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
 
 
 def program_of(plan: Plan, members: Sequence[Member]) -> MembersProgram:
@@ -168,13 +120,6 @@ def program_of(plan: Plan, members: Sequence[Member]) -> MembersProgram:
     return MembersProgram(program, MembersRule.of([member.optimizer for member in members]))
 
 
-def rows_per_call(program: Program) -> int:
-    """How many rows keep a native call short: those of whole batches."""
-    steps, batch_size = affine_steps(program.steps), program.batch_size
-    operations = sum(step.out_features * (6 * step.in_features + OPERATIONS_PER_UNIT) for step in steps)
-    return max(1, OPERATIONS_PER_CALL // max(1, operations * batch_size)) * batch_size
-
-
 class MembersRun:
     """The training of a group on the fused engine: epochs change the workspace in place.
 
@@ -186,11 +131,12 @@ class MembersRun:
     def __init__(self, plan: Plan, program: MembersProgram, members: tuple[Member, ...]) -> None:
         self._plan, self._program, self._members = plan, program, members
         target = machine.host()
-        self._size = group_size(program, target)
-        self._function = compiled(program, target)
-        self._layout = MembersLayout.of(program.program, target.lanes(_number_size(program)) // self._size)
+        policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
+        self._size = policy.members
+        self._function = compiled(program, policy, target)
+        self._layout = MembersLayout.of(program.program, policy.units)
         self._names = ("params", *program.rule.slots())
-        self._rows_per_call, self._samples = rows_per_call(program.program), len(members[0].data)
+        self._rows_per_call, self._samples = policy.rows_per_call, len(members[0].data)
         self._step, self._epochs = 0, 0
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]

@@ -22,14 +22,10 @@ from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, Pending
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.engine.single.matvec import Grid, Products
 from functional_mlp.layers.base import Elementwise
-
-# The loss of up to so many vectors of outputs is emitted in place.
-MOST_LOSS_VECTORS = 4
-# Matrices of up to so many vectors are kept transposed as well.
-MOST_COPIED = 60
 
 # A step's place in the nest of branches.
 Path = tuple[int, ...]
@@ -38,8 +34,8 @@ Path = tuple[int, ...]
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
 
-    def __init__(self, program: Program, lanes: int, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        self.kernels = Kernels(program, lanes, builder, arguments)
+    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        self.kernels = Kernels(program, policy, builder, arguments)
         self.products = Products(self.kernels)
         self.e = self.kernels.e
         self.builder = builder
@@ -108,13 +104,13 @@ class SampleEpoch:
 
     def _make_copies(self, place: int) -> int:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
-        if self.program.optimizer.slots():
+        lanes, policy = self.kernels.lanes, self.kernels.policy
+        if not policy.keeps_copies:
             return place
-        lanes = self.kernels.lanes
         with self.kernels.table():
             for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
                 size = matrix.columns * lanes * vectors(matrix.rows, lanes)
-                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= MOST_COPIED * lanes:
+                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= policy.most_copied_vectors * lanes:
                     self.copies[matrix.step.number] = place
                     self.kernels.transpose(matrix, place)
                     place += size
@@ -177,7 +173,7 @@ class SampleEpoch:
 
     def _loss(self, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
-        if vectors(self.program.out_features, self.kernels.lanes) <= MOST_LOSS_VECTORS:
+        if vectors(self.program.out_features, self.kernels.lanes) <= self.kernels.policy.most_loss_vectors:
             return self.kernels.loss(row, prediction, grad, None)
         place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
 
@@ -339,7 +335,7 @@ class SampleEpoch:
         """emit(*variant, pending, inputs, outputs, has_bias, *places)."""
         self.builder.comment(f"{kind}: {step}")
         sizes = (step.in_features, step.out_features, int(step.bias))
-        if self.kernels.in_one_piece:
+        if self.kernels.policy.in_one_piece:
             emit(*variant, pending, *sizes, *places)
             return
         due = () if pending is None else (pending.position, pending.activations)
@@ -360,7 +356,7 @@ class SampleEpoch:
     ) -> None:
         """emit(features, *places), of an activation where there is a layer."""
         self.builder.comment(f"{kind}: {layer!r}")
-        if self.kernels.in_one_piece:
+        if self.kernels.policy.in_one_piece:
             emit(features, *places)
             return
 

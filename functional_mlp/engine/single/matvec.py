@@ -6,17 +6,10 @@ from collections.abc import Callable, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.calls import Sharing
 from functional_mlp.engine.kernels import Kernels, Pending
 from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.policy import Policy, Sharing
 from functional_mlp.engine.single.tails import Tail, Tails
-
-# Vector operations of one product that are emitted one after the other before a loop is made of them.
-UNROLLED = 128
-# Vectors of a row that are met side by side.
-WIDTH = 4
-# Sums of a product that run side by side, to hide the latency of the additions.
-CHAINS = 8
 
 
 @attrs.frozen
@@ -45,14 +38,12 @@ class Products:
         self.tails = Tails(kernels)
 
     @property
-    def _unrolled(self) -> int:
-        if self.kernels.has_long_rule:
-            return 0
-        return UNROLLED if self.kernels.in_one_piece else UNROLLED // 4
+    def _policy(self) -> Policy:
+        return self.kernels.policy
 
     def _is_brief(self, result: Index | None) -> bool:
         """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
-        return self.kernels.has_long_rule or (result is None and self.kernels.sharing is Sharing.ALL)
+        return self._policy.brief_rule or (result is None and self._policy.sharing is Sharing.ALL)
 
     def bias(self, has_bias: Index, biases: Index, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
         """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any."""
@@ -85,7 +76,7 @@ class Products:
         activations, brief = self.kernels.activations, self._is_brief(result)
 
         def block(first: Index, width: int, features: Index) -> None:
-            rows_at_once = 1 if brief else CHAINS
+            rows_at_once = 1 if brief else self._policy.product_chains
             chains = max(rows_at_once // width, 1)
             if isinstance(grid.rows, int):
                 chains = min(chains, grid.rows)
@@ -118,7 +109,7 @@ class Products:
                 meet_row(r, 0, sums)
                 return sums
 
-            few = isinstance(grid.rows, int) and grid.rows * width <= self._unrolled
+            few = isinstance(grid.rows, int) and grid.rows * width <= self._policy.unrolled.products
             done = 0 if few else e.rounded_down(grid.rows, rows_at_once)
             sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
             if isinstance(grid.rows, int):
@@ -133,7 +124,8 @@ class Products:
 
         if grid.tails and result is not None:  # first, for their sums take longest
             self.tails.meet(grid.tails, along, across, result, pending, start)
-        self._column_blocks(grid, 1 if brief else WIDTH, 0 if brief else 2, block)
+        width, unrolled = (1, 0) if brief else (self._policy.product_width, self._policy.unrolled.column_blocks)
+        self._column_blocks(grid, width, unrolled, block)
 
     def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
         """block(offset, vectors, columns from there on) for all columns, so many vectors at a time."""
@@ -182,7 +174,7 @@ class Products:
                 total = e.fadd(self._total(products, rows), biases)
                 e.store(e.keep_first(total, rows), activations, e.add(s, first))
 
-        e.blocks("rows", grid.rows, self.kernels.lanes, block, 2)
+        e.blocks("rows", grid.rows, self.kernels.lanes, block, self._policy.unrolled.row_blocks)
 
     def grad_by_input(self, grid: Grid, delta: Index, grad_in: Index) -> None:
         """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
@@ -201,7 +193,7 @@ class Products:
                 total = self._total(products, rows)
             e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
 
-        e.blocks("inputs", grid.rows, self.kernels.lanes, block, 2)
+        e.blocks("inputs", grid.rows, self.kernels.lanes, block, self._policy.unrolled.row_blocks)
 
     def grad_by_output(self, grid: Grid, delta: Index, grad_in: Index) -> None:
         """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
@@ -220,7 +212,7 @@ class Products:
                 (total,) = e.loop("outputs", 0, grid.rows, 1, add_row, [total])
             e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
 
-        e.vectors("inputs", grid.columns, block, 4)
+        e.vectors("inputs", grid.columns, block, self._policy.unrolled.grad_vectors)
 
     def _weight(self, grid: Grid, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(grid.offset, self.e.multiply(row, grid.stride)), offset)
@@ -266,7 +258,7 @@ class Products:
             return body(offset, lanes, *carried)
 
         end = self.kernels.stride(grid.columns)
-        if isinstance(end, int) and end // lanes * rows <= self._unrolled:
+        if isinstance(end, int) and end // lanes * rows <= self._policy.unrolled.products:
             rest: Sequence[Index] = range(0, end, lanes)
         else:  # the last vector, with lanes to spare, is never in the loop
             last = e.subtract(end, lanes)

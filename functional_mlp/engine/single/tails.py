@@ -16,9 +16,6 @@ from functional_mlp.engine.kernels import Kernels, Pending
 from functional_mlp.engine.llvm.emitter import Index
 from functional_mlp.engine.program import Matrix
 
-# Sums of a tail's product that run side by side, to hide the latency of the additions.
-CHAINS = 2
-
 
 @attrs.frozen
 class Tail:
@@ -59,12 +56,12 @@ class Tails:
 
     def of(self, offset: Index) -> Sequence[Tail]:
         """The tails of the matrix at an offset."""
-        return self._of.get(offset, ()) if isinstance(offset, int) and self.kernels.in_one_piece else ()
+        return self._of.get(offset, ()) if isinstance(offset, int) and self.kernels.policy.packs_tails else ()
 
     def reserve(self, place: int) -> int:
         """Lay the tails out from a place of the workspace on; returns where they end."""
         kernels = self.kernels
-        if self._arrays == 1 or kernels.has_long_rule or not kernels.in_one_piece:
+        if not kernels.policy.packs_tails:
             return place
         matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major]
         found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
@@ -138,7 +135,8 @@ class Tails:
         """For each lane, the product of the column that it belongs to with the vector along the rows."""
         e, together = self.e, self._rows_together(tail)
         vector = self._spread(tail, pending.activations, across) if pending else None
-        sums = [e.constant(0)] * CHAINS
+        chains = self.kernels.policy.tail_chains
+        sums = [e.constant(0)] * chains
         for number, row in enumerate(range(0, tail.matrix.rows, together)):
             place = tail.place + number * e.lanes
             weight = e.load(self.kernels.workspace, place)
@@ -146,9 +144,9 @@ class Tails:
                 earlier = e.load_repeated(pending.activations, e.add(along, row), together)
                 weight = pending.rule.apply(place, weight, (earlier, vector), tail.distance)
             factor = e.load_repeated(self.kernels.activations, e.add(along, row), together)
-            before = sums[number % CHAINS]
+            before = sums[number % chains]
             in_use = [row + lane % together < tail.matrix.rows for lane in range(e.lanes)]
-            sums[number % CHAINS] = e.select_lanes(in_use, e.multiply_add(factor, weight, before), before)
+            sums[number % chains] = e.select_lanes(in_use, e.multiply_add(factor, weight, before), before)
         return e.group_sums(e.tree_sum(sums), together)
 
     def row_sums(

@@ -8,13 +8,14 @@ from llvmlite import ir
 import functional_mlp as fm
 from functional_mlp.engine import running
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, lower, vectors
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
-def copies_of(program: Program, lanes: int) -> dict[int, int]:
+def copies_of(program: Program, policy: Policy) -> dict[int, int]:
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
-    epoch = SampleEpoch(program, lanes, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
+    epoch = SampleEpoch(program, policy, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
     epoch.emit()
     return epoch.copies
 
@@ -39,7 +40,7 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
     copied, session = workspace_after(100)
     weights, _ = workspace_after(99)  # the update of the last sample is of the weights alone
     lanes = session.layout.lanes
-    copies = copies_of(program, lanes)
+    copies = copies_of(program, session.policy)
     assert copies
     for number, copy in copies.items():
         matrix = session.layout.matrices[number]

@@ -1,0 +1,44 @@
+"""What the engine refuses, because it has no expressions in the array algebra or would make too much code."""
+
+from collections.abc import Callable
+from typing import Any
+
+from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
+from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.policy import MOST_INSTRUCTIONS, MOST_OUTPUT_VECTORS, MOST_STEPS, RULES, lanes_of
+from functional_mlp.engine.program import CannotFuseError, Program, all_steps, vectors
+
+
+def check_code(program: Program, target: Target) -> None:
+    """Raise `CannotFuseError` for expressions that do what the array algebra has not, or make too much code."""
+    lanes = lanes_of(program, target)
+    _check_expressions(program, vectors(program.out_features, lanes))
+    most = MOST_OUTPUT_VECTORS * lanes
+    if program.out_features > most:
+        raise CannotFuseError(
+            f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
+        )
+
+
+def _check_expressions(program: Program, outputs: int) -> None:
+    steps = len(all_steps(program.steps))
+    if steps > MOST_STEPS:
+        raise CannotFuseError(f"a network of {steps} layers would take long to compile: the engine takes {MOST_STEPS}")
+    layers = activations(program)
+    lengths: list[tuple[object, int]] = [(layer, sum(_checked(layer, activation_lengths, layer))) for layer in layers]
+    lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
+    lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
+    total = sum(length for _, length in lengths)
+    if total > MOST_INSTRUCTIONS:
+        longest, _ = max(lengths, key=lambda entry: entry[1])
+        raise CannotFuseError(
+            f"{len(layers)} different activations, the loss and the optimizer would make too much code, {longest!r} "
+            f"the most of it: together about {total} instructions, and the engine takes at most {MOST_INSTRUCTIONS}"
+        )
+
+
+def _checked(value: object, length: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return length(*arguments)
+    except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
+        raise CannotFuseError(f"{value!r} is not written in the array algebra: {error}") from error

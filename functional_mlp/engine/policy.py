@@ -1,0 +1,288 @@
+"""Every choice among ways to make the code of a program, as a pure function of the program and the target.
+
+`policy_of` makes the `Policy` of a network, `members_policy_of` that of a group of networks that are trained at once.
+The numbers that decide are the constants of this file.
+"""
+
+import enum
+import functools
+
+import attrs
+import torch
+
+from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
+from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.program import Layout, Program, affine_steps, all_steps, pointwise_steps, vectors
+from functional_mlp.optimizers import Optimizer
+
+# Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
+# instructions, are emitted in one piece; in others, layers share functions, which bounds the code.
+MOST_LAYERS_IN_ONE_PIECE = 4
+MOST_VECTORS_IN_ONE_PIECE = 320
+MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
+
+# Layers of few shapes, under few activations, have functions that know the sizes; the optimizer's rule, once for each
+# shape, must not make more instructions than this. Others share functions for any size.
+MOST_SHAPES = 3
+MOST_INSTRUCTIONS_OF_RULES = 32
+
+# In networks of more steps, the functions are not called one by one, but by a loop over a table.
+MOST_STEPS_CALLED_ONE_BY_ONE = 50
+
+# Activations of at most this many instructions are emitted wherever a product has made their argument: in one piece,
+# where all that are short make at most `MOST_SHORT_IN_ONE_PIECE`, and otherwise. Functions for any size have a copy
+# for each activation, and there must be no more than `MOST_FUSED`.
+SHORT, VERY_SHORT = 60, 8
+MOST_SHORT_IN_ONE_PIECE = 170
+MOST_FUSED = 2
+
+# Rules of more instructions are long: shared functions apply them to one vector at a time.
+LONG_RULE = 20
+
+# A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
+# fewer with other vectors: ten or twenty milliseconds.
+OPERATIONS_PER_CALL = 1_000_000_000
+# What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
+# and what a weight costs, without an optimizer's memory and for each of its slots.
+OPERATIONS_PER_ROW = 4000
+OPERATIONS_PER_UNIT = 100
+OPERATIONS_PER_WEIGHT, OPERATIONS_PER_SLOT = 6, 20
+
+# The samples of a batch that pass through the network together.
+SAMPLES_AT_ONCE = 128
+
+
+class Sharing(enum.Enum):
+    """Which layers share the functions of kernels."""
+
+    NONE = enum.auto()
+    EQUAL_SIZES = enum.auto()
+    ALL = enum.auto()
+
+
+@attrs.frozen(kw_only=True)
+class Unrolled:
+    """How many of something are treated one after the other; of more, a loop is made."""
+
+    vectors: int = 8  # vectors of features
+    products: int = 128  # operations on vectors of one product
+    transposed_blocks: int = 2  # blocks of rows, and of columns, of a matrix that is transposed
+    row_blocks: int = 2  # blocks of rows of a product
+    column_blocks: int = 2  # blocks of columns of a product
+    grad_vectors: int = 4  # vectors of the gradient of an input, where rows are outputs
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """How the code of a program is made."""
+
+    lanes: int  # the numbers in a vector
+    registers: int  # the vectors that the processor holds
+
+    sharing: Sharing
+    calls_in_tables: bool
+    short: int  # the length up to which activations are emitted within products
+    long_rule: bool  # whether the optimizer's rule is long
+    remembers: bool  # whether it remembers something
+
+    unrolled_in_one_piece: Unrolled = Unrolled()
+    one_by_one: int = 32  # blocks of at most this many numbers are transposed number by number
+    most_outputs_compared: int = 4  # the largest of at most this many outputs is found without a loop
+    most_outputs_added: int = 2  # the losses of at most this many outputs are added number by number
+
+    # Single samples
+    most_loss_vectors: int = 4  # the loss of more vectors of outputs is a function of its own
+    most_copied_vectors: int = 60  # matrices of at most this many vectors are kept transposed as well
+    product_width: int = 4  # the vectors of a row that are met side by side
+    product_chains: int = 8  # the sums of a product that run side by side, to hide the latency of additions
+    tail_chains: int = 2  # the same for the product of a tail
+
+    # Batches
+    piece: int = SAMPLES_AT_ONCE  # the most samples whose activations are kept at a time
+    bias_chains: int = 4  # the sums over the samples that run side by side; a power of two
+    rows_of_any_matrix: int = 8  # the rows that tiles are made for where a function is for any number of rows
+
+    # Calls
+    rows_per_call: int
+    most_epochs_per_call: int = 256  # of short epochs: their orders have to be drawn before
+
+    @property
+    def in_one_piece(self) -> bool:
+        return self.sharing is Sharing.NONE
+
+    @property
+    def brief_rule(self) -> bool:
+        """Whether the optimizer's rule is to be emitted few times."""
+        return self.long_rule and not self.in_one_piece
+
+    @property
+    def keeps_copies(self) -> bool:
+        """Whether small matrices are kept transposed as well; what an optimizer remembers would be so, too."""
+        return not self.remembers
+
+    @property
+    def packs_tails(self) -> bool:
+        """Whether rows share vectors for their last columns; copies gain more, and functions are to be short."""
+        return self.remembers and self.in_one_piece
+
+    @property
+    def unrolled(self) -> Unrolled:
+        """Less is unrolled in functions, and no product where a long rule is applied within it."""
+        most = self.unrolled_in_one_piece
+        if self.in_one_piece:
+            return most
+        products = 0 if self.long_rule else most.products // 4
+        return attrs.evolve(most, vectors=1, products=products, transposed_blocks=0)
+
+    def in_functions(self) -> "Policy":
+        """The policy for what runs seldom and need not be fast: at least equal layers share functions."""
+        return attrs.evolve(self, sharing=Sharing.EQUAL_SIZES) if self.in_one_piece else self
+
+
+@functools.lru_cache(maxsize=256)
+def policy_of(program: Program, target: Target) -> Policy:
+    """The policy for a network; raises `CannotFuseError` where its expressions are no more what they were."""
+    program.check_unchanged()
+    lanes = lanes_of(program, target)
+    lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
+    rule_length = rule_length_of_a_vector(program.optimizer)
+    sharing = _sharing(program, lanes, lengths, rule_length)
+    many = len(all_steps(program.steps)) > MOST_STEPS_CALLED_ONE_BY_ONE
+    return Policy(
+        lanes=lanes,
+        registers=32 if target.vector_bytes == 64 else 16,
+        sharing=sharing,
+        calls_in_tables=sharing is Sharing.ALL or many,
+        short=_short(program, sharing, lengths),
+        long_rule=rule_length > LONG_RULE,
+        remembers=bool(program.optimizer.slots()),
+        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program)),
+    )
+
+
+def lanes_of(program: Program, target: Target) -> int:
+    """The numbers of a program's type in a vector of the target."""
+    return target.lanes(number_bytes(program))
+
+
+def number_bytes(program: Program) -> int:
+    """The size of a number of a program's type."""
+    return 4 if program.dtype == torch.float32 else 8
+
+
+Lengths = dict[str, tuple[int, int]]
+
+
+def _sharing(program: Program, lanes: int, lengths: Lengths, rule_length: int) -> Sharing:
+    layers, size = affine_steps(program.steps), Layout.of(program, lanes).size
+    few = len(layers) <= MOST_LAYERS_IN_ONE_PIECE and size <= MOST_VECTORS_IN_ONE_PIECE * lanes
+    # Each vector of parameters and of features has the expressions once.
+    steps = pointwise_steps(program.steps)
+    of_features = sum(sum(lengths[step.code]) * vectors(step.features, lanes) for step in steps)
+    if few and rule_length * size // lanes + of_features <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
+        return Sharing.NONE
+    shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
+    few = len(shapes) <= MOST_SHAPES and len(lengths) <= MOST_SHAPES
+    few = few and len(shapes) * rule_length <= MOST_INSTRUCTIONS_OF_RULES
+    return Sharing.EQUAL_SIZES if few else Sharing.ALL
+
+
+def _short(program: Program, sharing: Sharing, lengths: Lengths) -> int:
+    if sharing is Sharing.ALL and len(lengths) > MOST_FUSED:
+        return -1
+    steps = pointwise_steps(program.steps)
+    together = sum(length for step in steps for length in lengths[step.code] if length <= SHORT)
+    return SHORT if sharing is Sharing.NONE and together <= MOST_SHORT_IN_ONE_PIECE else VERY_SHORT
+
+
+def operations_per_row(program: Program) -> int:
+    """About how many operations the training on a row takes."""
+    of_a_weight = OPERATIONS_PER_WEIGHT + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
+    sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
+    of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
+    return OPERATIONS_PER_ROW + of_units
+
+
+# A group of members: its weights, with what the optimizer remembers and a batch's gradients, are to lie in a core's
+# first cache. Where those of as many members as a vector has lanes do not, half as many are taken together, and where
+# theirs do not either, each is trained by itself.
+FIRST_CACHE_BYTES = 48 << 10
+# The same as `OPERATIONS_PER_CALL`, counted in operations on vectors.
+VECTOR_OPERATIONS_PER_CALL = 120_000_000
+# Losses of groups are emitted without loops, and each step has code of its own, its expressions about `COPIES` times:
+# there must not be more of either.
+MOST_OUTPUTS_OF_MEMBERS = 32
+COPIES, MOST_INSTRUCTIONS_OF_MEMBERS = 10, 12_000
+# A batch of a group is not divided between calls.
+MOST_SAMPLES_OF_MEMBERS = 1000
+
+
+@attrs.frozen(kw_only=True)
+class MembersPolicy:
+    """How the code of a group of networks that are trained at once is made."""
+
+    lanes: int  # the numbers in a vector
+    members: int  # the networks in a group: a vector holds `lanes // members` numbers of each
+    unrolled_units: int = 4  # the units that are treated one after the other in the body of a loop
+    most_rows: int = 8  # the most rows of a matrix that are met at a time: as many as registers hold
+    rows_per_call: int
+
+    @property
+    def units(self) -> int:
+        """How many numbers of each member a vector holds."""
+        return self.lanes // self.members
+
+
+@functools.lru_cache(maxsize=256)
+def members_policy_of(program: Program, slots: int, target: Target) -> MembersPolicy:
+    """The policy for networks of one program whose optimizers have so many slots."""
+    lanes = lanes_of(program, target)
+    full = _bytes_of_a_member(program, slots) * lanes <= FIRST_CACHE_BYTES
+    operations = sum(
+        layer.out_features * (OPERATIONS_PER_WEIGHT * layer.in_features + OPERATIONS_PER_UNIT)
+        for layer in affine_steps(program.steps)
+    )
+    batches = VECTOR_OPERATIONS_PER_CALL // max(1, operations * program.batch_size)
+    return MembersPolicy(
+        lanes=lanes,
+        members=lanes if full else max(lanes // 2, 2),
+        rows_per_call=max(1, batches) * program.batch_size,
+    )
+
+
+def gain_from_groups(program: Program, optimizer: Optimizer, count: int, target: Target) -> bool:
+    """Whether so many networks of one program are trained faster in groups than one after the other."""
+    slots = len(optimizer.slots())
+    members = members_policy_of(program, slots, target).members
+    return (
+        2 * count > members
+        and _bytes_of_a_member(program, slots) * members <= FIRST_CACHE_BYTES
+        and program.out_features <= MOST_OUTPUTS_OF_MEMBERS
+        and program.batch_size <= MOST_SAMPLES_OF_MEMBERS
+        and _instructions_of_members(program, optimizer) <= MOST_INSTRUCTIONS_OF_MEMBERS
+    )
+
+
+def _bytes_of_a_member(program: Program, slots: int) -> int:
+    """The size of its parameters, what the optimizer remembers of them, and the gradients of a batch."""
+    arrays = 1 + slots + (program.batch_size > 1)
+    numbers = sum((layer.in_features + layer.bias) * layer.out_features for layer in affine_steps(program.steps))
+    return numbers * arrays * number_bytes(program)
+
+
+def _instructions_of_members(program: Program, optimizer: Optimizer) -> int:
+    """About how many instructions an epoch has."""
+    lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
+    of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))
+    of_layer = COPIES + 2 * rule_length_of_a_vector(optimizer)
+    of_layers = of_layer * len(affine_steps(program.steps))
+    return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
+
+
+# Networks that the engine refuses. The loss of a sample is emitted without loops, for at most so many vectors of
+# outputs. The expressions of a program make at most so many instructions, where the rule counts `RULES` times: about as
+# often as it is emitted. The code does not grow with the number of steps, but the table of its calls does.
+MOST_OUTPUT_VECTORS = 64
+MOST_INSTRUCTIONS, RULES = 10_000, 20
+MOST_STEPS = 2000
