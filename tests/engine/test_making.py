@@ -38,9 +38,9 @@ OBSTACLES = {
     """,
     "unknown processor": """
         from llvmlite import binding
-        def no_target():
+        def no_target(triple):
             raise RuntimeError("No available targets are compatible with triple")
-        binding.Target.from_default_triple = no_target
+        binding.Target.from_triple = no_target
         os.environ["FUNCTIONAL_MLP_CACHE"] = "off"
     """,
     "no host features": """

@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -27,8 +27,9 @@ _llvm = forks.lock()
 
 @attrs.frozen
 class Target:
-    """A processor: its LLVM name and features, and the size of its vectors."""
+    """A processor: its system as LLVM's triple, its LLVM name and features, and the size of its vectors."""
 
+    triple: str
     cpu: str
     features: str
     vector_bytes: int
@@ -37,7 +38,7 @@ class Target:
         return self.vector_bytes // number_bytes
 
     def machine(self) -> binding.TargetMachine:
-        target = binding.Target.from_default_triple()
+        target = binding.Target.from_triple(self.triple)
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=1, jit=True, codemodel="jitdefault"
         )
@@ -52,13 +53,13 @@ def host() -> Target:
 def _target(name: str) -> Target:
     _initialize()
     with _llvm:
-        available, host_cpu = binding.get_host_cpu_features(), binding.get_host_cpu_name()
+        triple, cpu, available = (
+            binding.get_default_triple(),
+            binding.get_host_cpu_name(),
+            binding.get_host_cpu_features(),  # none where LLVM knows them by the name alone
+        )
     if name == "native":
-        if available.get("avx512f") and available.get("avx512vl") and available.get("avx512dq"):
-            size = 64
-        else:
-            size = 32 if available.get("avx2") and available.get("fma") else 16
-        return Target(host_cpu, available.flatten(), size)
+        return Target(triple, cpu, available.flatten(), vector_bytes(available))
     sizes = {"x86-64": 16, "x86-64-v2": 16, "x86-64-v3": 32, "x86-64-v4": 64}
     if name not in sizes:
         raise ValueError(f"FUNCTIONAL_MLP_TARGET must be 'native' or one of {', '.join(sizes)}, got {name!r}")
@@ -66,7 +67,22 @@ def _target(name: str) -> Target:
     missing = [feature for feature in needed if not available.get(feature)]
     if missing or platform.machine() not in ("x86_64", "AMD64"):
         raise ValueError(f"FUNCTIONAL_MLP_TARGET={name} does not run on this processor: choose 'native'")
-    return Target(name, "", sizes[name])
+    return Target(triple, name, "", sizes[name])
+
+
+def vector_bytes(available: Mapping[str, bool]) -> int:
+    """The size of the vectors of a processor that has such features, by LLVM's names.
+
+    Those of AVX-512 and AVX2 are used where all instructions are there that the engine's code becomes. Any 64-bit
+    processor has vectors of 16 bytes: SSE2 on x86, NEON on aarch64.
+
+    >>> vector_bytes({"avx2": True, "fma": True, "avx512f": False}), vector_bytes({"neon": True})
+    (32, 16)
+    """
+    for size, needed in ((64, ("avx512f", "avx512vl", "avx512dq")), (32, ("avx2", "fma"))):
+        if all(available.get(feature, False) for feature in needed):
+            return size
+    return 16
 
 
 @functools.cache
@@ -83,8 +99,8 @@ class MachineCode:
     """
 
     def __init__(self, code: bytes, target: Target) -> None:
-        binding.check_jit_execution()  # LLVM itself does not look, and calls of the code end the process
         with _llvm:
+            binding.check_jit_execution()  # LLVM itself does not look, and calls of the code end the process
             self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target.machine())
             self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
@@ -130,7 +146,15 @@ def assemble(text: str, target: Target) -> bytes:
 
 
 def _digest(key: str, target: Target) -> str:
-    parts = (key, target.cpu, target.features, str(target.vector_bytes), llvmlite.__version__, _source_digest())
+    parts = (
+        key,
+        target.triple,
+        target.cpu,
+        target.features,
+        str(target.vector_bytes),
+        llvmlite.__version__,
+        _source_digest(),
+    )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

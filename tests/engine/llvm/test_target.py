@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
@@ -49,12 +50,13 @@ def test_code_is_made_once_and_loaded_from_the_disk_after_that(cache: Path, asse
 def test_each_processor_library_version_and_source_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     target = machine.host()
     digests = {machine._digest("key", target), machine._digest("other key", target)}
-    digests.add(machine._digest("key", machine.Target("x86-64", "", 16)))
+    digests.add(machine._digest("key", machine.Target(target.triple, "x86-64", "", 16)))
+    digests.add(machine._digest("key", attrs.evolve(target, triple="aarch64-unknown-linux-gnu")))
     monkeypatch.setattr(machine.llvmlite, "__version__", "0")
     digests.add(machine._digest("key", target))
     monkeypatch.setattr(machine, "_source_digest", lambda: "changed")
     digests.add(machine._digest("key", target))
-    assert len(digests) == 5
+    assert len(digests) == 6
 
 
 def test_every_source_file_of_the_package_counts_wherever_it_lies(tmp_path: Path) -> None:
