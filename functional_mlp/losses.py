@@ -1,5 +1,7 @@
 """Losses: the mean over the samples of an expression in one sample's prediction and target."""
 
+from typing import ClassVar
+
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -29,6 +31,9 @@ class Loss(Value):
     >>> MeanAbsoluteError().value(torch.tensor([[1.0, 4.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(1.5000)
     """
+
+    DERIVED: ClassVar = ("value", "grad", "batch_value", "batch_grad", "sample_values", "checked_targets")
+    """What this class makes of a subclass's expressions: a subclass that has its own is more than its expressions."""
 
     def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} must define sample_value(self, xp, prediction, target)")

@@ -1,5 +1,6 @@
 """Frozen values whose repr is the code that makes them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -38,6 +39,16 @@ class Value:
             elif not _is_default(value, field.default):
                 arguments.append(f"{field.name}={value!r}")
         return arguments
+
+
+def replaced(value: Value, base: type[Value], functions: Iterable[str]) -> list[str]:
+    """Which functions of a base the class of a value replaces with its own.
+
+    >>> from functional_mlp import Linear
+    >>> replaced(Linear(2, 2), Value, ("__repr__", "_arguments")), Linear.__repr__ is Value.__repr__
+    ([], True)
+    """
+    return [name for name in functions if getattr(type(value), name) is not getattr(base, name)]
 
 
 def _is_default(value: Any, default: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Layers, optimizers, losses and initializers as JSON, and back.
+"""Layers, losses, optimizers, initializers and schedules as JSON, and back.
 
 A value is an object with its class's name under "type" and its fields: `{"type": "LeakyReLU", "negative_slope":
 0.1}`. A name leads to a class through a `Registry` alone. Reading is strict: an unknown name, a field too many or
@@ -14,53 +14,10 @@ import cattrs
 from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
-from functional_mlp import checks, initializers, losses, optimizers
-from functional_mlp.layers import activations, combinators, linear
-from functional_mlp.layers.base import Adapted, Layer
+from functional_mlp import catalogue, checks
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.combinators import Sequential
 from functional_mlp.value import Value
-
-_OURS: dict[str, type] = {
-    **{
-        cls.__name__: cls
-        for cls in (
-            linear.Linear,
-            combinators.Sequential,
-            combinators.Residual,
-            Adapted,
-            activations.ReLU,
-            activations.Tanh,
-            activations.Sigmoid,
-            activations.LeakyReLU,
-            activations.ELU,
-            activations.Softplus,
-            activations.SiLU,
-            activations.GELU,
-            activations.Identity,
-            losses.MeanSquaredError,
-            losses.CrossEntropy,
-            optimizers.SGD,
-            optimizers.BatchGD,
-            optimizers.Momentum,
-            optimizers.Nesterov,
-            optimizers.Adam,
-            optimizers.AdamW,
-        )
-    },
-    **{
-        f"initializers.{cls.__name__}": cls
-        for cls in (
-            initializers.uniform,
-            initializers.normal,
-            initializers.xavier_uniform,
-            initializers.xavier_normal,
-            initializers.kaiming_uniform,
-            initializers.kaiming_normal,
-            initializers.torch_default,
-            initializers.constant,
-            initializers.zeros,
-        )
-    },
-}
 
 
 @frozen(init=False)
@@ -85,7 +42,7 @@ class Registry:
     by_name: dict[str, type] = field(repr=False, eq=False)
 
     def __init__(self, *classes: type) -> None:
-        by_name = dict(_OURS)
+        by_name: dict[str, type] = dict(catalogue.VALUES)
         for cls in classes:
             if not isinstance(cls, type) or not attrs.has(cls):
                 raise TypeError(
@@ -138,7 +95,7 @@ def converter(registry: Registry) -> cattrs.Converter:
         if not issubclass(cls, kind):
             raise TypeError(f"{cls.__name__} stands where a {kind.__name__} belongs")
         fields = {name: value for name, value in data.items() if name != "type"}
-        if cls is combinators.Sequential:  # made from its layers one by one
+        if cls is Sequential:  # made from its layers one by one
             fields = {"layers": (), **fields}
             return cls(*strict.structure(fields.pop("layers"), tuple[Layer, ...]), **fields)
         return made_from(cls)(fields, cls)

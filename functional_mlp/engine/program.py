@@ -25,6 +25,7 @@ from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.value import replaced
 
 # No data set has so many; row numbers and their sums stay well within 64 bits.
 MOST_SAMPLES = 1 << 48
@@ -186,7 +187,7 @@ def _lowered(
     try:
         features = _lower(network, network.in_features, steps, [0])
         _check_loss(loss)
-        _check_optimizer(optimizer)
+        _require_expressions(optimizer, Optimizer)
         return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
     except NotInAlgebraError as error:
         raise CannotFuseError(str(error)) from error
@@ -209,7 +210,7 @@ def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> 
         count[0] += 1
         return layer.out_features
     if isinstance(layer, Elementwise):
-        _require_own(layer, Elementwise, ("init", "apply", "vjp", "forward", "backward"))
+        _require_expressions(layer, Elementwise)
         steps.append(Pointwise(layer, features))
         return features
     raise CannotFuseError(
@@ -219,22 +220,17 @@ def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> 
 
 
 def _check_loss(loss: Loss) -> None:
-    _require_own(loss, Loss, ("value", "grad", "batch_value", "batch_grad", "sample_values", "checked_targets"))
+    _require_expressions(loss, Loss)
     if type(loss).encode not in (Loss.encode, CrossEntropy.encode):
         raise CannotFuseError(f"{loss!r} encodes its targets in a way of its own, which the engine cannot follow")
 
 
-def _check_optimizer(optimizer: Optimizer) -> None:
-    _require_own(optimizer, Optimizer, ("init", "update", "apply_rule", "rebuild"))
-
-
-def _require_own(value: Any, base: type, names: tuple[str, ...]) -> None:
-    """Raise unless a value's class leaves functions of its base as they are: the engine reads expressions alone."""
-    for name in names:
-        if getattr(type(value), name) is not getattr(base, name):
-            raise CannotFuseError(
-                f"{value!r} defines {name} itself, and the engine reads only its expressions in the array algebra"
-            )
+def _require_expressions(value: Any, base: Any) -> None:
+    """Raise unless a value is what its base makes of its expressions, for the engine reads these alone."""
+    for name in replaced(value, base, base.DERIVED):
+        raise CannotFuseError(
+            f"{value!r} defines {name} itself, and the engine reads only its expressions in the array algebra"
+        )
 
 
 @attrs.frozen

@@ -22,6 +22,7 @@ from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.value import replaced
 
 # Batches whose inputs are gathered at a time.
 BATCHES_AT_ONCE = 256
@@ -48,9 +49,8 @@ def stacked_layer(network: Layer, loss: Loss, optimizer: Optimizer) -> Layer | N
     """The network for parameters with a member axis; `None` where it, the loss or the optimizer is more than
     expressions in the array algebra, and members must be trained one by one.
     """
-    expressions = _leaves(loss, Loss, ("batch_value", "batch_grad", "sample_values"))
-    expressions = expressions and _leaves(optimizer, Optimizer, ("init", "update", "apply_rule"))
-    return _stacked(network) if expressions else None
+    more = replaced(loss, Loss, Loss.DERIVED) or replaced(optimizer, Optimizer, Optimizer.DERIVED)
+    return None if more else _stacked(network)
 
 
 def _stacked(layer: Layer) -> Layer | None:
@@ -62,13 +62,9 @@ def _stacked(layer: Layer) -> Layer | None:
     if type(layer) is Sequential:
         layers = [_stacked(each) for each in layer]
         return None if None in layers else Sequential(*(each for each in layers if each is not None))
-    own = isinstance(layer, Elementwise) and _leaves(layer, Elementwise, ("forward", "backward", "apply", "vjp"))
-    return layer if own else None
-
-
-def _leaves(value: object, base: type, names: tuple[str, ...]) -> bool:
-    """Whether a value's class leaves functions of its base as they are."""
-    return all(getattr(type(value), name) is getattr(base, name) for name in names)
+    if isinstance(layer, Elementwise) and not replaced(layer, Elementwise, Elementwise.DERIVED):
+        return layer
+    return None
 
 
 class StackedRun:

@@ -1,0 +1,39 @@
+"""The values that the library has, by name: each class of layers, losses, optimizers, initializers and schedules.
+
+A class is in here by being defined in the module of its kind.
+
+>>> LOSSES["CrossEntropy"], INITIALIZERS["initializers.zeros"]
+(<class 'functional_mlp.losses.CrossEntropy'>, <class 'functional_mlp.initializers.zeros'>)
+"""
+
+from types import ModuleType
+
+from functional_mlp import initializers, losses, optimizers, schedules
+from functional_mlp.initializers import Initializer, NormalInitializer, UniformInitializer
+from functional_mlp.layers import activations, base, combinators, linear
+from functional_mlp.layers.base import Elementwise, Layer
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.schedules import Schedule
+from functional_mlp.value import Value
+
+# These are subclassed, and make no values themselves.
+BASES = (Layer, Elementwise, Loss, Optimizer, Initializer, UniformInitializer, NormalInitializer, Schedule)
+
+
+def _defined_in(*modules: ModuleType, prefix: str = "") -> dict[str, type[Value]]:
+    """The classes of values that modules define, by the names that stand in their reprs."""
+    return {
+        f"{prefix}{name}": cls
+        for module in modules
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and issubclass(cls, Value) and cls.__module__ == module.__name__ and cls not in BASES
+    }
+
+
+LAYERS = _defined_in(linear, activations, combinators, base)
+LOSSES = _defined_in(losses)
+OPTIMIZERS = _defined_in(optimizers)
+INITIALIZERS = _defined_in(initializers, prefix="initializers.")
+SCHEDULES = _defined_in(schedules, prefix="schedules.")
+VALUES = LAYERS | LOSSES | OPTIMIZERS | INITIALIZERS | SCHEDULES
