@@ -12,7 +12,8 @@ from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.policy import SHORT, VERY_SHORT, Sharing
 
 # Code is emitted, not compiled, for these on any machine.
-TARGETS = [Target("x86-64", "", 16), Target("x86-64-v3", "", 32), Target("x86-64-v4", "", 64)]
+_SIZES = {"x86-64": 16, "x86-64-v3": 32, "x86-64-v4": 64}
+TARGETS = [Target("x86_64-unknown-linux-gnu", cpu, "", size) for cpu, size in _SIZES.items()]
 
 
 @contextlib.contextmanager
