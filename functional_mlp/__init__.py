@@ -12,15 +12,17 @@ from functional_mlp import random as random  # public as fm.random, but not unde
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
-from functional_mlp.evaluation import Metrics, classify, evaluate, predict
+from functional_mlp.evaluation import classify, evaluate, predict
 from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.base import Elementwise, Layer, count_parameters
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
-from functional_mlp.training import FitResult, TrainState, fit, train_epoch
+from functional_mlp.state import FitResult, TrainState
+from functional_mlp.training import fit, train_epoch
 
 if TYPE_CHECKING:
     from functional_mlp.checkpoint import Checkpoint, CheckpointError, Registry, Saved, load, save

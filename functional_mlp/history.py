@@ -1,10 +1,12 @@
 """What a training run records."""
 
 import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import attrs
+from attrs import field
+
+from functional_mlp.value import Deferred, with_one_nan
 
 
 @attrs.frozen
@@ -13,21 +15,27 @@ class EpochRecord:
 
     `train_loss` is the mean loss and `train_accuracy` the share of samples that were right, each sample
     judged right before its own update. The validation figures are taken at the epoch's end.
+
+    >>> EpochRecord(0.5, 0.8, float("nan"), float("nan"), 0.01, 0.1) == EpochRecord(
+    ...     0.5, 0.8, float("nan"), float("nan"), 0.01, 0.1
+    ... )
+    True
     """
 
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
+    train_loss: float = field(eq=with_one_nan)
+    train_accuracy: float = field(eq=with_one_nan)
+    validation_loss: float = field(eq=with_one_nan)
+    validation_accuracy: float = field(eq=with_one_nan)
+    learning_rate: float = field(eq=with_one_nan)
+    seconds: float = field(eq=with_one_nan)
 
 
-FIGURES = operator.attrgetter(*(field.name for field in attrs.fields(EpochRecord)))
+NAMES = tuple(each.name for each in attrs.fields(EpochRecord))
+FIGURES = operator.attrgetter(*NAMES)
 
 
-@attrs.frozen
-class History:
+@attrs.frozen(slots=False)
+class History(Deferred):
     """The records of a run's epochs, a tuple for each figure of `EpochRecord`.
 
     >>> history = History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)])
@@ -35,12 +43,12 @@ class History:
     (1, (0.5,))
     """
 
-    train_loss: tuple[float, ...] = ()
-    train_accuracy: tuple[float, ...] = ()
-    validation_loss: tuple[float, ...] = ()
-    validation_accuracy: tuple[float, ...] = ()
-    learning_rate: tuple[float, ...] = ()
-    seconds: tuple[float, ...] = ()
+    train_loss: tuple[float, ...] = field(default=(), eq=with_one_nan)
+    train_accuracy: tuple[float, ...] = field(default=(), eq=with_one_nan)
+    validation_loss: tuple[float, ...] = field(default=(), eq=with_one_nan)
+    validation_accuracy: tuple[float, ...] = field(default=(), eq=with_one_nan)
+    learning_rate: tuple[float, ...] = field(default=(), eq=with_one_nan)
+    seconds: tuple[float, ...] = field(default=(), eq=with_one_nan)
 
     @classmethod
     def of(cls, records: Iterable[EpochRecord]) -> "History":
@@ -56,7 +64,7 @@ class History:
         >>> History.of(history.records()) == history
         True
         """
-        return list(map(EpochRecord, *attrs.astuple(self, recurse=False)))
+        return list(map(EpochRecord, *FIGURES(self)))
 
     def to_dict(self) -> dict[str, list[float]]:
         """The figures as lists, by name.
@@ -64,5 +72,31 @@ class History:
         >>> History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)]).to_dict()["learning_rate"]
         [0.01]
         """
-        figures: dict[str, Any] = attrs.asdict(self, recurse=False)
-        return {name: list(values) for name, values in figures.items()}
+        return {name: list(getattr(self, name)) for name in NAMES}
+
+
+class Recorder:
+    """A history that grows.
+
+    An epoch costs the same however many have been recorded: the histories that `first` gives share the recorder's
+    columns, to which it only ever appends.
+
+    >>> recorder = Recorder(History())
+    >>> recorder.append([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)])
+    >>> recorder.first(1).train_loss, recorder.first(2).train_loss
+    ((0.5,), (0.5, 0.4))
+    """
+
+    def __init__(self, history: History) -> None:
+        self._columns = {name: list(getattr(history, name)) for name in NAMES}
+
+    def append(self, records: Sequence[EpochRecord]) -> None:
+        for record in records:
+            for column, figure in zip(self._columns.values(), FIGURES(record), strict=True):
+                column.append(figure)
+
+    def first(self, length: int) -> History:
+        """The history of the first `length` epochs, whose tuples are made when they are asked for."""
+        columns = self._columns
+        history: History = History.deferred(lambda name: tuple(columns[name][:length]))
+        return history

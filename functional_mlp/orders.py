@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import attrs
@@ -15,6 +16,16 @@ from functional_mlp.random import Key
 FEWEST_AHEAD = 16_000
 
 
+def order_of(key: Key, epoch: int, samples: int) -> Tensor:
+    """The order of an epoch: a permutation that follows from the key of the run and the epoch's number alone.
+
+    >>> import functional_mlp as fm
+    >>> order_of(fm.random.key(0), 3, 5).equal(fm.random.permutation(fm.random.key(0).fold_in(3), 5))
+    True
+    """
+    return random.permutation(key.fold_in(epoch), samples)
+
+
 @functools.cache
 def _worker() -> ThreadPoolExecutor:
     """The thread that draws ahead, one for the process: to start it takes longer than to draw many orders."""
@@ -23,6 +34,9 @@ def _worker() -> ThreadPoolExecutor:
 
 forks.in_child(_worker.cache_clear)  # threads do not live on in a child
 
+# Held by whoever draws: threads that run Python by turns take longer than one after the other.
+_turn = forks.lock()
+
 
 @attrs.frozen(eq=False)
 class Ahead:
@@ -30,28 +44,28 @@ class Ahead:
 
     process: int
     epochs: range
-    orders: Future[list[Tensor]]
+    orders: Future[list[list[Tensor]]]
 
 
 class Orders:
-    """Draws the order of each epoch, `permutation(key.fold_in(epoch), samples)`, some of them ahead of their use.
+    """Draws the order of each epoch for the members of a group, some of them ahead of their use.
 
     While native code trains on some epochs, Python is free, and a thread draws the orders of those that follow. An
     order depends on its key alone, so it makes no difference who draws it, and when.
 
     >>> import functional_mlp as fm
-    >>> orders = Orders(fm.random.key(0), samples=1000)
+    >>> orders = Orders([fm.random.key(0)], samples=1000)
     >>> first, second = orders.take(range(2), following=range(2, 6)), orders.take(range(2, 6), following=range(0))
-    >>> len(first), len(second), second[0].equal(fm.random.permutation(fm.random.key(0).fold_in(2), 1000))
+    >>> len(first), len(second), second[0][0].equal(order_of(fm.random.key(0), 2, 1000))
     (2, 4, True)
     """
 
-    def __init__(self, key: Key, samples: int) -> None:
-        self._key, self._samples = key, samples
+    def __init__(self, keys: Sequence[Key], samples: int) -> None:
+        self._keys, self._samples = keys, samples
         self._ahead: Ahead | None = None
 
-    def take(self, epochs: range, following: range) -> list[Tensor]:
-        """The orders of some epochs; the thread goes on with those of the epochs that follow, if there are any."""
+    def take(self, epochs: range, following: range = range(0)) -> list[list[Tensor]]:
+        """For each epoch the members' orders; the thread goes on with the epochs that follow, if there are any."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and (ahead.process, ahead.epochs) == (os.getpid(), epochs):
             orders = ahead.orders.result()
@@ -63,5 +77,6 @@ class Orders:
                 self._ahead = Ahead(os.getpid(), following, _worker().submit(self._draw, following))
         return orders
 
-    def _draw(self, epochs: range) -> list[Tensor]:
-        return [random.permutation(self._key.fold_in(epoch), self._samples) for epoch in epochs]
+    def _draw(self, epochs: range) -> list[list[Tensor]]:
+        with _turn:
+            return [[order_of(key, epoch, self._samples) for key in self._keys] for epoch in epochs]

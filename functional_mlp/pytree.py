@@ -169,10 +169,15 @@ def _same_bits(a: Any, b: Any) -> bool:
         return type(a) is type(b) and bool(a == b)
     if (a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device):
         return False
-    return torch.equal(_bytes(a), _bytes(b))
+    return torch.equal(bits(a), bits(b))
 
 
-def _bytes(tensor: Tensor) -> Tensor:
+def bits(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor's numbers, one after the other.
+
+    >>> bits(torch.tensor([1.0], dtype=torch.float16)).tolist()
+    [0, 60]
+    """
     plain = tensor.detach().resolve_neg().resolve_conj()
     # A one-element tensor of any stride counts as contiguous; only a copy has the stride that a view as bytes needs.
     return plain.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import Metrics, count_right, metrics
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
+from functional_mlp.metrics import Metrics, count_right, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 
 # Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
 BATCHES_AT_ONCE = 1024
@@ -66,31 +67,32 @@ def run_epoch(
 
 
 class ReferenceRun:
-    """A training run on the reference engine (see `functional_mlp.runs.Run`); a snapshot is the state itself."""
+    """A member in training on the reference engine (see `engines.Run`); a snapshot is the state itself."""
 
     epochs_at_once = 1
 
-    def __init__(
-        self, network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
-    ) -> None:
-        self._network, self._loss, self._optimizer = network, loss, optimizer
-        self._data, self._batch_size = data, batch_size
-        self._state: OptimizerState = checks.detached(state)
+    def __init__(self, job: Job, member: Member) -> None:
+        self._job, self._member = job, member
+        self._state: OptimizerState = checks.detached(member.start.optimizer_state)
 
-    def epoch(
-        self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None
-    ) -> tuple[float, float]:
-        state = attrs.evolve(self._state, learning_rate=learning_rate)
-        outcome = run_epoch(
-            self._network, self._loss, self._optimizer, state, self._data, order, self._batch_size, progress
-        )
-        self._state = outcome.state
-        return outcome.loss, outcome.accuracy
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        outcomes: list[Outcomes] = []
+        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
+            outcome = run_epoch(
+                self._job.network,
+                self._job.loss,
+                self._member.optimizer,
+                attrs.evolve(self._state, learning_rate=learning_rate),
+                self._member.data,
+                order,
+                self._job.batch_size,
+                ticks_after(done, tick),
+            )
+            self._state = outcome.state
+            outcomes.append([(outcome.loss, outcome.accuracy)])
+        return outcomes
 
-    def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
-        return [self.epoch(order, rate, None) for order, rate in zip(orders, learning_rates, strict=True)]
-
-    def is_finite(self) -> bool:
+    def is_finite(self, members: Sequence[int]) -> bool:
         return checks.is_finite(self._state)
 
     def snapshot(self) -> OptimizerState:
@@ -99,11 +101,12 @@ class ReferenceRun:
     def restore(self, snapshot: OptimizerState) -> None:
         self._state = snapshot
 
-    def state(self, snapshot: OptimizerState) -> OptimizerState:
-        return snapshot
+    def state(self, snapshot: OptimizerState, member: int) -> OptimizerState:
+        copy: OptimizerState = pytree.map(torch.clone, snapshot)
+        return copy
 
-    def evaluate(self, data: Dataset) -> Metrics:
-        return metrics(self._network, self._loss, self._state.params, data)
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
+        return measure(self._job.network, self._job.loss, self._state.params, data)
 
 
 def _batches(inputs: Tensor, targets: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,64 +1,33 @@
-"""Training: a pure step from one `TrainState` to the next, and `fit`, a loop over it."""
+"""Training: `fit`, a run from its first epoch to its last, and `train_epoch`, the pure step that it repeats."""
 
-import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
-import attrs
-from attrs import field
-from torch import Tensor
-
-from functional_mlp import checks, pytree, random, runs
+from functional_mlp import checks, engines
+from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import EngineName, Metrics, check_fit
-from functional_mlp.history import EpochRecord, History
+from functional_mlp.interrupts import only_the_first
 from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
-from functional_mlp.optimizers import Optimizer, OptimizerState
-from functional_mlp.orders import Orders
+from functional_mlp.metrics import check_fit
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.orders import order_of
 from functional_mlp.random import Key
-
-if TYPE_CHECKING:
-    from functional_mlp.checkpoint import Checkpoint
-
-ScheduleLike = Callable[[int], float]
-
-# Epochs in the first native call of a run whose orders are drawn ahead, and how much more each next one gets: the first
-# is short, since nothing runs while its orders are drawn.
-FIRST_GROUP, GROWTH = 4, 4
-
-
-@pytree.node
-@attrs.frozen(eq=False)
-class TrainState:
-    """All that training needs to go on: the optimizer's state, the key of the shuffles, and the next epoch."""
-
-    optimizer_state: OptimizerState
-    key: Key = field(metadata=pytree.STRUCTURE)
-    epoch: int = field(metadata=pytree.STRUCTURE)
-
-
-Callback = Callable[[int, TrainState, History], bool | None]
-
-
-@attrs.frozen(eq=False)
-class FitResult:
-    """What `fit` returns.
-
-    `diverged_at` is the epoch whose loss stopped being finite, and `interrupted` says that Ctrl-C ended the
-    run; `state` is then the last finite, or the last finished one.
-    """
-
-    state: TrainState
-    history: History
-    diverged_at: int | None = None
-    interrupted: bool = False
-
-    @property
-    def params(self) -> Params:
-        return self.state.optimizer_state.params
+from functional_mlp.state import (
+    Callback,
+    EngineName,
+    FitResult,
+    Job,
+    Keeper,
+    Member,
+    ScheduleLike,
+    TrainState,
+    check_arguments,
+    check_observers,
+    check_state,
+    learning_rates,
+)
+from functional_mlp.watching import Watch
 
 
 def fit(
@@ -77,7 +46,7 @@ def fit(
     engine: EngineName = "auto",
     progress: Callable[[float], None] | None = None,
     callbacks: Sequence[Callback] = (),
-    checkpoint: "Checkpoint | None" = None,
+    checkpoint: Keeper | None = None,
 ) -> FitResult:
     """Train a network: `epochs` epochs in all, each over `data` in a new order.
 
@@ -104,77 +73,29 @@ def fit(
     True
     """
     network = as_layer("fit: network", network)
-    _check_arguments("fit", loss, optimizer, data, schedule, engine)
-    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
-    _check_observers(progress, callbacks)
     epochs = checks.integer("fit: epochs", epochs, minimum=1)
-    state, history = _initial_state(network, optimizer, data, key, params, state), History()
-    if checkpoint is not None:
-        _check_checkpoint(checkpoint)
-        state, history = checkpoint.resume(state, network, loss, optimizer)
-    if epochs < state.epoch:
-        raise ValueError(f"fit: epochs is the total, at least the {state.epoch} that state has had, got {epochs}")
-    check_fit(network, loss, state.optimizer_state.params, data)
-    if validation is not None:
-        checks.instance("fit: validation", validation, Dataset, "make one with functional_mlp.Dataset")
-        check_fit(network, loss, state.optimizer_state.params, validation)
+    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
+    check_arguments("fit", loss, optimizer, data, schedule, engine)
+    check_observers("fit", progress, callbacks, checkpoint)
+    start = _start(network, optimizer, data, key, params, state)
+    given = params is not None or state is not None
+    member = Member(optimizer, data, validation, schedule, start, params_given=given)
+    watch = Watch(Job(network, loss, epochs, batch_size, engine, (member,)), callbacks, checkpoint)
+    _check_job(watch.job)
 
-    run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
-    if checkpoint is not None:  # a path that cannot be written is found before training
-        checkpoint.save(state, history, network, loss, optimizer)
-    records = history.records()
-    first = state.epoch - len(records)  # the epoch of the first record
-    epoch, snapshot, previous = state.epoch, run.snapshot(), None
-    diverged_at, interrupted, settled = None, False, False
-    at_once = 1 if validation or checkpoint or callbacks else run.epochs_at_once
-    draws_ahead = batch_size == 1  # epochs of larger batches are over too soon: to hand over takes what it saves
-    size = min(FIRST_GROUP, at_once) if draws_ahead else at_once
-    orders = Orders(state.key, len(data))
-    try:
-        while epoch < epochs:
-            some = range(epoch, min(epoch + size, epochs))
-            size = min(GROWTH * size, at_once)
-            following = range(some.stop, min(some.stop + size, epochs)) if draws_ahead and size > 1 else range(0)
-            drawn = orders.take(some, following)
-            group = _run_epochs(run, optimizer, some, drawn, schedule, validation, progress)
-            finite = all(math.isfinite(record.train_loss) for record in group)
-            settled = len(some) > 1 and finite and run.is_finite()
-            if len(some) > 1 and not settled:
-                run.restore(snapshot)  # find the epoch that diverges: the same again, one by one
-                size = at_once = 1
-                continue
-            records += group
-            if not finite:
-                diverged_at = epoch
-                break
-            epoch, snapshot, previous = some.stop, run.snapshot(), snapshot
-            if checkpoint is not None and checkpoint.is_due(epoch) and epoch < epochs:
-                reached = TrainState(run.state(snapshot), state.key, epoch)
-                checkpoint.save(reached, History.of(records), network, loss, optimizer)
-            if callbacks:
-                reached = TrainState(run.state(snapshot), state.key, epoch)
-                stops = [callback(epoch - 1, reached, History.of(records)) for callback in callbacks]
-                if any(stops):
-                    break
-    except KeyboardInterrupt:
-        interrupted = True
-        del records[epoch - first :]
-    result = run.state(snapshot)
-    settled = settled or (diverged_at is None and not interrupted and run.is_finite())
-    if previous is not None and not settled and not checks.is_finite(result):  # a loss is that before the last update
-        epoch, result = epoch - 1, run.state(previous)
-        diverged_at = epoch if diverged_at is None else diverged_at
-    final = TrainState(result, state.key, epoch)
-    if checkpoint is not None:
-        checkpoint.save(final, History.of(records[: epoch - first]), network, loss, optimizer)
-    if diverged_at is not None:
-        warnings.warn(
-            f"fit: training diverged in epoch {diverged_at}, whose loss is {records[-1].train_loss}, and ends with "
-            f"the last finite state, after {epoch} epochs: a smaller learning rate may help",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return FitResult(final, History.of(records), diverged_at, interrupted)
+    with only_the_first():
+        interrupted = False
+        course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=progress)
+        watch.begin()
+        try:
+            for reached in course:
+                watch.look(course, [0], reached)
+        except KeyboardInterrupt:
+            interrupted = True
+        watch.finish(course, [0])
+        result = course.result(0, interrupted=interrupted)
+    _warn_of_divergence(result)
+    return result
 
 
 def train_epoch(
@@ -203,51 +124,18 @@ def train_epoch(
     (1, 100)
     """
     network = as_layer("train_epoch: network", network)
-    _check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
     batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
-    _check_state("train_epoch", state, optimizer)
+    check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
+    check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
-    run = runs.start(engine, network, loss, optimizer, state.optimizer_state, data, batch_size)
-    epochs = range(state.epoch, state.epoch + 1)
-    orders = [random.permutation(state.key.fold_in(state.epoch), len(data))]
-    (record,) = _run_epochs(run, optimizer, epochs, orders, schedule, None, None)
-    return TrainState(run.state(run.snapshot()), state.key, state.epoch + 1), record.train_loss
+    member = Member(optimizer, data, None, schedule, state)
+    run = engines.lone_group(Job(network, loss, state.epoch + 1, batch_size, engine, (member,))).start()
+    order = order_of(state.key, state.epoch, len(data))
+    (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch)], lambda done: None)
+    return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
 
 
-def _run_epochs(
-    run: runs.Run,
-    optimizer: Optimizer,
-    epochs: range,
-    orders: Sequence[Tensor],
-    schedule: ScheduleLike | None,
-    validation: Dataset | None,
-    progress: Callable[[float], None] | None,
-) -> list[EpochRecord]:
-    """Run epochs, several in one call of the engine where nothing is to be done in between."""
-    started = time.perf_counter()
-    rates = [optimizer.learning_rate * _factor(schedule, epoch) for epoch in epochs]
-    if len(epochs) == 1:
-        within = None if progress is None else lambda fraction: progress(epochs.start + fraction)
-        outcomes = [run.epoch(orders[0], rates[0], within)]
-    else:
-        outcomes = run.epochs(orders, rates)
-        if progress is not None:
-            progress(float(epochs.stop))
-    metrics = Metrics(math.nan, math.nan) if validation is None else run.evaluate(validation)
-    seconds = (time.perf_counter() - started) / len(epochs)
-    return [
-        EpochRecord(loss, accuracy, metrics.loss, metrics.accuracy, rate, seconds)
-        for (loss, accuracy), rate in zip(outcomes, rates, strict=True)
-    ]
-
-
-def _factor(schedule: ScheduleLike | None, epoch: int) -> float:
-    if schedule is None:
-        return 1.0
-    return checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
-
-
-def _initial_state(
+def _start(
     network: Layer,
     optimizer: Optimizer,
     data: Dataset,
@@ -255,10 +143,11 @@ def _initial_state(
     params: Params | None,
     state: TrainState | None,
 ) -> TrainState:
+    """The state that `fit` starts from."""
     if key is not None:
         checks.instance("fit: key", key, Key, "make one with functional_mlp.random.key(seed)")
     if state is not None:
-        _check_state("fit", state, optimizer)
+        check_state("fit", state, optimizer)
         if params is not None:
             raise ValueError("fit: state holds parameters already: pass params or state, not both")
         return state
@@ -270,43 +159,23 @@ def _initial_state(
     return TrainState(optimizer.init(params), train_key, 0)
 
 
-def _check_checkpoint(checkpoint: Any) -> None:
-    from functional_mlp.checkpoint import Checkpoint  # loads cattrs and safetensors
-
-    checks.instance("fit: checkpoint", checkpoint, Checkpoint, "make one with functional_mlp.Checkpoint(path)")
-
-
-def _check_state(name: str, state: Any, optimizer: Optimizer) -> None:
-    checks.instance(f"{name}: state", state, TrainState, "make one, or pass a result's .state")
-    checks.instance(f"{name}: state.key", state.key, Key, "make one with functional_mlp.random.key(seed)")
-    checks.integer(f"{name}: state.epoch", state.epoch, minimum=0)
-    optimizer.check_state(state.optimizer_state)
-
-
-def _check_observers(progress: Any, callbacks: Any) -> None:
-    if progress is not None and not callable(progress):
-        raise TypeError(f"fit: progress must be callable, got {checks.describe(progress)}: pass a function of a float")
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(f"fit: callbacks must be a sequence, got {checks.describe(callbacks)}: pass [callback]")
-    for index, callback in enumerate(callbacks):
-        if not callable(callback):
-            raise TypeError(f"fit: callbacks[{index}] must be callable, got {checks.describe(callback)}")
+def _check_job(job: Job) -> None:
+    """Raise unless the epochs, the network, its params, the loss and the data of a job's one member fit each other."""
+    (member,) = job.members
+    if job.epochs < member.start.epoch:
+        reached = member.start.epoch
+        raise ValueError(f"fit: epochs is the total, at least the {reached} that state has had, got {job.epochs}")
+    check_fit(job.network, job.loss, member.start.optimizer_state.params, member.data)
+    if member.validation is not None:
+        checks.instance("fit: validation", member.validation, Dataset, "make one with functional_mlp.Dataset")
+        check_fit(job.network, job.loss, member.start.optimizer_state.params, member.validation)
 
 
-def _check_arguments(
-    name: str,
-    loss: Any,
-    optimizer: Any,
-    data: Any,
-    schedule: Any,
-    engine: Any,
-) -> None:
-    checks.instance(f"{name}: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
-    checks.instance(f"{name}: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
-    checks.hashable(f"{name}: loss", loss)
-    checks.hashable(f"{name}: optimizer", optimizer)
-    checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
-    if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
-        got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
-        raise TypeError(f"{name}: schedule must be a callable value, got {got}: call one of functional_mlp.schedules")
-    checks.engine(name, engine)
+def _warn_of_divergence(result: FitResult) -> None:
+    if result.diverged_at is not None:
+        warnings.warn(
+            f"fit: training diverged in epoch {result.diverged_at}, whose loss is {result.history.train_loss[-1]}, and "
+            f"ends with the last finite state, after {result.state.epoch} epochs: a smaller learning rate may help",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -1,6 +1,6 @@
 """Frozen values whose repr is the code that makes them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -54,3 +54,49 @@ def replaced(value: Value, base: type[Value], functions: Iterable[str]) -> list[
 def _is_default(value: Any, default: Any) -> bool:
     equal = type(value) is type(default) and bool(value == default)
     return equal and repr(value) == repr(default)  # 0.0 and −0.0 are equal, and are written differently
+
+
+def with_one_nan(figures: Any) -> Any:
+    """A number, or a tuple of numbers, in which NaN equals NaN: what `==` and `hash` of recorded figures look at.
+
+    >>> with_one_nan(float("nan")) == with_one_nan(float("nan")), with_one_nan((0.5, 1.0))
+    (True, (0.5, 1.0))
+    """
+    if isinstance(figures, tuple):
+        return tuple(map(with_one_nan, figures))
+    return figures if figures == figures else "nan"
+
+
+class Deferred:
+    """A frozen attrs class, without slots, whose fields may be made when they are first asked for.
+
+    >>> @attrs.frozen(slots=False)
+    ... class Powers(Deferred):
+    ...     square: int
+    ...     cube: int
+    >>> powers = Powers.deferred(lambda name: 9 if name == "square" else 27)
+    >>> powers.cube, powers == Powers(9, 27)
+    (27, True)
+    """
+
+    @classmethod
+    def deferred(cls, make: Callable[[str], Any], **fields: Any) -> Any:
+        """The value with some fields given, and the others as `make` makes them, by name."""
+        value = object.__new__(cls)
+        vars(value).update(fields, _make=make)
+        return value
+
+    def __getattr__(self, name: str) -> Any:  # called where there is no such attribute yet
+        make = vars(self).get("_make")
+        if make is None or name not in self._field_names():
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        made = vars(self)[name] = make(name)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._field_names()}
+
+    @classmethod
+    def _field_names(cls) -> tuple[str, ...]:
+        fields: Any = cls  # each subclass is an attrs class
+        return tuple(field.name for field in attrs.fields(fields))

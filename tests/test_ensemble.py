@@ -235,11 +235,11 @@ def test_an_optimizer_of_ones_own_may_branch_on_its_numbers(engine_name):
 
 
 def test_groups_are_made_where_they_pay():
-    from functional_mlp.ensemble.arguments import plan
+    from functional_mlp.ensemble.arguments import job_of
     from functional_mlp.ensemble.groups import grouped
 
     def runs(members: int, network: fm.Layer) -> list[int]:
-        ensemble = plan(
+        ensemble = job_of(
             network, LOSS, fm.SGD(0.1), DATA, keys=fm.random.key(0).split(members), epochs=1, batch_size=1,
             schedule=None, validation=None, params=None, engine="fused",
         )  # fmt: skip

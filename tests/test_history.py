@@ -1,9 +1,11 @@
+import math
 import pickle
 
 import attrs
 import pytest
 
 import functional_mlp as fm
+from functional_mlp.history import Recorder
 
 FIRST = fm.EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)
 SECOND = fm.EpochRecord(0.4, 0.9, 0.5, 0.8, 0.009, 0.2)
@@ -38,3 +40,34 @@ def test_a_history_is_a_frozen_value() -> None:
     assert hash(HISTORY) == hash(fm.History.of([FIRST, SECOND]))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         HISTORY.train_loss = ()
+
+
+# A history without validation; each NaN is an object of its own.
+def without_validation() -> fm.History:
+    return fm.History.of([fm.EpochRecord(0.5, 0.8, float("nan"), -float("nan"), 0.01, 0.1)])
+
+
+def test_histories_and_metrics_with_nan_are_equal_to_their_copies() -> None:
+    history = without_validation()
+    for copy in (without_validation(), pickle.loads(pickle.dumps(history)), fm.History.of(history.records())):
+        assert copy == history
+        assert hash(copy) == hash(history)
+        assert copy.records() == history.records()
+    assert fm.Metrics(1.0, float("nan")) == fm.Metrics(1.0, float("nan"))
+    assert hash(fm.Metrics(1.0, float("nan"))) == hash(fm.Metrics(1.0, float("nan")))
+    assert fm.Metrics(1.0, math.nan) != fm.Metrics(1.0, 0.0)
+    assert fm.EnsembleHistory((history,)) == fm.EnsembleHistory((without_validation(),))
+
+
+def test_a_recorder_gives_histories_that_do_not_change() -> None:
+    recorder = Recorder(fm.History.of([FIRST]))
+    one = recorder.first(1)
+    recorder.append([SECOND])
+    assert recorder.first(2) == HISTORY
+    assert pickle.loads(pickle.dumps(recorder.first(2))) == HISTORY
+    assert one == fm.History.of([FIRST])
+    assert attrs.astuple(recorder.first(2)) == attrs.astuple(HISTORY)
+    with pytest.raises(AttributeError, match="History has no 'loss'"):
+        one.loss  # noqa: B018 - the attribute is what is asked for
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        one.train_loss = ()

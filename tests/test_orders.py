@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import orders
-from functional_mlp.orders import FEWEST_AHEAD, Orders
+from functional_mlp.orders import FEWEST_AHEAD, Orders, order_of
 from tests.forked import forked, forks_here
 
 
-def are_the_keys_own(drawn: list[torch.Tensor], key: fm.random.Key, epochs: range, samples: int) -> bool:
+def are_the_keys_own(drawn: list[list[torch.Tensor]], key: fm.random.Key, epochs: range, samples: int) -> bool:
     wanted = [fm.random.permutation(key.fold_in(epoch), samples) for epoch in epochs]
-    return len(drawn) == len(wanted) and all(map(torch.equal, drawn, wanted))
+    return len(drawn) == len(wanted) and all(
+        torch.equal(own, order) for (own,), order in zip(drawn, wanted, strict=True)
+    )
 
 
 @given(
@@ -25,11 +27,17 @@ def test_orders_are_those_of_the_keys_whether_they_were_announced_or_not(
     samples: int, plan: list[tuple[int, int, bool]]
 ) -> None:
     key = fm.random.key(3)
-    source, announced = Orders(key, samples), range(0)
+    source, announced = Orders([key], samples), range(0)
     for first, count, keeps_to_it in plan:
         epochs = announced if keeps_to_it else range(first, first + count)
         announced = range(epochs.stop, epochs.stop + count)
         assert are_the_keys_own(source.take(epochs, announced), key, epochs, samples)
+
+
+def test_each_member_of_a_group_has_the_order_of_its_key() -> None:
+    keys = fm.random.key(3).split(3)
+    for drawn, epoch in zip(Orders(keys, 9).take(range(2, 4)), (2, 3), strict=True):
+        assert [order.tolist() for order in drawn] == [order_of(key, epoch, 9).tolist() for key in keys]
 
 
 def test_without_a_thread_orders_are_drawn_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,14 +46,14 @@ def test_without_a_thread_orders_are_drawn_when_they_are_needed(monkeypatch: pyt
 
     monkeypatch.setattr(orders, "_worker", refuse)
     key = fm.random.key(3)
-    source = Orders(key, FEWEST_AHEAD)
+    source = Orders([key], FEWEST_AHEAD)
     source.take(range(1), following=range(1, 3))
     assert are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
 
 
 def take_two() -> bool:
     key = fm.random.key(3)
-    source = Orders(key, FEWEST_AHEAD)
+    source = Orders([key], FEWEST_AHEAD)
     source.take(range(1), following=range(1, 3))
     return are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
 
@@ -59,7 +67,7 @@ def test_a_forked_process_draws_ahead_with_a_thread_of_its_own() -> None:
 @forks_here
 def test_a_forked_process_draws_what_a_thread_of_its_parent_was_to_draw() -> None:
     key, rows, later = fm.random.key(3), 20 * FEWEST_AHEAD, range(1, 40)
-    source = Orders(key, rows)
+    source = Orders([key], rows)
     source.take(range(1), following=later)
     assert forked(lambda: are_the_keys_own(source.take(later, range(0)), key, later, rows))
     assert are_the_keys_own(source.take(later, range(0)), key, later, rows)

@@ -42,17 +42,19 @@ _ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 class CheckpointError(ValueError):
     """A file that is no checkpoint, is damaged, or is another one than expected.
 
-    A file can make the reason as long as itself; what is more than 2000 characters is left out.
+    Where it is another one, `differs` names what of it is: arguments of `load` or `fit`. A file can make the reason as
+    long as itself; what is more than 2000 characters is left out.
 
     >>> raise CheckpointError("model.safetensors", "is empty")
     Traceback (most recent call last):
     functional_mlp.checkpoint.container.CheckpointError: model.safetensors: is empty
     """
 
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(path, reason)
+    def __init__(self, path: str | os.PathLike[str], reason: str, differs: tuple[str, ...] = ()) -> None:
+        super().__init__(path, reason, differs)
         self.path = path
         self.reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+        self.differs = differs
 
     def __str__(self) -> str:
         return f"{os.fspath(self.path)}: {self.reason}"

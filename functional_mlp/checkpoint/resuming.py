@@ -1,20 +1,19 @@
-"""The checkpoint that `fit` keeps while it trains, and goes on from."""
+"""The checkpoint that training keeps while it goes on, and goes on from."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from functional_mlp import checks, pytree
 from functional_mlp.checkpoint.container import CheckpointError
-from functional_mlp.checkpoint.saving import load, save
+from functional_mlp.checkpoint.saving import Saved, load, save_run
+from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
-from functional_mlp.history import History
-from functional_mlp.layers.base import Layer
-from functional_mlp.losses import Loss
-from functional_mlp.optimizers import Optimizer
-from functional_mlp.training import TrainState
+from functional_mlp.state import Job, Member, Progress, TrainState
 
 
 def _path(value: Any) -> Path:
@@ -23,66 +22,144 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
+def _check_allowed(checkpoint: Any, attribute: Any, allowed: Any) -> None:
+    if not isinstance(allowed, tuple) or not all(isinstance(name, str) for name in allowed):
+        raise TypeError(
+            f"Checkpoint: allow must be a tuple of names, got {checks.describe(allowed)}: pass ('data',), say"
+        )
+    for name in allowed:
+        if name not in CHANGEABLE:
+            raise ValueError(f"Checkpoint: allow takes {', '.join(CHANGEABLE)}, got {name!r}")
+
+
 @frozen(eq=False)
 class Checkpoint:
-    """A file in which `fit` saves its state every `every` epochs and at its end, and from which it goes on.
+    """A file in which training saves its state every `every` epochs and at its end, and from which it goes on.
 
     The same call of `fit` starts a run where the file is not there yet, goes on with it where it is, and gives in
     both cases what an unbroken run gives, to the bit: parameters, optimizer's state and history (but for its times).
-    `extra` is saved with it, and `registry` holds classes of your own: see `save`.
+    A run that a callback has ended is over as long as a callback still says so of the state that it ended with.
+    `fit_ensemble` keeps all its members in the file, and writes it less often where that would take long.
+
+    The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
+    validation data and the parameters given, the batch size and the schedule. A call in which one of them differs is
+    refused with a `CheckpointError` that names it; `allow` names those of `data`, `validation`, `batch_size`,
+    `schedule`, `params`, `optimizer` and `loss` whose change is meant. `extra` is saved with the state, and `registry`
+    holds classes of your own: see `save`.
+
+    A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
+    a `RuntimeWarning`, and the file stays as it was.
 
     >>> import functional_mlp as fm, tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
     >>> data, key = fm.datasets.disk(fm.random.key(0), 50), fm.random.key(1)
-    >>> def train(epochs):
+    >>> def train(epochs, **changes):
     ...     checkpoint = fm.Checkpoint(path, every=2)
     ...     network, loss, optimizer = fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1)
-    ...     return fm.fit(network, loss, optimizer, data, key=key, epochs=epochs, checkpoint=checkpoint)
+    ...     return fm.fit(network, loss, optimizer, data, key=key, epochs=epochs, checkpoint=checkpoint, **changes)
     >>> first = train(3)
     >>> len(train(5).history), fm.load(path).state.epoch
     (5, 5)
+    >>> train(5, batch_size=10)
+    Traceback (most recent call last):
+    functional_mlp.checkpoint.container.CheckpointError: ...: batch_size is 1 there, and 10 in this call: ...
     """
 
     path: Path = field(converter=_path)
     every: int = field(default=1, converter=checks.plain_number, validator=checks.positive_integer)
     extra: Any = field(default=None, kw_only=True)
     registry: Registry = field(default=Registry(), kw_only=True)
+    allow: tuple[str, ...] = field(default=(), kw_only=True, validator=_check_allowed)
+
+    def keep(self, job: Job) -> "KeptRun":
+        """The run of a job in the file, at its start where there is no file yet.
+
+        Raises `CheckpointError` where the file is of another run.
+        """
+        settings = [Settings.of(job, member) for member in job.members]
+        if not self.path.exists():
+            return KeptRun(self, job, settings)
+        found = self._found(job)
+        differing = [
+            difference
+            for saved, member, own in zip(found, job.members, settings, strict=True)
+            for difference in self._differences(saved, member, own)
+        ]
+        if differing:
+            names = tuple(dict.fromkeys(name for name, _ in differing))
+            texts = "; ".join(dict.fromkeys(text for _, text in differing))
+            advice = f"pass what it was started with, another path, or, where this is meant, allow={names!r}"
+            raise CheckpointError(self.path, f"{texts}: {advice}", names)
+        members = tuple(map(_moved_on, job.members, found))
+        return KeptRun(self, attrs.evolve(job, members=members), settings)
+
+    def _found(self, job: Job) -> tuple[Saved, ...]:
+        """What the file holds of each member of a job, once network, loss, optimizers and keys are known to be its."""
+        saved = load(
+            self.path,
+            network=job.network,
+            loss=None if "loss" in self.allow else job.loss,
+            optimizer=None if "optimizer" in self.allow else job.members[0].optimizer,
+            registry=self.registry,
+        )
+        found = saved.members or (saved,)
+        if len(found) != len(job.members):
+            raise CheckpointError(self.path, f"holds {len(found)} networks, and this call trains {len(job.members)}")
+        for index, (own, member) in enumerate(zip(found, job.members, strict=True)):
+            if own.state is None or own.history is None:
+                reason = "holds parameters without a run to go on with: pass them to fit as params"
+                raise CheckpointError(self.path, reason)
+            if own.state.key != member.start.key:
+                reason = "is the run of another key: pass its key, or another path"
+                raise CheckpointError(self.path, reason, ("key",))
+            if type(own.state.optimizer_state) is not member.optimizer.State or (
+                "optimizer" not in self.allow and own.optimizer != member.optimizer
+            ):
+                reason = f"was trained by {own.optimizer!r} (member {index}), and not by {member.optimizer!r}"
+                raise CheckpointError(self.path, reason, ("optimizer",))
+        return found
+
+    def _differences(self, saved: Saved, member: Member, own: Settings) -> list[tuple[str, str]]:
+        """The arguments in which a call differs from the run that the file holds, and was not said to."""
+        if saved.settings is None:  # a file of an older version, or of `save`
+            return []
+        given = {*self.allow, "params"} if _is_where(saved, member.start) else {*self.allow}
+        return [(name, text) for name, text in saved.settings.differences(own) if name not in given]
+
+
+@frozen(eq=False)
+class KeptRun:
+    """A job whose progress a checkpoint keeps (see `functional_mlp.state.Kept`)."""
+
+    checkpoint: Checkpoint
+    job: Job
+    settings: Sequence[Settings]
 
     def is_due(self, epoch: int) -> bool:
-        """Whether a run saves its state after this many epochs."""
-        return epoch % self.every == 0
+        return epoch % self.checkpoint.every == 0
 
-    def save(self, state: TrainState, history: History, network: Layer, loss: Loss, optimizer: Optimizer) -> None:
-        """Save a run's state as it is, if it is finite: one that diverged is of no use to anyone."""
-        if checks.is_finite(state):
-            save(
-                self.path,
-                state,
-                network=network,
-                optimizer=optimizer,
-                loss=loss,
-                history=history,
-                extra=self.extra,
-                registry=self.registry,
+    def save(self, progress: Sequence[Progress]) -> None:
+        """Save the members as they are, if they are finite: a state that diverged is of no use to anyone."""
+        if all(checks.is_finite(reached.state) for reached in progress):
+            save_run(
+                self.checkpoint.path,
+                self.job,
+                progress,
+                self.settings,
+                extra=self.checkpoint.extra,
+                registry=self.checkpoint.registry,
             )
 
-    def resume(self, start: TrainState, network: Layer, loss: Loss, optimizer: Optimizer) -> tuple[TrainState, History]:
-        """The state and the history to go on from: the file's, or `start` where there is none.
 
-        Raises `CheckpointError` where the file is not of this run: another network, loss, optimizer or key.
-        """
-        if not self.path.exists():
-            return start, History()
-        saved = load(self.path, network=network, optimizer=optimizer, loss=loss, registry=self.registry)
-        if saved.state is None or saved.history is None:
-            raise CheckpointError(self.path, "holds parameters without a run to go on with: pass them to fit as params")
-        if saved.state.key != start.key:
-            raise CheckpointError(self.path, "is the run of another key: pass its key, or another path")
-        return _moved(saved.state, start), saved.history
+def _moved_on(member: Member, saved: Saved) -> Member:
+    """A member where the file has it, on the device of its start."""
+    assert saved.state is not None
+    assert saved.history is not None
+    leaves = pytree.leaves(member.start)
+    state: TrainState = pytree.map(lambda leaf: leaf.to(leaves[0].device), saved.state)
+    return attrs.evolve(member, start=state, history=saved.history, ended=saved.ended)
 
 
-def _moved(state: TrainState, like: TrainState) -> TrainState:
-    """A state on the device of another."""
-    leaves = pytree.leaves(like)
-    moved: TrainState = pytree.map(lambda leaf: leaf.to(leaves[0].device), state)
-    return moved
+def _is_where(saved: Saved, start: TrainState) -> bool:
+    """Whether a run starts from the very state that is saved."""
+    return saved.state is not None and pytree.equal(pytree.map(lambda leaf: leaf.cpu(), start), saved.state)

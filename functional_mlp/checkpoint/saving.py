@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 import functional_mlp
 from functional_mlp import checks, pytree
 from functional_mlp.checkpoint.container import CheckpointError, check_nesting, pack, unpack
+from functional_mlp.checkpoint.settings import Settings
 from functional_mlp.checkpoint.values import Registry, check_sizes, converter, differences
 from functional_mlp.files import write_atomically
 from functional_mlp.history import History
@@ -21,7 +23,7 @@ from functional_mlp.layers.base import Adapted, Layer, Params, as_layer, templat
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key
-from functional_mlp.training import TrainState
+from functional_mlp.state import Job, Progress, TrainState
 
 # Raised by one whenever a file of the new kind could be misread by an older version of the library.
 FORMAT = 1
@@ -31,7 +33,12 @@ PathLike = str | os.PathLike[str]
 
 @frozen(eq=False)
 class Saved:
-    """What `load` found. `state` is None where bare parameters were saved, and what was left out is None."""
+    """What `load` found. `state` is None where bare parameters were saved, and what was left out is None.
+
+    `settings` are those of a run that a `Checkpoint` keeps, and `ended` says that a callback ended it. In a file of
+    `fit_ensemble` each of `members` is what `load` would find of that member, `params` are stacked, `optimizer` is the
+    first member's, and `state` and `history` are None.
+    """
 
     network: Layer
     params: Params
@@ -40,6 +47,9 @@ class Saved:
     loss: Loss | None
     history: History | None
     extra: Any
+    settings: Settings | None = None
+    ended: bool = False
+    members: "tuple[Saved, ...]" = ()
 
 
 @frozen
@@ -53,13 +63,27 @@ class _Progress:
 
 
 @frozen
+class _Member:
+    """What a document says of a member of an ensemble; `epochs` are those of its history."""
+
+    optimizer: Optimizer
+    progress: _Progress
+    epochs: int
+    settings: Settings
+    ended: bool
+
+
+@frozen
 class _Description:
-    """What a checkpoint's document says of its tensors."""
+    """What a checkpoint's document says of its tensors; what is left out of it has its default."""
 
     network: Layer
     optimizer: Optimizer
     loss: Loss | None
     progress: _Progress | None
+    settings: Settings | None = None
+    ended: bool = False
+    members: tuple[_Member, ...] = ()
 
 
 def save(
@@ -100,21 +124,69 @@ def save(
     if history is not None:
         checks.instance("save: history", history, History, "pass a result's .history")
     checks.instance("save: registry", registry, Registry, "make one with functional_mlp.Registry(YourLayer)")
-    _check_extra(extra)
     progress, trees = None, {"params": state}
     if isinstance(state, TrainState):
-        optimizer.check_state(state.optimizer_state)
-        progress, trees = _progress(state), _trees(state, optimizer)
-    _check_params(network, trees["params"])
+        progress, trees = _progress(state, optimizer), _trees(state, optimizer)
+    description = _Description(network, optimizer, loss, progress)
+    _write(Path(path), description, _tensors(network, trees, history), extra, registry)
+
+
+def save_run(
+    path: Path,
+    job: Job,
+    progress: Sequence[Progress],
+    settings: Sequence[Settings],
+    *,
+    extra: Any,
+    registry: Registry,
+) -> None:
+    """Save how far each member of a job has come, with its settings; `load` finds them."""
+    members = [member.optimizer for member in job.members]
+    tensors = [
+        _tensors(job.network, _trees(reached.state, optimizer), reached.history)
+        for optimizer, reached in zip(members, progress, strict=True)
+    ]
+    described = [
+        _Member(optimizer, _progress(reached.state, optimizer), len(reached.history), own, reached.ended)
+        for optimizer, reached, own in zip(members, progress, settings, strict=True)
+    ]
+    first = described[0]
+    if len(described) == 1:
+        description = _Description(job.network, first.optimizer, job.loss, first.progress, first.settings, first.ended)
+        _write(path, description, tensors[0], extra, registry)
+    else:
+        description = _Description(job.network, first.optimizer, job.loss, None, members=tuple(described))
+        _write(path, description, _stacked(tensors), extra, registry)
+
+
+def _write(path: Path, description: _Description, tensors: dict[str, Tensor], extra: Any, registry: Registry) -> None:
+    _check_extra(extra)
     try:
-        encoded = _encoded(_Description(network, optimizer, loss, progress), registry)
+        encoded = _encoded(description, registry)
     except RecursionError:
         raise ValueError("save: the fields of the network, the optimizer or the loss are nested too deep") from None
     document = {"format": FORMAT, "version": functional_mlp.__version__, **encoded, "extra": extra}
+    write_atomically(path, pack(tensors, document))
+
+
+def _tensors(network: Layer, trees: dict[str, Any], history: History | None) -> dict[str, Tensor]:
+    """The tensors of a state by their names in the file, once they are known to fit the network."""
+    _check_params(network, trees["params"])
     tensors = {f"{name}{at}": _plain(leaf) for name, tree in trees.items() for at, leaf in pytree.items(tree)}
-    figures = {} if history is None else attrs.asdict(history, recurse=False)
-    tensors |= {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in figures.items()}
-    write_atomically(Path(path), pack(tensors, document))
+    figures = {} if history is None else history.to_dict()
+    return tensors | {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in figures.items()}
+
+
+def _stacked(members: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of many members as one each, with an axis over the members; shorter histories end in zeros."""
+    stacked = {}
+    for name in members[0]:
+        own = [tensors[name] for tensors in members]
+        if name.startswith("history."):
+            longest = max(map(len, own))
+            own = [torch.cat([figures, figures.new_zeros(longest - len(figures))]) for figures in own]
+        stacked[name] = torch.stack(own)
+    return stacked
 
 
 def load(
@@ -156,7 +228,7 @@ def load(
         tensors, document = unpack(Path(path))
         return _restored(tensors, document, encoded, registry)
     except ValueError as error:
-        raise CheckpointError(path, str(error)) from error
+        raise CheckpointError(path, str(error), error.names if isinstance(error, _DiffersError) else ()) from error
 
 
 def _restored(
@@ -168,9 +240,13 @@ def _restored(
             f"is of the format {str(document.get('format'))[:60]}, and functional_mlp {functional_mlp.__version__} "
             f"reads format {FORMAT}: load it with a newer version"
         )
-    differing = [text for name, value in expected.items() for text in differences(name, value, document.get(name))]
+    differing = [
+        (name, text) for name, value in expected.items() for text in differences(name, value, document.get(name))
+    ]
     if differing:
-        raise ValueError("; ".join(differing))
+        raise _DiffersError(
+            "; ".join(text for _, text in differing), tuple(dict.fromkeys(name for name, _ in differing))
+        )
     try:
         check_sizes(document["network"], sum(tensor.numel() for tensor in tensors.values()))
         described = {name: value for name, value in document.items() if name not in _ENVELOPE}
@@ -180,12 +256,49 @@ def _restored(
         raise ValueError(f"does not describe a network and its state: {type(error).__name__}: {error}") from error
 
 
+class _DiffersError(ValueError):
+    """A file of other values than expected, and their names."""
+
+    def __init__(self, reason: str, names: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.names = names
+
+
 # The parts of the document that are not the description's.
 _ENVELOPE = ("digest", "format", "version", "extra")
 
 
 def _filled(description: _Description, tensors: dict[str, Tensor], extra: Any) -> Saved:
     """The values of a description with their tensors, once each tensor is known to be where it belongs."""
+    if not description.members:
+        return _filled_one(description, tensors, extra)
+    count = len(description.members)
+    if any(tensor.ndim == 0 or len(tensor) != count for tensor in tensors.values()):
+        raise ValueError(f"its tensors are not those of {count} members")
+    members = tuple(_filled_member(description, index, tensors) for index in range(count))
+    params = pytree.map(lambda *leaves: torch.stack(leaves), *(member.params for member in members))
+    return attrs.evolve(
+        members[0], params=params, state=None, history=None, extra=extra, settings=None, ended=False, members=members
+    )
+
+
+def _filled_member(description: _Description, index: int, tensors: dict[str, Tensor]) -> Saved:
+    """One member of an ensemble, in tensors of its own."""
+    member = description.members[index]
+    if member.epochs < 0:
+        raise ValueError(f"the history of member {index} has {member.epochs} epochs")
+    own = {
+        name: tensor[index, : member.epochs] if name.startswith("history.") else tensor[index]
+        for name, tensor in tensors.items()
+    }
+    alone = _Description(
+        description.network, member.optimizer, description.loss, member.progress, member.settings, member.ended
+    )
+    return _filled_one(alone, {name: tensor.clone() for name, tensor in own.items()}, None)
+
+
+def _filled_one(description: _Description, tensors: dict[str, Tensor], extra: Any) -> Saved:
+    """The values of a description of one network with their tensors."""
     network, optimizer, progress = description.network, description.optimizer, description.progress
     as_layer("network", network)
     shapes = template(network, torch.float32)
@@ -206,7 +319,8 @@ def _filled(description: _Description, tensors: dict[str, Tensor], extra: Any) -
         checks.integer("epoch", progress.epoch, minimum=0)
         state = TrainState(optimizer_state, progress.key, progress.epoch)
     layer = network.layer if isinstance(network, Adapted) else network
-    return Saved(layer, params, state, optimizer, description.loss, _history(figures), extra)
+    history, settings = _history(figures), description.settings
+    return Saved(layer, params, state, optimizer, description.loss, history, extra, settings, description.ended)
 
 
 def _history(figures: dict[str, Tensor]) -> History | None:
@@ -217,8 +331,9 @@ def _history(figures: dict[str, Tensor]) -> History | None:
     return History(**{name.removeprefix("history."): tuple(figure.tolist()) for name, figure in figures.items()})
 
 
-def _progress(state: TrainState) -> _Progress:
+def _progress(state: TrainState, optimizer: Optimizer) -> _Progress:
     optimizer_state = state.optimizer_state
+    optimizer.check_state(optimizer_state)
     return _Progress(optimizer_state.learning_rate, optimizer_state.step, state.epoch, state.key)
 
 
@@ -241,6 +356,7 @@ def _encoded(description: _Description, registry: Registry) -> dict[str, Any]:
         decoded = convert.structure(json.loads(json.dumps(encoded)), _Description)
     except (TypeError, ValueError, cattrs.StructureHandlerNotFoundError) as error:
         raise ValueError(f"save: {description.network!r} and {description.optimizer!r} as JSON: {error}") from error
+    defaults = {field.name: field.default for field in attrs.fields(_Description)}
     for field in attrs.fields(_Description):
         value, again = getattr(description, field.name), getattr(decoded, field.name)
         if value != again:
@@ -248,7 +364,7 @@ def _encoded(description: _Description, registry: Registry) -> dict[str, Any]:
                 f"save: {field.name} {value!r} would be loaded as {again!r}: give the fields of its classes types, "
                 "and let them hold numbers, words, tuples and values"
             )
-    return encoded
+    return {name: value for name, value in encoded.items() if getattr(description, name) != defaults[name]}
 
 
 def _encoded_value(value: Any, registry: Registry) -> Any:

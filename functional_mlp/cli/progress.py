@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from functional_mlp.history import History
-from functional_mlp.training import Callback, TrainState
+from functional_mlp.state import Callback, TrainState
 
 LINES = 10
 

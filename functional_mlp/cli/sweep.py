@@ -20,8 +20,8 @@ from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions, write_figure
 from functional_mlp.cli.terminal import Table, out_console, say_written
 from functional_mlp.cli.training import DTYPES, DtypeName, LossName, OptimizerName, TrainingOptions
-from functional_mlp.runs import EngineName
 from functional_mlp.spread import Spread, mean, plus_minus, std
+from functional_mlp.state import EngineName
 
 Grid = tuple[float, ...]
 

@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.evaluation import EngineName
+from functional_mlp.state import EngineName
 
 LossName = Literal["mse", "cross-entropy"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]

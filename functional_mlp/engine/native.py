@@ -13,13 +13,14 @@ from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.program import CannotFuseError, Program, lower
-from functional_mlp.evaluation import Metrics, check_fit
 from functional_mlp.layers.activations import Tanh
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
 from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
-from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
+from functional_mlp.metrics import Metrics, check_fit
+from functional_mlp.optimizers import SGD, Optimizer
+from functional_mlp.state import Job, Member
 
 # What is made to see whether code can be: a product, a part of a vector, an activation and a rule.
 PROBE = Sequential(Linear(3, 2), Tanh())
@@ -84,8 +85,8 @@ class CompiledEpoch:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
         run = running.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
-        mean_loss, _ = run.epoch(running.plain(order), optimizer_state.learning_rate, None)
-        return run.state(run.snapshot()), mean_loss
+        loss_sum, _ = run.sums_of_epoch(running.plain(order), len(order), optimizer_state.learning_rate, None)
+        return run.state(run.snapshot()), loss_sum / len(order)
 
     def _program(self, class_targets: bool) -> Program:
         return lower(
@@ -116,19 +117,17 @@ def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
     return _program_of_samples(network, loss, SGD(1.0), dtype)
 
 
-def start(
-    network: Layer, loss: Loss, optimizer: Optimizer, state: OptimizerState, data: Dataset, batch_size: int
-) -> running.FusedRun:
-    """A training run from a state; network, loss, optimizer, state and data are taken to fit."""
+def start(job: Job, member: Member) -> running.FusedRun:
+    """A member of a job in training from its start."""
     program = lower(
-        network,
-        loss,
-        optimizer,
-        batch_size=batch_size,
-        class_targets=data.targets.ndim == 1,
-        dtype=data.inputs.dtype,
+        job.network,
+        job.loss,
+        member.optimizer,
+        batch_size=job.batch_size,
+        class_targets=member.data.targets.ndim == 1,
+        dtype=member.data.inputs.dtype,
     )
-    return running.FusedRun(program, state, data)
+    return running.FusedRun(program, member.start.optimizer_state, member.data)
 
 
 def _check_order(order: Tensor, rows: int) -> None:

@@ -22,8 +22,9 @@ from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Rea
 from functional_mlp.engine.policy import SAMPLES_AT_ONCE, Policy
 from functional_mlp.engine.program import Layout, Program
 from functional_mlp.engine.single.epoch import SampleEpoch
-from functional_mlp.evaluation import Metrics
+from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.state import Orders, Outcomes, Rates, Tick
 
 Kind = Literal["epoch", "evaluate", "predict"]
 
@@ -218,9 +219,9 @@ class Session:
         return results[0], results[1]
 
     def run_epochs(
-        self, rows: Rows, orders: Sequence[Tensor], learning_rates: Sequence[float], step: int
-    ) -> "ctypes.Array[ctypes.c_double]":
-        """Run whole epochs in one native call; returns sum of losses and number of right answers of each in turn."""
+        self, rows: Rows, orders: Sequence[Tensor], samples: int, learning_rates: Sequence[float], step: int
+    ) -> list[tuple[float, float]]:
+        """Run whole epochs in one native call; returns sum of losses and right answers of each."""
         count = len(orders)
         results = (ctypes.c_double * (2 * count))()
         self._function.call_epochs(
@@ -229,11 +230,11 @@ class Session:
             (ctypes.c_void_p * count)(*[order.data_ptr() for order in orders]),
             (ctypes.c_double * count)(*learning_rates),
             count,
-            len(orders[0]),
+            samples,
             step,
             results,
         )
-        return results
+        return list(zip(results[::2], results[1::2], strict=True))
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
@@ -245,7 +246,7 @@ class Session:
 
 
 class FusedRun:
-    """A training run on the fused engine (see `functional_mlp.runs.Run`): epochs change its workspace in place.
+    """A member in training on the fused engine (see `engines.Run`): epochs change its workspace in place.
 
     A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
     """
@@ -264,31 +265,38 @@ class FusedRun:
             for index, name in enumerate(self._names)
         ]
 
-    def epoch(
-        self, order: Tensor, learning_rate: float, progress: Callable[[float], None] | None
-    ) -> tuple[float, float]:
-        samples = len(order)
-        loss_sum, right = self._session.run(
-            self._rows, samples, order, step=self._step, learning_rate=learning_rate, progress=progress
-        )
-        self._step += -(-samples // self._program.batch_size)
-        self._learning_rate = learning_rate
-        return loss_sum / samples, self._rows.accuracy(right, samples)
-
     @property
     def epochs_at_once(self) -> int:
         policy = self._session.policy
         return max(1, min(policy.rows_per_call // self._samples, policy.most_epochs_per_call))
 
-    def epochs(self, orders: Sequence[Tensor], learning_rates: Sequence[float]) -> list[tuple[float, float]]:
-        count, samples = len(orders), self._samples
-        results = self._session.run_epochs(self._rows, orders, learning_rates, self._step)
-        self._step += count * -(-samples // self._program.batch_size)
-        self._learning_rate = learning_rates[-1]
-        return [(results[2 * i] / samples, self._rows.accuracy(results[2 * i + 1], samples)) for i in range(count)]
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        own, rates, samples = [order for (order,) in orders], [rate for (rate,) in learning_rates], self._samples
+        if len(own) == 1:
+            sums = [self.sums_of_epoch(own[0], samples, rates[0], tick)]
+        else:
+            sums = self._session.run_epochs(self._rows, own, samples, rates, self._step)
+            self._move_on(len(own), samples, rates[-1])
+            tick(len(own))
+        return [[(loss_sum / samples, self._rows.accuracy(right, samples))] for loss_sum, right in sums]
 
-    def is_finite(self) -> bool:
-        return math.isfinite(self._numbers.sum().item())  # an overflow counts as well, and costs a closer look only
+    def sums_of_epoch(
+        self, order: Tensor, samples: int, learning_rate: float, tick: Tick | None
+    ) -> tuple[float, float]:
+        """Run an epoch over the rows in `order`; returns the sum of the losses and the number of right answers."""
+        sums = self._session.run(
+            self._rows, samples, order, step=self._step, learning_rate=learning_rate, progress=tick
+        )
+        self._move_on(1, samples, learning_rate)
+        return sums
+
+    def _move_on(self, epochs: int, samples: int, learning_rate: float) -> None:
+        self._step += epochs * -(-samples // self._program.batch_size)
+        self._learning_rate = learning_rate
+
+    def is_finite(self, members: Sequence[int]) -> bool:
+        # A sum of finite numbers may overflow: only then is each looked at.
+        return math.isfinite(self._numbers.sum().item()) or bool(self._numbers.isfinite().all())
 
     def restore(self, snapshot: tuple[Tensor, int, float]) -> None:
         numbers, self._step, self._learning_rate = snapshot
@@ -297,7 +305,7 @@ class FusedRun:
     def snapshot(self) -> tuple[Tensor, int, float]:
         return self._numbers.clone(), self._step, self._learning_rate
 
-    def state(self, snapshot: tuple[Tensor, int, float]) -> OptimizerState:
+    def state(self, snapshot: tuple[Tensor, int, float], member: int = 0) -> OptimizerState:
         numbers, step, learning_rate = snapshot
         layout = self._session.layout
         arrays = numbers.split(layout.size) if layout.size else [numbers] * len(self._names)
@@ -305,7 +313,7 @@ class FusedRun:
         named = dict(zip(self._names, trees, strict=True))
         return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)
 
-    def evaluate(self, data: Dataset) -> Metrics:
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
         if self._validation is None or self._validation[0] is not data:
             self._validation = (data, Evaluation(self._program, data))
         return self._validation[1].metrics(self._session.array(0))

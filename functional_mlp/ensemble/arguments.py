@@ -1,46 +1,19 @@
 """The arguments of `fit_ensemble`, checked: what is given once for all members is given to each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import attrs
 
 from functional_mlp import checks, pytree, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
-from functional_mlp.evaluation import check_fit
 from functional_mlp.layers.base import Layer, Params, as_layer
-from functional_mlp.losses import Loss
+from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key
-from functional_mlp.runs import EngineName
-from functional_mlp.training import ScheduleLike, TrainState
+from functional_mlp.state import Job, Member, ScheduleLike, TrainState, check_schedule, check_task
 
 
-@attrs.frozen(eq=False)
-class Member:
-    """All that one member is trained with; `learning_rates` holds one for each epoch."""
-
-    optimizer: Optimizer
-    data: Dataset
-    validation: Dataset | None
-    learning_rates: tuple[float, ...]
-    state: TrainState
-
-
-@attrs.frozen(eq=False)
-class Plan:
-    """The ensemble that `fit_ensemble` is to train; everything in it fits everything else."""
-
-    network: Layer
-    loss: Loss
-    epochs: int
-    batch_size: int
-    engine: EngineName
-    members: tuple[Member, ...]
-
-
-def plan(
+def job_of(
     network: Any,
     loss: Any,
     optimizer: Any,
@@ -53,14 +26,12 @@ def plan(
     validation: Any,
     params: Any,
     engine: Any,
-) -> Plan:
-    """The plan that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
+) -> Job:
+    """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
     network = as_layer("fit_ensemble: network", network)
-    checks.instance("fit_ensemble: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+    check_task("fit_ensemble", loss, engine)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
-    if engine not in ("auto", "reference", "fused"):
-        raise ValueError(f"fit_ensemble: engine must be 'auto', 'reference' or 'fused', got {checks.describe(engine)}")
     keys = _checked_keys(keys)
     optimizers = each("optimizer", optimizer, Optimizer, len(keys), "subclass functional_mlp.Optimizer")
     datasets = each("data", data, Dataset, len(keys), "make one with functional_mlp.Dataset")
@@ -69,20 +40,16 @@ def plan(
     if validation is not None:
         validations = each("validation", validation, Dataset, len(keys), "make one with functional_mlp.Dataset")
     schedules = _schedules(schedule, len(keys))
-    known = {id(one): _factors(one, epochs) for one in {id(one): one for one in schedules}.values()}
-    factors = [known[id(one)] for one in schedules]
     states = _initial_states(network, optimizers, datasets, keys, params)
     for state, *sets in zip(states, datasets, validations, strict=True):
         for samples in sets:
             if samples is not None:
                 check_fit(network, loss, state.optimizer_state.params, samples)
     members = tuple(
-        Member(own, samples, held_out, tuple(own.learning_rate * factor for factor in own_factors), state)
-        for own, samples, held_out, own_factors, state in zip(
-            optimizers, datasets, validations, factors, states, strict=True
-        )
+        Member(*own, params_given=params is not None)
+        for own in zip(optimizers, datasets, validations, schedules, states, strict=True)
     )
-    return Plan(network, loss, epochs, batch_size, engine, members)
+    return Job(network, loss, epochs, batch_size, engine, members)
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:
@@ -131,19 +98,8 @@ def _schedules(schedule: Any, members: int) -> Sequence[ScheduleLike | None]:
     if len(given) != members:
         raise ValueError(f"fit_ensemble: schedule must be one for all or {members}, one a key, got {len(given)}")
     for item in given:
-        if isinstance(item, type) or not callable(item):
-            got = f"the class {item.__name__}" if isinstance(item, type) else checks.describe(item)
-            raise TypeError(
-                f"fit_ensemble: schedule must be a callable value or a list of one each, got {got}: "
-                "call one of functional_mlp.schedules"
-            )
+        check_schedule("fit_ensemble", item, "a callable value or a list of one each")
     return given
-
-
-def _factors(schedule: Callable[[int], float] | None, epochs: int) -> list[float]:
-    if schedule is None:
-        return [1.0] * epochs
-    return [checks.number(f"schedule({epoch})", schedule(epoch), low=0.0) for epoch in range(epochs)]
 
 
 def _initial_states(

@@ -1,38 +1,37 @@
 """`fit_ensemble`: training many networks at once, each as `fit` would train it."""
 
 import concurrent.futures
-import math
 import os
 import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
-from torch import Tensor
 
-from functional_mlp import checks, forks, random
+from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
-from functional_mlp.ensemble.arguments import Plan, plan
-from functional_mlp.ensemble.groups import Group, GroupRun, Outcomes, grouped
+from functional_mlp.engines import Group
+from functional_mlp.ensemble.arguments import job_of
+from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.trees import check_index, stack
-from functional_mlp.evaluation import Metrics
-from functional_mlp.history import EpochRecord, History
+from functional_mlp.interrupts import only_the_first
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key
-from functional_mlp.runs import EngineName
-from functional_mlp.training import FitResult, ScheduleLike, TrainState
+from functional_mlp.state import (
+    Callback,
+    EngineName,
+    FitResult,
+    Keeper,
+    ScheduleLike,
+    check_observers,
+)
+from functional_mlp.watching import Watch
 
 # Seconds between two looks at how far the groups are.
 POLL = 0.05
-# The most epochs that are taken together: Ctrl-C is heard before their orders are drawn.
-EPOCHS_AT_ONCE = 16
-# Held by the group whose orders are drawn: threads that run Python by turns take longer than one after the other.
-_drawing = forks.lock()
 
 
 @attrs.frozen(eq=False)
@@ -83,6 +82,8 @@ def fit_ensemble(
     params: Params | None = None,
     engine: EngineName = "auto",
     progress: Callable[[float], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Keeper | None = None,
 ) -> EnsembleResult:
     """Train one network for each key, at the price of a few.
 
@@ -95,7 +96,9 @@ def fit_ensemble(
     A member whose loss stops being finite stops alone, as `fit` does; one `RuntimeWarning` names all of them.
     Groups of members are trained to the end one after the other on each core; Ctrl-C ends the training with what
     each member has learnt so far, nothing for those whose turn had not come. `progress` is called now and then with the
-    number of epochs done, the mean over the members. The same ensemble gives the same bits each time, in whatever
+    number of epochs done, the mean over the members. A callback is called as by `fit`, for each member, one at a time
+    and in the thread that trains it; by returning True it ends that member alone. A `checkpoint` keeps all members in
+    one file, and the same call goes on with them. The same ensemble gives the same bits each time, in whatever
     order its members stand. A record's `seconds` are the member's share of the time of those trained with it.
 
     Raises `TypeError` or `ValueError` as `fit` does, and for sequences that do not have one item a key.
@@ -108,9 +111,8 @@ def fit_ensemble(
     >>> result.params[0].weight.shape, len(result.member(2).history)
     (torch.Size([3, 8, 2]), 5)
     """
-    if progress is not None and not callable(progress):
-        raise TypeError(f"fit_ensemble: progress must be callable, got {checks.describe(progress)}: pass a function")
-    ensemble = plan(
+    check_observers("fit_ensemble", progress, callbacks, checkpoint)
+    job = job_of(
         network,
         loss,
         optimizer,
@@ -123,16 +125,12 @@ def fit_ensemble(
         params=params,
         engine=engine,
     )
-    groups, fused = grouped(ensemble)
-    cancelled = threading.Event()
-    trainings = [GroupTraining(ensemble, group, cancelled) for group in groups]
-    # torch's operations use the cores by themselves, and native calls one each.
-    workers = min(len(groups), _cores()) if fused else 1
-    members: list[FitResult | None] = [None] * len(ensemble.members)
-    for group, results in zip(groups, _run_all(trainings, workers, cancelled, progress), strict=True):
-        for number, result in zip(group.numbers, results, strict=True):
-            members[number] = result
-    outcome = EnsembleResult(tuple(member for member in members if member is not None))
+    watch = Watch(job, callbacks, checkpoint)
+    with only_the_first():
+        groups, fused = grouped(watch.job)
+        watch.begin()
+        # torch's operations use the cores by themselves, and native calls one each.
+        outcome = _train(watch, groups, min(len(groups), _cores()) if fused else 1, progress)
     _warn_of_divergence(outcome)
     return outcome
 
@@ -141,108 +139,49 @@ class CancelledError(Exception):
     """Raised inside an epoch to end it."""
 
 
-class GroupTraining:
+class Training:
     """The training of a group from its first epoch to its last, in one thread."""
 
-    def __init__(self, ensemble: Plan, group: Group, cancelled: threading.Event) -> None:
-        self._ensemble, self._group, self._cancelled = ensemble, group, cancelled
-        self._records: list[list[EpochRecord]] = [[] for _ in group.members]
-        self._results: dict[int, FitResult] = {}
-        self.epochs_done = 0
+    def __init__(self, watch: Watch, group: Group, cancelled: threading.Event) -> None:
+        self._watch, self._group, self._cancelled = watch, group, cancelled
+        self._course: Course | None = None
 
     @property
-    def size(self) -> int:
-        return len(self._group.members)
+    def epochs_done(self) -> int:
+        """The number of epochs done, of all members together."""
+        members = self._group.members
+        done = members[0].start.epoch if self._course is None else self._course.epochs_done
+        return done * len(members)
 
-    def run(self) -> list[FitResult]:
-        """Train until each member has had its epochs or has diverged; returns their results."""
-        run = self._group.start()
-        validated = self._group.members[0].validation is not None
-        at_once = 1 if validated else min(run.epochs_at_once, EPOCHS_AT_ONCE)
-        snapshot, previous = run.snapshot(), None
-        epoch, one_by_one = 0, 0  # epochs before this one are not taken together
-        interrupted = False
+    def run(self) -> dict[int, FitResult]:
+        """Train until each member is over; returns their results, by their numbers in the job."""
+        numbers, interrupted = self._group.numbers, False
+        course = Course(self._watch.job, self._group, watched=self._watch.looks, tick=self._check)
+        self._course = course
         try:
-            while epoch < self._ensemble.epochs and (active := self._active()):
-                self._check()
-                stop = epoch + 1 if epoch < one_by_one else min(epoch + at_once, self._ensemble.epochs)
-                started = time.perf_counter()
-                outcomes = run.epochs(self._orders(epoch, stop), epoch, self._check)
-                finite = all(math.isfinite(outcome[index][0]) for outcome in outcomes for index in active)
-                if stop - epoch > 1 and not (finite and run.is_finite(active)):
-                    run.restore(snapshot)  # find the epochs in which members diverge
-                    one_by_one = stop
-                    continue
-                self._record(run, active, epoch, outcomes, started)
-                if not finite:
-                    for index in active:
-                        if not math.isfinite(outcomes[0][index][0]):
-                            self._finish(run, index, snapshot, previous, epoch, diverged_at=epoch)
-                snapshot, previous = run.snapshot(), snapshot
-                self.epochs_done = epoch = stop
-        except CancelledError:
+            self._check(0.0)
+            for reached in course:
+                self._watch.look(course, numbers, reached)
+        except (CancelledError, KeyboardInterrupt):
+            self._cancelled.set()
             interrupted = True
-        for index in self._active():
-            self._finish(run, index, snapshot, previous, len(self._records[index]), interrupted=interrupted)
-        return [self._results[index] for index in range(self.size)]
+        self._watch.finish(course, numbers)
+        return {number: course.result(index, interrupted=interrupted) for index, number in enumerate(numbers)}
 
-    def _active(self) -> list[int]:
-        """The members that are still trained."""
-        return [index for index in range(self.size) if index not in self._results]
-
-    def _orders(self, epoch: int, stop: int) -> list[list[Tensor]]:
-        """Each member's order in each of some epochs."""
-        keys, samples = [member.state.key for member in self._group.members], len(self._group.members[0].data)
-        with _drawing:
-            return [[random.permutation(key.fold_in(one), samples) for key in keys] for one in range(epoch, stop)]
-
-    def _record(
-        self, run: GroupRun, active: Sequence[int], epoch: int, outcomes: Sequence[Outcomes], started: float
-    ) -> None:
-        """Set down what epochs from `epoch` on came to."""
-        validations = {index: self._validate(run, index) for index in active}
-        seconds = (time.perf_counter() - started) / (len(active) * len(outcomes))
-        for index, held_out in validations.items():
-            rates = self._group.members[index].learning_rates[epoch : epoch + len(outcomes)]
-            self._records[index] += [
-                EpochRecord(*outcome[index], held_out.loss, held_out.accuracy, rate, seconds)
-                for outcome, rate in zip(outcomes, rates, strict=True)
-            ]
-
-    def _check(self) -> None:
+    def _check(self, done: float) -> None:
         if self._cancelled.is_set():
             raise CancelledError
 
-    def _validate(self, run: GroupRun, index: int) -> Metrics:
-        return Metrics(math.nan, math.nan) if self._group.members[index].validation is None else run.evaluate(index)
 
-    def _finish(
-        self,
-        run: GroupRun,
-        index: int,
-        snapshot: Any,
-        previous: Any,
-        epoch: int,
-        *,
-        diverged_at: int | None = None,
-        interrupted: bool = False,
-    ) -> None:
-        """Set down a member's result: the last finite state, of `snapshot`, after `epoch` epochs, or `previous`."""
-        state = run.state(snapshot, index)
-        if previous is not None and not checks.is_finite(state):  # an epoch's loss is that before its last update
-            epoch, state = epoch - 1, run.state(previous, index)
-            diverged_at = epoch if diverged_at is None else diverged_at
-        reached = TrainState(state, self._group.members[index].state.key, epoch)
-        self._results[index] = FitResult(reached, History.of(self._records[index]), diverged_at, interrupted)
-
-
-def _run_all(
-    trainings: Sequence[GroupTraining],
+def _train(
+    watch: Watch,
+    groups: Sequence[Group],
     workers: int,
-    cancelled: threading.Event,
     progress: Callable[[float], None] | None,
-) -> list[list[FitResult]]:
-    """The results of each training; Ctrl-C, or an error in any of them, ends the others at their next call."""
+) -> EnsembleResult:
+    """Train all groups; Ctrl-C, or an error in any of them, ends the others at their next call."""
+    cancelled = threading.Event()
+    trainings = [Training(watch, group, cancelled) for group in groups]
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(training.run) for training in trainings]
         pending = set(futures)
@@ -253,14 +192,14 @@ def _run_all(
                 for future in done:
                     future.result()
                 if progress is not None:
-                    members = sum(training.size for training in trainings)
-                    progress(sum(training.size * training.epochs_done for training in trainings) / members)
+                    progress(sum(training.epochs_done for training in trainings) / len(watch.job.members))
         except KeyboardInterrupt:
             cancelled.set()
         except BaseException:
             cancelled.set()
             raise
-        return [future.result() for future in futures]
+        results = {number: result for future in futures for number, result in future.result().items()}
+    return EnsembleResult(tuple(results[number] for number in sorted(results)))
 
 
 def _cores() -> int:

@@ -11,10 +11,10 @@ from functional_mlp import checks
 from functional_mlp.algebra import widened
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import unstack
-from functional_mlp.evaluation import ROWS_AT_ONCE, Metrics, count_right
 from functional_mlp.evaluation import evaluate as evaluate_member
 from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, count_right
 
 Average = Literal["outputs", "probabilities"]
 

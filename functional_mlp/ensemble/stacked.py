@@ -5,7 +5,7 @@ with a matrix a member. Arrays of samples are (members, batch, features), those 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.algebra import working_dtype
-from functional_mlp.ensemble.arguments import Member
-from functional_mlp.evaluation import Metrics, metrics
+from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Elementwise, Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
+from functional_mlp.metrics import Metrics, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
 
 # Batches whose inputs are gathered at a time.
@@ -74,39 +75,40 @@ class StackedRun:
     arrays, so a snapshot is the arrays themselves.
     """
 
-    def __init__(self, layer: Layer, network: Layer, loss: Loss, batch_size: int, members: tuple[Member, ...]) -> None:
-        self._layer, self._network, self._loss = layer, network, loss
-        self._batch_size, self._members = batch_size, members
+    def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
+        self._layer, self._network, self._loss = layer, job.network, job.loss
+        self._batch_size, self._members = job.batch_size, members
         self._optimizer = members[0].optimizer
         self._names = ("params", *self._optimizer.slots())
-        self._template = members[0].state.optimizer_state.params
+        self._template = members[0].start.optimizer_state.params
         self._treedef = pytree.structure(self._template)
         self._shapes = [leaf.shape for leaf in pytree.leaves(self._template)]
-        states = [member.state.optimizer_state for member in members]
+        states = [member.start.optimizer_state for member in members]
         self._arrays = [torch.stack([_flat(getattr(state, name)) for state in states]) for name in self._names]
-        self._step, self._epochs = 0, 0
+        self._step = states[0].step
+        self._learning_rates = [state.learning_rate for state in states]
         self._targets = [self._encoded(member) for member in members]
 
     def _encoded(self, member: Member) -> Tensor:
-        probe, _ = self._network.forward(member.state.optimizer_state.params, member.data.inputs[:1])
+        probe, _ = self._network.forward(member.start.optimizer_state.params, member.data.inputs[:1])
         return self._loss.encode(member.data.targets, probe.expand(len(member.data), -1))
 
     epochs_at_once = 1
 
-    def epochs(
-        self, orders: Sequence[Sequence[Tensor]], first: int, check: Callable[[], None]
-    ) -> list[Sequence[tuple[float, float]]]:
-        return [self._epoch(own, epoch, check) for epoch, own in enumerate(orders, start=first)]
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        return [
+            self._epoch(own, rates, ticks_after(done, tick))
+            for done, (own, rates) in enumerate(zip(orders, learning_rates, strict=True))
+        ]
 
-    def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
+    def _epoch(self, orders: Sequence[Tensor], rates: Sequence[float], tick: Tick) -> list[tuple[float, float]]:
         inputs = self._members[0].data.inputs
-        rates = [member.learning_rates[epoch] for member in self._members]
         learning_rate = (
             rates[0]
             if len(set(rates)) == 1
             else torch.tensor(rates, dtype=working_dtype(inputs.dtype), device=inputs.device).unsqueeze(1)
         )
-        samples = len(orders[0])
+        samples, done = len(orders[0]), 0
         loss_sums = torch.zeros(len(orders), dtype=torch.float64, device="cpu")
         right = torch.zeros(len(orders), dtype=torch.int64, device=inputs.device)
         self._arrays = [array.clone() for array in self._arrays]
@@ -121,11 +123,12 @@ class StackedRun:
                 grad = self._loss.batch_grad(prediction, targets[:, batch], len(rows))
                 grads, _ = self._layer.backward(params, tape, grad)
                 self._update(learning_rate, grads)
-            check()
+            done += piece.shape[1]
+            tick(done / samples)
             predictions = torch.cat(outputs, 1)
             loss_sums += self._loss.sample_values(predictions, targets).cpu().double().sum((1, 2))
             right += self._right(predictions, piece)
-        self._epochs = epoch + 1
+        self._learning_rates = list(rates)
         accuracies = [
             math.nan if member.data.labels is None else count / samples
             for member, count in zip(self._members, right.tolist(), strict=True)
@@ -167,30 +170,26 @@ class StackedRun:
         views = [piece.unflatten(1, tuple(shape)) for piece, shape in zip(pieces, self._shapes, strict=True)]
         return pytree.unflatten(self._template, views)
 
-    def is_finite(self, indices: Sequence[int]) -> bool:
-        return all(bool(array[list(indices)].isfinite().all()) for array in self._arrays)
+    def is_finite(self, members: Sequence[int]) -> bool:
+        return all(bool(array[list(members)].isfinite().all()) for array in self._arrays)
 
-    def restore(self, snapshot: tuple[list[Tensor], int, int]) -> None:
-        self._arrays, self._step, self._epochs = snapshot
+    def restore(self, snapshot: tuple[list[Tensor], int, list[float]]) -> None:
+        self._arrays, self._step, self._learning_rates = snapshot
 
-    def snapshot(self) -> tuple[list[Tensor], int, int]:
-        return self._arrays, self._step, self._epochs
+    def snapshot(self) -> tuple[list[Tensor], int, list[float]]:
+        return self._arrays, self._step, self._learning_rates
 
-    def state(self, snapshot: tuple[list[Tensor], int, int], index: int) -> OptimizerState:
-        arrays, step, epochs = snapshot
-        member = self._members[index]
-        initial = member.state.optimizer_state
-        trees = [pytree.map(lambda leaf: leaf[index].clone(), self._views(array)) for array in arrays]
-        rate = member.learning_rates[epochs - 1] if epochs else initial.learning_rate
+    def state(self, snapshot: tuple[list[Tensor], int, list[float]], member: int) -> OptimizerState:
+        arrays, step, rates = snapshot
+        trees = [pytree.map(lambda leaf: leaf[member].clone(), self._views(array)) for array in arrays]
         leaves = list(zip(*map(pytree.leaves, trees), strict=True))
-        state: OptimizerState = member.optimizer.rebuild(initial, step, leaves)
-        return attrs.evolve(state, learning_rate=rate)
+        initial = self._members[member].start.optimizer_state
+        state: OptimizerState = self._members[member].optimizer.rebuild(initial, step, leaves)
+        return attrs.evolve(state, learning_rate=rates[member])
 
-    def evaluate(self, index: int) -> Metrics:
-        member = self._members[index]
-        assert member.validation is not None
-        own = pytree.map(lambda leaf: leaf[index], self._views(self._arrays[0]))
-        return metrics(self._network, self._loss, own, member.validation)
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
+        own = pytree.map(lambda leaf: leaf[member], self._views(self._arrays[0]))
+        return measure(self._network, self._loss, own, data)
 
 
 def _flat(tree: Any) -> Tensor:

@@ -20,7 +20,7 @@ from functional_mlp.experiments import paper, torch_nn, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.trials import Draw
-from functional_mlp.runs import EngineName
+from functional_mlp.state import EngineName
 
 PROFILED_SAMPLES = 50
 FUSED_EPOCHS = 100

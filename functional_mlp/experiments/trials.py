@@ -13,8 +13,8 @@ from functional_mlp.experiments import paper
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.layers.base import Params
 from functional_mlp.random import Key
-from functional_mlp.runs import EngineName
 from functional_mlp.spread import Band, Spread
+from functional_mlp.state import EngineName
 
 
 @attrs.frozen(eq=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import functional_mlp as fm
 from tests.checkpoint import cases
@@ -65,6 +66,24 @@ def test_a_run_that_a_callback_stopped_goes_on(path: Path) -> None:
     stopped = fit(checkpoint=fm.Checkpoint(path, every=10), callbacks=[lambda epoch, state, history: epoch == 1])
     assert fm.load(path).state.epoch == stopped.state.epoch == 2
     assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+def test_a_run_that_a_callback_ended_is_over_as_long_as_it_says_so(path: Path) -> None:
+    asked: list[int] = []
+
+    def is_good(epoch: int, state: fm.TrainState, history: fm.History) -> bool:
+        asked.append(epoch)
+        return len(history) >= 3
+
+    unbroken = fit(callbacks=[is_good])
+    for _ in range(4):
+        asked.clear()
+        result = fit(checkpoint=fm.Checkpoint(path), callbacks=[is_good])
+        assert_same_run(result, unbroken)
+        assert fm.load(path).ended
+    assert asked == [2]
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+    assert not fm.load(path).ended
 
 
 def test_callbacks_see_the_whole_history(path: Path) -> None:
@@ -146,20 +165,34 @@ def test_ctrl_c_while_it_saves_keeps_the_epoch(path: Path, monkeypatch: pytest.M
     assert_same_run(fm.load(path), result)
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_last_whole_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def fails_at(monkeypatch: pytest.MonkeyPatch, failing: set[int]) -> None:
+    """Let the saves of these numbers, counted from 1, find the disk full."""
     replace, calls = os.replace, []
 
     def full(source: Any, target: Any) -> None:
         calls.append(target)
-        if len(calls) == 4:
+        if len(calls) in failing:
             raise OSError(28, "No space left on device")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"):
-        fit(checkpoint=fm.Checkpoint(path))
+
+
+def test_a_disk_that_fills_up_amid_a_run_costs_the_file_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_at(monkeypatch, {4, 5, 6})
+    with pytest.warns(RuntimeWarning, match=rf"could not be saved.*No space left on device: '{path}'") as warned:
+        assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+    assert warned[0].filename == __file__.replace("test_resuming", "cases")
+    monkeypatch.undo()
     assert_same_run(fm.load(path), fit(epochs=2))
     assert_same_run(fit(checkpoint=fm.Checkpoint(path)), fit())
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_at(monkeypatch, {3})
+    with pytest.warns(RuntimeWarning, match="could not be saved"):
+        fit(checkpoint=fm.Checkpoint(path))
+    assert_same_run(fm.load(path), fit())
 
 
 @pytest.mark.parametrize("name", ["none/a", "folder"])
@@ -206,6 +239,69 @@ def test_the_file_of_another_run_is_refused_and_kept(path: Path, changes: dict[s
     assert path.read_bytes() == before
 
 
+PARAMS = cases.NETWORK.init(fm.random.key(9))
+OTHER_CALLS: dict[str, tuple[dict[str, Any], str]] = {
+    "data": ({"data": fm.datasets.disk(fm.random.key(1), 31)}, "data is 30 rows of 2, .* there, and 31 rows of 2"),
+    "a row of the data": (
+        {"data": fm.Dataset(cases.DATA.inputs + torch.eye(30, 2), cases.DATA.targets)},
+        "data is 30 rows of 2, digest .* there, and 30 rows of 2, digest",
+    ),
+    "validation": ({"validation": None}, "validation is 20 rows of 2, .* there, and None in this call"),
+    "batch_size": ({"batch_size": 3}, "batch_size is 4 there, and 3 in this call"),
+    "schedule": (
+        {"schedule": fm.schedules.constant()},
+        r"schedule is .*exponential_decay\(0.9\) there, and .*constant",
+    ),
+    "a function for the schedule": (
+        {"schedule": lambda epoch: 1.0},
+        "schedule is .* there, and .*<lambda> in this call",
+    ),
+    "params": ({"params": PARAMS}, "params is None there, and given, digest"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CALLS)
+def test_another_call_is_refused_by_what_differs(path: Path, name: str) -> None:
+    changes, reason = OTHER_CALLS[name]
+    fit(epochs=2, checkpoint=fm.Checkpoint(path))
+    before = path.read_bytes()
+    with pytest.raises(fm.CheckpointError, match=reason) as caught:
+        fit(checkpoint=fm.Checkpoint(path), **changes)
+    assert caught.value.differs == tuple(changes)
+    assert path.read_bytes() == before
+    result = fit(checkpoint=fm.Checkpoint(path, allow=tuple(changes)), **changes)
+    assert (result.state.epoch, len(result.history)) == (5, 5)
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path), **changes), result)
+
+
+def test_all_that_differs_is_named_at_once(path: Path) -> None:
+    fit(epochs=2, checkpoint=fm.Checkpoint(path))
+    with pytest.raises(fm.CheckpointError, match=r"batch_size is 4.*schedule is.*allow=\('batch_size', 'schedule'\)"):
+        fit(checkpoint=fm.Checkpoint(path, allow=("data",)), batch_size=3, schedule=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("optimizer", fm.AdamW(0.02)), ("loss", fm.MeanSquaredError())], ids=["optimizer", "loss"]
+)
+def test_another_optimizer_or_loss_may_be_meant(path: Path, name: str, value: Any) -> None:
+    start = fit(epochs=2, checkpoint=fm.Checkpoint(path)).state
+    result = fit(checkpoint=fm.Checkpoint(path, allow=(name,)), **{name: value})
+    expected = fit(key=None, state=start, **{name: value})
+    assert fm.pytree.equal(result.state, expected.state)
+
+
+def test_another_kind_of_optimizer_cannot_go_on_with_the_state(path: Path) -> None:
+    fit(epochs=2, checkpoint=fm.Checkpoint(path))
+    with pytest.raises(fm.CheckpointError, match=r"was trained by AdamW.*and not by Momentum"):
+        fit(checkpoint=fm.Checkpoint(path, allow=("optimizer",)), optimizer=fm.Momentum(0.1))
+
+
+def test_a_run_goes_on_from_the_very_state_that_is_kept(path: Path) -> None:
+    fit(epochs=2, checkpoint=fm.Checkpoint(path))
+    result = fit(key=None, state=fm.load(path).state, checkpoint=fm.Checkpoint(path))
+    assert_same_run(result, fit())
+
+
 def test_parameters_without_a_run_are_refused(path: Path) -> None:
     fm.save(path, fit(epochs=1).params, network=cases.NETWORK, optimizer=cases.OPTIMIZER, loss=cases.LOSS)
     with pytest.raises(fm.CheckpointError, match="without a run to go on with"):
@@ -225,3 +321,7 @@ def test_bad_checkpoints_are_refused(path: Path) -> None:
         fm.Checkpoint(3)
     with pytest.raises(ValueError, match="every must be a positive integer"):
         fm.Checkpoint(path, every=0)
+    with pytest.raises(TypeError, match="allow must be a tuple of names"):
+        fm.Checkpoint(path, allow="data")
+    with pytest.raises(ValueError, match=r"allow takes data, .*, got 'network'"):
+        fm.Checkpoint(path, allow=("network",))

@@ -143,7 +143,7 @@ def test_a_run_keeps_nothing_under_an_expression_that_it_has_lost(change) -> Non
     run = running.FusedRun(program, optimizer.init(params), DATA)
     change("global")
     with pytest.raises(CannotFuseError, match="has changed since the run began"):
-        run.evaluate(DATA)
+        run.evaluate(0, DATA)
 
 
 def test_reasons_follow_an_expression(monkeypatch: pytest.MonkeyPatch) -> None:

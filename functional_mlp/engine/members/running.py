@@ -13,6 +13,7 @@ from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.datasets import Dataset
 from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.expressions import is_ours
@@ -24,9 +25,9 @@ from functional_mlp.engine.members.program import MembersArguments, MembersLayou
 from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import CannotFuseError, lower
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
-from functional_mlp.ensemble.arguments import Member, Plan
-from functional_mlp.evaluation import Metrics
+from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 
 _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 
@@ -83,18 +84,25 @@ def _emit_or_refuse(program: MembersProgram, policy: MembersPolicy) -> ir.Module
 
 def kind_of(member: Member) -> Hashable:
     """What members of one `MembersRun` have in common; their optimizers may differ in real numbers."""
-    return (len(member.data), member.data.targets.ndim, real_numbers_aside(member.optimizer))
+    start = member.start
+    return (
+        len(member.data),
+        member.data.targets.ndim,
+        real_numbers_aside(member.optimizer),
+        start.epoch,
+        start.optimizer_state.step,
+    )
 
 
-def groups_of_members(plan: Plan, program: MembersProgram, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]:
     """Members of one kind, divided into groups that fill vectors; none where that does not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
     networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
     the code of deep networks short.
     """
-    target = machine.host()
-    if not policies.gain_from_groups(program.program, plan.members[numbers[0]].optimizer, len(numbers), target):
+    program, target = program_of(job, [job.members[number] for number in numbers]), machine.host()
+    if not policies.gain_from_groups(program.program, job.members[numbers[0]].optimizer, len(numbers), target):
         return []
     policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
     try:
@@ -106,14 +114,14 @@ def groups_of_members(plan: Plan, program: MembersProgram, numbers: Sequence[int
     return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
 
 
-def program_of(plan: Plan, members: Sequence[Member]) -> MembersProgram:
+def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
     """The program of members of one kind."""
     data = members[0].data
     program = lower(
-        plan.network,
-        plan.loss,
+        job.network,
+        job.loss,
         SGD(1.0),  # not read: the rule is that of the members' own optimizers
-        batch_size=plan.batch_size,
+        batch_size=job.batch_size,
         class_targets=data.targets.ndim == 1,
         dtype=data.inputs.dtype,
     )
@@ -128,8 +136,9 @@ class MembersRun:
     A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
     """
 
-    def __init__(self, plan: Plan, program: MembersProgram, members: tuple[Member, ...]) -> None:
-        self._plan, self._program, self._members = plan, program, members
+    def __init__(self, job: Job, members: tuple[Member, ...]) -> None:
+        self._batch_size, self._members = job.batch_size, members
+        self._program = program = program_of(job, members)
         target = machine.host()
         policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
         self._size = policy.members
@@ -137,15 +146,16 @@ class MembersRun:
         self._layout = MembersLayout.of(program.program, policy.units)
         self._names = ("params", *program.rule.slots())
         self._rows_per_call, self._samples = policy.rows_per_call, len(members[0].data)
-        self._step, self._epochs = 0, 0
+        self._step = members[0].start.optimizer_state.step
+        self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data) for member in members}
         self._validations: dict[int, Evaluation] = {}
-        self._pointers, self._scalars = self._data_pointers(), self._scalars_of_epochs()
+        self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._numbers), strict=True):
-                self._layout.pack(getattr(member.state.optimizer_state, name), vectors[:, index])
+                self._layout.pack(getattr(member.start.optimizer_state, name), vectors[:, index])
 
     def _arrays(self, numbers: Tensor) -> list[Tensor]:
         """The parameters and the slots, each (numbers, members)."""
@@ -166,67 +176,64 @@ class MembersRun:
     def epochs_at_once(self) -> int:
         return max(1, self._rows_per_call // self._samples)
 
-    def epochs(
-        self, orders: Sequence[Sequence[Tensor]], first: int, check: Callable[[], None]
-    ) -> list[Sequence[tuple[float, float]]]:
-        return [self._epoch(own, epoch, check) for epoch, own in enumerate(orders, start=first)]
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        self._learning_rates = list(learning_rates[-1])
+        scalars = self._scalars_of_epochs(learning_rates)
+        return [self._epoch(own, scalars[done], ticks_after(done, tick)) for done, own in enumerate(orders)]
 
-    def _epoch(self, orders: Sequence[Tensor], epoch: int, check: Callable[[], None]) -> list[tuple[float, float]]:
+    def _epoch(self, orders: Sequence[Tensor], scalars: Tensor, tick: Tick) -> list[tuple[float, float]]:
         samples, size = self._samples, self._size
         self._pointers[-size:] = self._filled_up([order.data_ptr() for order in orders])
         results = (ctypes.c_double * (2 * size))()
-        arguments = (self._workspace.data_ptr(), self._pointers, self._scalars[epoch].data_ptr())
+        arguments = (self._workspace.data_ptr(), self._pointers, scalars.data_ptr())
         for first in range(0, samples, self._rows_per_call):
-            check()
+            tick(first / samples)
             self._function.call(*arguments, first, min(first + self._rows_per_call, samples), self._step, results)
-        self._step += -(-samples // self._plan.batch_size)
-        self._epochs = epoch + 1
+        self._step += -(-samples // self._batch_size)
         return [
             (results[index] / samples, self._rows[id(member.data)].accuracy(results[size + index], samples))
             for index, member in enumerate(self._members)
         ]
 
-    def _scalars_of_epochs(self) -> Tensor:
+    def _scalars_of_epochs(self, learning_rates: Rates) -> Tensor:
         """For each epoch the members' learning rates, and what else differs between their optimizers."""
+        rates = torch.tensor([self._filled_up(rates) for rates in learning_rates], dtype=torch.float64, device="cpu")
+        constants = self._constants.expand(len(rates), *self._constants.shape)
+        return torch.cat([rates.unsqueeze(1), constants], 1)
+
+    def _constants_of_members(self) -> Tensor:
+        """What differs between the members' optimizers beside the learning rate: (numbers, size)."""
         members = self._filled_up(self._members)
-        rates = torch.tensor([member.learning_rates for member in members], dtype=torch.float64, device="cpu")
         rest = [
             [float(getattr(member.optimizer, name)) for member in members] for name in self._program.rule.per_member
         ]
-        table = torch.empty(rates.shape[1], 1 + len(rest), self._size, dtype=torch.float64, device="cpu")
-        table[:, 0] = rates.T
-        table[:, 1:] = torch.tensor(rest, dtype=torch.float64, device="cpu").view(-1, self._size)
-        return table
+        return torch.tensor(rest, dtype=torch.float64, device="cpu").view(-1, self._size)
 
-    def is_finite(self, indices: Sequence[int]) -> bool:
+    def is_finite(self, members: Sequence[int]) -> bool:
         if math.isfinite(self._numbers.sum().item()):
             return True
-        return bool(self._numbers.view(-1, self._size)[:, list(indices)].isfinite().all())
+        return bool(self._numbers.view(-1, self._size)[:, list(members)].isfinite().all())
 
-    def snapshot(self) -> tuple[Tensor, int, int]:
-        return self._numbers.clone(), self._step, self._epochs
+    def snapshot(self) -> tuple[Tensor, int, list[float]]:
+        return self._numbers.clone(), self._step, self._learning_rates
 
-    def restore(self, snapshot: tuple[Tensor, int, int]) -> None:
-        numbers, self._step, self._epochs = snapshot
+    def restore(self, snapshot: tuple[Tensor, int, list[float]]) -> None:
+        numbers, self._step, self._learning_rates = snapshot
         self._numbers.copy_(numbers)
 
-    def state(self, snapshot: tuple[Tensor, int, int], index: int) -> OptimizerState:
-        numbers, step, epochs = snapshot
-        member = self._members[index]
-        initial = member.state.optimizer_state
-        trees = {name: self._tree(v, index) for name, v in zip(self._names, self._arrays(numbers), strict=True)}
-        rate = member.learning_rates[epochs - 1] if epochs else initial.learning_rate
-        return attrs.evolve(initial, step=step, learning_rate=rate, **trees)
+    def state(self, snapshot: tuple[Tensor, int, list[float]], member: int) -> OptimizerState:
+        numbers, step, rates = snapshot
+        initial = self._members[member].start.optimizer_state
+        trees = {name: self._tree(v, member) for name, v in zip(self._names, self._arrays(numbers), strict=True)}
+        return attrs.evolve(initial, step=step, learning_rate=rates[member], **trees)
 
     def _tree(self, vectors: Tensor, index: int) -> Any:
         """A member's tree, in tensors of its own."""
-        structure = pytree.structure(self._members[index].state.optimizer_state.params)
+        structure = pytree.structure(self._members[index].start.optimizer_state.params)
         return self._layout.unpack(vectors[:, index], structure)
 
-    def evaluate(self, index: int) -> Metrics:
-        data = self._members[index].validation
-        assert data is not None
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
         if id(data) not in self._validations:
             self._validations[id(data)] = Evaluation(self._program.program, data)
         run = self._validations[id(data)]
-        return run.metrics(run.packed(self._tree(self._arrays(self._numbers)[0], index)))
+        return run.metrics(run.packed(self._tree(self._arrays(self._numbers)[0], member)))

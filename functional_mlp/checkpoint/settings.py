@@ -1,0 +1,76 @@
+"""What a run was asked for beside its network, loss and optimizer: kept with it, so that another call is told apart."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import fields, frozen
+
+from functional_mlp import pytree
+from functional_mlp.datasets import Dataset
+from functional_mlp.state import Job, Member
+from functional_mlp.value import Value
+
+# The arguments of `fit` that `Checkpoint(allow=...)` may name: a run cannot go on with another network or key.
+CHANGEABLE = ("data", "validation", "batch_size", "schedule", "params", "optimizer", "loss")
+
+
+@frozen
+class Settings:
+    """The arguments of `fit` that decide what a run comes to, each named as there, in words that two runs share.
+
+    Data and parameters stand as their digests. The engine is left out: both agree up to rounding.
+    """
+
+    data: str
+    validation: str | None
+    batch_size: int
+    schedule: str | None
+    params: str | None
+
+    @classmethod
+    def of(cls, job: Job, member: Member) -> "Settings":
+        return cls(
+            data=_described(member.data),
+            validation=None if member.validation is None else _described(member.validation),
+            batch_size=job.batch_size,
+            schedule=None if member.schedule is None else _named(member.schedule),
+            params=f"given, digest {digest(member.start.optimizer_state)}" if member.params_given else None,
+        )
+
+    def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:
+        """The arguments in which a call differs from the run of these settings, each with a sentence's half."""
+        for field in fields(Settings):
+            ours, theirs = getattr(self, field.name), getattr(call, field.name)
+            if ours != theirs:
+                yield field.name, f"{field.name} is {_shown(ours)} there, and {_shown(theirs)} in this call"
+
+
+def digest(tree: Any) -> str:
+    """The digest of a tree: of its paths, and of the shapes, dtypes and bits of its leaves.
+
+    >>> import torch
+    >>> digest((torch.zeros(2),)) == digest((torch.zeros(2),)), digest((torch.zeros(2),)) == digest((-torch.zeros(2),))
+    (True, False)
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for path, leaf in pytree.items(tree):
+        total.update(f"{path} {leaf.dtype} {tuple(leaf.shape)}\0".encode())
+        total.update(pytree.bits(leaf.cpu()).numpy().data)
+    return total.hexdigest()
+
+
+def _described(data: Dataset) -> str:
+    rows, features = data.inputs.shape
+    return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets))}"
+
+
+def _named(schedule: Any) -> str:
+    """A schedule as the code that makes it, or as the name of a function of the caller's own."""
+    if isinstance(schedule, Value):
+        return repr(schedule)
+    return f"{getattr(schedule, '__module__', '')}.{getattr(schedule, '__qualname__', type(schedule).__qualname__)}"
+
+
+def _shown(value: Any) -> str:
+    return "None" if value is None else str(value)

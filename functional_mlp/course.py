@@ -1,0 +1,196 @@
+"""The course of training: the one state machine, for one network or many.
+
+A group of members is trained from state to state, several epochs in one call of the engine where nobody looks in
+between. A state is passed on only once all its numbers are known to be finite: where those of several epochs are not,
+the group goes back and takes these epochs one by one, which finds the one in which a member diverges.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from functional_mlp.engines import Group, Run, Snapshot
+from functional_mlp.history import EpochRecord, History, Recorder
+from functional_mlp.metrics import Metrics
+from functional_mlp.orders import Orders
+from functional_mlp.state import FitResult, Job, Progress, Tick, TrainState, learning_rates
+
+
+@attrs.frozen
+class Pace:
+    """How many epochs a call of the engine is given: at first, at most, and how much more each next one gets."""
+
+    first: int
+    most: int
+    growth: int = 1
+    draws_ahead: bool = False
+
+    # Of many members: Ctrl-C is heard before the orders of these are drawn.
+    MOST_OF_MANY = 16
+    # Of one network whose orders are drawn ahead: nothing runs while the first ones are drawn.
+    FIRST_AHEAD, GROWTH_AHEAD = 4, 4
+
+    @classmethod
+    def of(cls, job: Job, run: Run, watched: bool) -> "Pace":
+        """The pace of a run; `watched` asks for a state an epoch."""
+        most = 1 if watched else run.epochs_at_once
+        if len(job.members) > 1:
+            most = min(most, cls.MOST_OF_MANY)
+        # The epochs of larger batches are over too soon: to hand their orders over takes what it saves.
+        if len(job.members) > 1 or job.batch_size > 1 or most == 1:
+            return cls(most, most)
+        return cls(min(cls.FIRST_AHEAD, most), most, cls.GROWTH_AHEAD, draws_ahead=True)
+
+    def after(self, size: int) -> int:
+        """The size of the call after one of a size."""
+        return min(self.growth * size, self.most)
+
+
+@attrs.frozen(eq=False)
+class Standing:
+    """Where a member stands: its last finite state, that after `epoch` epochs, and how many epochs it has had in all.
+
+    `diverged_at` is the epoch whose loss is not finite, and `ended` says that it was told to end: it is then over.
+    """
+
+    epoch: int
+    snapshot: Snapshot
+    trained: int
+    diverged_at: int | None = None
+    ended: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended or self.diverged_at is not None
+
+
+class Course:
+    """The training of a group of members, from their start to the job's last epoch.
+
+    Iterating trains: each turn gives the members that have come to a further finite state, by their places in the
+    group; with `watched` it is a turn an epoch. `tick` is called now and then with the number of epochs done, a
+    fraction within an epoch, and may raise to end the training. Whatever ends it, `progress` and `result` tell what
+    was reached.
+    """
+
+    def __init__(self, job: Job, group: Group, *, watched: bool, tick: Tick | None = None) -> None:
+        self._job, self._members = job, group.members
+        self._tick = (lambda done: None) if tick is None else tick
+        self._run = group.start()
+        validated = any(member.validation is not None for member in self._members)
+        self._pace = Pace.of(job, self._run, watched or validated)
+        self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data))
+        self._recorders = [Recorder(member.history) for member in self._members]
+        start = self._run.snapshot()
+        self._standings = [
+            Standing(member.start.epoch, start, trained=member.start.epoch, ended=member.ended)
+            for member in self._members
+        ]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, size, snapshot = self._members[0].start.epoch, self._pace.first, self._standings[0].snapshot
+        one_by_one = epoch  # the epochs before this one are taken one by one
+        while epoch < self._job.epochs and (active := self._active()):
+            epochs = range(epoch, min(epoch + (1 if epoch < one_by_one else size), self._job.epochs))
+            size = self._pace.after(size)
+            records, settled = self._train(epochs, size, active)
+            if len(epochs) > 1 and not settled:
+                self._run.restore(snapshot)
+                one_by_one = epochs.stop
+                continue
+            for member, own in zip(active, records, strict=True):
+                self._recorders[member].append(own)
+            snapshot = self._run.snapshot()
+            reached = self._move_on(active, records, epochs.stop, snapshot, settled)
+            epoch = epochs.stop
+            if reached:
+                yield reached
+
+    def _active(self) -> list[int]:
+        """The members that are still trained."""
+        return [member for member, standing in enumerate(self._standings) if not standing.is_over]
+
+    def _train(self, epochs: range, next_size: int, active: Sequence[int]) -> tuple[list[list[EpochRecord]], bool]:
+        """Run epochs; returns the records of each active member, and whether all its numbers are finite."""
+        started = time.perf_counter()
+        following = range(epochs.stop, min(epochs.stop + next_size, self._job.epochs))
+        orders = self._orders.take(epochs, following if self._pace.draws_ahead else range(0))
+        rates = [learning_rates(self._members, epoch) for epoch in epochs]
+        outcomes = self._run.epochs(orders, rates, lambda done: self._tick(epochs.start + done))
+        held_out = [self._validate(member) for member in active]
+        seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
+        records = [
+            [
+                EpochRecord(*outcome[member], metrics.loss, metrics.accuracy, rate[member], seconds)
+                for outcome, rate in zip(outcomes, rates, strict=True)
+            ]
+            for member, metrics in zip(active, held_out, strict=True)
+        ]
+        finite = all(math.isfinite(record.train_loss) for own in records for record in own)
+        return records, finite and self._run.is_finite(active)
+
+    def _validate(self, member: int) -> Metrics:
+        data = self._members[member].validation
+        return Metrics(math.nan, math.nan) if data is None else self._run.evaluate(member, data)
+
+    def _move_on(
+        self,
+        active: Sequence[int],
+        records: Sequence[Sequence[EpochRecord]],
+        epoch: int,
+        snapshot: Snapshot,
+        settled: bool,
+    ) -> list[int]:
+        """Set down where the active members stand after an epoch; returns those that have come to a finite state.
+
+        The loss of an epoch is that before its last update: where numbers are not finite after it, the loss of the
+        next epoch shows them.
+        """
+        standings, reached = list(self._standings), []
+        for member, own in zip(active, records, strict=True):
+            if settled or (math.isfinite(own[-1].train_loss) and self._run.is_finite([member])):
+                standings[member] = Standing(epoch, snapshot, trained=epoch)
+                reached.append(member)
+            else:
+                diverged_at = None if math.isfinite(own[-1].train_loss) else epoch - 1
+                standings[member] = attrs.evolve(standings[member], trained=epoch, diverged_at=diverged_at)
+        self._standings = standings  # all at once: an interruption finds the old ones or the new
+        return reached
+
+    @property
+    def epochs_done(self) -> int:
+        """The number of epochs that the group has come to."""
+        return max(standing.trained for standing in self._standings)
+
+    def end(self, member: int) -> None:
+        """Train a member no further."""
+        self._standings[member] = attrs.evolve(self._standings[member], ended=True)
+
+    def progress(self, member: int) -> Progress:
+        """The last finite state of a member, in tensors of its own, and its history up to there."""
+        standing = self._standings[member]
+        return Progress(self._state(member), self._history(member, standing.epoch), standing.ended)
+
+    def result(self, member: int, *, interrupted: bool = False) -> FitResult:
+        """What the training of a member has come to."""
+        standing = self._standings[member]
+        diverged_at = standing.diverged_at
+        if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it
+            diverged_at = standing.epoch
+        state = attrs.evolve(self._state(member))  # with its tensors
+        return FitResult(state, self._history(member, standing.trained), diverged_at, interrupted)
+
+    def _state(self, member: int) -> TrainState:
+        """The last finite state of a member; its tensors are copied when they are asked for, which may be never."""
+        standing, run, key = self._standings[member], self._run, self._members[member].start.key
+        state: TrainState = TrainState.deferred(
+            lambda _: run.state(standing.snapshot, member), key=key, epoch=standing.epoch
+        )
+        return state
+
+    def _history(self, member: int, epoch: int) -> History:
+        """The records of a member's epochs before `epoch`."""
+        begun = self._members[member].start.epoch - len(self._members[member].history)
+        return self._recorders[member].first(epoch - begun)

@@ -1,0 +1,147 @@
+"""What an engine offers to training, and which engine a run gets: the only door to the fused engine.
+
+LLVM is loaded when the fused engine is first used.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, Protocol
+
+import attrs
+from torch import Tensor
+
+from functional_mlp import checks, forks
+from functional_mlp import engine as fused
+from functional_mlp.datasets import Dataset
+from functional_mlp.layers.base import Layer, Params
+from functional_mlp.losses import Loss, MeanSquaredError
+from functional_mlp.metrics import Metrics
+from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.reference import ReferenceRun
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
+
+Snapshot = Any
+
+
+class Run(Protocol):
+    """Members in training: a state for each, which every epoch takes one epoch on. Members are counted from 0."""
+
+    @property
+    def epochs_at_once(self) -> int:
+        """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
+
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> Sequence[Outcomes]:
+        """Run epochs one after the other, each with an order and a learning rate for every member."""
+
+    def is_finite(self, members: Sequence[int]) -> bool:
+        """Whether all numbers of some members' states at this moment are finite."""
+
+    def snapshot(self) -> Snapshot:
+        """The states at this moment, in whatever form is quick to keep."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to the states of a snapshot."""
+
+    def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
+        """A member's state in a snapshot, in tensors of its own."""
+
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
+        """Loss and accuracy over a data set with a member's parameters of this moment."""
+
+
+@attrs.frozen(eq=False)
+class Group:
+    """Members of a job that are trained together, by their numbers in it, and what starts their training."""
+
+    numbers: tuple[int, ...]
+    members: tuple[Member, ...]
+    start: Callable[[], Run]
+
+
+def choose(job: Job) -> Literal["reference", "fused"]:
+    """The engine of a job: the fused one where it is asked for, or can run all members and is faster.
+
+    Raises `ValueError` with the reason where the fused engine is asked for and cannot run them.
+    """
+    if job.engine == "reference":
+        return "reference"
+    inputs = job.members[0].data.inputs
+    for number, optimizer in enumerate(dict.fromkeys(member.optimizer for member in job.members)):
+        reason = fused.explain(job.network, job.loss, optimizer, dtype=inputs.dtype, device=inputs.device)
+        if reason is not None and job.engine == "fused":
+            which = "this" if len(job.members) == 1 else f"member {number}"
+            raise ValueError(f"engine='fused' cannot run {which}: {reason}; pass engine='reference' or 'auto'")
+        if reason is not None:
+            fused.warn_of_fallback(reason)
+            return "reference"
+    return "fused" if job.engine == "fused" or fused.is_faster(job.network, job.batch_size) else "reference"
+
+
+def lone_group(job: Job) -> Group:
+    """The group of a job's one member, on the engine that `choose` names."""
+    return reference_group(job, 0) if choose(job) == "reference" else fused_group(job, 0)
+
+
+def reference_group(job: Job, number: int) -> Group:
+    """One member on the reference engine."""
+    return group(job, (number,), lambda job, members: ReferenceRun(job, *members))
+
+
+def fused_group(job: Job, number: int) -> Group:
+    """One member on the fused engine; on the reference, with a warning, where its code turns out not to be made."""
+    return group(job, (number,), _start_fused)
+
+
+def _start_fused(job: Job, members: tuple[Member, ...]) -> Run:
+    try:
+        return fused.start(job, *members)
+    except fused.CannotMakeCodeError as error:
+        if job.engine == "fused":
+            raise ValueError(f"engine='fused' cannot run this: {error}; pass engine='reference' or 'auto'") from error
+        fused.warn_of_fallback(str(error))
+        return ReferenceRun(job, *members)
+
+
+def fused_groups(job: Job) -> list[Group]:
+    """All members on the fused engine: those of one kind together where that is faster, the others alone."""
+    with forks.importing:
+        from functional_mlp.engine.members import running
+
+    groups: list[Group] = []
+    for numbers in same_kind(job, running.kind_of):
+        together = running.groups_of_members(job, numbers)
+        groups += [group(job, own, running.MembersRun) for own in together]
+        groups += [] if together else [fused_group(job, number) for number in numbers]
+    return groups
+
+
+def group(job: Job, numbers: tuple[int, ...], run: Callable[[Job, tuple[Member, ...]], Run]) -> Group:
+    """Some members of a job, whose training `run` starts."""
+    members = tuple(job.members[number] for number in numbers)
+    return Group(numbers, members, lambda: run(job, members))
+
+
+def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, ...]]:
+    """The numbers of a job's members, those of one kind together."""
+    kinds: dict[Hashable, list[int]] = {}
+    for number, member in enumerate(job.members):
+        kinds.setdefault(kind(member), []).append(number)
+    return [tuple(numbers) for numbers in kinds.values()]
+
+
+def fused_predict(network: Layer, params: Params, x: Tensor) -> Tensor:
+    """The network's outputs in native code; raises `ValueError` with the reason where there can be none."""
+    _require_fused("predict", network, MeanSquaredError(), x)
+    return fused.predict(network, params, x)
+
+
+def fused_measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
+    """Loss and accuracy in native code; raises `ValueError` with the reason where there can be none."""
+    _require_fused("evaluate", network, loss, data.inputs)
+    return fused.evaluate(network, loss, params, data)
+
+
+def _require_fused(name: str, network: Layer, loss: Loss, x: Tensor) -> None:
+    checks.float_tensor("inputs", x)
+    reason = fused.explain(network, loss, SGD(1.0), dtype=x.dtype, device=x.device)
+    if reason is not None:
+        raise ValueError(f"{name}: engine='fused' cannot run this: {reason}; pass engine='reference'")

@@ -1,0 +1,190 @@
+"""The state of training, and what a run of one network or of many is asked for."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import attrs
+from attrs import field
+from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.datasets import Dataset
+from functional_mlp.history import History
+from functional_mlp.layers.base import Layer, Params
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.random import Key
+from functional_mlp.value import Deferred
+
+EngineName = Literal["auto", "reference", "fused"]
+ScheduleLike = Callable[[int], float]
+
+# What an engine is given for each of some epochs, and for every member in it: an order of the rows, a learning rate.
+Orders = Sequence[Sequence[Tensor]]
+Rates = Sequence[Sequence[float]]
+# What it gives back for an epoch: each member's mean loss and accuracy, each sample judged right before its own update.
+Outcomes = Sequence[tuple[float, float]]
+# Called now and then with how many of these epochs are done, a fraction within an epoch; may raise to end them.
+Tick = Callable[[float], None]
+
+
+@pytree.node
+@attrs.frozen(eq=False, slots=False)
+class TrainState(Deferred):
+    """All that training needs to go on: the optimizer's state, the key of the shuffles, and the next epoch."""
+
+    optimizer_state: OptimizerState
+    key: Key = field(metadata=pytree.STRUCTURE)
+    epoch: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+
+
+Callback = Callable[[int, TrainState, History], bool | None]
+
+
+@attrs.frozen(eq=False)
+class Progress:
+    """How far the training of a network has come; `ended` says that a callback has ended it."""
+
+    state: TrainState
+    history: History = field(factory=History)
+    ended: bool = False
+
+
+@attrs.frozen(eq=False)
+class Member:
+    """What one network is trained with, and from where.
+
+    `params_given` says that the caller handed in parameters, or a state: otherwise they follow from the key.
+    """
+
+    optimizer: Optimizer
+    data: Dataset
+    validation: Dataset | None
+    schedule: ScheduleLike | None
+    start: TrainState
+    params_given: bool = False
+    history: History = field(factory=History)
+    ended: bool = False
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """The training of a network, or of many of one kind, that fit each other; `epochs` are those in all."""
+
+    network: Layer
+    loss: Loss
+    epochs: int
+    batch_size: int
+    engine: EngineName
+    members: tuple[Member, ...]
+
+
+@attrs.frozen(eq=False)
+class FitResult:
+    """What `fit` returns.
+
+    `diverged_at` is the epoch whose loss stopped being finite, and `interrupted` says that Ctrl-C ended the
+    run; `state` is then the last finite, or the last finished one.
+    """
+
+    state: TrainState
+    history: History
+    diverged_at: int | None = None
+    interrupted: bool = False
+
+    @property
+    def params(self) -> Params:
+        return self.state.optimizer_state.params
+
+
+class Kept(Protocol):
+    """The progress of a job where it outlives the process: what training asks of it."""
+
+    @property
+    def job(self) -> Job:
+        """The job with its members where they are kept, at their start where nothing is kept yet."""
+
+    def save(self, progress: Sequence[Progress]) -> None:
+        """Keep how far each member has come. Raises `OSError` where that cannot be done."""
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether progress is to be kept after this many epochs."""
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """What training takes for a `checkpoint`: a `functional_mlp.Checkpoint` is one."""
+
+    def keep(self, job: Job) -> Kept:
+        """The progress of a job. Raises where what is kept is of another job."""
+
+
+def learning_rates(members: Sequence[Member], epoch: int) -> list[float]:
+    """Each member's learning rate in an epoch: its optimizer's, times the factor of its schedule."""
+    schedules = {id(member.schedule): member.schedule for member in members}  # which many members share
+    factors = {
+        place: 1.0 if schedule is None else checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
+        for place, schedule in schedules.items()
+    }
+    return [member.optimizer.learning_rate * factors[id(member.schedule)] for member in members]
+
+
+def check_arguments(
+    name: str,
+    loss: Any,
+    optimizer: Any,
+    data: Any,
+    schedule: Any,
+    engine: Any,
+) -> None:
+    """Raise unless these are what the training of one network takes; `name` is that of the caller's function."""
+    check_task(name, loss, engine)
+    checks.instance(f"{name}: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
+    checks.hashable(f"{name}: optimizer", optimizer)
+    checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
+    check_schedule(name, schedule, "a callable value")
+
+
+def check_task(name: str, loss: Any, engine: Any) -> None:
+    """Raise unless loss and engine are what training takes."""
+    checks.instance(f"{name}: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+    checks.hashable(f"{name}: loss", loss)
+    checks.engine(name, engine)
+
+
+def check_schedule(name: str, schedule: Any, wanted: str) -> None:
+    """Raise TypeError unless this is a schedule, or None."""
+    if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
+        got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
+        raise TypeError(f"{name}: schedule must be {wanted}, got {got}: call one of functional_mlp.schedules")
+
+
+def check_state(name: str, state: Any, optimizer: Optimizer) -> None:
+    """Raise unless this is a `TrainState` of the optimizer's kind."""
+    checks.instance(f"{name}: state", state, TrainState, "make one, or pass a result's .state")
+    checks.instance(f"{name}: state.key", state.key, Key, "make one with functional_mlp.random.key(seed)")
+    checks.integer(f"{name}: state.epoch", state.epoch, minimum=0)
+    optimizer.check_state(state.optimizer_state)
+
+
+def check_observers(name: str, progress: Any, callbacks: Any, checkpoint: Any) -> None:
+    """Raise TypeError unless these are what training takes to be watched by."""
+    if progress is not None and not callable(progress):
+        raise TypeError(
+            f"{name}: progress must be callable, got {checks.describe(progress)}: pass a function of a float"
+        )
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"{name}: callbacks must be a sequence, got {checks.describe(callbacks)}: pass [callback]")
+    for index, callback in enumerate(callbacks):
+        if not callable(callback):
+            raise TypeError(f"{name}: callbacks[{index}] must be callable, got {checks.describe(callback)}")
+    if checkpoint is not None and not isinstance(checkpoint, Keeper):
+        raise TypeError(
+            f"{name}: checkpoint must be a Checkpoint, got {checks.describe(checkpoint)}: "
+            "make one with functional_mlp.Checkpoint(path)"
+        )
+
+
+def ticks_after(done: int, tick: Tick) -> Tick:
+    """`tick` as the next epoch calls it, with the share of it that is done, after so many epochs."""
+    return lambda fraction: tick(done + fraction)

@@ -1,0 +1,85 @@
+"""Who looks at training as it goes: callbacks are asked whether it is to end, and a checkpoint keeps its progress."""
+
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+
+import attrs
+
+from functional_mlp.course import Course
+from functional_mlp.state import Callback, Job, Keeper, Member, Progress
+
+# Many members share a file, which holds all of them: to save takes at most about this share of the time.
+SAVING_SHARE = 0.1
+
+
+class Watch:
+    """The callbacks and the checkpoint of a job, whose groups may train in several threads."""
+
+    def __init__(self, job: Job, callbacks: Sequence[Callback], checkpoint: Keeper | None) -> None:
+        self._callbacks = callbacks
+        self._kept = None if checkpoint is None else checkpoint.keep(job)
+        resumed = job if self._kept is None else self._kept.job
+        self.job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
+        self._progress = [Progress(member.start, member.history, member.ended) for member in self.job.members]
+        self._lock = threading.Lock()
+        self._saved_at, self._saving = 0.0, 0.0
+
+    @property
+    def looks(self) -> bool:
+        """Whether there is anyone to look at each state."""
+        return bool(self._callbacks) or self._kept is not None
+
+    def begin(self) -> None:
+        """Keep what there is before training: what cannot be kept is found then."""
+        if self._kept is not None:
+            self._kept.save(self._progress)
+
+    def look(self, course: Course, numbers: Sequence[int], reached: Sequence[int]) -> None:
+        """Look at the members of a course that have come to a further state; `numbers` are those in the job."""
+        if not self.looks:
+            return
+        with self._lock:
+            for member in reached:
+                self._progress[numbers[member]] = course.progress(member)
+            epoch = self._progress[numbers[reached[0]]].state.epoch
+            if self._kept is not None and self._kept.is_due(epoch) and epoch < self.job.epochs and self._has_time():
+                self._save()
+            for member in reached:
+                if self._says_end(self._progress[numbers[member]]):
+                    course.end(member)
+
+    def finish(self, course: Course, numbers: Sequence[int]) -> None:
+        """Keep what the members of a course have come to at its end."""
+        if self._kept is None:
+            return
+        with self._lock:
+            for member, number in enumerate(numbers):
+                self._progress[number] = course.progress(member)
+            self._save()
+
+    def _asked_again(self, member: Member) -> Member:
+        """A member that a callback has ended is over as long as a callback says so."""
+        return attrs.evolve(member, ended=member.ended and self._says_end(member))
+
+    def _says_end(self, reached: Progress | Member) -> bool:
+        state = reached.state if isinstance(reached, Progress) else reached.start
+        answers = [callback(state.epoch - 1, state, reached.history) for callback in self._callbacks]  # all are asked
+        return any(answers)
+
+    def _has_time(self) -> bool:
+        return len(self._progress) == 1 or time.perf_counter() - self._saved_at > self._saving / SAVING_SHARE
+
+    def _save(self) -> None:
+        """Keep the progress; where that fails, training goes on, and what was kept before is still there."""
+        assert self._kept is not None
+        started = time.perf_counter()
+        try:
+            self._kept.save(self._progress)
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint could not be saved, and training goes on: {error}", RuntimeWarning, stacklevel=4
+            )
+        self._saved_at = time.perf_counter()
+        self._saving = self._saved_at - started

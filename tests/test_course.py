@@ -1,0 +1,186 @@
+"""The one state machine of training: how it groups epochs, finds what diverges, and recovers from a false alarm."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import functional_mlp as fm
+from functional_mlp.course import Course
+from functional_mlp.engines import Group
+from functional_mlp.metrics import Metrics
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
+
+DATA = fm.datasets.disk(fm.random.key(0), 4)
+OPTIMIZER = fm.SGD(1.0)
+
+
+class Counting:
+    """A run of members whose one number counts their epochs, until the loss or the number stops being finite.
+
+    `lost` gives for each member the epoch whose loss is not finite, or None, and `overflowing` the one after which its
+    numbers are not; `alarms` are the epochs after which a look at several finds fault where there is none.
+    """
+
+    def __init__(
+        self,
+        lost: Sequence[int | None],
+        overflowing: Sequence[int | None] = (),
+        alarms: Sequence[int] = (),
+        epochs_at_once: int = 8,
+    ) -> None:
+        self.lost, self.overflowing, self.alarms = lost, overflowing or [None] * len(lost), alarms
+        self.epochs_at_once = epochs_at_once
+        self.reached = 0
+        self.calls: list[int] = []
+
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        outcomes: list[Outcomes] = []
+        for done in range(len(orders)):
+            tick(done)
+            outcomes.append([(self._loss(member), 0.5) for member in range(len(self.lost))])
+            self.reached += 1
+        self.calls.append(len(orders))
+        return outcomes
+
+    def _loss(self, member: int) -> float:
+        lost = self.lost[member]
+        return 1.0 / (1 + self.reached) if lost is None or self.reached < lost else math.nan
+
+    def is_finite(self, members: Sequence[int]) -> bool:
+        if self.calls[-1] > 1 and any(self.reached - self.calls[-1] <= alarm < self.reached for alarm in self.alarms):
+            return False
+        return all(self._is_finite(member) for member in members)
+
+    def _is_finite(self, member: int) -> bool:
+        overflows, lost = self.overflowing[member], self.lost[member]
+        return (overflows is None or self.reached <= overflows) and (lost is None or self.reached <= lost)
+
+    def snapshot(self) -> int:
+        return self.reached
+
+    def restore(self, snapshot: int) -> None:
+        self.reached = snapshot
+
+    def state(self, snapshot: int, member: int) -> fm.OptimizerState:
+        return fm.OptimizerState((torch.tensor([float(snapshot)]),), 1.0, snapshot)
+
+    def evaluate(self, member: int, data: fm.Dataset) -> Metrics:
+        return Metrics(0.25, 0.75)
+
+
+def course_of(run: Counting, epochs: int, *, watched: bool = False, **changes: Any) -> Course:
+    state = OPTIMIZER.init((torch.zeros(1),))
+    members = tuple(
+        Member(OPTIMIZER, DATA, None, None, fm.TrainState(state, key, 0))
+        for key in fm.random.key(1).split(len(run.lost))
+    )
+    members = tuple(attrs.evolve(member, **changes) for member in members)
+    job = Job(fm.Linear(2, 2), fm.MeanSquaredError(), epochs, 4, "reference", members)
+    return Course(job, Group(tuple(range(len(members))), members, lambda: run), watched=watched)
+
+
+def outcome(course: Course, member: int = 0) -> tuple[int, int, int | None]:
+    """The epoch of a member's state, the length of its history, and where it diverged."""
+    result = course.result(member)
+    assert result.state.optimizer_state.step == result.state.epoch
+    return result.state.epoch, len(result.history), result.diverged_at
+
+
+def test_epochs_are_taken_together_where_nobody_looks() -> None:
+    run = Counting([None])
+    assert len(list(course_of(run, 30))) == 4
+    assert run.calls == [8, 8, 8, 6]
+
+
+def test_one_who_looks_sees_each_epoch() -> None:
+    run = Counting([None])
+    course = course_of(run, 3, watched=True)
+    assert [(reached, course.progress(0).state.epoch) for reached in course] == [([0], 1), ([0], 2), ([0], 3)]
+
+
+def test_validation_sees_each_epoch() -> None:
+    run = Counting([None])
+    course = course_of(run, 3, validation=DATA)
+    list(course)
+    assert run.calls == [1, 1, 1]
+    assert course.result(0).history.validation_loss == (0.25,) * 3
+
+
+def test_after_a_false_alarm_epochs_are_taken_together_again() -> None:
+    run = Counting([None], alarms=[9])
+    course = course_of(run, 32)
+    list(course)
+    assert run.calls == [8, 8, *[1] * 8, 8, 8]
+    assert outcome(course) == (32, 32, None)
+    assert course.result(0).history.train_loss == tuple(1.0 / (1 + epoch) for epoch in range(32))
+
+
+def test_a_state_is_finite_where_a_turn_gives_it() -> None:
+    run = Counting([None], overflowing=[2])
+    course = course_of(run, 5, watched=True)
+    assert [course.progress(0).state.epoch for _ in course] == [1, 2]
+    assert outcome(course) == (2, 5, 2)
+
+
+def test_nothing_is_trained_where_the_last_epoch_is_reached() -> None:
+    run = Counting([None])
+    state = fm.TrainState(OPTIMIZER.init((torch.zeros(1),)), fm.random.key(1), 3)
+    assert list(course_of(run, 3, start=state)) == []
+    assert run.calls == []
+
+
+def test_a_member_that_is_ended_is_trained_no_more() -> None:
+    run = Counting([None, None])
+    course = course_of(run, 4, watched=True)
+    turns = []
+    for reached in course:
+        turns.append(reached)
+        if course.progress(0).state.epoch == 2:
+            course.end(0)
+    assert turns == [[0, 1], [0, 1], [1], [1]]
+    assert [outcome(course, member)[0] for member in (0, 1)] == [2, 4]
+    assert course.progress(0).ended
+
+
+def test_an_interruption_leaves_the_last_whole_turn() -> None:
+    run = Counting([None])
+    course = course_of(run, 40)
+
+    def interrupt(done: float) -> None:
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    course._tick = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        list(course)
+    assert outcome(course) == (16, 16, None)
+
+
+lost = st.lists(st.none() | st.integers(0, 20), min_size=1, max_size=4)
+
+
+@given(lost=lost, data=st.data(), at_once=st.integers(2, 9), alarms=st.lists(st.integers(0, 20), max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_how_epochs_are_taken_together_makes_no_difference(
+    lost: list[int | None], data: st.DataObject, at_once: int, alarms: list[int]
+) -> None:
+    """The loss of an overflowing member is not finite in the next epoch."""
+    overflowing = [data.draw(st.sampled_from([None, at - 1])) if at else None for at in lost]
+    one_by_one = course_of(Counting(lost, overflowing, epochs_at_once=1), 17)
+    together = course_of(Counting(lost, overflowing, alarms, epochs_at_once=at_once), 17)
+    list(one_by_one), list(together)
+    for member, at in enumerate(lost):
+        assert outcome(together, member) == outcome(one_by_one, member)
+        epoch, recorded, diverged_at = outcome(together, member)
+        if at is None or at > 17:
+            assert (epoch, recorded, diverged_at) == (17, 17, None)
+        else:
+            finite = overflowing[member] if overflowing[member] is not None else min(at, 17)
+            assert epoch == min(finite, 17)
+            assert recorded == min(at + 1, 17)
