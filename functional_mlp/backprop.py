@@ -1,4 +1,23 @@
-"""Back-propagation: the loss of a network and its gradient with respect to the parameters."""
+"""Back-propagation: the loss of a network and its gradient with respect to the parameters.
+
+Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ⁾; momentum and batches: section V):
+
+    summation      s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾           layers/linear.py       Linear.forward
+    activation     x⁽ˡ⁾ = σ(s⁽ˡ⁾)                      layers/activations.py  ReLU.value, Tanh.value
+    (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses.py              MeanSquaredError.sample_grad
+    (2)            ∂ℓ/∂x⁽ˡ⁻¹⁾ = (w⁽ˡ⁾)ᵀ δ              layers/linear.py       Linear.backward
+    (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/base.py         Elementwise.pullback
+    (4)            ∂ℓ/∂w⁽ˡ⁾ = δ (x⁽ˡ⁻¹⁾)ᵀ              layers/linear.py       Linear.backward
+    (5)            ∂ℓ/∂b⁽ˡ⁾ = δ                        layers/linear.py       Linear.backward
+    (6), (7)       w ← w − η ∂ℓ/∂w, b ← b − η ∂ℓ/∂b    optimizers.py          SGD.rule
+    all layers     from the last to the first          layers/combinators.py  Sequential.backward
+    momentum       V ← βV + (1−β)g, w ← w − ηV         optimizers.py          Momentum.rule
+    batch descent  g = (g₁ + … + g_B) / B              losses.py              Loss.batch_grad
+                   the same, a sample at a time        optimizers.py          BatchGD.rule
+    algorithm 1    an epoch, batch by batch            reference.py           run_epoch
+                   the order of its samples            orders.py              order_of
+                   the step size of an epoch           schedules.py           exponential_decay.factor
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,14 @@
+import functools
+import importlib
+import inspect
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import pytree
+from functional_mlp import backprop, pytree
 from tests.helpers import (
     KEY,
     assert_close,
@@ -94,7 +100,7 @@ evaluate = fm.value_and_grad(LINEAR, fm.MeanSquaredError())
         refusal("one dimension", lambda: evaluate(PARAMS, X, T[:, 0]), ValueError, "targets", "(4, 2)", "(4,)"),
         refusal("empty batch", lambda: evaluate(PARAMS, X[:0], T[:0]), ValueError, "empty", "(0, 2)"),
         refusal(
-            "params of another layer", lambda: evaluate((PARAMS,), X, T), ValueError, "params", "weight is missing"
+            "params of another layer", lambda: evaluate((PARAMS,), X, T), ValueError, "params must be a LinearParams"
         ),
         refusal("no params", lambda: evaluate((), X, T), ValueError, "params.weight is missing"),
         *(
@@ -109,3 +115,27 @@ evaluate = fm.value_and_grad(LINEAR, fm.MeanSquaredError())
 )
 def test_bad_input_is_refused(call, error, fragments) -> None:
     check_refused(call, error, fragments)
+
+
+ROOT = Path(fm.__file__).parent
+PLACES = [
+    (file, name)
+    for file, names in re.findall(r"  (\S+\.py) +(\S.*)", backprop.__doc__ or "")
+    for name in names.split(", ")
+]
+
+
+def test_the_map_of_the_equations_has_all_of_them():
+    assert backprop.__doc__
+    assert set(re.findall(r"^ {4}\(.*?\)  ", backprop.__doc__, re.MULTILINE)) >= {f"    ({n})  " for n in range(1, 6)}
+    assert "    (6), (7)  " in backprop.__doc__
+    assert len(PLACES) >= 15
+
+
+@pytest.mark.parametrize(("file", "name"), PLACES)
+def test_each_place_of_the_map_is_there(file, name):
+    module = importlib.import_module("functional_mlp." + file.removesuffix(".py").replace("/", "."))
+    function = functools.reduce(getattr, name.split("."), module)
+    assert inspect.isfunction(function)
+    assert function.__qualname__ == name  # defined there, and not inherited
+    assert Path(inspect.getsourcefile(function) or "") == ROOT / file

@@ -35,8 +35,11 @@ def _check_initializer(owner: object, attribute: "attrs.Attribute[Any]", value: 
 class Linear(Layer):
     """The linear map s = w x + b, for inputs (..., in_features) and outputs (..., out_features).
 
-    The paper's summation s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾ (section III-B), with the gradients of its equations (2),
-    (4) and (5). Raises `ValueError` for inputs of another width.
+    The paper's summation s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾ (section III-B). With δ = ∂ℓ/∂s, its gradients are
+
+        (2) ∂ℓ/∂x = wᵀ δ        (4) ∂ℓ/∂w = δ xᵀ        (5) ∂ℓ/∂b = δ
+
+    where (4) and (5) are summed over the leading dimensions. Raises `ValueError` for inputs of another width.
 
     >>> layer = Linear(2, 1)
     >>> params = LinearParams(weight=torch.tensor([[2.0, 3.0]]), bias=torch.tensor([1.0]))
@@ -89,7 +92,7 @@ class Linear(Layer):
 
     def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
         x, delta = tape, grad_out
-        grad_x = delta @ params.weight  # (2)
+        grad_x = delta @ params.weight  # (2), for δ in a row
         if x.ndim == 1:
             grad_weight, grad_bias = torch.outer(delta, x), delta  # (4), (5)
         else:  # the same, summed over the samples
