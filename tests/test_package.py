@@ -120,28 +120,3 @@ def test_no_module_uses_autograd(path: Path) -> None:
 )
 def test_the_scan_finds_autograd(source: str) -> None:
     assert forbidden_names(source)
-
-
-def test_nothing_imports_from_the_command_line_or_the_experiments() -> None:
-    for path in MODULES:
-        if path.relative_to(ROOT).parts[0] in ("cli", "cli.py", "experiments", "__main__.py"):
-            continue
-        imported = [name for name in torch_names(ast.parse(path.read_text())) if name.startswith("functional_mlp.")]
-        assert not [name for name in imported if name.split(".")[1] in ("cli", "experiments")], path
-
-
-VALUE_MODULES = [
-    "algebra.py",
-    "losses.py",
-    "optimizers.py",
-    "schedules.py",
-    "initializers.py",
-    "random.py",
-    "datasets.py",
-]
-
-
-@pytest.mark.parametrize("path", [*(ROOT / name for name in VALUE_MODULES), *sorted((ROOT / "layers").glob("*.py"))])
-def test_no_value_knows_the_engine(path: Path) -> None:
-    names = torch_names(ast.parse(path.read_text()))
-    assert not [name for name in names if name.startswith(("functional_mlp.engine", "functional_mlp.training"))]

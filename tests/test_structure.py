@@ -1,0 +1,170 @@
+"""The order of the package: every import points down, and none leads in a circle.
+
+Imports inside functions count as all others do; those for type checkers alone (`if TYPE_CHECKING`) do not.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import functional_mlp
+
+ROOT = Path(functional_mlp.__file__).parent
+
+# Each file and folder of the package is on one floor, from the lowest to the highest, and may import from its own floor
+# and from those below. A new one is put as low as what it needs allows.
+FLOORS = {
+    "ground": ("algebra", "checks", "files", "forks", "interrupts", "pytree", "random", "spread", "value"),
+    "values": ("catalogue", "datasets", "initializers", "layers", "losses", "optimizers", "schedules"),
+    "an epoch": ("backprop", "history", "metrics", "orders", "reference", "state"),
+    "native code": ("engine",),
+    "the door to it": ("engines",),
+    "training": ("course", "evaluation", "training", "watching"),
+    "figures": ("plotting", "style"),
+    "around training": ("checkpoint", "ensemble", "tables"),
+    "the public names": ("__init__",),
+    "ways in and out": ("cli", "experiments", "testing"),
+}
+FLOOR = {name: level for level, names in enumerate(FLOORS.values()) for name in names}
+HIGHEST = len(FLOORS) - 1
+# Whoever needs the engine goes through `engines`.
+MAY_USE_THE_ENGINE = ("engine", "engines")
+# These are known before any name of the package is.
+PLAIN = {"__version__", "__file__"}
+
+
+def modules() -> dict[str, Path]:
+    """The files of the package by their places in it: `layers.base`, and `layers.__init__` for that of a folder."""
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+MODULES = modules()
+
+
+def file_of(dotted: str) -> str:
+    """The file that a dotted name is in; the names after `functional_mlp` are modules, and then what these hold."""
+    parts = dotted.split(".")[1:]
+    for length in range(len(parts), 0, -1):
+        for name in (".".join(parts[:length]), ".".join([*parts[:length], "__init__"])):
+            if name in MODULES:
+                return name
+    return "__init__"
+
+
+def imports(source: str) -> set[str]:
+    """The files of the package that a source imports from."""
+    tree = ast.parse(source)
+    found = {file_of(name) for name in _imported(tree)}
+    return found - {"__init__"} | ({"__init__"} if _names_of_the_package(tree) - PLAIN else set())
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """The dotted names that are imported in a piece of code."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        for child in node.orelse:
+            yield from _imported(child)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "functional_mlp")
+    elif isinstance(node, ast.ImportFrom):
+        if (node.module or "").split(".")[0] == "functional_mlp":
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child)
+
+
+def _names_of_the_package(tree: ast.AST) -> set[str]:
+    """What a source reads from the package itself, as in `fm.Linear`."""
+    imported = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    called = {alias.asname or alias.name for alias in imported if alias.name == "functional_mlp"}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id in called}
+
+
+GRAPH = {name: imports(path.read_text()) - {name} for name, path in MODULES.items()}
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Some nodes of a graph that lead in a circle, none where nothing does."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        nodes: list[str] = error.args[1]
+        return nodes
+    return []
+
+
+def within(folder: str) -> dict[str, set[str]]:
+    """The imports between the files and folders of a folder, each a node with all that is in it."""
+    graph: dict[str, set[str]] = {}
+    for name, targets in GRAPH.items():
+        if name.startswith(folder):
+            node = name.removeprefix(folder).split(".")[0]
+            inner = {target.removeprefix(folder).split(".")[0] for target in targets if target.startswith(folder)}
+            graph.setdefault(node, set()).update(inner - {node})
+    return graph
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
+
+
+def floor(name: str) -> int:
+    """The floor of a file; what is started as a program is a way in."""
+    return HIGHEST if name.endswith("__main__") else FLOOR[top(name)]
+
+
+def test_every_file_and_folder_is_on_a_floor() -> None:
+    assert {top(name) for name in MODULES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down(name: str) -> None:
+    above = [target for target in GRAPH[name] if floor(target) > floor(name)]
+    assert not above, f"{name} is below what it imports"
+
+
+def test_no_imports_between_files_lead_in_a_circle() -> None:
+    assert not circle(GRAPH)
+
+
+@pytest.mark.parametrize("folder", ["", *sorted({f"{name.rpartition('.')[0]}." for name in MODULES if "." in name})])
+def test_no_imports_between_folders_lead_in_a_circle(folder: str) -> None:
+    # The page of a folder gives names of its files, and may be needed by them.
+    graph = {node: targets - {"__init__"} for node, targets in within(folder).items() if node != "__init__"}
+    assert not circle(graph)
+
+
+def test_there_is_one_door_to_the_engine() -> None:
+    users = {top(name) for name, targets in GRAPH.items() if any(top(target) == "engine" for target in targets)}
+    assert users <= {*MAY_USE_THE_ENGINE, *FLOORS["the public names"], *FLOORS["ways in and out"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from functional_mlp.layers.base import Layer", {"layers.base"}),
+        ("from functional_mlp.layers import base, linear as l", {"layers.base", "layers.linear"}),
+        ("from functional_mlp import pytree, engine", {"pytree", "engine.__init__"}),
+        ("def f():\n    from functional_mlp.engine import cache", {"engine.cache"}),
+        ("class A:\n    def f(self):\n        import functional_mlp.random", {"random"}),
+        ("try:\n    from functional_mlp import losses\nexcept ImportError:\n    pass", {"losses"}),
+        (
+            "if TYPE_CHECKING:\n    from functional_mlp import losses\nelse:\n    from functional_mlp import files",
+            {"files"},
+        ),
+        ("import functional_mlp as fm\nfm.Linear(2, 2)", {"__init__"}),
+        ("import functional_mlp\nprint(functional_mlp.__version__)", set()),
+        ("import torch\nfrom attrs import frozen", set()),
+    ],
+)
+def test_imports_are_found(source: str, expected: set[str]) -> None:
+    assert imports(source) == expected
+
+
+def test_circles_are_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
