@@ -4,30 +4,45 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def only_the_first() -> Iterator[None]:
+def one_interrupt(*, last: bool = False) -> Iterator[None]:
     """Let the first Ctrl-C raise `KeyboardInterrupt`, and those that follow do nothing.
 
-    What stops at the first one has then the time to hand over its results. Python tells the main thread alone of
-    Ctrl-C, and a program with a handler of its own for it keeps that one.
+    What stops at the first one has then the time to hand over its results. `last` says that the process ends after
+    this, and needs not listen any more.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    with _answer(_interrupt_once, (signal.default_int_handler,), afterwards=signal.SIG_IGN if last else None):
+        yield
+
+
+@contextlib.contextmanager
+def no_interrupt() -> Iterator[None]:
+    """Do not listen to Ctrl-C for a while."""
+    with _answer(signal.SIG_IGN, (signal.default_int_handler, _interrupt_once)):
+        yield
+
+
+@contextlib.contextmanager
+def _answer(handler: Any, replaced: tuple[Any, ...], afterwards: Any = None) -> Iterator[None]:
+    """Another answer to Ctrl-C for a while, and then the one of before, or `afterwards`.
+
+    Only the answers in `replaced` are: a process that was started deaf, or a program with an answer of its own, keeps
+    that. Python tells the main thread alone of Ctrl-C.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) not in replaced:
         yield
         return
-    seen = False
-
-    def interrupt(number: int, frame: Any) -> None:
-        nonlocal seen
-        if not seen:
-            seen = True
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before if afterwards is None else afterwards)

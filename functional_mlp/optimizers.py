@@ -189,7 +189,7 @@ class BatchGD(Optimizer):
 @pytree.node
 @frozen(eq=False)
 class MomentumState(OptimizerState):
-    """`velocity` is V in the formulas of `Momentum` and `Nesterov`."""
+    """`velocity` is V in the formula of `Momentum`."""
 
     velocity: Any
 
@@ -214,6 +214,14 @@ class Momentum(Optimizer):
         return param - learning_rate * velocity, velocity
 
 
+@pytree.node
+@frozen(eq=False)
+class NesterovState(OptimizerState):
+    """`velocity` is V in the formula of `Nesterov`: another mean of gradients than that of `Momentum`."""
+
+    velocity: Any
+
+
 @frozen(repr=False)
 class Nesterov(Optimizer):
     """V ← μV + g, w ← w − η(g + μV): the rule of `torch.optim.SGD(nesterov=True)`.
@@ -223,7 +231,7 @@ class Nesterov(Optimizer):
 
     momentum: float = field(default=0.9, validator=checks.fraction_below_one)
 
-    State: ClassVar[type[OptimizerState]] = MomentumState
+    State: ClassVar[type[OptimizerState]] = NesterovState
 
     def rule(
         self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, velocity: Array
@@ -272,6 +280,12 @@ class Adam(Optimizer):
         return param - learning_rate * (mean / spread), first_moment, second_moment
 
 
+@pytree.node
+@frozen(eq=False)
+class AdamWState(AdamState):
+    """The running means of the gradient and of its square."""
+
+
 @frozen(repr=False)
 class AdamW(Adam):
     """Adam after w ← w − ηλw: weight decay that is not divided by √v̂.
@@ -280,6 +294,8 @@ class AdamW(Adam):
     """
 
     weight_decay: float = field(default=0.01, validator=checks.non_negative_number)
+
+    State: ClassVar[type[OptimizerState]] = AdamWState
 
     def rule(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functional_mlp import checks, engines
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
-from functional_mlp.interrupts import only_the_first
+from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params, as_layer
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
@@ -83,7 +83,7 @@ def fit(
     watch = Watch(Job(network, loss, epochs, batch_size, engine, (member,)), callbacks, checkpoint)
     _check_job(watch.job)
 
-    with only_the_first():
+    with one_interrupt():
         interrupted = False
         course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=progress)
         watch.begin()

@@ -1,5 +1,6 @@
 """The command's saved networks: train --out and --resume, predict, inspect."""
 
+import os
 import re
 import signal
 import subprocess
@@ -113,7 +114,9 @@ def test_inspect_tells_of_files_that_the_library_saved(run: Run) -> None:
         (TRAIN, "model.safetensors is there already: go on with it by --resume, or name another file"),
         ((*TRAIN, "--resume", "--hidden", "5"), "network.layers[0].out_features is 4, expected 5"),
         ((*TRAIN, "--resume", "--hidden", "4", "--learning-rate", "1"), "learning_rate is 0.003, expected 1.0"),
-        ((*TRAIN, "--resume", "--hidden", "4", "--epochs", "1"), "at least the 2 that state has had, got 1"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--epochs", "1"), "at least the 2 that model.safetensors has had"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--batch-size", "8"), "batch_size is 32 there, and 8 in this call (see"),
+        ((*TRAIN, "--resume", "--hidden", "4", "--decay", "1"), "(see --decay): give what it was started with, name"),
         ((*TRAIN, "--resume", "--hidden", "4", "--seed", "1"), "was trained on other data"),
         (("train", "--resume"), "--resume goes on with the file of --out: name it"),
         (("train", "--out", "none/model"), "No such file or directory: 'none/model'"),
@@ -137,6 +140,35 @@ def test_what_cannot_be_done_is_one_line_and_1(run: Run, arguments: tuple[str, .
     assert message in err
     assert err.count("\n") == 1
     assert Path("model.safetensors").read_bytes() == before
+
+
+def test_changes_may_be_meant(run: Run) -> None:
+    assert run(*TRAIN, "--epochs", "2")[0] == 0
+    changed = (*TRAIN, "--resume", "--epochs", "4", "--batch-size", "8", "--decay", "1", "--learning-rate", "0.01")
+    assert run(*changed)[0] == 1
+    code, _, err = run(*changed, "--with-changes")
+    assert (code, fm.load("model.safetensors").state.epoch) == (0, 4), err
+    assert fm.load("model.safetensors").history.learning_rate[2:] == (0.01, 0.01)
+    assert run(*changed)[0] == 0  # those are its settings now
+
+
+def test_a_disk_that_fills_up_is_said_in_a_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, calls = os.replace, []
+
+    def full(source: str, target: str) -> None:
+        calls.append(target)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    code, out, err = run(*TRAIN, "--epochs", "4")
+    assert (code, fm.load("model.safetensors").state.epoch) == (0, 1)
+    assert "Results" in out
+    assert [line for line in err.splitlines() if not line.startswith("epoch")] == [
+        "functional-mlp: the checkpoint could not be saved, and training goes on: "
+        "[Errno 28] No space left on device: 'model.safetensors'"
+    ]
 
 
 def test_ctrl_c_saves_what_was_learnt(run: Run) -> None:

@@ -15,6 +15,7 @@ import polars
 import pytest
 
 import functional_mlp as fm
+from functional_mlp import interrupts
 from functional_mlp.cli import ending, members, report
 from functional_mlp.cli.terminal import printable
 from tests.checkpoint.cases import rewritten
@@ -261,7 +262,7 @@ def test_ctrl_c_while_results_are_finished_loses_none(
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(fm, "evaluate", pressing(fm.evaluate))
     monkeypatch.setattr(report, "confusion_matrix", pressing(report.confusion_matrix))
-    monkeypatch.setattr(members, "mean_and_deviation", pressing(members.mean_and_deviation))
+    monkeypatch.setattr(members, "plus_minus", pressing(members.plus_minus))
     monkeypatch.setattr(os, "replace", pressing(os.replace))
     code, out, err = run(*arguments, "--plot", "run.png")
     assert code == 0
@@ -281,7 +282,7 @@ def test_ctrl_c_before_the_results_ends_a_command_with_130(run: Run, table: Path
 def test_other_answers_to_ctrl_c_than_pythons_stay(answer: Callable | signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, answer)
     try:
-        with ending.one_interrupt(last=True), ending.finishing():
+        with interrupts.one_interrupt(last=True), interrupts.no_interrupt():
             assert signal.getsignal(signal.SIGINT) == answer
         assert signal.getsignal(signal.SIGINT) == answer
     finally:

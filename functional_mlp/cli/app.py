@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData, DataOptions
-from functional_mlp.cli.ending import check_completed, finishing, one_interrupt
+from functional_mlp.cli.ending import check_completed
 from functional_mlp.cli.inspect import inspect
 from functional_mlp.cli.members import EnsembleOptions, train_members
 from functional_mlp.cli.model import ModelOptions
@@ -22,8 +22,9 @@ from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results
 from functional_mlp.cli.reproduce import reproduce
 from functional_mlp.cli.sweep import sweep
-from functional_mlp.cli.terminal import err_console, fail, out_console, say, say_facts, say_written
+from functional_mlp.cli.terminal import err_console, fail, out_console, plain_warnings, say, say_facts, say_written
 from functional_mlp.cli.training import DTYPES, TrainingOptions, TrainingSettings
+from functional_mlp.interrupts import no_interrupt, one_interrupt
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -77,14 +78,14 @@ def train(
     sizes = samples.training.inputs.shape[1], len(samples.classes)
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)
     loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
-    checkpoint = output.checkpoint(samples)
+    checkpoint = output.checkpoint(samples, training.epochs)
 
     out = out_console()
     say_facts(out, _describe(samples, model, network, training, settings))
     if ensemble.members > 1:
         train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
         return
-    with training_display(err_console(), training.epochs) as display, warnings.catch_warnings():
+    with training_display(err_console(), training.epochs) as display, plain_warnings(), output.in_options():
         warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
         result = fm.fit(
             model,
@@ -101,7 +102,7 @@ def train(
             callbacks=[display.callback],
             checkpoint=checkpoint,
         )
-    with finishing():
+    with no_interrupt():
         print_results(out, model, loss, result, samples)
         for path in plots.save(model, result, samples):
             say_written(out, "plot", path)

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
-from functional_mlp.cli.ending import check_completed, finishing
+from functional_mlp.cli.ending import check_completed
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.plots import write_figure
 from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
 from functional_mlp.cli.training import TrainingOptions, TrainingSettings
+from functional_mlp.interrupts import no_interrupt
 from functional_mlp.random import Key
 from functional_mlp.spread import Spread, plus_minus
 
@@ -60,7 +61,7 @@ def train_members(
         batch_size=settings.batch_size,
         schedule=settings.make_schedule(),
     )
-    with finishing():
+    with no_interrupt():
         _print_results(network, loss, result, samples)
         if plot is not None and len(result.history):
             from functional_mlp.ensemble.plotting import learning_bands

@@ -1,5 +1,7 @@
 """The options that keep a trained network, and what travels with it: the names and the scale of its data."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +12,22 @@ from torch import Tensor
 
 import functional_mlp as fm
 from functional_mlp import tables
+from functional_mlp.checkpoint.settings import CHANGEABLE
 from functional_mlp.cli.data import ClassificationData
 from functional_mlp.tables import Standardization
+
+# The options that decide an argument of `fit`.
+OPTIONS = {
+    "network": "--hidden, --activation and --initializer",
+    "key": "--seed",
+    "loss": "--loss",
+    "optimizer": "--optimizer, --learning-rate and --beta",
+    "data": "--data and --seed",
+    "validation": "--validation-share and --seed",
+    "batch_size": "--batch-size",
+    "schedule": "--decay",
+    "params": "--initializer",
+}
 
 
 @frozen
@@ -83,16 +99,45 @@ class ModelOptions:
     resume: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """Go on with the training that --out holds, up to --epochs in all; start it where there is no file yet."""
 
-    def checkpoint(self, data: ClassificationData) -> fm.Checkpoint | None:
-        """The checkpoint of a run over some data; raises `ValueError` where it is not that of the file."""
+    with_changes: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """With --resume: go on although options, or the data, are not those that the training was started with."""
+
+    def checkpoint(self, data: ClassificationData, epochs: int) -> fm.Checkpoint | None:
+        """The checkpoint of a run over some data, up to some epochs; `ValueError` where it is not that of the file."""
         if self.out is None:
             if self.resume:
                 raise ValueError("--resume goes on with the file of --out: name it")
             return None
-        description = DataDescription.of(data).to_json()
+        description = DataDescription.of(data)
         if self.out.exists():
             if not self.resume:
                 raise ValueError(f"--out: {self.out} is there already: go on with it by --resume, or name another file")
-            if fm.load(self.out).extra != description:
-                raise fm.CheckpointError(self.out, "was trained on other data: name those, or another file")
-        return fm.Checkpoint(self.out, extra=description)
+            self._check_saved(fm.load(self.out), description, epochs)
+        allow = tuple(CHANGEABLE) if self.with_changes else ()
+        return fm.Checkpoint(self.out, extra=description.to_json(), allow=allow)
+
+    def _check_saved(self, saved: fm.Saved, description: DataDescription, epochs: int) -> None:
+        """Raise `ValueError` where the training of a file cannot go on over such data, or up to so many epochs."""
+        assert self.out is not None
+        known = description.to_json()["data"]
+        found = saved.extra["data"] if isinstance(saved.extra, dict) and "data" in saved.extra else {}
+        asked = ("features", "classes") if self.with_changes else known
+        if any(found.get(name) != known[name] for name in asked):
+            raise fm.CheckpointError(self.out, "was trained on other data: name those, or another file")
+        if saved.state is not None and epochs < saved.state.epoch:
+            raise ValueError(
+                f"--epochs is the total, at least the {saved.state.epoch} that {self.out} has had, got {epochs}"
+            )
+
+    @contextmanager
+    def in_options(self) -> Iterator[None]:
+        """Say in options what a checkpoint says in arguments: how a training differs from that of the file."""
+        try:
+            yield
+        except fm.CheckpointError as error:
+            if not error.differs:
+                raise
+            options = ", ".join(OPTIONS[name] for name in error.differs)
+            reason = error.reason.split(": pass ")[0]
+            advice = "give what it was started with, name another file, or, where this is meant, add --with-changes"
+            raise ValueError(f"{self.out}: {reason} (see {options}): {advice}") from error

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from functional_mlp.cli.ending import finishing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.terminal import err_console, out_console, say
+from functional_mlp.interrupts import no_interrupt
 
 
 def reproduce(
@@ -45,6 +45,6 @@ def reproduce(
 
     result = reproduction.run(reproduction.QUICK if quick else reproduction.FULL, seed, announce)
     announce("writing the report")
-    with finishing():
+    with no_interrupt():
         for path in report.write(result, out):
             say(out_console(), str(path))

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter, Token
 
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
-from functional_mlp.cli.ending import check_completed, finishing
+from functional_mlp.cli.ending import check_completed
 from functional_mlp.cli.members import fit_quietly
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
@@ -20,6 +20,7 @@ from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions, write_figure
 from functional_mlp.cli.terminal import Table, out_console, say_written
 from functional_mlp.cli.training import DTYPES, DtypeName, LossName, OptimizerName, TrainingOptions
+from functional_mlp.interrupts import no_interrupt
 from functional_mlp.spread import Spread, mean, plus_minus, std
 from functional_mlp.state import EngineName
 
@@ -171,7 +172,7 @@ def sweep(
     )
     shown = samples.training if samples.validation is None else samples.validation
     part = "training" if samples.validation is None else "validation"
-    with finishing():
+    with no_interrupt():
         outcomes = _outcomes(model, loss, result, settings, options.members, shown)
         out_console().print(_table(outcomes, part))
         _save_plot(plots.plot, outcomes, part)

@@ -4,9 +4,11 @@ A name of a class or a path may hold what steers a terminal, moves the cursor or
 text goes through `printable` here; none is read as rich's markup.
 """
 
+import contextlib
 import re
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,15 @@ def fail(message: str, code: int) -> int:
     """Print an error, one line on standard error, and return the exit code."""
     print(printable(f"functional-mlp: {message}"), file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show each warning of a while once, as one line on standard error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        warnings.showwarning = lambda message, *_, **__: print(printable(f"functional-mlp: {message}"), file=sys.stderr)
+        yield
 
 
 class Table(rich.table.Table):

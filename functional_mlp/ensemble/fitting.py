@@ -15,7 +15,7 @@ from functional_mlp.ensemble.arguments import job_of
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.trees import check_index, stack
-from functional_mlp.interrupts import only_the_first
+from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
@@ -126,7 +126,7 @@ def fit_ensemble(
         engine=engine,
     )
     watch = Watch(job, callbacks, checkpoint)
-    with only_the_first():
+    with one_interrupt():
         groups, fused = grouped(watch.job)
         watch.begin()
         # torch's operations use the cores by themselves, and native calls one each.

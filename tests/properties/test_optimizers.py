@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 
 import functional_mlp as fm
@@ -72,3 +73,13 @@ def test_an_optimizer_keeps_its_contract(optimizer: fm.Optimizer) -> None:
 @given(optimizers())
 def test_drawn_optimizers_keep_their_contract(optimizer: fm.Optimizer) -> None:
     check_optimizer(optimizer, formula=formula_of(optimizer), examples=5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_the_state_of_another_rule_is_refused(optimizer: fm.Optimizer) -> None:
+    """Though it has the same slots: what they hold means something else there."""
+    params = (torch.ones(2),)
+    for other in OPTIMIZERS:
+        if type(other) is not type(optimizer):
+            with pytest.raises(TypeError, match=f"takes a state of the type {optimizer.State.__name__}"):
+                optimizer.update(other.init(params), params)
