@@ -15,7 +15,7 @@ from torch import Tensor
 
 from functional_mlp import style
 from functional_mlp.datasets import Dataset
-from functional_mlp.evaluation import classify, predict
+from functional_mlp.evaluation import predict
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
 
@@ -62,32 +62,37 @@ def decision_boundary(
     params: Params,
     data: Dataset,
     *,
-    feature_names: Sequence[str] = ("$x_1$", "$x_2$"),
+    feature_names: Sequence[str] = ("x₁", "x₂"),
     class_names: Sequence[str] | None = None,
 ) -> "Figure":
     """The plane of two features: the classes' regions, the boundary between them, and the points of a data set.
 
-    A point that the network classifies wrongly is circled. Raises `ValueError` for data that have not two
-    features, or whose targets are no classes.
+    A point that the network classifies wrongly is circled. Names are drawn as they are, without mathematics. Raises
+    `ValueError` for data that have not two features, whose targets are no classes, or are classes that the network has
+    no output for.
 
     >>> import functional_mlp as fm
     >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0]))
     >>> decision_boundary(fm.Identity(), (), data, class_names=("left", "right")).axes[0].get_xlabel()
-    '$x_1$'
+    'x₁'
     """
     if data.inputs.shape[1] != 2:
         raise ValueError(f"decision_boundary: data must have two features, got {data.inputs.shape[1]}")
     if data.labels is None:
         raise ValueError("decision_boundary: the targets of data must be class indices or one-hot, got other values")
-    wrong = (classify(network, params, data.inputs) != data.labels).cpu()
-    points, labels = data.inputs.double().cpu(), data.labels.cpu()
-    margin_x, margin_y = 0.04 * (points.amax(0) - points.amin(0)).clamp_min(1e-6)
+    outputs = predict(network, params, data.inputs)
+    classes = outputs.shape[1]
+    _check_classes(classes, data.labels, feature_names, class_names)
+    wrong = (outputs.argmax(1) != data.labels).cpu()
+    points, labels = data.inputs.cpu().double(), data.labels.cpu()
+    least = 1e-6 * points.abs().amax(0).clamp_min(1)  # wide enough to be a range, where all points are in one place
+    margin_x, margin_y = 0.04 * torch.maximum(points.amax(0) - points.amin(0), least)
     x_limits = float(points[:, 0].min() - margin_x), float(points[:, 0].max() + margin_x)
     y_limits = float(points[:, 1].min() - margin_y), float(points[:, 1].max() + margin_y)
 
     figure = style.new_figure(5.2, 4.6)
     axes = figure.subplots()
-    classes = _draw_regions(axes, network, params, data.inputs, x_limits, y_limits)
+    _draw_regions(axes, network, params, data.inputs, x_limits, y_limits)
     names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
     for index in range(classes):
         chosen = points[labels == index].numpy()
@@ -95,7 +100,8 @@ def decision_boundary(
         axes.scatter(chosen[:, 0], chosen[:, 1], s=11, **look, edgecolors="black", linewidths=0.25, zorder=3)
     missed = points[wrong].numpy()
     axes.scatter(missed[:, 0], missed[:, 1], s=42, facecolors="none", edgecolors="black", linewidths=0.9, zorder=4)
-    axes.set(xlabel=feature_names[0], ylabel=feature_names[1], xlim=x_limits, ylim=y_limits)
+    axes.set(xlim=x_limits, ylim=y_limits)
+    style.name_axes(axes, *feature_names)
     if 0.5 < (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0]) < 2:
         axes.set_aspect("equal")  # so that the paper's disk is round
     _draw_boundary_legend(figure, names, int(wrong.sum()), len(data))
@@ -122,12 +128,12 @@ def _draw_regions(
     inputs: Tensor,
     x_limits: tuple[float, float],
     y_limits: tuple[float, float],
-) -> int:
-    """Shade each class's region and draw its edge; returns the number of classes."""
-    xs = torch.linspace(*x_limits, GRID_POINTS, dtype=torch.float64)
-    ys = torch.linspace(*y_limits, GRID_POINTS, dtype=torch.float64)
+) -> None:
+    """Shade each class's region and draw its edge."""
+    xs = torch.linspace(*x_limits, GRID_POINTS, dtype=torch.float64, device="cpu")
+    ys = torch.linspace(*y_limits, GRID_POINTS, dtype=torch.float64, device="cpu")
     grid = torch.cartesian_prod(ys, xs).flip(1)
-    outputs = predict(network, params, grid.to(inputs.dtype).to(inputs.device)).double().cpu()
+    outputs = predict(network, params, grid.to(inputs.dtype).to(inputs.device)).cpu().double()
     classes = outputs.shape[1]
     for index in range(classes):
         others = outputs[:, torch.arange(classes) != index].amax(1)
@@ -138,7 +144,26 @@ def _draw_regions(
         axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[style.color(index)], alpha=0.18)
         if margin.min() < 0:
             axes.contour(xs, ys, margin, levels=[0], colors="black", linewidths=1.1)
-    return classes
+
+
+def _check_classes(
+    outputs: int, labels: Tensor, feature_names: Sequence[str], class_names: Sequence[str] | None
+) -> None:
+    if outputs < 2:
+        raise ValueError(
+            f"decision_boundary: the network must have an output for each class, two at least, got {outputs}"
+        )
+    if labels.max() >= outputs:
+        raise ValueError(
+            f"decision_boundary: the classes of data must be below the network's number of outputs, {outputs}, "
+            f"got class {int(labels.max())}"
+        )
+    if len(feature_names) != 2:
+        raise ValueError(f"decision_boundary: feature_names must be two names, got {len(feature_names)}")
+    if class_names is not None and len(class_names) != outputs:
+        raise ValueError(
+            f"decision_boundary: class_names must be {outputs} names, one an output, got {len(class_names)}"
+        )
 
 
 def _draw_boundary_legend(figure: "Figure", names: Sequence[str], wrong: int, total: int) -> None:

@@ -1,6 +1,7 @@
 """The one style of figures: every figure of the package is made of these, looks alike, and can be read in grey."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ from attrs import frozen
 from functional_mlp.spread import Band
 
 try:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -61,9 +61,18 @@ def dash(index: int) -> Any:
     return DASHES[index % len(DASHES)]
 
 
+class QuietFigure(Figure):
+    """A figure that is drawn without warnings: a character that no font has is an empty box."""
+
+    def draw(self, renderer: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+            super().draw(renderer)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, of a size in inches."""
-    return Figure(figsize=(width, height), dpi=160, layout="constrained")
+    return QuietFigure(figsize=(width, height), dpi=160, layout="constrained")
 
 
 def panels(columns: int, *, width: float = 8.4, height: float = 3.3, **options: Any) -> tuple[Figure, Any]:
@@ -123,6 +132,15 @@ def legend_entry(label: str, *, linestyle: Any = "", **look: Any) -> Line2D:
     return Line2D([], [], label=label, linestyle=linestyle, **look)
 
 
-def legend_above(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """What is drawn, by its labels, above the panels."""
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="small")
+def name_axes(axes: Axes, x: str, y: str) -> None:
+    """Label the axes with names as they are: a `$` begins no mathematics."""
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """What is drawn, artists or containers of them, by their labels as they are, above the panels."""
+    numbers = map(str, range(len(handles)))  # a label that begins with _ would be left out
+    legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False, fontsize="small")
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set(text=handle.get_label(), parse_math=False)

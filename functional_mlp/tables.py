@@ -8,6 +8,7 @@ Files are read with polars, the extra `table`, which is imported when a file is 
 are those of the file: in a CSV file the header is row 1, in a Parquet file the first row of data is.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ from functional_mlp.random import Key
 
 if TYPE_CHECKING:
     import polars
+
+# A column whose numbers differ by no more than so many ε of their size is constant.
+ROUNDING = 4
 
 
 @frozen
@@ -44,21 +48,46 @@ class Standardization:
     def learn(cls, features: tuple[str, ...], values: Tensor) -> "Standardization":
         """The standardization that gives values (n, features) mean 0 and standard deviation 1.
 
-        Raises `ValueError` for a feature that is the same in all rows, or whose spread is not finite.
+        Figures are exact up to the rounding of the last operations, whatever the size of the numbers and of their mean.
+
+        Raises `ValueError` for a feature that is the same in all rows, up to rounding, and for what is not finite.
         """
-        std, mean = torch.std_mean(values.double(), dim=0, correction=0)
-        for name, spread in zip(features, std.tolist(), strict=True):
-            if not 0 < spread < float("inf"):
+        checks.finite("Standardization: values", values)
+        figures = []
+        for name, column in zip(features, values.detach().cpu().double().unbind(1), strict=True):
+            unit = _power_of_two(column.abs().max().item())
+            numbers = (column / unit).tolist()  # between −2 and 2, so that no square overflows
+            if max(numbers) - min(numbers) <= ROUNDING * torch.finfo(values.dtype).eps:
                 raise ValueError(
-                    f"column {name!r} cannot be standardized: its standard deviation over the {len(values)} rows "
-                    f"of the training part is {spread}; leave the column out, or split with another seed"
+                    f"column {name!r} cannot be standardized: over the {len(values)} rows of the training part it is "
+                    f"{column[0].item()}, up to rounding; leave the column out, or split with another seed"
                 )
-        return cls(features, tuple(mean.tolist()), tuple(std.tolist()))
+            mean, std = _mean_and_std(numbers)
+            figures.append((unit * mean, unit * std))
+        means, stds = zip(*figures, strict=True)
+        return cls(features, means, stds)
 
     def apply(self, values: Tensor) -> Tensor:
         """Values (n, features), standardized, in their dtype."""
-        mean, std = (torch.tensor(figures, dtype=torch.float64) for figures in (self.mean, self.std))
-        return ((values.double().cpu() - mean) / std).to(values.dtype).to(values.device)
+        mean, std = (torch.tensor(figures, dtype=torch.float64, device="cpu") for figures in (self.mean, self.std))
+        unit = torch.tensor([_power_of_two(figure) for figure in self.std], dtype=torch.float64, device="cpu")
+        standardized = (values.cpu().double() / unit - mean / unit) / (std / unit)  # x − mean alone may overflow
+        return standardized.to(values.dtype).to(values.device)
+
+
+def _mean_and_std(numbers: Sequence[float]) -> tuple[float, float]:
+    """The mean and the standard deviation (of n) of numbers that are not all the same."""
+    mean = math.fsum(numbers) / len(numbers)
+    deviations = [number - mean for number in numbers]
+    shift = math.fsum(deviations) / len(numbers)  # what rounding the mean leaves over
+    size = max(map(abs, deviations))
+    squares = math.fsum((deviation / size) ** 2 for deviation in deviations) / len(numbers)
+    return mean, size * math.sqrt(squares - (shift / size) ** 2)
+
+
+def _power_of_two(number: float) -> float:
+    """The largest power of two that is no larger than a positive number: to divide by it rounds nothing."""
+    return math.ldexp(1.0, math.frexp(number)[1] - 1)
 
 
 @frozen(eq=False)
@@ -104,7 +133,7 @@ def read_table(path: str | Path, target: str) -> Table:
     if not features:
         raise ValueError(f"{file.path}: a feature is needed beside the target, got the one column {target!r}")
     labels, classes = _classes(file, target)
-    columns = [torch.tensor(_feature(file, name).to_list(), dtype=torch.float64) for name in features]
+    columns = [torch.tensor(_feature(file, name).to_list(), dtype=torch.float64, device="cpu") for name in features]
     values = torch.stack(columns, dim=1)
     _check_not_constant(file, features, values)
     return Table(features, values, labels, classes)
@@ -120,7 +149,7 @@ def read_features(path: str | Path, features: Sequence[str]) -> Tensor:
     if missing:
         known = ", ".join(map(repr, file.frame.columns))
         raise ValueError(f"{file.path}: there is no column {', '.join(missing)}: the columns are {known}")
-    columns = [torch.tensor(_feature(file, name).to_list(), dtype=torch.float64) for name in features]
+    columns = [torch.tensor(_feature(file, name).to_list(), dtype=torch.float64, device="cpu") for name in features]
     return torch.stack(columns, dim=1)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
+from functional_mlp.ensemble.plotting import Curve, sweep_curves
 from functional_mlp.history import EpochRecord
 from functional_mlp.plotting import decision_boundary, learning_curves
 
@@ -103,6 +104,42 @@ def test_data_without_a_plane_or_classes_are_refused():
     values = fm.Dataset(torch.zeros(3, 2), torch.full((3, 2), 0.5))
     with pytest.raises(ValueError, match="must be class indices or one-hot"):
         decision_boundary(fm.Identity(), (), values)
+
+
+def test_data_of_other_classes_than_the_network_has_are_refused():
+    def refused(outputs, labels, message, **names):
+        network = fm.Linear(2, outputs)
+        data = fm.Dataset(torch.eye(2), torch.tensor(labels))
+        with pytest.raises(ValueError, match=message):
+            decision_boundary(network, network.init(fm.random.key(0)), data, **names)
+
+    refused(1, [0, 0], "an output for each class, two at least, got 1")
+    refused(2, [0, 4], "number of outputs, 2, got class 4")
+    refused(2, [0, 1], "class_names must be 2 names, one an output, got 3", class_names="abc")
+    refused(2, [0, 1], "feature_names must be two names, got 1", feature_names=("x",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$", "$$", "$10-$20", "price_$_x_$", r"\frac{1}", "_hidden", "{x}", "中文", "\U0001f600", "a\nb"],
+    ids=repr,
+)
+def test_names_are_drawn_as_they_are(tmp_path, name):
+    network, params, data = disk_classifier()
+    boundary = decision_boundary(network, params, data, feature_names=(name, name), class_names=(name, "b"))
+    curves = sweep_curves(name, name, {name: Curve([1.0], [0.5], [0.0]), "b": Curve([1.0], [0.4], [0.0])})
+    for figure in (boundary, curves):
+        figure.savefig(tmp_path / "figure.png")  # warnings are errors
+        axes = figure.axes[0]
+        named = [axes.xaxis.label, axes.yaxis.label, figure.legends[0].get_texts()[0]]
+        assert [text.get_text() for text in named] == [name] * 3
+        assert not any(text.get_parse_math() for text in named)
+
+
+@pytest.mark.parametrize("place", [0.0, 1e12, -1e-300])
+def test_points_in_one_place_are_drawn(tmp_path, place):
+    data = fm.Dataset(torch.full((3, 2), place, dtype=torch.float64), torch.tensor([0, 1, 0]))
+    decision_boundary(fm.Identity(), (), data).savefig(tmp_path / "boundary.png")
 
 
 def test_matplotlib_is_left_as_it_is():

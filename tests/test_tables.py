@@ -1,8 +1,10 @@
 """Reading tables: what comes out of a good one, and what is said about a bad one."""
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import mpmath
 import polars
 import pytest
 import torch
@@ -193,6 +195,69 @@ def test_a_feature_that_is_constant_in_the_training_part_is_refused(tmp_path):
             with pytest.raises(ValueError, match="column 'y' cannot be standardized"):
                 split_table(table, fm.random.key(seed), validation_share=0.5)
     assert refused > 0
+
+
+def exact_figures(column):
+    """The mean and the standard deviation, from fractions."""
+    numbers = [Fraction(number) for number in column.tolist()]
+    mean = sum(numbers) / len(numbers)
+    variance = sum((number - mean) ** 2 for number in numbers) / len(numbers)
+    with mpmath.workdps(700):  # squares of the smallest numbers have 650 places
+        return mpmath.mpf(mean.numerator) / mean.denominator, mpmath.sqrt(
+            mpmath.mpf(variance.numerator) / variance.denominator
+        )
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale"),
+    [
+        *((0.0, scale) for scale in (1e-320, 1e-300, 1e-154, 1.0, 1e154, 1e300)),
+        *((1e12, scale) for scale in (1e-2, 1.0, 1e6)),
+        (-1e12, 1.0),
+        (1e300, 1e290),
+        (1e-300, 1e-308),
+        (1e8, 1e-6),
+    ],
+)
+def test_columns_of_any_size_and_mean_are_standardized_exactly(mean, scale):
+    generator = torch.Generator().manual_seed(0)
+    column = mean + scale * torch.randn(200, dtype=torch.float64, generator=generator)
+    standardization = Standardization.learn(("x",), column[:, None])
+    exact_mean, exact_std = exact_figures(column)
+    (learnt_mean,), (learnt_std,) = standardization.mean, standardization.std
+    tolerance = max(1e-12, 2 * sys.float_info.min * sys.float_info.epsilon / scale)  # what is denormal has fewer digits
+    assert abs(learnt_mean - exact_mean) <= 1e-12 * abs(exact_mean) + tolerance * exact_std
+    assert abs(learnt_std / exact_std - 1) <= tolerance
+    for number, applied in zip(column.tolist(), standardization.apply(column[:, None])[:, 0].tolist(), strict=True):
+        exact = (mpmath.mpf(number) - mpmath.mpf(learnt_mean)) / mpmath.mpf(learnt_std)
+        assert abs(applied - exact) <= 1e-12 * abs(exact)
+
+
+def test_numbers_at_both_ends_of_the_range_are_standardized():
+    largest = sys.float_info.max
+    values = torch.tensor([[largest], [-largest], [largest], [-largest]], dtype=torch.float64)
+    standardization = Standardization.learn(("x",), values)
+    assert (standardization.mean, standardization.std) == ((0.0,), (largest,))
+    assert standardization.apply(values)[:, 0].tolist() == [1.0, -1.0, 1.0, -1.0]
+    shifted = Standardization(("x",), (-largest,), (largest,))
+    assert shifted.apply(values)[:, 0].tolist() == [2.0, 0.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("size", [1e-30, 0.1, 1e12, -1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_column_that_varies_by_rounding_alone_is_refused(size, dtype):
+    value = torch.tensor(size, dtype=dtype)
+    noisy = torch.stack([value, torch.nextafter(value, 2 * value), value])[:, None]
+    with pytest.raises(ValueError, match="column 'x' cannot be standardized: over the 3 rows .* up to rounding"):
+        Standardization.learn(("x",), noisy)
+    step = 100 * torch.finfo(dtype).eps * value.abs()
+    assert Standardization.learn(("x",), torch.stack([value, value + step])[:, None]).std[0] > 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_standardization_of_what_is_not_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="values must be finite, got .* in row 1, column 0"):
+        Standardization.learn(("x",), torch.tensor([[1.0], [bad]]))
 
 
 def test_a_standardization_is_a_plain_value():

@@ -174,7 +174,9 @@ def _tensors(network: Layer, trees: dict[str, Any], history: History | None) -> 
     _check_params(network, trees["params"])
     tensors = {f"{name}{at}": _plain(leaf) for name, tree in trees.items() for at, leaf in pytree.items(tree)}
     figures = {} if history is None else history.to_dict()
-    return tensors | {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in figures.items()}
+    return tensors | {
+        f"history.{name}": torch.tensor(values, dtype=torch.float64, device="cpu") for name, values in figures.items()
+    }
 
 
 def _stacked(members: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ class DataOptions:
             description="the paper's disk in the unit square",
             training=fm.datasets.disk(training_key, DISK_POINTS, dtype=dtype, device=device),
             validation=fm.datasets.disk(validation_key, DISK_POINTS, dtype=dtype, device=device),
-            features=("$x_1$", "$x_2$"),
+            features=("x₁", "x₂"),
             classes=("outside", "inside"),
             recipe=PAPER_RECIPE,
         )

@@ -81,7 +81,7 @@ class Model:
         """
         inputs = self.data.standardize(tables.read_features(path, self.data.features))
         leaves = fm.pytree.leaves(self.saved.params)
-        outputs = fm.predict(self.saved.network, self.saved.params, inputs.to(leaves[0].dtype)).double()
+        outputs = fm.predict(self.saved.network, self.saved.params, inputs.to(leaves[0].dtype)).cpu().double()
         if isinstance(self.saved.loss, fm.CrossEntropy):
             return outputs.softmax(1)
         shares = outputs.clamp(1e-12, 1)

@@ -50,17 +50,18 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) 
     'learning rate'
     """
     figure, (axes,) = style.panels(1, width=6.0, height=3.8)
+    drawn = []
     for index, (name, curve) in enumerate(curves.items()):
         look = {"color": style.color(index), "marker": style.marker(index), "linestyle": style.dash(index)}
         sizes = {"markersize": 4, "linewidth": 1.3, "elinewidth": 0.8, "capsize": 2}
-        axes.errorbar(curve.values, curve.means, curve.stds, label=name, **look, **sizes)
+        drawn.append(axes.errorbar(curve.values, curve.means, curve.stds, label=name, **look, **sizes))
     values = [value for curve in curves.values() for value in curve.values]
     means = [mean for curve in curves.values() for mean in curve.means if math.isfinite(mean)]
     if min(values) > 0 and max(values) >= 10 * min(values):
         axes.set_xscale("log")
     if means and 0 < 10 * min(means) <= max(means):
         axes.set_yscale("log")
-    axes.set(xlabel=parameter, ylabel=figure_name)
+    style.name_axes(axes, parameter, figure_name)
     if len(curves) > 1:
-        style.legend_above(figure, axes.get_legend_handles_labels()[0], columns=min(len(curves), 4))
+        style.legend_above(figure, drawn, columns=min(len(curves), 4))
     return figure
