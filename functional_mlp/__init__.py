@@ -15,9 +15,11 @@ from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensembl
 from functional_mlp.evaluation import classify, evaluate, predict
 from functional_mlp.history import EpochRecord, History
 from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
-from functional_mlp.layers.base import Elementwise, Layer, count_parameters
+from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
+from functional_mlp.layers.summary import count_parameters
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState

@@ -6,7 +6,7 @@ Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ�
     activation     x⁽ˡ⁾ = σ(s⁽ˡ⁾)                      layers/activations.py  ReLU.value, Tanh.value
     (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses.py              MeanSquaredError.sample_grad
     (2)            ∂ℓ/∂x⁽ˡ⁻¹⁾ = (w⁽ˡ⁾)ᵀ δ              layers/linear.py       Linear.backward
-    (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/base.py         Elementwise.pullback
+    (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/elementwise.py  Elementwise.pullback
     (4)            ∂ℓ/∂w⁽ˡ⁾ = δ (x⁽ˡ⁻¹⁾)ᵀ              layers/linear.py       Linear.backward
     (5)            ∂ℓ/∂b⁽ˡ⁾ = δ                        layers/linear.py       Linear.backward
     (6), (7)       w ← w − η ∂ℓ/∂w, b ← b − η ∂ℓ/∂b    optimizers.py          SGD.rule
@@ -26,7 +26,9 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.algebra import narrowed
-from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.arguments import checked_arguments
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 
 

@@ -10,8 +10,9 @@ from types import ModuleType
 
 from functional_mlp import initializers, losses, optimizers, schedules
 from functional_mlp.initializers import Initializer, NormalInitializer, UniformInitializer
-from functional_mlp.layers import activations, base, combinators, linear
-from functional_mlp.layers.base import Elementwise, Layer
+from functional_mlp.layers import activations, adapting, combinators, linear
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.schedules import Schedule
@@ -31,7 +32,7 @@ def _defined_in(*modules: ModuleType, prefix: str = "") -> dict[str, type[Value]
     }
 
 
-LAYERS = _defined_in(linear, activations, combinators, base)
+LAYERS = _defined_in(linear, activations, combinators, adapting)
 LOSSES = _defined_in(losses)
 OPTIMIZERS = _defined_in(optimizers)
 INITIALIZERS = _defined_in(initializers, prefix="initializers.")

@@ -4,7 +4,9 @@ from torch import Tensor
 
 from functional_mlp import checks, engines
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import Layer, Params, as_layer, checked_arguments
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.arguments import checked_arguments
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, check_fit, measure
 from functional_mlp.state import EngineName

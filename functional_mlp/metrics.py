@@ -8,7 +8,8 @@ from attrs import field
 from torch import Tensor
 
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import Layer, Params, checked_arguments, output_of_zeros
+from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.value import with_one_nan
 

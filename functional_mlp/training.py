@@ -7,7 +7,8 @@ from functional_mlp import checks, engines
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
-from functional_mlp.layers.base import Layer, Params, as_layer
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer

@@ -7,7 +7,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import catalogue
-from functional_mlp.layers.base import Adapted
+from functional_mlp.layers.adapting import Adapted
 from functional_mlp.value import Value
 from tests import tables
 

@@ -19,7 +19,9 @@ from functional_mlp.checkpoint.settings import Settings
 from functional_mlp.checkpoint.values import Registry, check_sizes, converter, differences
 from functional_mlp.files import write_atomically
 from functional_mlp.history import History
-from functional_mlp.layers.base import Adapted, Layer, Params, as_layer, template
+from functional_mlp.layers.adapting import Adapted, as_layer
+from functional_mlp.layers.arguments import template
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key

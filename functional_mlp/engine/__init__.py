@@ -40,7 +40,9 @@ from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
-from functional_mlp.layers.base import Layer, as_layer, template
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.arguments import template
+from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from functional_mlp.algebra import Namespace, torch_namespace
 from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 

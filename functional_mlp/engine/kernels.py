@@ -14,7 +14,7 @@ from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
 from functional_mlp.engine.llvm.vector import Array, Outer, Scalars, Sum, VectorNamespace
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Layout, Matrix, Program, vectors
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 
 # Continues a backward pass from the place of the gradient of an output to that of the input; None where it is no use.
 Backward = Callable[[int], int | None]

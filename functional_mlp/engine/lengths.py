@@ -13,7 +13,7 @@ from llvmlite import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
 from functional_mlp.engine.program import Program, pointwise_steps
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 

@@ -6,7 +6,8 @@ from typing import Any
 from functional_mlp import checks, pytree, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
-from functional_mlp.layers.base import Layer, Params, as_layer
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key

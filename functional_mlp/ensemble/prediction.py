@@ -12,7 +12,8 @@ from functional_mlp.algebra import widened
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import unstack
 from functional_mlp.evaluation import evaluate as evaluate_member
-from functional_mlp.layers.base import Layer, Params, as_layer
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import CrossEntropy, Loss
 from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, count_right
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from functional_mlp import pytree
 from functional_mlp.algebra import working_dtype
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import Elementwise, Layer
+from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, measure

@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from functional_mlp import checks
 from functional_mlp.algebra import Array, Namespace
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 
 
 class ReLU(Elementwise):

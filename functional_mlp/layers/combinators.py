@@ -8,7 +8,10 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp.layers.base import Layer, Params, Tape, as_layer, check_init_arguments, depth_over
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.arguments import check_init_arguments
+from functional_mlp.layers.base import Layer, Params, Tape
+from functional_mlp.layers.nesting import depth_over
 from functional_mlp.random import Key
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.initializers import Initializer, xavier_uniform, zeros
-from functional_mlp.layers.base import Layer, check_init_arguments
+from functional_mlp.layers.arguments import check_init_arguments
+from functional_mlp.layers.base import Layer
 from functional_mlp.random import Key
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 import functional_mlp as fm
 from functional_mlp import checks, pytree, random
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import as_layer
+from functional_mlp.layers.adapting import as_layer
 from functional_mlp.random import Key
 from functional_mlp.testing.rounding import nudged_network, nudged_params
 from functional_mlp.testing.search import failures_of

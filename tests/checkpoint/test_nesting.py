@@ -11,7 +11,7 @@ import pytest
 import functional_mlp as fm
 from functional_mlp.checkpoint.container import MOST_NESTED
 from functional_mlp.cli import main
-from functional_mlp.layers.base import MOST_LEVELS
+from functional_mlp.layers.nesting import MOST_LEVELS
 from tests.checkpoint.cases import joined, rewritten, split
 
 OPTIMIZER = fm.SGD(0.1)

@@ -330,19 +330,3 @@ X = draw(4, 3, dtype=torch.float32)
 )
 def test_bad_layers_are_refused(call, error, fragments) -> None:
     check_refused(call, error, fragments)
-
-
-@every_layer
-def test_count_parameters_counts_every_number(layer: fm.Layer) -> None:
-    params = layer.init(KEY)
-    assert (
-        fm.count_parameters(params) == torch.cat([torch.ones(0), *(p.flatten() for p in pytree.leaves(params))]).numel()
-    )
-
-
-@every_layer
-def test_summary_has_a_row_for_each_layer_and_the_total(layer: fm.Layer) -> None:
-    head, _, *rows, _, total = layer.summary().splitlines()
-    assert head.split() == ["layer", "output", "parameters"]
-    assert total.split() == ["total", str(fm.count_parameters(layer.init(KEY)))]
-    assert sum(int(row.split()[-1]) for row in rows) == fm.count_parameters(layer.init(KEY))

@@ -19,7 +19,7 @@ from functional_mlp.engine.kernels import Backward, Kernels, in_reverse, reads_i
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 
 # Uses the gradient of the vector of parameters at a place.
 Update = Callable[[Index, ir.Value], None]

@@ -25,7 +25,7 @@ from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
 from functional_mlp.engine.single.matvec import Grid, Products
-from functional_mlp.layers.base import Elementwise
+from functional_mlp.layers.elementwise import Elementwise
 
 # A step's place in the nest of branches.
 Path = tuple[int, ...]

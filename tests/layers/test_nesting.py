@@ -17,7 +17,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import program
-from functional_mlp.layers.base import MOST_LEVELS
+from functional_mlp.layers.nesting import MOST_LEVELS
 from tests.helpers import KEY
 
 

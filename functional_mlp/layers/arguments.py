@@ -1,0 +1,57 @@
+"""What the functions of a layer are given: checked against the layer's template, without autograd graphs."""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks, pytree, random
+from functional_mlp.random import Key
+
+if TYPE_CHECKING:
+    from functional_mlp.layers.base import Layer
+
+
+def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | str | None) -> None:
+    """Raise unless these are what a layer's `init` takes."""
+    random.check_key("init: key", key)
+    checks.float_dtype("init: dtype", dtype)
+    checks.device("init: device", device)
+
+
+def checked_arguments(layer: "Layer", params: Any, x: Tensor) -> tuple[Any, Tensor]:
+    """Any and inputs without autograd graphs, once they are known to fit the layer and each other."""
+    checks.float_tensor("inputs", x)
+    if x.ndim == 0:
+        raise ValueError(
+            f"inputs must have a last dimension of features, got a 0-d tensor: {layer!r} takes (..., features)"
+        )
+    leaves, structure = pytree.flatten(params)
+    if not checks.fits((leaves, structure), flat_template(layer, x.dtype), x):
+        checks.tree_like("params", params, "the layer's params", template(layer, x.dtype), reference=x)
+    if any(leaf.requires_grad for leaf in leaves):
+        params = checks.detached(params)
+    return params, x.detach()
+
+
+@functools.lru_cache(maxsize=256)
+def template(layer: "Layer", dtype: torch.dtype) -> Any:
+    """The layer's params as meta tensors: their structure and shapes, without data."""
+    return layer.init(random.key(0), dtype=dtype, device="meta")
+
+
+@functools.lru_cache(maxsize=256)
+def flat_template(layer: "Layer", dtype: torch.dtype) -> pytree.Flat:
+    """The leaves and the structure of the template."""
+    return pytree.flatten(template(layer, dtype))
+
+
+@functools.lru_cache(maxsize=256)
+def output_of_zeros(layer: "Layer", dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
+    """What the layer makes of zeros of a shape, with zeros for params; None where it cannot do with zeros."""
+    params = pytree.map(lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype, device="cpu"), template(layer, dtype))
+    try:
+        return layer.forward(params, torch.zeros(shape, dtype=dtype, device="cpu"))[0]
+    except Exception:  # a layer of a user's own may do anything
+        return None
