@@ -49,22 +49,39 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
 ) -> FitResult:
-    """Train a network: `epochs` epochs in all, each over `data` in a new order.
+    """Train a network: epoch after epoch over the data, each in a new order.
 
-    The key is split into one for `network.init` and one for the shuffles. `params` starts from given
-    parameters; `state` goes on from an earlier run's, with its key and to the same bits as an unbroken run.
-    The learning rate of an epoch is the optimizer's times `schedule(epoch)`. A callback is called
-    `callback(epoch, state, history)` after each epoch and ends the training by returning True; `progress` is
-    called now and then with the number of epochs done, a fraction within an epoch.
+    Parameters
+    ----------
+    network, loss, optimizer, data
+        What is trained, what it makes small, how, and on what.
+    key
+        Is split into one for `network.init` and one for the orders; left out where `state` goes on.
+    epochs
+        The number of epochs in all, those of `state` or of the checkpoint included.
+    batch_size
+        Samples an update; their mean gradient is applied. The last batch of an epoch may be short.
+    schedule
+        The learning rate of an epoch is the optimizer's times `schedule(epoch)`.
+    validation
+        A data set whose loss and accuracy are taken at the end of each epoch.
+    params
+        Parameters to start from, in place of `network.init`'s.
+    state
+        A `TrainState` to go on from: to the same bits as an unbroken run, whatever the engine's calls.
+    engine
+        "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto": whichever
+        of the two is faster for such a network, by what is known before the run.
+    progress
+        Is called now and then with the number of epochs done, a fraction within an epoch.
+    callbacks
+        Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training.
+    checkpoint
+        A `functional_mlp.Checkpoint`: the run is saved as it goes, and the same call goes on with what is saved. Its
+        result has the same bits as that of an unbroken run, and the whole history.
 
-    `engine` is "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto":
-    whichever of the two is faster for such a network, by what is known before the run.
-
-    A loss that stops being finite ends the training with a `RuntimeWarning`, and Ctrl-C ends it with what was
-    learnt so far: see `FitResult`.
-
-    With a `checkpoint` the run is saved as it goes, and the same call goes on with what is saved: its result has the
-    same bits as that of an unbroken run, and the whole history (see `functional_mlp.Checkpoint`).
+    A loss that stops being finite ends the training with a `RuntimeWarning`, and Ctrl-C ends it with what was learnt so
+    far: see `FitResult`. Raises `TypeError` or `ValueError`, before training, for what does not fit together.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 25), fm.Tanh(), fm.Linear(25, 2))
@@ -112,8 +129,20 @@ def train_epoch(
 ) -> tuple[TrainState, float]:
     """One epoch of training: a new state, and the mean loss of the samples right before their own updates.
 
-    The order is `permutation(state.key.fold_in(state.epoch), n)`; the last batch may be short, and its
-    gradient is the mean over what it holds.
+    Parameters
+    ----------
+    network, loss, optimizer, data
+        As `fit` takes them.
+    state
+        Where training stands: the optimizer's state, the key of the orders, the number of the epoch.
+    batch_size
+        Samples an update; the last batch may be short, and its gradient is the mean over what it holds.
+    schedule
+        The learning rate is the optimizer's times `schedule(state.epoch)`.
+    engine
+        As `fit` takes it.
+
+    The order of the epoch is `permutation(state.key.fold_in(state.epoch), n)`.
 
     >>> import functional_mlp as fm
     >>> network, optimizer = fm.Linear(2, 2), fm.SGD(0.01)

@@ -99,14 +99,26 @@ def save(
     extra: Any = None,
     registry: Registry = Registry(),  # noqa: B008 - frozen
 ) -> None:
-    """Save a `TrainState`, or bare parameters, with the values that they belong to.
+    """Save a `TrainState`, or bare parameters, with the values that they belong to; `load` is the way back.
 
-    The file is written whole or not at all, and is on the disk when this returns; see `load` for the way back.
-    `extra` is anything of your own that JSON can hold; classes of your own are given in `registry`.
+    Parameters
+    ----------
+    path
+        The file, which is written whole or not at all, and is on the disk when this returns.
+    state
+        A `TrainState`, or the params of the network.
+    network, optimizer
+        What made the state.
+    loss, history
+        Saved with it where they are given.
+    extra
+        Anything of your own that JSON can hold.
+    registry
+        Holds classes of your own.
 
     Raises `TypeError` or `ValueError`, before anything is written, for a state that does not fit the network and the
-    optimizer, or that could not be loaded again, and `OSError` where the file cannot be written, or the path is that of
-    a device, a pipe or a folder: a file that was there is then as it was.
+    optimizer, or that could not be loaded again, and `OSError` where the file cannot be written: a file that was
+    there is then as it was.
 
     >>> import functional_mlp as fm, tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"

@@ -89,19 +89,34 @@ def fit_ensemble(
 
     Member i is trained as by `fit(network, loss, optimizer, data, key=keys[i], …)`: it has the same initial
     parameters, orders and batches to the bit, and its numbers agree with that run's within the rounding of an
-    engine. `optimizer`, `data`, `schedule` and `validation` are one for all members or a sequence of one each;
-    optimizers are of one kind, and may differ in their learning rates and other numbers. `params` starts from
-    given parameters, stacked (see `functional_mlp.ensemble.stack`).
+    engine. The same ensemble gives the same bits each time, in whatever order its members stand.
 
-    A member whose loss stops being finite stops alone, as `fit` does; one `RuntimeWarning` names all of them.
-    Groups of members are trained to the end one after the other on each core; Ctrl-C ends the training with what
-    each member has learnt so far, nothing for those whose turn had not come. `progress` is called now and then with the
-    number of epochs done, the mean over the members. A callback is called as by `fit`, for each member, one at a time
-    and in the thread that trains it; by returning True it ends that member alone. A `checkpoint` keeps all members in
-    one file, and the same call goes on with them. The same ensemble gives the same bits each time, in whatever
-    order its members stand. A record's `seconds` are the member's share of the time of those trained with it.
+    Parameters
+    ----------
+    network, loss
+        One for all members.
+    optimizer, data, schedule, validation
+        As `fit` takes them: one for all members, or a sequence of one each. Optimizers are of one kind, and may differ
+        in their learning rates and other numbers.
+    keys
+        A key for each member.
+    epochs, batch_size, engine
+        As `fit` takes them.
+    params
+        Parameters to start from, stacked (see `functional_mlp.ensemble.stack`).
+    progress
+        Is called now and then with the number of epochs done, the mean over the members.
+    callbacks
+        Each is called as by `fit`, for each member, one at a time and in the thread that trains it; one that returns
+        True ends that member alone.
+    checkpoint
+        A `functional_mlp.Checkpoint`, which keeps all members in one file; the same call goes on with them.
 
-    Raises `TypeError` or `ValueError` as `fit` does, and for sequences that do not have one item a key.
+    Groups of members are trained to the end one after the other on each core. A member whose loss stops being finite
+    stops alone, as `fit` does; one `RuntimeWarning` names all of them. Ctrl-C ends the training with what each member
+    has learnt so far, nothing for those whose turn had not come. A record's `seconds` are the member's share of the
+    time of those trained with it. Raises `TypeError` or `ValueError` as `fit` does, and for sequences that do not have
+    one item a key.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
