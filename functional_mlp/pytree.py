@@ -43,7 +43,18 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     >>> map(lambda a, b: a + b, (1, {"x": 2}), (10, {"x": 20}))
     (11, {'x': 22})
     """
-    return optree.tree_map(function, tree, *rest, namespace=NAMESPACE)
+    try:
+        return optree.tree_map(function, tree, *rest, namespace=NAMESPACE)
+    except ValueError as error:
+        for other in rest:
+            if "PyTreeSpec" in str(error) and structure(other) != structure(tree):  # words of another library
+                path, got, expected = first_difference(other, tree)
+                kinds = tuple("nothing" if one is MISSING else type(one).__name__ for one in (expected, got))
+                raise ValueError(
+                    f"map: the trees differ in structure: {path or 'at the root'} is {kinds[0]} in the first, "
+                    f"and {kinds[1]} in another: pass trees of one structure"
+                ) from None
+        raise
 
 
 def leaves(tree: Any) -> list[Any]:

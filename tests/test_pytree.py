@@ -82,6 +82,13 @@ def test_equal_compares_bits(a: object, b: object, expected: bool) -> None:
     [
         refusal("lengths", lambda: pytree.map(lambda a, b: a, (1,), (1, 2)), ValueError, "expected: 1", "got: 2"),
         refusal("keys", lambda: pytree.map(lambda a, b: a, {"x": 1}, {"y": 1}), ValueError, "'x'", "'y'"),
+        refusal(
+            "nodes of the library",
+            lambda: pytree.map(lambda a, b: a, (fm.LinearParams(1, 2),), (fm.LinearParams(1, None),)),
+            ValueError,
+            "[0].bias is int in the first, and nothing in another",
+        ),
+        refusal("errors of the function", lambda: pytree.map(lambda a, b: int("x"), (1,), (1,)), ValueError, "'x'"),
     ],
 )
 def test_map_refuses_trees_of_different_structure(call, error, fragments) -> None:
