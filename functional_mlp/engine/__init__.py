@@ -8,13 +8,15 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     expressions.py, operands.py   what the expressions do, as text under which code is kept
     policy.py     every choice among ways to make the code, with what decides it
     limits.py     what would make too much code; lengths.py, how much the expressions make
-    calls.py      the functions that layers share
-    kernels.py    activations, loss and optimizer's rule
+    walk.py       one pass over the steps, forward and back, whatever emits them
+    calls.py      the functions that layers share, and the scope in which code is emitted
+    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
     running.py    compiled programs and the memory they run in
     cache.py      machine code on disk
-    single/       an epoch of single samples, with the products of matvec.py and tails.py
-    batch/        an epoch of minibatches, and passes forward, with the products of matmul.py
-    members/      an epoch of many networks at once: its program, its array algebra, and how it is run
+    single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py
+    batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of
+                  matmul.py
+    members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
     llvm/         emitter.py, the assembler: vectors, memory, loops; vector.py, the array algebra over LLVM vectors:
                   expressions emit instructions; functions.py, exp, log, tanh, ... of vectors; target.py, processors
                   and machine code

@@ -54,60 +54,89 @@ class Table:
     rows: list[tuple[ir.Function, list[int]]] = attrs.field(factory=list)
 
 
-class Calls:
-    """Emits kernels at a builder's place."""
+@attrs.frozen(eq=False)
+class Scope:
+    """Where code is emitted: the `arguments` of its function, and what places and calls mean there.
 
-    def __init__(self, builder: ir.IRBuilder, e: Emitter, arguments: Arguments, policy: Policy) -> None:
-        self.builder, self.e = builder, e
-        self.arguments = arguments
-        self.activations = arguments.workspace  # where the places of activations and their gradients are counted from
-        self.policy = policy
-        self._table: Table | None = None
-        self._functions: dict[Hashable, ir.Function] = {}
+    Places of activations, and of their gradients, are counted from `activations`, those of parameters from the
+    workspace. `policy` says how code is shared; calls of functions go into the `table`, where there is one.
+    """
+
+    arguments: Arguments
+    activations: ir.Value
+    policy: Policy
+    table: Table | None = None
+
+    @classmethod
+    def of_function(cls, arguments: Arguments, policy: Policy) -> "Scope":
+        return cls(arguments, arguments.workspace, policy)
 
     @property
     def workspace(self) -> ir.Value:
         return self.arguments.workspace
 
-    @contextlib.contextmanager
-    def in_functions(self) -> Iterator[None]:
-        """Emit what runs seldom, and need not be fast, in functions that equal layers share."""
-        before = self.policy
-        self.policy = before.in_functions()
-        try:
-            yield
-        finally:
-            self.policy = before
+    def counted_from(self, activations: ir.Value) -> "Scope":
+        """The same with activations elsewhere."""
+        return attrs.evolve(self, activations=activations)
+
+    def in_functions(self) -> "Scope":
+        """For what runs seldom and need not be fast: at least equal layers share functions."""
+        return attrs.evolve(self, policy=self.policy.in_functions())
+
+
+# Emits the body of a function, given its further arguments.
+Body = Callable[[Scope, Sequence[Index]], None]
+# Emits a kernel, given its sizes and its values.
+Emit = Callable[[Scope, Sequence[Index], Sequence[Index]], None]
+
+
+class Calls:
+    """Emits kernels at a builder's place."""
+
+    def __init__(self, builder: ir.IRBuilder, e: Emitter) -> None:
+        self.builder, self.e = builder, e
+        self._functions: dict[Hashable, ir.Function] = {}
 
     def kernel(
-        self, name: str, key: Hashable, sizes: Sequence[int], values: Sequence[Index], emit: Callable[..., None]
+        self,
+        scope: Scope,
+        name: str,
+        key: Hashable,
+        sizes: Sequence[int],
+        values: Sequence[Index],
+        emit: Emit,
     ) -> None:
-        """emit(*sizes, *values): in place, or in a function; `{}` in its name stands for the sizes.
+        """emit(scope, sizes, values): in place, or in a function; `{}` in its name stands for the sizes.
 
         All that the kernel depends on must be in the key, the sizes or the values.
         """
-        if self.policy.in_one_piece:
-            emit(*sizes, *values)
-        elif self.policy.sharing is Sharing.EQUAL_SIZES:
+        if scope.policy.in_one_piece:
+            emit(scope, sizes, values)
+        elif scope.policy.sharing is Sharing.EQUAL_SIZES:
             full_name = name.format("".join(f"_{size}" for size in sizes))
-            self.share(full_name, (name, key, *sizes), values, lambda *own: emit(*sizes, *own))
+            self.share(scope, full_name, (name, key, *sizes), values, lambda inside, own: emit(inside, sizes, own))
         else:
-            self.share(name.format(""), (name, key), (*sizes, *values), emit)
+            count = len(sizes)
 
-    def share(self, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]) -> None:
-        """Emit a call of a function of the arguments and further values, whose body `emit(*values)` emits.
+            def body(inside: Scope, own: Sequence[Index]) -> None:
+                emit(inside, own[:count], own[count:])
+
+            self.share(scope, name.format(""), (name, key), (*sizes, *values), body)
+
+    def share(self, scope: Scope, name: str, key: Hashable, values: Sequence[Index], body: Body) -> None:
+        """Emit a call of a function of the arguments and further values, whose body `body(scope, values)` emits.
 
         Calls with equal keys share the function. All that the body depends on must be in the key or the values.
         """
-        if self._table is not None:
-            self._add_row(self._table, name, key, values, emit)
+        if scope.table is not None:
+            self._add_row(scope, scope.table, name, key, values, body)
             return
         constants = [self.e.index(value) for value in values]
-        types = [value.type for value in constants]
-        self.builder.call(self._function(name, key, types, emit), [*self.arguments.values(), *constants])
+        function = self._function(scope, name, key, [value.type for value in constants], body)
+        self.builder.call(function, [*scope.arguments.values(), *constants])
 
-    def _function(self, name: str, key: Hashable, types: Sequence[ir.Type], emit: Callable[..., None]) -> ir.Function:
-        """The function of a key, with arguments of so many types after those of the compiled function."""
+    def _function(self, scope: Scope, name: str, key: Hashable, types: Sequence[ir.Type], body: Body) -> ir.Function:
+        """The function of a key, with arguments of some types after those of the compiled function."""
         known = self._functions.get(key)
         if known is not None:
             return known
@@ -116,51 +145,48 @@ class Calls:
         function = ir.Function(b.module, function_type, b.module.get_unique_name(name))
         function.linkage = "internal"
         self._functions[key] = function
-        block, arguments, activations = b.block, self.arguments, self.activations
+        block = b.block
         b.position_at_end(function.append_basic_block("entry"))
-        self.arguments = Arguments(*function.args[:count])
-        self.activations = self.arguments.workspace
-        emit(*function.args[count:])
+        body(Scope.of_function(Arguments(*function.args[:count]), scope.policy), function.args[count:])
         b.ret_void()
         b.position_at_end(block)
-        self.arguments, self.activations = arguments, activations
         return function
 
     # Tables of calls
 
     @contextlib.contextmanager
-    def table(self, *values: ir.Value) -> Iterator[None]:
-        """Put the calls of functions into a table, where there are many; nothing else may be emitted meanwhile.
+    def table(self, scope: Scope, *values: ir.Value) -> Iterator[Scope]:
+        """A scope whose calls of functions go into a table, where there are many; nothing else may be emitted in it.
 
         Their values are numbers, which go into the table, and those of the emitted code that are given here.
         """
-        if not self.policy.calls_in_tables:
-            yield
+        if not scope.policy.calls_in_tables:
+            yield scope
             return
-        self._table = Table(values)
-        try:
-            yield
-            table = self._table
-        finally:
-            self._table = None
-        self._call_rows(table)
+        table = Table(values)
+        yield attrs.evolve(scope, table=table)
+        self._call_rows(scope, table)
 
     def _add_row(
-        self, table: Table, name: str, key: Hashable, values: Sequence[Index], emit: Callable[..., None]
+        self,
+        scope: Scope,
+        table: Table,
+        name: str,
+        key: Hashable,
+        values: Sequence[Index],
+        body: Body,
     ) -> None:
         numbers = [value for value in values if isinstance(value, int)]
 
-        def body(*arguments: ir.Value) -> None:
+        def body_of_row(inside: Scope, arguments: Sequence[Index]) -> None:
             *common, row = arguments
             entries = (self.builder.load(self.e.address(row, entry, I64), typ=I64) for entry in range(len(numbers)))
-            emit(*[next(entries) if isinstance(v, int) else common[table.values.index(v)] for v in values])
+            body(inside, [next(entries) if isinstance(v, int) else common[table.values.index(v)] for v in values])
 
         types = [*(value.type for value in table.values), POINTER]
-        self._table = None  # the function's own calls are no part of the table
-        table.rows.append((self._function(name, (key, *types), types, body), numbers))
-        self._table = table
+        table.rows.append((self._function(scope, name, (key, *types), types, body_of_row), numbers))
 
-    def _call_rows(self, table: Table) -> None:
+    def _call_rows(self, scope: Scope, table: Table) -> None:
         """Emit the table and the loop over its calls."""
         if not table.rows:
             return
@@ -181,6 +207,6 @@ class Calls:
             row = self.e.address(constant, i, row_type)
             function = b.load(row, typ=ir.PointerType(function_type))
             numbers = self.e.address(row, 1, I64)
-            b.call(function, [*self.arguments.values(), *table.values, numbers])
+            b.call(function, [*scope.arguments.values(), *table.values, numbers])
 
         self.e.loop("calls", 0, len(rows), 1, call)

@@ -15,7 +15,7 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
-from functional_mlp.engine.batch.epoch import BatchKernels
+from functional_mlp.engine.batch.epoch import BatchPasses
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
@@ -52,10 +52,10 @@ def emit(program: Program, kind: Kind, policy: Policy) -> ir.Module:
             if program.batch_size == 1:
                 size = SampleEpoch(program, policy, builder, arguments).emit()
             else:
-                size = BatchKernels(program, policy, builder, arguments).epoch()
+                size = BatchPasses(program, policy, builder, arguments, training=True).epoch()
     else:
         predictions = function.args[-1] if kind == "predict" else None
-        size = BatchKernels(program, policy, builder, arguments).forward_only(predictions)
+        size = BatchPasses(program, policy, builder, arguments, training=False).forward_only(predictions)
     builder.ret_void()
     if kind == "epoch":
         emit_epochs(function, program.batch_size)

@@ -1,14 +1,36 @@
 """The products of matrices of which an epoch of minibatches is made: tiles of rows times vectors, kept in registers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import attrs
 from llvmlite import ir
 
+from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import I64, Index
 
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Product:
+    """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
+
+    v is the offset of a vector within a row. `left` is a place with the distances between its rows and along the
+    depth, `right` a place with the distance between its rows; both are counted from the workspace. Where the number of
+    rows is a value, tiles are made for `usual_rows`. Without a start, sums begin with 0.
+    """
+
+    name: str
+    rows: Index
+    columns: Index
+    depth: Index
+    left: tuple[Index, Index, Index]
+    right: tuple[Index, Index]
+    start: Callable[[Index], ir.Value] | None
+    finish: Finish
+    usual_rows: int
 
 
 class TiledProducts:
@@ -17,59 +39,51 @@ class TiledProducts:
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e
 
-    def emit(
-        self,
-        name: str,
-        rows: Index,
-        columns: Index,
-        depth: Index,
-        left: tuple[Index, Index, Index],
-        right: tuple[Index, Index],
-        start: Callable[[Index], ir.Value] | None,
-        finish: Finish,
-        usual_rows: int,
-    ) -> None:
-        """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
+    def emit(self, scope: Scope, product: Product) -> None:
+        """Emit a product, for each pair of vectors of its columns."""
 
-        `left` is a place with the distances between its rows and along the depth, `right` a place with the
-        distance between its rows. v is the offset of a vector within a row. Where the number of rows is a value, tiles
-        are made for `usual_rows`.
-        """
-        e, lanes = self.e, self.kernels.lanes
-        place, row_stride, depth_stride = left
-        right_place, right_stride = right
+        def block(first: Index, width: int) -> None:
+            self._tiles(scope, product, first, width)
 
-        def tile(row: Index, height: int, first: Index, width: int) -> None:
-            """A tile of the product, in `height` times `width` registers."""
-            offsets = [e.add(first, v * lanes) for v in range(width)]
-            begin = [e.constant(0) if start is None else start(offset) for offset in offsets]
+        self._column_blocks(product.name, product.columns, block)
 
-            def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
-                row_of_right = e.add(right_place, e.multiply(k, right_stride))
-                vectors_of_right = [e.load(self.kernels.workspace, e.add(row_of_right, offset)) for offset in offsets]
-                results = []
-                for h in range(height):
-                    at = e.add(e.multiply(e.add(row, h), row_stride), e.multiply(k, depth_stride))
-                    factor = e.broadcast(self.kernels.workspace, e.add(place, at))
-                    for v, vector in enumerate(vectors_of_right):
-                        results.append(e.multiply_add(factor, vector, sums[h * width + v]))
-                return results
+    def _tiles(self, scope: Scope, product: Product, first: Index, width: int) -> None:
+        """The tiles of all rows, for so many vectors of columns."""
+        e, name, rows = self.e, product.name, product.rows
+        height = _tile_height(rows, width, product.usual_rows, scope.policy.registers)
 
-            sums = e.loop(f"{name}.depth", 0, depth, 1, along, begin * height)
+        def tile(row: Index, height: int) -> None:
+            self._tile(scope, product, row, height, [e.add(first, v * self.kernels.lanes) for v in range(width)])
+
+        if isinstance(rows, int):
+            e.blocks(f"{name}.rows", rows, height, tile, 1)
+            return
+        whole = self.e.builder.sub(rows, self.e.builder.urem(rows, ir.Constant(I64, height)))
+        e.loop(f"{name}.rows", 0, whole, height, lambda row: tile(row, height))
+        e.loop(f"{name}.row", whole, rows, 1, lambda row: tile(row, 1))
+
+    def _tile(self, scope: Scope, product: Product, row: Index, height: int, offsets: Sequence[Index]) -> None:
+        """A tile of the product: `height` rows of the vectors at some offsets, each in a register."""
+        e, width = self.e, len(offsets)
+        place, row_stride, depth_stride = product.left
+        right, right_stride = product.right
+        begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets]
+
+        def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
+            row_of_right = e.add(right, e.multiply(k, right_stride))
+            vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
+            results = []
             for h in range(height):
-                for v, offset in enumerate(offsets):
-                    finish(e.add(row, h), offset, sums[h * width + v])
+                at = e.add(e.multiply(e.add(row, h), row_stride), e.multiply(k, depth_stride))
+                factor = e.broadcast(scope.workspace, e.add(place, at))
+                for v, vector in enumerate(vectors_of_right):
+                    results.append(e.multiply_add(factor, vector, sums[h * width + v]))
+            return results
 
-        def column_block(first: Index, width: int) -> None:
-            height = self._tile_height(rows, width, usual_rows)
-            if isinstance(rows, int):
-                e.blocks(f"{name}.rows", rows, height, lambda row, size: tile(row, size, first, width), 1)
-                return
-            whole = self.e.builder.sub(rows, self.e.builder.urem(rows, ir.Constant(I64, height)))
-            e.loop(f"{name}.rows", 0, whole, height, lambda row: tile(row, height, first, width))
-            e.loop(f"{name}.row", whole, rows, 1, lambda row: tile(row, 1, first, width))
-
-        self._column_blocks(name, columns, column_block)
+        sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin * height)
+        for h in range(height):
+            for v, offset in enumerate(offsets):
+                product.finish(e.add(row, h), offset, sums[h * width + v])
 
     def _column_blocks(self, name: str, columns: Index, block: Callable[[Index, int], None]) -> None:
         """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""
@@ -87,20 +101,20 @@ class TiledProducts:
         e.loop(f"{name}.columns", 0, looped * lanes, 2 * lanes, pair)
         block(looped * lanes, tail)
 
-    def _tile_height(self, rows: Index, width: int, usual_rows: int) -> int:
-        """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
-        registers = self.kernels.policy.registers
-        most = (registers - registers // 4) // width
-        total = rows if isinstance(rows, int) else usual_rows
 
-        def cost(height: int) -> float:
-            """Cycles a step of the depth: two products each, and no fewer than the latency of one."""
+def _tile_height(rows: Index, width: int, usual_rows: int, registers: int) -> int:
+    """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
+    most = (registers - registers // 4) // width
+    total = rows if isinstance(rows, int) else usual_rows
 
-            def tile(height: int) -> float:
-                return max(height * width / 2, 4) + 1
+    def cost(height: int) -> float:
+        """Cycles a step of the depth: two products each, and no fewer than the latency of one."""
 
-            left = total % height
-            rest = (tile(left) if left else 0) if isinstance(rows, int) else left * tile(1)
-            return total // height * tile(height) + rest
+        def tile(height: int) -> float:
+            return max(height * width / 2, 4) + 1
 
-        return min(range(min(most, total), 0, -1), key=cost)
+        left = total % height
+        rest = (tile(left) if left else 0) if isinstance(rows, int) else left * tile(1)
+        return total // height * tile(height) + rest
+
+    return min(range(min(most, total), 0, -1), key=cost)

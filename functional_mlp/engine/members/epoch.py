@@ -11,12 +11,12 @@ by side; an odd one at the end is treated by itself.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llvmlite import ir
 
-from functional_mlp.engine.kernels import Backward, in_reverse
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Body, Emitter, Index, Real
+from functional_mlp.engine import walk
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Index
 from functional_mlp.engine.llvm.vector import Outer, Scalar
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars, Uniform
 from functional_mlp.engine.members.program import (
@@ -25,15 +25,11 @@ from functional_mlp.engine.members.program import (
     ORDERS,
     TARGETS,
     MembersArguments,
-    MembersLayout,
     MembersProgram,
     Width,
 )
+from functional_mlp.engine.members.steps import MembersSteps, Update
 from functional_mlp.engine.policy import MembersPolicy
-from functional_mlp.engine.program import Affine, Branch, Pointwise, Step, affine_steps, vectors
-
-# Uses x δ, the gradient of the parameters at a place: update(width, place, parameters, x, δ).
-Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
 
 
 class MembersEpoch:
@@ -42,17 +38,11 @@ class MembersEpoch:
     def __init__(
         self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
-        self.program, self.rule, self.policy = program.program, program.rule, policy
-        self.layout = MembersLayout.of(self.program, policy.units)
-        self.real = Real(self.program.dtype)
+        self.program, self.rule = program.program, program.rule
         self.builder, self.arguments, self.members = builder, arguments, policy.members
-        self.one = self._width(1)
-        self.widths = [self.one] if policy.units == 1 else [self._width(policy.units), self.one]
-        self.e, self.xp, self.load, self.store = (self.one.e, self.one.xp, self.one.load, self.one.store)
+        self.steps = MembersSteps(program, policy, builder, arguments.workspace)
+        self.e, self.xp = self.steps.one.e, self.steps.one.xp
         self.doubles = ir.VectorType(DOUBLE, policy.members)
-        self.gradients = self.layout.size * (1 + len(self.rule.slots()))
-        self.update: Update = self._accumulate
-        self.end = self.gradients + (0 if self.program.batch_size == 1 else self.layout.size)
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers."""
@@ -64,53 +54,15 @@ class MembersEpoch:
         for index, total in enumerate(totals):
             place = e.address(arguments.results, index * self.members, DOUBLE)
             b.store(b.fadd(b.load(place, typ=self.doubles, align=8), total), place, align=8)
-        return self.end * self.members
-
-    def _width(self, units: int) -> Width:
-        e = Emitter(self.builder, self.real, units * self.members)
-        scalars = MembersScalars(Emitter(self.builder, self.real, self.members))
-        return Width(units, self.members, e, MembersNamespace(e, scalars), self.arguments.workspace)
-
-    def units(self, name: str, count: int, body: Body, sums: int = 0) -> list[ir.Value]:
-        """sums = body(width, unit, *sums) for so many units, as many at a time as a width holds.
-
-        Returns the sums, which start at 0, over all units.
-        """
-        carried: list[ir.Value] = []
-        start = 0
-        for width in self.widths:
-            carried = [self._folded(width, total) for total in carried] or [width.e.constant(0)] * sums
-            whole = (count - start) // width.units
-            unrolled = self.policy.unrolled_units
-            many = whole - whole % unrolled
-
-            def several(first: Index, *now: ir.Value, width: Width = width) -> Sequence[ir.Value]:
-                for vector in range(self.policy.unrolled_units):
-                    now = tuple(body(width, width.e.add(first, vector * width.units), *now) or ())
-                return now
-
-            step = unrolled * width.units
-            carried = self.e.loop(name, start, start + many * width.units, step, several, carried)
-            for vector in range(many, whole):
-                carried = list(body(width, start + vector * width.units, *carried) or ())
-            start += whole * width.units
-        return carried
-
-    def _folded(self, width: Width, total: ir.Value) -> ir.Value:
-        """The sum over the units side by side in a vector, where the width is narrower than that vector."""
-        parts = [
-            self.e.shuffle(total, total, range(first, first + self.members))
-            for first in range(0, total.type.count, self.members)
-        ]
-        return self.e.tree_sum(parts)
+        return self.steps.end * self.members
 
     # Steps of the optimizer
 
     def _sample_step(self, position: Index, loss_sum: ir.Value, right: ir.Value) -> Sequence[ir.Value]:
         """A sample of each member, and their updates: Algorithm 1 of the paper."""
         scalars, after = self._scalars_block()
-        self.update = self._rule(MembersScalars(self.e.at(scalars)), position)
-        totals = self._sample(position, None, loss_sum, right)
+        update = self._rule(MembersScalars(self.e.at(scalars)), position)
+        totals = self._sample(update, position, None, loss_sum, right)
         scalars.branch(after)
         return totals
 
@@ -121,29 +73,27 @@ class MembersEpoch:
         size = ir.Constant(I64, self.program.batch_size)
         end = b.add(start, size)
         end = b.select(b.icmp_signed("<", end, self.arguments.last), end, self.arguments.last)
-        samples = b.sitofp(b.sub(end, start), self.real.type)
-        scale = e.splat(b.fdiv(self.real.constant(1), samples))
-
-        self.update = self._accumulate
+        samples = b.sitofp(b.sub(end, start), self.steps.one.e.real.type)
+        scale = e.splat(b.fdiv(self.steps.one.e.real.constant(1), samples))
 
         def sample(position: Index, *totals: ir.Value) -> Sequence[ir.Value]:
-            return self._sample(position, scale, *totals)
+            return self._sample(self._accumulate, position, scale, *totals)
 
         def clear(width: Width, i: Index) -> None:
-            width.store(width.e.constant(0), e.add(self.gradients, i))
+            width.store(width.e.constant(0), e.add(self.steps.gradients, i))
 
         def apply(width: Width, i: Index) -> None:
-            update(width, i, width.load(i), width.e.constant(1), width.load(e.add(self.gradients, i)))
+            update(width, i, width.load(i), width.e.constant(1), width.load(e.add(self.steps.gradients, i)))
 
-        self.units("gradients.clear", self.layout.size, clear)
+        self.steps.units("gradients.clear", self.steps.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
         update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
-        self.units("parameters", self.layout.size, apply)
+        self.steps.units("parameters", self.steps.layout.size, apply)
         scalars.branch(after)
         return totals
 
     def _accumulate(self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
-        place = self.e.add(self.gradients, place)
+        place = self.e.add(self.steps.gradients, place)
         width.store(width.e.multiply_add(x, delta, width.load(place)), place)
 
     def _scalars_block(self) -> tuple[ir.IRBuilder, ir.Block]:
@@ -161,14 +111,14 @@ class MembersEpoch:
         number = builder.sitofp(number, DOUBLE)
         slots = range(1, 1 + len(self.rule.slots()))
         rules = {}
-        for width in self.widths:
+        for width in self.steps.widths:
             xp = MembersNamespace(width.e, scalars)
             rates, *rest = (self._scalar(xp, scalars, index, name) for index, name in enumerate(names))
             expression = self.rule.expression(dict(zip(self.rule.per_member, rest, strict=True)))
             rules[width.units] = (xp, functools.partial(expression, xp, Uniform(xp, scalars, number, "step"), rates))
 
         def update(width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
-            places = [e.add(place, self.layout.size * slot) for slot in slots]
+            places = [e.add(place, self.steps.layout.size * slot) for slot in slots]
             xp, rule = rules[width.units]
             remembered = [xp.array(width.load(where)) for where in places]
             updated = rule(xp.array(param), Outer(xp, x, delta), *remembered)
@@ -190,21 +140,20 @@ class MembersEpoch:
     # One sample of each member
 
     def _sample(
-        self, position: Index, scale: ir.Value | None, loss_sum: ir.Value, right: ir.Value
+        self,
+        update: Update,
+        position: Index,
+        scale: ir.Value | None,
+        loss_sum: ir.Value,
+        right: ir.Value,
     ) -> Sequence[ir.Value]:
-        """Both passes; `self.update` meets every gradient, times `scale`."""
+        """Both passes; `update` meets every gradient, times `scale`."""
         rows = self._rows(position)
         x = self._load_inputs(rows)
-        prediction, backward = self._forward(self.program.steps, x, needs_grad=False)
+        prediction, backward = walk.forward(self.steps, update, self.program.steps, x)
         grad, loss, is_right = self._loss(rows, prediction, scale)
-        backward(grad)
+        backward(update, grad)
         return [self.builder.fadd(loss_sum, loss), self.builder.fadd(right, is_right)]
-
-    def reserve(self, features: int) -> int:
-        """A new place in the workspace for so many features."""
-        place = self.end
-        self.end += self.layout.units * vectors(features, self.layout.units)
-        return place
 
     def _rows(self, position: Index) -> list[ir.Value]:
         """The row of its data that each member comes to."""
@@ -233,139 +182,13 @@ class MembersEpoch:
 
     def _load_inputs(self, rows: Sequence[ir.Value]) -> int:
         features = self.program.in_features
-        x, addresses = (self.reserve(features), self._row_addresses(INPUTS, rows, features))
+        x, addresses = (self.steps.reserve(features), self._row_addresses(INPUTS, rows, features))
 
         def body(i: Index) -> None:
-            self.store(self._gathered(addresses, i), self.e.add(x, i))
+            self.steps.store(self._gathered(addresses, i), self.e.add(x, i))
 
         self.e.loop("inputs", 0, features, 1, body)
         return x
-
-    # Passes
-
-    def _forward(self, steps: tuple[Step, ...], x: int, needs_grad: bool) -> tuple[int, Backward]:
-        """Emit the forward pass of steps; returns the place of the output, and what emits the backward pass.
-
-        `needs_grad` says whether the gradient with respect to x is of use.
-        """
-        backwards: list[Backward] = []
-        for step in steps:
-            if isinstance(step, Affine):
-                x, backward = self._affine(step, x, needs_grad)
-            elif isinstance(step, Pointwise):
-                x, backward = self._pointwise(step, x, needs_grad)
-            else:
-                x, backward = self._branch(step, x, needs_grad)
-            backwards.append(backward)
-            needs_grad = needs_grad or bool(affine_steps((step,)))
-
-        return x, in_reverse(backwards)
-
-    def _pointwise(self, step: Pointwise, s: int, needs_grad: bool) -> tuple[int, Backward]:
-        e, y = self.e, self.reserve(step.features)
-        self.builder.comment(f"value: {step.layer!r}")
-
-        def value(width: Width, i: Index) -> None:
-            xp = width.xp
-            width.store(xp.vectors(step.layer.value(xp, xp.array(width.load(e.add(s, i)))))[0], e.add(y, i))
-
-        self.units("value", step.features, value)
-
-        def backward(grad: int) -> int | None:
-            if not needs_grad:
-                return None
-            grad_in = y  # whatever used the output has had its backward pass: its place is free
-            self.builder.comment(f"pullback: {step.layer!r}")
-
-            def pullback(width: Width, i: Index) -> None:
-                xp = width.xp
-                arrays = [xp.array(width.load(e.add(place, i))) for place in (s, y, grad)]
-                width.store(xp.vectors(step.layer.pullback(xp, *arrays))[0], e.add(grad_in, i))
-
-            self.units("pullback", step.features, pullback)
-            return grad_in
-
-        return y, backward
-
-    def _branch(self, step: Branch, x: int, needs_grad: bool) -> tuple[int, Backward]:
-        inner, inner_backward = self._forward(step.steps, x, needs_grad)
-        y = self._sum(x, inner, step.features)
-
-        def backward(grad: int) -> int | None:
-            inner_grad = inner_backward(grad)
-            return None if not needs_grad or inner_grad is None else self._sum(grad, inner_grad, step.features)
-
-        return y, backward
-
-    def _sum(self, a: int, b: int, features: int) -> int:
-        e, total = self.e, self.reserve(features)
-
-        def add(width: Width, i: Index) -> None:
-            width.store(width.e.fadd(width.load(e.add(a, i)), width.load(e.add(b, i))), e.add(total, i))
-
-        self.units("add", features, add)
-        return total
-
-    def _affine(self, step: Affine, x: int, needs_grad: bool) -> tuple[int, Backward]:
-        e, outputs = self.e, step.out_features
-        weight, bias = self.layout.weights[step.number], self.layout.biases[step.number]
-        s, stride, name = self.reserve(outputs), self.layout.stride(step), f"linear{step.number}"
-        at_once = rows_at_once(step.in_features, self.policy.most_rows)
-        self.builder.comment(f"forward: {step}")
-
-        def inputs(i: Index, rows: int) -> dict[int, list[ir.Value]]:
-            """The inputs of a few rows, for each width."""
-            xs = [self.load(e.add(x, e.add(i, k))) for k in range(rows)]
-            return {width.units: [width.xp.repeated(x_k) for x_k in xs] for width in self.widths}
-
-        def start(width: Width, j: Index) -> None:
-            width.store(width.load(e.add(bias, j)) if step.bias else width.e.constant(0), e.add(s, j))
-
-        def forward_rows(i: Index, rows: int) -> None:
-            xs, first = inputs(i, rows), e.add(weight, e.multiply(i, stride))
-
-            def output(width: Width, j: Index) -> None:
-                total = width.load(e.add(s, j))
-                for k, x_k in enumerate(xs[width.units]):
-                    total = width.e.multiply_add(width.load(e.add(e.add(first, k * stride), j)), x_k, total)
-                width.store(total, e.add(s, j))
-
-            self.units(f"{name}.output", outputs, output)
-
-        self.units(f"{name}.bias", outputs, start)
-        e.blocks(f"{name}.input", step.in_features, at_once, forward_rows, 1)
-
-        def backward(delta: int) -> int | None:
-            grad_x = self.reserve(step.in_features) if needs_grad else None
-            self.builder.comment(f"backward: {step}")
-
-            def backward_rows(i: Index, rows: int) -> None:
-                xs, first = inputs(i, rows), e.add(weight, e.multiply(i, stride))
-
-                def output(width: Width, j: Index, *sums: ir.Value) -> Sequence[ir.Value]:
-                    delta_j = width.load(e.add(delta, j))
-                    places = [e.add(e.add(first, k * stride), j) for k in range(rows)]
-                    weights = [width.load(place) for place in places]
-                    totals = [width.e.multiply_add(w, delta_j, total) for w, total in zip(weights, sums, strict=False)]
-                    for place, param, x_k in zip(places, weights, xs[width.units], strict=True):
-                        self.update(width, place, param, x_k, delta_j)
-                    return totals
-
-                sums = self.units(f"{name}.output", outputs, output, 0 if grad_x is None else rows)
-                for k, total in enumerate(sums):
-                    assert grad_x is not None
-                    self.store(total, e.add(e.add(grad_x, k), i))
-
-            def bias_update(width: Width, j: Index) -> None:
-                place = e.add(bias, j)
-                self.update(width, place, width.load(place), width.e.constant(1), width.load(e.add(delta, j)))
-
-            e.blocks(f"{name}.input", step.in_features, at_once, backward_rows, 1)
-            if step.bias:
-                self.units(f"{name}.bias", outputs, bias_update)
-            return grad_x
-
-        return s, backward
 
     # The loss
 
@@ -375,15 +198,15 @@ class MembersEpoch:
         """The place of the loss's gradient, the loss and whether the sample is right, as doubles."""
         e, b, xp, features = self.e, self.builder, self.xp, self.program.out_features
         b.comment(f"loss: {self.program.loss!r}")
-        y = [self.load(prediction + i) for i in range(features)]
+        y = [self.steps.load(prediction + i) for i in range(features)]
         labels = self._labels(rows)
         target = self._one_hot(labels) if self.program.class_targets else self._targets(rows)
         arrays = xp.features(y), xp.features(target)
-        grad = self.reserve(features)
+        grad = self.steps.reserve(features)
         for i, vector in enumerate(xp.vectors(self.program.loss.sample_grad(xp, *arrays), features)):
-            self.store(vector if scale is None else e.fmul(vector, scale), grad + i)
+            self.steps.store(vector if scale is None else e.fmul(vector, scale), grad + i)
         loss = xp.vectors(self.program.loss.sample_value(xp, *arrays))[0]
-        loss = loss if self.real.type is DOUBLE else b.fpext(loss, self.doubles)
+        loss = loss if self.steps.one.e.real.type is DOUBLE else b.fpext(loss, self.doubles)
         return grad, loss, self._is_right(y, labels)
 
     def _targets(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
@@ -396,7 +219,7 @@ class MembersEpoch:
         labels = ir.Constant(e.integers_type, ir.Undefined)
         for member, row in enumerate(rows):
             label = b.load(e.address(self._pointer(LABELS, member), row, I64), typ=I64, align=8)
-            label = label if self.real.integer == I64 else b.trunc(label, self.real.integer)
+            label = label if self.steps.one.e.real.integer == I64 else b.trunc(label, self.steps.one.e.real.integer)
             labels = b.insert_element(labels, label, ir.Constant(I64, member))
         return labels
 
@@ -416,8 +239,3 @@ class MembersEpoch:
             best, place = (b.select(better, number, best), b.select(better, e.integers(i), place))
         one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.members) for n in (1.0, 0.0))
         return b.select(b.icmp_signed("==", place, labels), one, zero)
-
-
-def rows_at_once(rows: int, most: int) -> int:
-    """How many rows of a matrix are met at a time: at most so many, and without a rest where that can be."""
-    return next((size for size in range(most, most // 2, -1) if rows % size == 0), min(rows, most))

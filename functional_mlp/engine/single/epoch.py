@@ -13,40 +13,35 @@ share vectors for their last columns (see `functional_mlp.engine.single.tails`) 
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from llvmlite import ir
 
-from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine import walk
+from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
-from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, Step, affine_steps, vectors
-from functional_mlp.engine.single.matvec import Grid, Products
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, affine_steps, vectors
+from functional_mlp.engine.single.layers import Pass, SampleLayers
+from functional_mlp.engine.single.matvec import Products
+from functional_mlp.engine.walk import At, Backward, Path
 from functional_mlp.layers.elementwise import Elementwise
-
-# A step's place in the nest of branches.
-Path = tuple[int, ...]
 
 
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
 
     def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        self.kernels = Kernels(program, policy, builder, arguments)
-        self.products = Products(self.kernels)
-        self.e = self.kernels.e
-        self.builder = builder
-        self.program = program
+        self.kernels = Kernels(program, policy, builder)
+        self.products, self.loss = Products(self.kernels), SampleLoss(self.kernels)
+        self.scope = Scope.of_function(arguments, policy)
+        self.e, self.builder, self.program = self.kernels.e, builder, program
+        self.layers = SampleLayers(self.kernels, self.products)
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
-        self.copies: dict[int, int] = {}  # the places of the matrices that are kept transposed, by layer
-
-    @property
-    def workspace(self) -> ir.Value:
-        return self.kernels.workspace
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
@@ -54,44 +49,38 @@ class SampleEpoch:
         There is at least one sample. The passes of the first one; those of each further one, which begin with the
         update of the sample before; the update of the last.
         """
-        b, arguments = self.builder, self.kernels.arguments
-        with self.kernels.in_functions():
-            start = self._make_copies(self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
-            here = self.e.address(self.workspace, start)
-            prediction = self._forward_pass(arguments.first, here, None)
-            outcome = self._backward_pass(arguments.first, here, prediction, None)
+        b, scope, arguments = self.builder, self.scope, self.scope.arguments
+        seldom = scope.in_functions()
+        start = self._make_copies(seldom, self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
+        here = self.e.address(scope.workspace, start)
+        first = Pass(seldom.counted_from(here), None)
+        outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         size = self._end
-        there = self.e.address(self.workspace, start + size)
-        end = self.products.tails.reserve(start + 2 * size)
-        self.products.tails.pack()
+        there = self.e.address(scope.workspace, start + size)
+        end = self.products.tails.reserve(scope, start + 2 * size)
+        self.products.tails.pack(scope)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
-            with self._pending(position, before) as pending:
-                self._forward_pass(position, activations, pending)
+            with self.layers.pending(scope, position, before) as pending:
+                own = Pass(scope.counted_from(activations), pending)
+                prediction, backward = self._forward_pass(own, position)
                 back = b.append_basic_block("back")  # LLVM orders instructions badly where there are too many at once
                 b.branch(back)
                 b.position_at_end(back)
-                outcome = self._backward_pass(position, activations, prediction, pending)
+                outcome = self._backward_pass(own, position, prediction, backward)
             return [activations, before, *[b.fadd(total, more) for total, more in zip(totals, outcome, strict=True)]]
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
-        self.products.tails.unpack()
-        with self._pending(arguments.last, last) as pending, self.kernels.in_functions():
-            self._update_alone(pending)
-        self.kernels.add_to_results(totals)
+        self.products.tails.unpack(scope)
+        with self.layers.pending(scope, arguments.last, last) as pending:
+            self._update_alone(Pass(seldom.counted_from(last), pending))
+        self.kernels.add_to_results(scope, totals)
         return end
 
-    def _row(self, position: Index) -> ir.Value:
-        order = self.kernels.arguments.order
-        return self.builder.load(self.e.address(order, position, I64), typ=I64, align=8, name="row")
-
-    @contextlib.contextmanager
-    def _pending(self, position: Index, activations: ir.Value) -> Iterator[Pending]:
-        """The update before a sample, with the activations of the sample that it is due to."""
-        earlier = self.builder.sub(self.e.index(position), ir.Constant(I64, 1))
-        with self.kernels.rule(earlier) as rule:
-            yield Pending(rule, position, activations)
+    def _row(self, scope: Scope, position: Index) -> ir.Value:
+        address = self.e.address(scope.arguments.order, position, I64)
+        return self.builder.load(address, typ=I64, align=8, name="row")
 
     # What is kept of a sample
 
@@ -102,267 +91,148 @@ class SampleEpoch:
             self._end += self.kernels.lanes * vectors(features, self.kernels.lanes)
         return self._places[name, path]
 
-    def _make_copies(self, place: int) -> int:
+    def _make_copies(self, scope: Scope, place: int) -> int:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
-        lanes, policy = self.kernels.lanes, self.kernels.policy
+        lanes, policy = self.kernels.lanes, scope.policy
         if not policy.keeps_copies:
             return place
-        with self.kernels.table():
+        with self.kernels.table(scope) as inside:
             for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
                 size = matrix.columns * lanes * vectors(matrix.rows, lanes)
-                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= policy.most_copied_vectors * lanes:
-                    self.copies[matrix.step.number] = place
-                    self.kernels.transpose(matrix, place)
+                most = policy.most_copied_vectors * lanes
+                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= most:
+                    self.layers.copies[matrix.step.number] = place
+                    self.kernels.transpose(inside, matrix, place)
                     place += size
         return place
 
     # Passes
 
-    def _forward_pass(self, position: Index, activations: ir.Value, pending: Pending | None) -> int:
-        """The forward pass of a sample into `activations`, with the update of the one before; the output's place."""
-        self.kernels.activations = activations
-        features = self.program.in_features
+    def _forward_pass(self, own: Pass, position: Index) -> tuple[int, Backward[Pass]]:
+        """The forward pass of a sample; returns the place of the output, and what emits the backward pass."""
+        scope, features = own.scope, self.program.in_features
         x = self._place("x", (), features)
-        base = self.e.multiply(self._row(position), features)
+        base = self.e.multiply(self._row(scope, position), features)
 
         def body(offset: Index, used: Index) -> None:
-            vector = self.e.load_first(self.kernels.arguments.inputs, self.e.add(base, offset), used)
-            self.e.store(vector, activations, self.e.add(x, offset))
+            vector = self.e.load_first(scope.arguments.inputs, self.e.add(base, offset), used)
+            self.e.store(vector, scope.activations, self.e.add(x, offset))
 
-        self.kernels.each_vector("inputs", features, body)
-        with self._table(pending):
-            return self._forward(self.program.steps, (), x, pending)
+        self.kernels.each_vector(scope, "inputs", features, body)
+        with self._table(own) as inside:
+            return walk.forward(self, inside, self.program.steps, x)
 
-    def _forward(self, steps: tuple[Step, ...], path: Path, x: int, pending: Pending | None) -> int:
-        for index, step in enumerate(steps):
-            here = (*path, index)
-            self._places["x", here] = x
-            if isinstance(step, Affine):
-                s = self._place("s", here, step.out_features)
-                self._affine(step, here, s, pending)
-                x = s
-            elif isinstance(step, Pointwise):
-                y = self._place("y", here, step.features)
-                emit = functools.partial(self.kernels.activate, step.layer)
-                self._features_kernel("value", step.layer, step.features, emit, (x, y))
-                x = y
-            else:
-                inner = self._forward(step.steps, here, x, pending)
-                y = self._place("y", here, step.features)
-                self._features_kernel("add", None, step.features, self.kernels.add, (x, inner, y))
-                x = y
-        return x
-
-    def _backward_pass(
-        self, position: Index, activations: ir.Value, prediction: int, pending: Pending | None
-    ) -> list[ir.Value]:
-        """Loss and backward pass of a sample, with the update before it; returns its loss and whether it is right."""
-        self.kernels.activations = activations
+    def _backward_pass(self, own: Pass, position: Index, prediction: int, backward: Backward[Pass]) -> list[ir.Value]:
+        """Loss and backward pass of a sample; returns its loss and whether it is right."""
         grad = self._place("grad", (), self.program.out_features)
-        outcome = self._loss(self._row(position), prediction, grad)
-        with self._table(pending):
-            self._backward(self.program.steps, (), grad, pending, needs_grad=False)
+        outcome = self._loss(own.scope, self._row(own.scope, position), prediction, grad)
+        with self._table(own) as inside:
+            backward(inside, grad)
         return outcome
 
-    def _table(self, pending: Pending | None) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _table(self, own: Pass) -> Iterator[Pass]:
         """A table of the calls of a pass, with what its functions are given."""
-        activations = self.kernels.activations
-        if pending is None:
-            return self.kernels.table(activations, ir.Constant(I64, 0), activations)
-        return self.kernels.table(activations, pending.position, pending.activations)
+        activations, pending = own.scope.activations, own.pending
+        due = (ir.Constant(I64, 0), activations) if pending is None else (pending.position, pending.activations)
+        with self.kernels.table(own.scope, activations, *due) as inside:
+            yield Pass(inside, pending)
 
-    def _loss(self, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
+    def _loss(self, scope: Scope, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
-        if vectors(self.program.out_features, self.kernels.lanes) <= self.kernels.policy.most_loss_vectors:
-            return self.kernels.loss(row, prediction, grad, None)
+        if vectors(self.program.out_features, self.kernels.lanes) <= scope.policy.most_loss_vectors:
+            return self.loss.emit(scope, row, prediction, grad)
         place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
 
-        def body(activations: ir.Value, row: ir.Value) -> None:
-            self.kernels.activations = activations
-            for index, value in enumerate(self.kernels.loss(row, prediction, grad, None)):
-                self.builder.store(value, self.e.address(self.kernels.activations, place + index, DOUBLE))
+        def body(inside: Scope, values: Sequence[Index]) -> None:
+            activations, row = values
+            inside = inside.counted_from(activations)
+            for index, value in enumerate(self.loss.emit(inside, row, prediction, grad)):
+                self.builder.store(value, self.e.address(activations, place + index, DOUBLE))
 
-        self.kernels.share("loss", "loss", (self.kernels.activations, row), body)
-        addresses = [self.e.address(self.kernels.activations, place + index, DOUBLE) for index in range(2)]
+        self.kernels.share(scope, "loss", "loss", (scope.activations, row), body)
+        addresses = [self.e.address(scope.activations, place + index, DOUBLE) for index in range(2)]
         return [self.builder.load(address, typ=DOUBLE) for address in addresses]
 
-    def _backward(
-        self, steps: tuple[Step, ...], path: Path, grad: int, pending: Pending | None, *, needs_grad: bool
-    ) -> int | None:
-        """Emit the backward pass of steps; returns the place of the gradient with respect to their input.
-
-        `needs_grad` says whether that is of use; where it is not, there is none.
-        """
-        result: int | None = grad
-        first = next((index for index, step in enumerate(steps) if affine_steps((step,))), len(steps))
-        for index in reversed(range(len(steps))):
-            if result is None:
-                return None
-            step, here = steps[index], (*path, index)
-            needed = needs_grad or index > first
-            if isinstance(step, Affine):
-                self._places["delta", here] = result
-                result = self._grad_in(step, here, pending) if needed else None
-            elif isinstance(step, Pointwise):
-                result = self._pull_back(step, here, result) if needed else None
-            else:
-                result = self._branch_backward(step, here, result, pending, needs_grad=needed)
-        return result
-
-    def _pull_back(self, step: Pointwise, path: Path, grad: int) -> int:
-        grad_in = self._place("grad", path, step.features)
-        places = (self._places["x", path], self._places["y", path], grad, grad_in)
-        emit = functools.partial(self.kernels.pull_back, step.layer)
-        self._features_kernel("pullback", step.layer, step.features, emit, places)
-        return grad_in
-
-    def _branch_backward(
-        self, step: Branch, path: Path, grad: int, pending: Pending | None, *, needs_grad: bool
-    ) -> int | None:
-        inner = self._backward(step.steps, path, grad, pending, needs_grad=needs_grad)
-        if inner is None or not needs_grad:
-            return None
-        total = self._place("grad", path, step.features)
-        self._features_kernel("add", None, step.features, self.kernels.add, (grad, inner, total))
-        return total
-
-    def _update_alone(self, pending: Pending) -> None:
+    def _update_alone(self, own: Pass) -> None:
         """The update of the last sample, which no forward pass follows."""
-        self.kernels.activations = pending.activations
+        with self._table(own) as inside:
+            for step in affine_steps(self.program.steps):
+                self.layers.meet(inside, step, None)
 
-        def update(steps: tuple[Step, ...], path: Path) -> None:
-            for index, step in enumerate(steps):
-                if isinstance(step, Affine):
-                    self._affine(step, (*path, index), None, pending)
-                elif isinstance(step, Branch):
-                    update(step.steps, (*path, index))
+    # Steps, as the walk meets them
 
-        with self._table(pending):
-            update(self.program.steps, ())
+    def affine(self, own: Pass, step: Affine, at: At, x: int) -> tuple[int, Backward[Pass]]:
+        """The pending update of the layer, and s = w x + b."""
+        s = self._place("s", at.path, step.out_features)
+        self.layers.inputs[step.number] = x
+        self.layers.meet(own, step, s)
 
-    # Linear layers
+        def backward(back: Pass, delta: int) -> int | None:
+            self.layers.deltas[step.number] = delta
+            if not at.needs_grad:
+                return None
+            grad_x = self._place("grad", at.path, step.in_features)
+            self.layers.grad_input(back, step, grad_x)
+            return grad_x
 
-    def _affine(self, step: Affine, path: Path, s: int | None, pending: Pending | None) -> None:
-        """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
-        matrix, x = self.kernels.layout.matrices[step.number], self._places["x", path]
-        delta = self._places["delta", path] if pending is not None else 0
-        kind = "update" if s is None else "forward"
-        variant = (matrix.input_major, s is not None)
-        places = (x, delta, s or 0, matrix.offset, matrix.bias_offset)
-        self._linear_kernel(kind, step, variant, self._meet, places, pending)
+        return s, backward
 
-    def _meet(
-        self,
-        input_major: bool,
-        has_s: bool,
-        pending: Pending | None,
-        inputs: Index,
-        outputs: Index,
-        has_bias: Index,
-        x: Index,
-        delta: Index,
-        s: Index,
-        weights: Index,
-        biases: Index,
-    ) -> None:
-        grid = self._grid(input_major, inputs, outputs, weights)
-        bias = functools.partial(self.products.bias, has_bias, biases, delta=delta, pending=pending)
-        meet = self.products.meet_rows if input_major else self.products.meet_by_output
-        meet(grid, x, delta, s if has_s else None, pending, bias)
+    def pointwise(self, own: Pass, step: Pointwise, at: At, s: int) -> tuple[int, Backward[Pass]]:
+        layer, features = step.layer, step.features
+        y = self._place("y", at.path, features)
 
-    def _grid(self, input_major: bool, inputs: Index, outputs: Index, weights: Index) -> Grid:
-        rows, columns = (inputs, outputs) if input_major else (outputs, inputs)
-        tails = self.products.tails.of(weights)
-        in_rows = tails[0].first if tails else columns
-        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails)
+        def activate(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.activate(scope, layer, features, *places)
 
-    def _grad_in(self, step: Affine, path: Path, pending: Pending | None) -> int:
-        """The gradient with respect to a layer's input, wᵀ delta (2)."""
-        matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number)
-        delta, x = self._places["delta", path], self._places["x", path]
-        grad_in = self._place("grad", path, step.in_features)
-        if copy is not None:
-            self._linear_kernel("backward", step, ("copy",), self._grad_by_copy, (x, delta, grad_in, copy), pending)
-        else:
-            places = (x, delta, grad_in, matrix.offset)
-            self._linear_kernel("backward", step, (matrix.input_major,), self._grad_by_matrix, places, None)
-        return grad_in
+        def pull_back(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.pull_back(scope, layer, features, *places)
 
-    def _grad_by_copy(
-        self,
-        _: str,
-        pending: Pending | None,
-        inputs: Index,
-        outputs: Index,
-        has_bias: Index,
-        x: Index,
-        delta: Index,
-        grad_in: Index,
-        copy: Index,
-    ) -> None:
-        grid = Grid(copy, outputs, inputs, self.kernels.stride(inputs), transposed=True)
-        self.products.meet_rows(grid, delta, x, grad_in, pending, lambda v: self.e.constant(0))
+        def backward(back: Pass, grad: int) -> int | None:
+            if not at.needs_grad:
+                return None
+            grad_in = self._place("grad", at.path, features)
+            self._features_kernel(back.scope, "pullback", layer, features, pull_back, (s, y, grad, grad_in))
+            return grad_in
 
-    def _grad_by_matrix(
-        self,
-        input_major: bool,
-        pending: None,
-        inputs: Index,
-        outputs: Index,
-        has_bias: Index,
-        x: Index,
-        delta: Index,
-        grad_in: Index,
-        weights: Index,
-    ) -> None:
-        grid = self._grid(input_major, inputs, outputs, weights)
-        if input_major:
-            self.products.grad_by_input(grid, delta, grad_in)
-        else:
-            self.products.grad_by_output(grid, delta, grad_in)
+        self._features_kernel(own.scope, "value", layer, features, activate, (s, y))
+        return y, backward
+
+    def sum_of_outputs(self, own: Pass, step: Branch, at: At, x: int, inner: int) -> int:
+        return self._sum(own, "y", step, at, x, inner)
+
+    def sum_of_grads(self, own: Pass, step: Branch, at: At, grad: int, inner: int) -> int:
+        return self._sum(own, "grad", step, at, grad, inner)
+
+    def _sum(self, own: Pass, name: str, step: Branch, at: At, a: int, b: int) -> int:
+        total = self._place(name, at.path, step.features)
+
+        def add(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.add(scope, features, *places)
+
+        self._features_kernel(own.scope, "add", None, step.features, add, (a, b, total))
+        return total
 
     # Kernels
 
-    def _linear_kernel(
-        self,
-        kind: str,
-        step: Affine,
-        variant: tuple[bool | str, ...],
-        emit: Callable[..., None],
-        places: tuple[int, ...],
-        pending: Pending | None,
-    ) -> None:
-        """emit(*variant, pending, inputs, outputs, has_bias, *places)."""
-        self.builder.comment(f"{kind}: {step}")
-        sizes = (step.in_features, step.out_features, int(step.bias))
-        if self.kernels.policy.in_one_piece:
-            emit(*variant, pending, *sizes, *places)
-            return
-        due = () if pending is None else (pending.position, pending.activations)
-
-        def body(inputs: Index, outputs: Index, has_bias: Index, activations: ir.Value, *values: Index) -> None:
-            self.kernels.activations = activations
-            if pending is None:
-                emit(*variant, None, inputs, outputs, has_bias, *values)
-                return
-            with self._pending(*values[:2]) as own:
-                emit(*variant, own, inputs, outputs, has_bias, *values[2:])
-
-        values = (self.kernels.activations, *due, *places)
-        self.kernels.kernel(f"linear{{}}.{kind}", (variant, bool(due)), sizes, values, body)
-
     def _features_kernel(
-        self, kind: str, layer: Elementwise | None, features: int, emit: Callable[..., None], places: tuple[int, ...]
+        self,
+        scope: Scope,
+        kind: str,
+        layer: Elementwise | None,
+        features: int,
+        emit: Callable[[Scope, Index, Sequence[Index]], None],
+        places: tuple[int, ...],
     ) -> None:
-        """emit(features, *places), of an activation where there is a layer."""
+        """emit(scope, features, places), of an activation where there is a layer."""
         self.builder.comment(f"{kind}: {layer!r}")
-        if self.kernels.policy.in_one_piece:
-            emit(features, *places)
+        if scope.policy.in_one_piece:
+            emit(scope, features, places)
             return
 
-        def body(features: Index, activations: ir.Value, *places: Index) -> None:
-            self.kernels.activations = activations
-            emit(features, *places)
+        def body(inside: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
+            (features,), (activations, *own) = sizes, values
+            emit(inside.counted_from(activations), features, own)
 
-        places = (self.kernels.activations, *places)
-        self.kernels.kernel(f"{kind}{{}}", activation_code(layer), (features,), places, body)
+        values = (scope.activations, *places)
+        self.kernels.kernel(scope, f"{kind}{{}}", activation_code(layer), (features,), values, body)

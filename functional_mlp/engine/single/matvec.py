@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import Index
-from functional_mlp.engine.policy import Policy, Sharing
-from functional_mlp.engine.single.tails import Tail, Tails
+from functional_mlp.engine.policy import Sharing
+from functional_mlp.engine.single.tails import Tail, Tails, VectorsMet
+from functional_mlp.engine.update import Pending
 
 
 @attrs.frozen
@@ -27,6 +29,13 @@ class Grid:
     tails: Sequence[Tail] = ()
 
 
+@attrs.frozen(eq=False, kw_only=True)
+class Meeting(VectorsMet):
+    """A matrix, and the vectors that its product meets."""
+
+    grid: Grid
+
+
 class Products:
     """Emits products with the activations of a sample, and the pending updates of what they meet.
 
@@ -37,60 +46,55 @@ class Products:
         self.kernels, self.e = kernels, kernels.e
         self.tails = Tails(kernels)
 
-    @property
-    def _policy(self) -> Policy:
-        return self.kernels.policy
-
-    def _is_brief(self, result: Index | None) -> bool:
-        """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
-        return self._policy.brief_rule or (result is None and self._policy.sharing is Sharing.ALL)
-
-    def bias(self, has_bias: Index, biases: Index, offset: Index, delta: Index, pending: Pending | None) -> ir.Value:
+    def bias(
+        self,
+        scope: Scope,
+        has_bias: Index,
+        biases: Index,
+        delta: Index,
+        pending: Pending | None,
+        offset: Index,
+    ) -> ir.Value:
         """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any."""
         e = self.e
 
         def updated() -> ir.Value:
             place = e.add(biases, offset)
-            bias = e.load(self.kernels.workspace, place)
+            bias = e.load(scope.workspace, place)
             if pending is None:
                 return bias
             return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
 
         return e.where(has_bias, updated)
 
-    def meet_rows(
-        self,
-        grid: Grid,
-        along: Index,
-        across: Index,
-        result: Index | None,
-        pending: Pending | None,
-        start: Callable[[Index], ir.Value],
-    ) -> None:
+    def meet_rows(self, scope: Scope, meeting: Meeting) -> None:
         """For each row r: the rule for w[r] with the gradient along[r] across (4), then result += along[r] w[r].
 
         `along` and `across` are x and delta for the weights, and delta and x for their transposed copy; the result
         is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
         """
         e, lanes = self.e, self.kernels.lanes
-        activations, brief = self.kernels.activations, self._is_brief(result)
+        grid, along, result, pending = meeting.grid, meeting.along, meeting.result, meeting.pending
+        activations, brief = scope.activations, _is_brief(scope, result)
 
         def block(first: Index, width: int, features: Index) -> None:
-            rows_at_once = 1 if brief else self._policy.product_chains
+            rows_at_once = 1 if brief else scope.policy.product_chains
             chains = max(rows_at_once // width, 1)
             if isinstance(grid.rows, int):
                 chains = min(chains, grid.rows)
             offsets = [e.add(first, v * lanes) for v in range(width)]
-            sums = [start(offset) for offset in offsets]
+            sums = [meeting.start(offset) for offset in offsets]
             sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
-            vectors = [e.load(pending.activations, e.add(across, offset)) for offset in offsets] if pending else []
+            vectors = (
+                [e.load(pending.activations, e.add(meeting.across, offset)) for offset in offsets] if pending else []
+            )
 
             def meet_row(r: Index, chain: int, sums: list[ir.Value]) -> None:
                 factor = e.broadcast(activations, e.add(along, r)) if result is not None else None
                 earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
                 for v, offset in enumerate(offsets):
                     place = self._weight(grid, r, offset)
-                    weight = e.load(self.kernels.workspace, place)
+                    weight = e.load(scope.workspace, place)
                     if pending is not None:
                         # x first and delta second, so that both copies are rounded alike.
                         gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
@@ -109,7 +113,7 @@ class Products:
                 meet_row(r, 0, sums)
                 return sums
 
-            few = isinstance(grid.rows, int) and grid.rows * width <= self._policy.unrolled.products
+            few = isinstance(grid.rows, int) and grid.rows * width <= scope.policy.unrolled.products
             done = 0 if few else e.rounded_down(grid.rows, rows_at_once)
             sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
             if isinstance(grid.rows, int):
@@ -123,8 +127,8 @@ class Products:
                     e.store(total, activations, e.add(result, offset))
 
         if grid.tails and result is not None:  # first, for their sums take longest
-            self.tails.meet(grid.tails, along, across, result, pending, start)
-        width, unrolled = (1, 0) if brief else (self._policy.product_width, self._policy.unrolled.column_blocks)
+            self.tails.meet(scope, meeting, grid.tails)
+        width, unrolled = (1, 0) if brief else (scope.policy.product_width, scope.policy.unrolled.column_blocks)
         self._column_blocks(grid, width, unrolled, block)
 
     def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
@@ -139,18 +143,13 @@ class Products:
             return
         e.loop("columns.rest", whole, grid.stride, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
 
-    def meet_by_output(
-        self,
-        grid: Grid,
-        x: Index,
-        delta: Index,
-        s: Index | None,
-        pending: Pending | None,
-        bias: Callable[[Index], ir.Value],
-    ) -> None:
-        """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x."""
-        e = self.e
-        activations = self.kernels.activations
+    def meet_by_output(self, scope: Scope, meeting: Meeting) -> None:
+        """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x.
+
+        Rows are outputs, so `along` is delta and `across` x; the result is s, and `start` the bias.
+        """
+        e, activations = self.e, scope.activations
+        grid, x, delta, s, pending = meeting.grid, meeting.across, meeting.along, meeting.result, meeting.pending
 
         def meet_vector(first: Index, rows: int, offset: Index, used: Index, *sums: ir.Value) -> list[ir.Value]:
             vector = e.load(activations, e.add(x, offset)) if s is not None else None
@@ -158,7 +157,7 @@ class Products:
             results = []
             for r in range(rows):
                 place = self._weight(grid, e.add(first, r), offset)
-                weight = e.load(self.kernels.workspace, place)
+                weight = e.load(scope.workspace, place)
                 if pending is not None:
                     factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
                     weight = pending.rule.apply(place, weight, (factor, earlier))
@@ -167,42 +166,42 @@ class Products:
             return results
 
         def block(first: Index, rows: Index) -> None:
-            rows = e.index(rows) if self._is_brief(s) else rows
-            products = self._row_products(grid, first, rows, meet_vector, sums=s is not None)
-            biases = bias(first)
+            rows = e.index(rows) if _is_brief(scope, s) else rows
+            products = self._row_products(scope, grid, first, rows, meet_vector, sums=s is not None)
+            biases = meeting.start(first)
             if s is not None:
                 total = e.fadd(self._total(products, rows), biases)
                 e.store(e.keep_first(total, rows), activations, e.add(s, first))
 
-        e.blocks("rows", grid.rows, self.kernels.lanes, block, self._policy.unrolled.row_blocks)
+        e.blocks("rows", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
 
-    def grad_by_input(self, grid: Grid, delta: Index, grad_in: Index) -> None:
+    def grad_by_input(self, scope: Scope, grid: Grid, delta: Index, grad_in: Index) -> None:
         """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
-        e, activations = self.e, self.kernels.activations
+        e, activations = self.e, scope.activations
 
         def add_vector(first: Index, rows: int, offset: Index, used: Index, *sums: ir.Value) -> list[ir.Value]:
             vector = e.load(activations, e.add(delta, offset))
-            weights = [e.load(self.kernels.workspace, self._weight(grid, e.add(first, r), offset)) for r in range(rows)]
+            weights = [e.load(scope.workspace, self._weight(grid, e.add(first, r), offset)) for r in range(rows)]
             return [self._add_product(used, weight, vector, sums[r]) for r, weight in enumerate(weights)]
 
         def block(first: Index, rows: Index) -> None:
-            products = self._row_products(grid, first, rows, add_vector, sums=True)
+            products = self._row_products(scope, grid, first, rows, add_vector, sums=True)
             if grid.tails:
-                total = self.tails.row_sums(grid.tails, products if grid.columns else [], first, rows, delta)
+                total = self.tails.row_sums(scope, grid.tails, products if grid.columns else [], first, rows, delta)
             else:
                 total = self._total(products, rows)
             e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
 
-        e.blocks("inputs", grid.rows, self.kernels.lanes, block, self._policy.unrolled.row_blocks)
+        e.blocks("inputs", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
 
-    def grad_by_output(self, grid: Grid, delta: Index, grad_in: Index) -> None:
+    def grad_by_output(self, scope: Scope, grid: Grid, delta: Index, grad_in: Index) -> None:
         """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
-        e, activations = self.e, self.kernels.activations
+        e, activations = self.e, scope.activations
 
         def block(offset: Index, used: Index) -> None:
             def add_row(o: Index, total: ir.Value) -> list[ir.Value]:
                 factor = e.broadcast(activations, e.add(delta, o))
-                return [e.multiply_add(e.load(self.kernels.workspace, self._weight(grid, o, offset)), factor, total)]
+                return [e.multiply_add(e.load(scope.workspace, self._weight(grid, o, offset)), factor, total)]
 
             total = e.constant(0)
             if isinstance(grid.rows, int) and grid.rows <= self.kernels.lanes:
@@ -212,7 +211,7 @@ class Products:
                 (total,) = e.loop("outputs", 0, grid.rows, 1, add_row, [total])
             e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
 
-        e.vectors("inputs", grid.columns, block, self._policy.unrolled.grad_vectors)
+        e.vectors("inputs", grid.columns, block, scope.policy.unrolled.grad_vectors)
 
     def _weight(self, grid: Grid, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(grid.offset, self.e.multiply(row, grid.stride)), offset)
@@ -225,7 +224,14 @@ class Products:
         return self.e.builder.select(self.e.mask(used), added, total)
 
     def _row_products(
-        self, grid: Grid, first: Index, rows: Index, body: Callable[..., list[ir.Value]], *, sums: bool
+        self,
+        scope: Scope,
+        grid: Grid,
+        first: Index,
+        rows: Index,
+        body: Callable[..., list[ir.Value]],
+        *,
+        sums: bool,
     ) -> list[ir.Value]:
         """The products of up to `lanes` rows, to be given to `_total`; where their number is a value, row by row.
 
@@ -235,10 +241,10 @@ class Products:
         e = self.e
         if isinstance(rows, int):
             start = [e.constant(0)] * rows if sums else []
-            return self._over_vectors(grid, rows, functools.partial(body, first, rows), start)
+            return self._over_vectors(scope, grid, rows, functools.partial(body, first, rows), start)
 
         def row(r: Index, *totals: ir.Value) -> list[ir.Value]:
-            product = self._row_products(grid, e.add(first, r), 1, body, sums=sums)
+            product = self._row_products(scope, grid, e.add(first, r), 1, body, sums=sums)
             here = e.builder.icmp_signed("==", e.lane_numbers(), e.splat_integer(r))
             return [e.builder.select(here, e.splat_first(e.row_sums(product)), total) for total in totals]
 
@@ -249,7 +255,12 @@ class Products:
         return self.e.row_sums(products) if isinstance(rows, int) else products[0]
 
     def _over_vectors(
-        self, grid: Grid, rows: int, body: Callable[..., list[ir.Value]], carried: list[ir.Value]
+        self,
+        scope: Scope,
+        grid: Grid,
+        rows: int,
+        body: Callable[..., list[ir.Value]],
+        carried: list[ir.Value],
     ) -> list[ir.Value]:
         """carried = body(offset, lanes in use, *carried) for the vectors of so many rows at once; a loop of many."""
         e, lanes = self.e, self.kernels.lanes
@@ -258,7 +269,7 @@ class Products:
             return body(offset, lanes, *carried)
 
         end = self.kernels.stride(grid.columns)
-        if isinstance(end, int) and end // lanes * rows <= self._policy.unrolled.products:
+        if isinstance(end, int) and end // lanes * rows <= scope.policy.unrolled.products:
             rest: Sequence[Index] = range(0, end, lanes)
         else:  # the last vector, with lanes to spare, is never in the loop
             last = e.subtract(end, lanes)
@@ -266,3 +277,8 @@ class Products:
         for offset in rest:
             carried = body(offset, e.subtract(grid.columns, offset), *carried)
         return carried
+
+
+def _is_brief(scope: Scope, result: Index | None) -> bool:
+    """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
+    return scope.policy.brief_rule or (result is None and scope.policy.sharing is Sharing.ALL)

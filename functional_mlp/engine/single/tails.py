@@ -12,9 +12,26 @@ from collections.abc import Callable, Sequence
 import attrs
 from llvmlite import ir
 
-from functional_mlp.engine.kernels import Kernels, Pending
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import Index
 from functional_mlp.engine.program import Matrix
+from functional_mlp.engine.update import Pending
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class VectorsMet:
+    """The vectors of a product with a matrix, by their places, and the update of the matrix that is pending.
+
+    Each row of the matrix is multiplied with a number of `along`, and added to the result, which begins with what
+    `start` gives for each offset. The gradient of a row is a number of `along` times `across`.
+    """
+
+    along: Index
+    across: Index
+    result: Index | None
+    pending: Pending | None
+    start: Callable[[Index], ir.Value]
 
 
 @attrs.frozen
@@ -54,14 +71,14 @@ class Tails:
         self._arrays = 1 + len(kernels.program.optimizer.slots())
         self._of: dict[int, list[Tail]] = {}
 
-    def of(self, offset: Index) -> Sequence[Tail]:
+    def of(self, scope: Scope, offset: Index) -> Sequence[Tail]:
         """The tails of the matrix at an offset."""
-        return self._of.get(offset, ()) if isinstance(offset, int) and self.kernels.policy.packs_tails else ()
+        return self._of.get(offset, ()) if isinstance(offset, int) and scope.policy.packs_tails else ()
 
-    def reserve(self, place: int) -> int:
+    def reserve(self, scope: Scope, place: int) -> int:
         """Lay the tails out from a place of the workspace on; returns where they end."""
         kernels = self.kernels
-        if not kernels.policy.packs_tails:
+        if not scope.policy.packs_tails:
             return place
         matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major]
         found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
@@ -77,17 +94,17 @@ class Tails:
     def _size(self, matrix: Matrix, columns: int) -> int:
         return self.kernels.stride(matrix.rows * columns)
 
-    def pack(self) -> None:
+    def pack(self, scope: Scope) -> None:
         """Copy the tails from their matrices."""
-        self._copy(lambda matrix, packed: (matrix, packed))
+        self._copy(scope, lambda matrix, packed: (matrix, packed))
 
-    def unpack(self) -> None:
+    def unpack(self, scope: Scope) -> None:
         """Copy the tails to their matrices."""
-        self._copy(lambda matrix, packed: (packed, matrix))
+        self._copy(scope, lambda matrix, packed: (packed, matrix))
 
-    def _copy(self, direction: Callable[[Index, Index], tuple[Index, Index]]) -> None:
+    def _copy(self, scope: Scope, direction: Callable[[Index, Index], tuple[Index, Index]]) -> None:
         """Copy each number of the tails; `direction` puts its place in the matrix and the packed one in order."""
-        e, workspace = self.e, self.kernels.workspace
+        e, workspace = self.e, scope.workspace
         for tail in (tail for tails in self._of.values() for tail in tails):
             together = self._rows_together(tail)
             for array in range(self._arrays):
@@ -109,19 +126,11 @@ class Tails:
 
     # Products
 
-    def meet(
-        self,
-        tails: Sequence[Tail],
-        along: Index,
-        across: Index,
-        result: Index,
-        pending: Pending | None,
-        start: Callable[[Index], ir.Value],
-    ) -> None:
+    def meet(self, scope: Scope, vectors: VectorsMet, tails: Sequence[Tail]) -> None:
         """The part of `Products.meet_rows` for the columns of the tails, which make a vector of the result."""
         e, first = self.e, tails[0].first
-        total = start(first)
-        sums = [self._meet_tail(tail, along, across, pending) for tail in tails]
+        total = vectors.start(first)
+        sums = [self._meet_tail(scope, vectors, tail) for tail in tails]
         lanes = [
             number * e.lanes + k * self._rows_together(tail)
             for number, tail in enumerate(tails)
@@ -129,28 +138,36 @@ class Tails:
         ]
         products = e.shuffle(sums[0], sums[-1], lanes + [0] * (e.lanes - len(lanes)))
         total = e.keep_first(e.fadd(products, total), len(lanes))
-        e.store(total, self.kernels.activations, e.add(result, first))
+        assert vectors.result is not None, "tails are met where there is a result"
+        e.store(total, scope.activations, e.add(vectors.result, first))
 
-    def _meet_tail(self, tail: Tail, along: Index, across: Index, pending: Pending | None) -> ir.Value:
+    def _meet_tail(self, scope: Scope, vectors: VectorsMet, tail: Tail) -> ir.Value:
         """For each lane, the product of the column that it belongs to with the vector along the rows."""
         e, together = self.e, self._rows_together(tail)
-        vector = self._spread(tail, pending.activations, across) if pending else None
-        chains = self.kernels.policy.tail_chains
+        along, pending = vectors.along, vectors.pending
+        vector = self._spread(tail, pending.activations, vectors.across) if pending else None
+        chains = scope.policy.tail_chains
         sums = [e.constant(0)] * chains
         for number, row in enumerate(range(0, tail.matrix.rows, together)):
             place = tail.place + number * e.lanes
-            weight = e.load(self.kernels.workspace, place)
+            weight = e.load(scope.workspace, place)
             if pending is not None:
                 earlier = e.load_repeated(pending.activations, e.add(along, row), together)
                 weight = pending.rule.apply(place, weight, (earlier, vector), tail.distance)
-            factor = e.load_repeated(self.kernels.activations, e.add(along, row), together)
+            factor = e.load_repeated(scope.activations, e.add(along, row), together)
             before = sums[number % chains]
             in_use = [row + lane % together < tail.matrix.rows for lane in range(e.lanes)]
             sums[number % chains] = e.select_lanes(in_use, e.multiply_add(factor, weight, before), before)
         return e.group_sums(e.tree_sum(sums), together)
 
     def row_sums(
-        self, tails: Sequence[Tail], products: Sequence[ir.Value], first: Index, rows: int, delta: Index
+        self,
+        scope: Scope,
+        tails: Sequence[Tail],
+        products: Sequence[ir.Value],
+        first: Index,
+        rows: int,
+        delta: Index,
     ) -> ir.Value:
         """`Emitter.row_sums` of the products of rows from `first` on with delta, if any, and those of their tails."""
         e = self.e
@@ -159,21 +176,27 @@ class Tails:
             level = e.fold(level)
             for tail in tails:
                 if self._rows_together(tail) * len(level) == e.lanes:
-                    level = self._add_tail(tail, level, rows, first, delta)
+                    level = self._add_tail(scope, tail, level, rows, first, delta)
         (total,) = level
         assert total is not None, "each row has a product"
         return total
 
     def _add_tail(
-        self, tail: Tail, level: Sequence[ir.Value | None], rows: int, first: Index, delta: Index
+        self,
+        scope: Scope,
+        tail: Tail,
+        level: Sequence[ir.Value | None],
+        rows: int,
+        first: Index,
+        delta: Index,
     ) -> list[ir.Value | None]:
         """A stage of the sums with the products of a tail, of which each vector holds as many rows."""
         e = self.e
-        vector = self._spread(tail, self.kernels.activations, delta)
+        vector = self._spread(tail, scope.activations, delta)
         result = list(level)
         for number in range(-(-rows // self._rows_together(tail))):
             place = e.add(tail.place + number * e.lanes, e.multiply(first, tail.columns))
-            weight, total = e.load(self.kernels.workspace, place), level[number]
+            weight, total = e.load(scope.workspace, place), level[number]
             result[number] = e.fmul(weight, vector) if total is None else e.multiply_add(weight, vector, total)
         return result
 

@@ -17,7 +17,7 @@ def copies_of(program: Program, policy: Policy) -> dict[int, int]:
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
     epoch = SampleEpoch(program, policy, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
     epoch.emit()
-    return epoch.copies
+    return epoch.layers.copies
 
 
 def test_transposed_copies_have_the_bits_of_the_weights() -> None:

@@ -1,0 +1,252 @@
+"""The products of linear layers with the samples of a piece.
+
+A product makes each vector of its result once, so a short activation is applied there: that of a layer's output in the
+forward product, and the pullback of the one below in the product with the gradient.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import attrs
+from llvmlite import ir
+
+from functional_mlp.engine.batch.matmul import Product, TiledProducts
+from functional_mlp.engine.batch.piece import Piece, Update
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, reads_input, sizes_of
+from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.program import Affine
+from functional_mlp.engine.update import rule_after
+from functional_mlp.layers.elementwise import Elementwise
+
+
+@attrs.frozen(eq=False)
+class ForwardPlaces:
+    """For s = w x + b, and y = σ(s)."""
+
+    count: ir.Value
+    x: Index
+    weights: Index
+    biases: Index
+    s: Index
+    y: Index
+
+
+@attrs.frozen(eq=False)
+class GradInputPlaces:
+    """For grad_x = wᵀ grad (2), or the gradient of the s under the x = y of the activation below."""
+
+    count: ir.Value
+    grad: Index
+    weights: Index
+    grad_x: Index
+    s: Index
+    y: Index
+
+
+@attrs.frozen(eq=False)
+class GradParamsPlaces:
+    """For the gradients of the weights (4) and the biases (5), and the update after a batch of a number."""
+
+    count: ir.Value
+    x: Index
+    grad: Index
+    weights: Index
+    biases: Index
+    batch: ir.Value
+
+
+Places = TypeVar("Places", ForwardPlaces, GradInputPlaces, GradParamsPlaces)
+
+
+class LinearProducts:
+    """Emits the products of linear layers, for pieces of at most `samples` samples.
+
+    Where each batch is `whole`, the parameters are updated as their gradients are made; otherwise these are added up at
+    `gradients`.
+    """
+
+    def __init__(self, kernels: Kernels, samples: int, *, whole: bool, gradients: int) -> None:
+        self.kernels, self.samples, self.whole, self.gradients = kernels, samples, whole, gradients
+        self.e, self.builder = kernels.e, kernels.builder
+        self.products = TiledProducts(kernels)
+
+    def _kernel(
+        self,
+        piece: Piece,
+        name: str,
+        step: Affine,
+        variant: str,
+        places: Places,
+        emit: Callable[[Scope, Sizes, Places], None],
+    ) -> None:
+        """emit(scope, sizes, places), in place or in a function."""
+        self.builder.comment(f"{name}: {step}")
+        kind_of_places = type(places)
+
+        def body(inside: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
+            emit(inside, Sizes(*sizes), kind_of_places(*values))
+
+        kernel_name = f"linear{{}}.{name}"
+        self.kernels.kernel(piece.scope, kernel_name, variant, sizes_of(step), fields_of(places), body)
+
+    def _store(
+        self,
+        scope: Scope,
+        place: Index,
+        offset: Index,
+        v: Index,
+        features: Index,
+        value: ir.Value,
+    ) -> None:
+        """Store a vector of a row, with zeros beyond the features; in a loop over known features there are none."""
+        in_use = self.e.subtract(features, v) if isinstance(v, int) or not isinstance(features, int) else self.e.lanes
+        self.e.store(self.e.keep_first(value, in_use), scope.workspace, self.e.add(place, offset))
+
+    def forward(self, piece: Piece, step: Affine, above: Elementwise | None, places: ForwardPlaces) -> None:
+        """s = w x + b, and y = σ(s) of the activation above."""
+        e, keeps_s = self.e, above is None or reads_input(above)
+
+        def emit(scope: Scope, sizes: Sizes, at: ForwardPlaces) -> None:
+            in_stride, out_stride = self.kernels.stride(sizes.inputs), self.kernels.stride(sizes.outputs)
+
+            def bias(v: Index) -> ir.Value:
+                return e.where(sizes.has_bias, lambda: e.load(scope.workspace, e.add(at.biases, v)))
+
+            def finish(row: Index, v: Index, value: ir.Value) -> None:
+                offset = e.add(e.multiply(row, out_stride), v)
+                if keeps_s:
+                    self._store(scope, at.s, offset, v, sizes.outputs, value)
+                if above is not None:
+                    self._store(scope, at.y, offset, v, sizes.outputs, self.kernels.value(above, value))
+
+            product = Product(
+                name="forward",
+                rows=at.count,
+                columns=sizes.outputs,
+                depth=sizes.inputs,
+                left=(at.x, in_stride, 1),
+                right=(at.weights, out_stride),
+                start=bias,
+                finish=finish,
+                usual_rows=self.samples,
+            )
+            self.products.emit(scope, product)
+
+        self._kernel(piece, "forward", step, activation_code(above), places, emit)
+
+    def grad_input(self, piece: Piece, step: Affine, below: Elementwise | None, places: GradInputPlaces) -> None:
+        """The gradient with respect to x (2), or to the input s of the activation below, whose output y is x (3)."""
+        e = self.e
+
+        def emit(scope: Scope, sizes: Sizes, at: GradInputPlaces) -> None:
+            in_stride, out_stride = self.kernels.stride(sizes.inputs), self.kernels.stride(sizes.outputs)
+
+            def finish(row: Index, v: Index, value: ir.Value) -> None:
+                offset = e.add(e.multiply(row, in_stride), v)
+                if below is not None:
+                    s_below, y_below = (e.load(scope.workspace, e.add(place, offset)) for place in (at.s, at.y))
+                    value = self.kernels.pullback(below, s_below, y_below, value)
+                self._store(scope, at.grad_x, offset, v, sizes.inputs, value)
+
+            product = Product(
+                name="grad_input",
+                rows=at.count,
+                columns=sizes.inputs,
+                depth=sizes.outputs,
+                left=(at.grad, out_stride, 1),
+                right=(at.weights, in_stride),
+                start=None,
+                finish=finish,
+                usual_rows=self.samples,
+            )
+            self.products.emit(scope, product)
+
+        self._kernel(piece, "grad_input", step, activation_code(below), places, emit)
+
+    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int) -> None:
+        """The gradients of the weights (4) and the biases (5), and the update with them."""
+        matrix = self.kernels.layout.matrices[step.number]
+
+        def gradients(scope: Scope, sizes: Sizes, at: GradParamsPlaces, update: Update) -> None:
+            left, right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
+            if not matrix.input_major:
+                left, right = right, left
+            self._weight_gradient(scope, left, right, at, update)
+            # Where there are no biases, there are none to go through.
+            self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
+
+        def emit(scope: Scope, sizes: Sizes, at: GradParamsPlaces) -> None:
+            if not self.whole:
+                gradients(scope, sizes, at, lambda place, grad: self._accumulate(scope, place, grad))
+            elif piece.update is not None:
+                gradients(scope, sizes, at, piece.update)
+            else:
+                with rule_after(self.kernels, scope, at.batch) as rule:
+                    gradients(scope, sizes, at, rule.update)
+
+        places = GradParamsPlaces(piece.count, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
+        self._kernel(piece, "grad_params", step, str(matrix.input_major), places, emit)
+
+    def _accumulate(self, scope: Scope, place: Index, grad: ir.Value) -> None:
+        place = self.e.add(self.gradients, place)
+        self.e.store(self.e.fadd(self.e.load(scope.workspace, place), grad), scope.workspace, place)
+
+    def _weight_gradient(
+        self,
+        scope: Scope,
+        left: tuple[Index, Index],
+        right: tuple[Index, Index],
+        at: GradParamsPlaces,
+        update: Update,
+    ) -> None:
+        """update(place, gradient) for each vector of the weights: the product of two places with so many features."""
+        e, (rows_place, rows), (columns_place, columns) = self.e, left, right
+        stride = self.kernels.stride(columns)
+
+        def finish(row: Index, v: Index, value: ir.Value) -> None:
+            update(e.add(at.weights, e.add(e.multiply(row, stride), v)), value)
+
+        product = Product(
+            name="grad_weight",
+            rows=rows,
+            columns=columns,
+            depth=at.count,
+            left=(rows_place, 1, self.kernels.stride(rows)),
+            right=(columns_place, stride),
+            start=None,
+            finish=finish,
+            usual_rows=scope.policy.rows_of_any_matrix,
+        )
+        self.products.emit(scope, product)
+
+    def _bias_gradient(
+        self,
+        scope: Scope,
+        features: Index,
+        outputs: Index,
+        at: GradParamsPlaces,
+        update: Update,
+    ) -> None:
+        """For so many biases: the sum of the outputs' gradients over the samples (5), in several sums side by side."""
+        e, stride = self.e, self.kernels.stride(outputs)
+
+        def body(v: Index, used: Index) -> None:
+            def add(r: Index, total: ir.Value) -> ir.Value:
+                place = e.add(e.add(at.grad, v), e.multiply(r, stride))
+                return e.fadd(total, e.load(scope.workspace, place))
+
+            def add_several(r: Index, *sums: ir.Value) -> list[ir.Value]:
+                return [add(e.add(r, i), total) for i, total in enumerate(sums)]
+
+            def add_one(r: Index, total: ir.Value) -> list[ir.Value]:
+                return [add(r, total)]
+
+            chains = scope.policy.bias_chains
+            whole = self.builder.and_(at.count, ir.Constant(I64, -chains))
+            sums = e.loop("grad_bias", 0, whole, chains, add_several, [e.constant(0)] * chains)
+            (total,) = e.loop("grad_bias", whole, at.count, 1, add_one, [e.tree_sum(sums)])
+            update(e.add(at.biases, v), total)
+
+        self.kernels.each_vector(scope, "bias", features, body)

@@ -1,0 +1,52 @@
+"""Pieces of batches, and where the numbers of their samples lie."""
+
+from collections.abc import Callable
+
+import attrs
+from llvmlite import ir
+
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.program import Pointwise, vectors
+
+# Uses the gradient of the vector of parameters at a place.
+Update = Callable[[Index, ir.Value], None]
+
+
+@attrs.frozen(eq=False)
+class Piece:
+    """Samples that pass through the network together: where that is emitted, how many they are, and of which batch.
+
+    Gradients of parameters are met by `update` where the code is in one piece, and there is but one piece a batch.
+    """
+
+    scope: Scope
+    count: ir.Value
+    batch: ir.Value | None = None
+    update: Update | None = None
+
+
+@attrs.frozen
+class Activation:
+    """An activation and the places of its input, which is that of its output where no pullback reads it, and output."""
+
+    step: Pointwise
+    s: int
+    y: int
+
+
+class Memory:
+    """The places of the workspace, given out one after the other."""
+
+    def __init__(self, lanes: int, end: int) -> None:
+        self._lanes, self.end = lanes, end
+
+    def reserve(self, features: int, rows: int) -> int:
+        """A new place for rows of so many features."""
+        place = self.end
+        self.end += rows * self.stride(features)
+        return place
+
+    def stride(self, features: int) -> int:
+        """The distance between rows of so many features."""
+        return self._lanes * vectors(features, self._lanes)

@@ -1,0 +1,134 @@
+"""The steps of a program for a piece of a batch."""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from functional_mlp.engine.batch.linear import ForwardPlaces, GradInputPlaces, LinearProducts
+from functional_mlp.engine.batch.piece import Activation, Memory, Piece
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.kernels import Kernels, reads_input
+from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.program import Affine, Branch, Pointwise
+from functional_mlp.engine.walk import At, Backward
+from functional_mlp.layers.elementwise import Elementwise
+
+
+@attrs.frozen
+class Output:
+    """The place of a step's output.
+
+    An activation may have been `applied` to it by the product that made it; and the pullback of the one `below`, which
+    has made it, is left to the layer that follows.
+    """
+
+    place: int
+    applied: Activation | None = None
+    below: Activation | None = None
+
+
+class BatchSteps:
+    """Emits steps for pieces of batches; `copies` are the places of transposed weights, by layer."""
+
+    def __init__(self, kernels: Kernels, memory: Memory, copies: dict[int, int], products: LinearProducts) -> None:
+        self.kernels, self.memory, self.copies, self.products = kernels, memory, copies, products
+        self.e, self.builder = kernels.e, kernels.builder
+
+    def reserve(self, features: int) -> int:
+        """A new place for so many features of each sample."""
+        return self.memory.reserve(features, self.products.samples)
+
+    # Steps, as the walk meets them
+
+    def affine(self, piece: Piece, step: Affine, at: At, x: Output) -> tuple[Output, Backward[Piece]]:
+        """s = w x + b and, if it is short, the activation that follows."""
+        s, above = self.reserve(step.out_features), None
+        if isinstance(at.following, Pointwise) and self.kernels.has_short_value(at.following.layer):
+            kept = reads_input(at.following.layer)
+            above = Activation(at.following, s, self.reserve(step.out_features) if kept else s)
+        matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number, 0)
+        by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
+        places = ForwardPlaces(piece.count, x.place, by_input, matrix.bias_offset, s, 0 if above is None else above.y)
+        self.products.forward(piece, step, None if above is None else above.step.layer, places)
+
+        def backward(back: Piece, grad: int) -> int | None:
+            grad_x = self.reserve(step.in_features) if at.needs_grad else None
+            if grad_x is not None:
+                layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
+                places = GradInputPlaces(back.count, grad, by_output, grad_x, s, y)
+                self.products.grad_input(back, step, layer, places)
+            self.products.grad_params(back, step, x.place, grad)
+            return grad_x
+
+        return Output(s, applied=above), backward
+
+    def pointwise(self, piece: Piece, step: Pointwise, at: At, x: Output) -> tuple[Output, Backward[Piece]]:
+        activation = x.applied
+        if activation is None:
+            activation = Activation(step, x.place, self.reserve(step.features))
+            self._activate(piece, activation)
+        short = self.kernels.has_short_pullback(step.layer)
+        if at.needs_grad and short and isinstance(at.following, Affine):
+            return Output(activation.y, below=activation), lambda back, grad: grad  # pulled back by that layer
+
+        def backward(back: Piece, grad: int) -> int | None:
+            return self._pull_back(back, activation, grad) if at.needs_grad else None
+
+        return Output(activation.y), backward
+
+    def sum_of_outputs(self, piece: Piece, step: Branch, at: At, x: Output, inner: Output) -> Output:
+        return Output(self.sum_of_grads(piece, step, at, x.place, inner.place))
+
+    def sum_of_grads(self, piece: Piece, step: Branch, at: At, grad: int, inner: int) -> int:
+        total = self.reserve(step.features)
+
+        def add(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.add(scope, features, *places)
+
+        self._each_sample(piece, "add", None, step.features, (grad, inner, total), add)
+        return total
+
+    # Activations
+
+    def _activate(self, piece: Piece, activation: Activation) -> None:
+        layer, features = activation.step.layer, activation.step.features
+
+        def emit(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.activate(scope, layer, features, *places)
+
+        self._each_sample(piece, "value", layer, features, (activation.s, activation.y), emit)
+
+    def _pull_back(self, piece: Piece, activation: Activation, grad: int) -> int:
+        layer, features = activation.step.layer, activation.step.features
+        grad_in = self.reserve(features)
+
+        def emit(scope: Scope, features: Index, places: Sequence[Index]) -> None:
+            self.kernels.pull_back(scope, layer, features, *places)
+
+        self._each_sample(piece, "pullback", layer, features, (activation.s, activation.y, grad, grad_in), emit)
+        return grad_in
+
+    def _each_sample(
+        self,
+        piece: Piece,
+        name: str,
+        layer: Elementwise | None,
+        features: int,
+        places: tuple[int, ...],
+        emit: Callable[[Scope, Index, Sequence[Index]], None],
+    ) -> None:
+        """emit(scope, features, places of a sample's rows) for each sample, of an activation where there is a layer."""
+        self.builder.comment(f"{name}: {layer!r}")
+
+        def loop(scope: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
+            (features,), (count, *places) = sizes, values
+            e, stride = self.e, self.kernels.stride(features)
+
+            def sample(r: Index) -> None:
+                emit(scope, features, [e.add(place, e.multiply(r, stride)) for place in places])
+
+            e.loop(f"{name}.sample", 0, count, 1, sample)
+
+        values = (piece.count, *places)
+        self.kernels.kernel(piece.scope, f"{name}{{}}", activation_code(layer), (features,), values, loop)

@@ -1,0 +1,156 @@
+"""Linear layers in an epoch of single samples: their products, and the pending updates of what these meet."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import attrs
+from llvmlite import ir
+
+from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
+from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.program import Affine
+from functional_mlp.engine.single.matvec import Grid, Meeting, Products
+from functional_mlp.engine.update import Pending, rule_after
+
+
+@attrs.frozen(eq=False)
+class Pass:
+    """A pass of a sample: where it is emitted, and the update of the sample before, where that is pending."""
+
+    scope: Scope
+    pending: Pending | None
+
+
+@attrs.frozen(eq=False)
+class LayerPlaces:
+    """The places of a forward product, s = w x + b, whose weights an earlier sample's x and delta may update.
+
+    Where the update runs alone, there is no s.
+    """
+
+    x: Index
+    delta: Index
+    s: Index
+    weights: Index
+    biases: Index
+
+
+@attrs.frozen(eq=False)
+class GradPlaces:
+    """The places of a backward product, grad_x = wᵀ delta; `weights` may be those of a transposed copy."""
+
+    x: Index
+    delta: Index
+    grad_x: Index
+    weights: Index
+
+
+Places = TypeVar("Places", LayerPlaces, GradPlaces)
+
+
+class SampleLayers:
+    """Emits linear layers. `inputs` and `deltas` are the places of each one's x and of its output's gradient.
+
+    `copies` are the places of those matrices that are kept transposed.
+    """
+
+    def __init__(self, kernels: Kernels, products: Products) -> None:
+        self.kernels, self.products = kernels, products
+        self.e, self.builder = kernels.e, kernels.builder
+        self.inputs: dict[int, int] = {}
+        self.deltas: dict[int, int] = {}
+        self.copies: dict[int, int] = {}
+
+    @contextlib.contextmanager
+    def pending(self, scope: Scope, position: Index, activations: ir.Value) -> Iterator[Pending]:
+        """The update before a sample, with the activations of the sample that it is due to."""
+        earlier = self.builder.sub(self.e.index(position), ir.Constant(I64, 1))
+        with rule_after(self.kernels, scope, earlier) as rule:
+            yield Pending(rule, position, activations)
+
+    def meet(self, own: Pass, step: Affine, s: int | None) -> None:
+        """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
+        matrix = self.kernels.layout.matrices[step.number]
+        x, delta = self.inputs[step.number], self.deltas[step.number] if own.pending is not None else 0
+        places = LayerPlaces(x, delta, s or 0, matrix.offset, matrix.bias_offset)
+
+        def emit(scope: Scope, sizes: Sizes, at: LayerPlaces, pending: Pending | None) -> None:
+            def bias(offset: Index) -> ir.Value:
+                return self.products.bias(scope, sizes.has_bias, at.biases, at.delta, pending, offset)
+
+            grid, result = self._grid(scope, matrix.input_major, sizes, at.weights), None if s is None else at.s
+            along, across = (at.x, at.delta) if matrix.input_major else (at.delta, at.x)
+            meeting = Meeting(grid=grid, along=along, across=across, result=result, pending=pending, start=bias)
+            meet = self.products.meet_rows if matrix.input_major else self.products.meet_by_output
+            meet(scope, meeting)
+
+        kind, variant = "update" if s is None else "forward", (matrix.input_major, s is not None)
+        self._kernel(own, kind, step, variant, places, emit)
+
+    def _grid(self, scope: Scope, input_major: bool, sizes: Sizes, weights: Index) -> Grid:
+        rows, columns = (sizes.inputs, sizes.outputs) if input_major else (sizes.outputs, sizes.inputs)
+        tails = self.products.tails.of(scope, weights)
+        in_rows = tails[0].first if tails else columns
+        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails)
+
+    def grad_input(self, own: Pass, step: Affine, grad_x: int) -> None:
+        """The gradient with respect to a layer's input, wᵀ delta (2)."""
+        x, delta, copy = self.inputs[step.number], self.deltas[step.number], self.copies.get(step.number)
+        if copy is not None:
+            places = GradPlaces(x, delta, grad_x, copy)
+            self._kernel(own, "backward", step, ("copy",), places, self._grad_by_copy)
+            return
+        matrix = self.kernels.layout.matrices[step.number]
+
+        def by_matrix(scope: Scope, sizes: Sizes, at: GradPlaces, pending: Pending | None) -> None:
+            grid = self._grid(scope, matrix.input_major, sizes, at.weights)
+            multiply = self.products.grad_by_input if matrix.input_major else self.products.grad_by_output
+            multiply(scope, grid, at.delta, at.grad_x)
+
+        places = GradPlaces(x, delta, grad_x, matrix.offset)
+        alone = attrs.evolve(own, pending=None)  # the forward pass has updated the weights
+        self._kernel(alone, "backward", step, (matrix.input_major,), places, by_matrix)
+
+    def _grad_by_copy(self, scope: Scope, sizes: Sizes, at: GradPlaces, pending: Pending | None) -> None:
+        """The pending update of a transposed copy, and the product with it."""
+        grid = Grid(at.weights, sizes.outputs, sizes.inputs, self.kernels.stride(sizes.inputs), transposed=True)
+        meeting = Meeting(
+            grid=grid,
+            along=at.delta,
+            across=at.x,
+            result=at.grad_x,
+            pending=pending,
+            start=lambda offset: self.e.constant(0),
+        )
+        self.products.meet_rows(scope, meeting)
+
+    def _kernel(
+        self,
+        own: Pass,
+        kind: str,
+        step: Affine,
+        variant: tuple[bool | str, ...],
+        places: Places,
+        emit: Callable[[Scope, Sizes, Places, Pending | None], None],
+    ) -> None:
+        """emit(scope, sizes, places, pending), in place or in a function."""
+        self.builder.comment(f"{kind}: {step}")
+        pending, kind_of_places = own.pending, type(places)
+        if own.scope.policy.in_one_piece:
+            emit(own.scope, Sizes(*sizes_of(step)), places, pending)
+            return
+        due: tuple[Index, ...] = () if pending is None else (pending.position, pending.activations)
+
+        def body(inside: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
+            activations, *rest = values
+            inside = inside.counted_from(activations)
+            if not due:
+                emit(inside, Sizes(*sizes), kind_of_places(*rest), None)
+                return
+            with self.pending(inside, *rest[:2]) as in_function:
+                emit(inside, Sizes(*sizes), kind_of_places(*rest[2:]), in_function)
+
+        key, values = (variant, bool(due)), (own.scope.activations, *due, *fields_of(places))
+        self.kernels.kernel(own.scope, f"linear{{}}.{kind}", key, sizes_of(step), values, body)
