@@ -2,7 +2,6 @@
 
 import itertools
 
-import attrs
 import pytest
 import torch
 from hypothesis import given
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine.single.tails import tail_sizes
-from functional_mlp.optimizers import MomentumState
 from functional_mlp.testing import check_engines_agree
+from tests.engine.rules import Normalized
 
 KEY = fm.random.key(0)
 
@@ -24,17 +23,6 @@ def test_tails_are_the_columns_beyond_full_vectors_in_powers_of_two_that_save_ve
         assert sum(sizes) == columns % lanes
         assert all(lanes % size == 0 for size in sizes)
         assert sum(sizes) < lanes
-
-
-@attrs.frozen(repr=False)
-class Normalized(fm.Optimizer):
-    """Steps of a constant size: 0 / 0 where a lane holds no parameter, and has no gradient."""
-
-    State = MomentumState
-
-    def rule(self, xp, step, learning_rate, param, grad, velocity):  # type: ignore[no-untyped-def]
-        velocity = 0.5 * velocity + grad
-        return param - learning_rate * velocity / xp.sqrt(velocity * velocity), velocity
 
 
 def network_of(sizes: tuple[int, ...]) -> fm.Sequential:
