@@ -47,12 +47,10 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         return optree.tree_map(function, tree, *rest, namespace=NAMESPACE)
     except ValueError as error:
         for other in rest:
-            if "PyTreeSpec" in str(error) and structure(other) != structure(tree):  # words of another library
-                path, got, expected = first_difference(other, tree)
-                kinds = tuple("nothing" if one is MISSING else type(one).__name__ for one in (expected, got))
+            if structure(other) != structure(tree):
+                path, _, _ = first_difference(other, tree)
                 raise ValueError(
-                    f"map: the trees differ in structure: {path or 'at the root'} is {kinds[0]} in the first, "
-                    f"and {kinds[1]} in another: pass trees of one structure"
+                    f"map: the trees differ in structure, first at {path or 'the root'}: {error}"
                 ) from None
         raise
 

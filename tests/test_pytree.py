@@ -84,9 +84,9 @@ def test_equal_compares_bits(a: object, b: object, expected: bool) -> None:
         refusal("keys", lambda: pytree.map(lambda a, b: a, {"x": 1}, {"y": 1}), ValueError, "'x'", "'y'"),
         refusal(
             "nodes of the library",
-            lambda: pytree.map(lambda a, b: a, (fm.LinearParams(1, 2),), (fm.LinearParams(1, None),)),
+            lambda: pytree.map(lambda a, b: a, (fm.LinearParams(1, None),), (fm.LinearParams(1, 2),)),
             ValueError,
-            "[0].bias is int in the first, and nothing in another",
+            "first at [0].bias: Expected None, got 2",
         ),
         refusal("errors of the function", lambda: pytree.map(lambda a, b: int("x"), (1,), (1,)), ValueError, "'x'"),
     ],

@@ -248,7 +248,7 @@ def test_numbers_at_both_ends_of_the_range_are_standardized():
 def test_a_column_that_varies_by_rounding_alone_is_refused(size, dtype):
     value = torch.tensor(size, dtype=dtype)
     noisy = torch.stack([value, torch.nextafter(value, 2 * value), value])[:, None]
-    with pytest.raises(ValueError, match="column 'x' cannot be standardized: over the 3 rows .* up to rounding"):
+    with pytest.raises(ValueError, match=r"column 'x' cannot be standardized: over the 3 rows .* up to rounding"):
         Standardization.learn(("x",), noisy)
     step = 100 * torch.finfo(dtype).eps * value.abs()
     assert Standardization.learn(("x",), torch.stack([value, value + step])[:, None]).std[0] > 0
@@ -256,7 +256,7 @@ def test_a_column_that_varies_by_rounding_alone_is_refused(size, dtype):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_standardization_of_what_is_not_finite_is_refused(bad):
-    with pytest.raises(ValueError, match="values must be finite, got .* in row 1, column 0"):
+    with pytest.raises(ValueError, match=r"values must be finite, got .* in row 1, column 0"):
         Standardization.learn(("x",), torch.tensor([[1.0], [bad]]))
 
 
