@@ -269,6 +269,10 @@ class Places:
             array[place] = leaf.detach()
         return structure
 
+    def are_finite(self, array: Tensor) -> bool:
+        """Whether all numbers of the leaves are finite; those of the padding between them are of no account."""
+        return all(bool(array[place].isfinite().all()) for place in self.places)
+
     def unpack(self, array: Tensor, structure: optree.PyTreeSpec) -> Any:
         """The tree of a structure that an array holds, in tensors of its own."""
         return structure.unflatten(array.take(place) for place in self.places)

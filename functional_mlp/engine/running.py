@@ -295,8 +295,11 @@ class FusedRun:
         self._learning_rate = learning_rate
 
     def is_finite(self, members: Sequence[int]) -> bool:
-        # A sum of finite numbers may overflow: only then is each looked at.
-        return math.isfinite(self._numbers.sum().item()) or bool(self._numbers.isfinite().all())
+        # A sum of finite numbers may overflow, and padding need not be finite: only then is each number looked at.
+        if math.isfinite(self._numbers.sum().item()):
+            return True
+        layout = self._session.layout
+        return all(layout.are_finite(self._session.array(index)) for index in range(len(self._names)))
 
     def restore(self, snapshot: tuple[Tensor, int, float]) -> None:
         numbers, self._step, self._learning_rate = snapshot

@@ -212,7 +212,7 @@ class MembersRun:
     def is_finite(self, members: Sequence[int]) -> bool:
         if math.isfinite(self._numbers.sum().item()):
             return True
-        return bool(self._numbers.view(-1, self._size)[:, list(members)].isfinite().all())
+        return all(self._layout.are_finite(vectors[:, list(members)]) for vectors in self._arrays(self._numbers))
 
     def snapshot(self) -> tuple[Tensor, int, list[float]]:
         return self._numbers.clone(), self._step, self._learning_rates
