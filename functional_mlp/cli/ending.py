@@ -1,12 +1,28 @@
-"""How a training ends on the command line."""
+"""How a training whose results are shown has ended: `main` takes an exit code from what is raised here."""
+
+import functional_mlp as fm
 
 
-def check_completed(*, interrupted: bool, after: str = "", diverged: str = "") -> None:
-    """Raise where a training whose results are shown was not completed.
+def check_completed(result: fm.FitResult, epochs: int) -> None:
+    """Raise `KeyboardInterrupt` where Ctrl-C ended a training early, and `ValueError` where it diverged."""
+    done = f"{result.state.epoch} of {epochs} epochs"
+    check_not_interrupted(result, after=f" after {done}")
+    if result.diverged_at is not None:
+        raise _diverged("the loss", f" in epoch {result.diverged_at + 1}; the results are those after {done}")
 
-    Raises `KeyboardInterrupt` where Ctrl-C ended it, and `ValueError` where it diverged.
-    """
-    if interrupted:
+
+def check_members_completed(result: fm.EnsembleResult) -> None:
+    """The same for an ensemble, of which any member may have diverged."""
+    check_not_interrupted(result)
+    count = sum(epoch is not None for epoch in result.diverged_at)
+    if count:
+        raise _diverged(f"the loss of {count} of {len(result)} networks", "; their results are those before")
+
+
+def check_not_interrupted(result: fm.FitResult | fm.EnsembleResult, after: str = "") -> None:
+    if result.interrupted:
         raise KeyboardInterrupt(f"interrupted{after}; the results are those so far")
-    if diverged:
-        raise ValueError(f"{diverged}: try a smaller --learning-rate")
+
+
+def _diverged(loss: str, results: str) -> ValueError:
+    return ValueError(f"{loss} stopped being finite{results}: try a smaller --learning-rate")

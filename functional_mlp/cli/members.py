@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Annotated
 
 from attrs import frozen
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
-from functional_mlp.cli.ending import check_completed
+from functional_mlp.cli.ending import check_members_completed
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.plots import write_figure
 from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
-from functional_mlp.cli.training import TrainingOptions, TrainingSettings
+from functional_mlp.cli.training import TRAINING_GROUP, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
 from functional_mlp.random import Key
 from functional_mlp.spread import Spread, plus_minus
 
 
-@Parameter(name="*", group=Group("Training", sort_key=3))
+@Parameter(name="*", group=TRAINING_GROUP)
 @frozen(kw_only=True)
 class EnsembleOptions:
     """How many networks to train."""
@@ -68,13 +68,7 @@ def train_members(
 
             write_figure(learning_bands(result.history), plot)
             say_written(out_console(), "plot", plot)
-    count = sum(epoch is not None for epoch in result.diverged_at)
-    diverged = (
-        f"the loss of {count} of {len(result)} networks stopped being finite; their results are those before"
-        if count
-        else ""
-    )
-    check_completed(interrupted=result.interrupted, diverged=diverged)
+    check_members_completed(result)
 
 
 def _print_results(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, samples: ClassificationData) -> None:

@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from attrs import evolve, frozen
-from cyclopts import Group, Parameter, Token
+from cyclopts import Parameter, Token
 
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
-from functional_mlp.cli.ending import check_completed
+from functional_mlp.cli.ending import check_not_interrupted
 from functional_mlp.cli.members import fit_quietly
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions, write_figure
 from functional_mlp.cli.terminal import Table, out_console, say_written
-from functional_mlp.cli.training import DTYPES, DtypeName, LossName, OptimizerName, TrainingOptions
+from functional_mlp.cli.training import DTYPES, TRAINING_GROUP, TrainingOptions
 from functional_mlp.interrupts import no_interrupt
 from functional_mlp.spread import Spread, mean, plus_minus, std
-from functional_mlp.state import EngineName
 
 Grid = tuple[float, ...]
 
@@ -58,10 +57,10 @@ def grid(text: str) -> Grid:
 GridOption = Parameter(converter=parse_grid, n_tokens=1, negative="", metavar="NUMBERS")
 
 
-@Parameter(name="*", group=Group("Training", sort_key=3))
+@Parameter(name="*", group=TRAINING_GROUP)
 @frozen(kw_only=True)
 class SweepOptions:
-    """What to vary, and how to train. Numbers are written 0,0.5,0.9 or 0.001:0.1:log8 or 0:0.9:lin4."""
+    """What to vary. Numbers are written 0,0.5,0.9 or 0.001:0.1:log8 or 0:0.9:lin4."""
 
     learning_rate: Annotated[Grid | None, GridOption] = None
     """Step sizes of the first epoch."""
@@ -74,39 +73,6 @@ class SweepOptions:
 
     members: Annotated[int, Parameter(converter=parse_integer)] = 5
     """Networks for each setting, with initial weights and orders of their own."""
-
-    epochs: Annotated[int, Parameter(converter=parse_integer)] = 100
-    """Passes over the training samples."""
-
-    batch_size: Annotated[int | None, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
-    """Samples an update. Default: 1 on the paper's disk, 32 on a table."""
-
-    loss: LossName | None = None
-    """What training makes small. Default: mse on the paper's disk, cross-entropy on a table."""
-
-    optimizer: OptimizerName | None = None
-    """The update rule. Default: sgd on the paper's disk, momentum there with --beta, adam on a table."""
-
-    seed: Annotated[int, Parameter(converter=parse_integer)] = 0
-    """Every random draw follows from it."""
-
-    engine: EngineName = "auto"
-    """What computes an epoch: torch operations (reference), native code (fused), or the faster that fits (auto)."""
-
-    dtype: DtypeName = "float32"
-    """The kind of number to compute with."""
-
-    def training(self) -> TrainingOptions:
-        """The options of a single run, without those that vary."""
-        return TrainingOptions(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            seed=self.seed,
-            engine=self.engine,
-            dtype=self.dtype,
-        )
 
     def settings(self) -> list[dict[str, Any]]:
         """Each combination of the numbers that vary, by name."""
@@ -136,7 +102,8 @@ def sweep(
     *,
     data: DataOptions = DataOptions(),  # noqa: B008 - frozen
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
-    options: SweepOptions = SweepOptions(),
+    grids: SweepOptions = SweepOptions(),
+    training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Train with every combination of step sizes, betas and decays, and show which does best.
@@ -147,36 +114,35 @@ def sweep(
     """
     plots.check()
     check_files(reads={"--data": data.data}, writes=plots.files())
-    if options.members < 1:
-        raise ValueError(f"--members: train at least one network a setting, got {options.members}")
-    training = options.training()
+    if grids.members < 1:
+        raise ValueError(f"--members: train at least one network a setting, got {grids.members}")
     data_key, fit_key = fm.random.key(training.seed).split()
     samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
-    if options.beta is not None and training.optimizer is None and samples.recipe.optimizer == "sgd":
+    if grids.beta is not None and training.optimizer is None and samples.recipe.optimizer == "sgd":
         training = evolve(training, optimizer="momentum")
     sizes = samples.training.inputs.shape[1], len(samples.classes)
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)
 
-    settings = options.settings()
-    filled = [evolve(training, **setting).filled(samples.recipe) for setting in settings]
+    settings = grids.settings()
+    filled = [training.filled(samples.recipe, **setting) for setting in settings]
     loss = filled[0].make_loss()
     result = fit_quietly(
         model,
         loss,
-        [each.make_optimizer() for each in filled for _ in range(options.members)],
+        [each.make_optimizer() for each in filled for _ in range(grids.members)],
         samples,
-        keys=fit_key.split(options.members) * len(settings),  # the same draws for each setting
+        keys=fit_key.split(grids.members) * len(settings),  # the same draws for each setting
         training=training,
         batch_size=filled[0].batch_size,
-        schedule=[each.make_schedule() for each in filled for _ in range(options.members)],
+        schedule=[each.make_schedule() for each in filled for _ in range(grids.members)],
     )
     shown = samples.training if samples.validation is None else samples.validation
     part = "training" if samples.validation is None else "validation"
     with no_interrupt():
-        outcomes = _outcomes(model, loss, result, settings, options.members, shown)
+        outcomes = _outcomes(model, loss, result, settings, grids.members, shown)
         out_console().print(_table(outcomes, part))
         _save_plot(plots.plot, outcomes, part)
-    check_completed(interrupted=result.interrupted)
+    check_not_interrupted(result)
 
 
 def _outcomes(

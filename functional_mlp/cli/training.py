@@ -38,6 +38,9 @@ DTYPES: dict[DtypeName, torch.dtype] = {
 }
 
 
+TRAINING_GROUP = Group("Training", sort_key=3)
+
+
 @frozen(kw_only=True)
 class Recipe:
     """The settings of a run where the options leave them open."""
@@ -55,10 +58,10 @@ PAPER_RECIPE = Recipe(initializer="uniform(-1,1)", loss="mse", optimizer="sgd", 
 TABLE_RECIPE = Recipe(initializer="kaiming_uniform", loss="cross-entropy", optimizer="adam", decay=0.97, batch_size=32)
 
 
-@Parameter(name="*", group=Group("Training", sort_key=3))
+@Parameter(name="*", group=TRAINING_GROUP)
 @frozen(kw_only=True)
 class TrainingOptions:
-    """How to train."""
+    """How to train one network or many."""
 
     epochs: Annotated[int, Parameter(converter=parse_integer)] = 100
     """Passes over the training samples."""
@@ -71,17 +74,7 @@ class TrainingOptions:
     Default: mse on the paper's disk, cross-entropy on a table."""
 
     optimizer: OptimizerName | None = None
-    """The update rule. Default: sgd on the paper's disk, adam on a table."""
-
-    learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
-    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam and adamw."""
-
-    beta: float | None = None
-    """How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and
-    beta1 of adam and adamw. Default: 0.9. sgd has none."""
-
-    decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
-    """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
+    """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
 
     seed: Annotated[int, Parameter(converter=parse_integer)] = 0
     """Every random draw follows from it: data, split, initial weights, order of the samples."""
@@ -95,15 +88,22 @@ class TrainingOptions:
     dtype: DtypeName = "float32"
     """The kind of number to compute with."""
 
-    def filled(self, recipe: Recipe) -> "TrainingSettings":
-        """The settings, with the recipe's where an option was left open."""
+    def filled(
+        self,
+        recipe: Recipe,
+        *,
+        learning_rate: float | None = None,
+        beta: float | None = None,
+        decay: float | None = None,
+    ) -> "TrainingSettings":
+        """The settings with some numbers of the rule, and with the recipe's where an option was left open."""
         optimizer = self.optimizer or recipe.optimizer
         return TrainingSettings(
             loss=self.loss or recipe.loss,
             optimizer=optimizer,
-            learning_rate=LEARNING_RATES[optimizer] if self.learning_rate is None else self.learning_rate,
-            beta=self.beta,
-            decay=recipe.decay if self.decay is None else self.decay,
+            learning_rate=LEARNING_RATES[optimizer] if learning_rate is None else learning_rate,
+            beta=beta,
+            decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
         )
 
@@ -115,6 +115,22 @@ class TrainingOptions:
         except (RuntimeError, AssertionError, NotImplementedError):  # torch raises each of them, by device
             raise ValueError(f"--device: torch cannot compute on {self.device!r} here: try cpu") from None
         return device
+
+
+@Parameter(name="*", group=TRAINING_GROUP)
+@frozen(kw_only=True)
+class RuleOptions:
+    """The numbers of the update rule."""
+
+    learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
+    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam and adamw."""
+
+    beta: float | None = None
+    """How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and
+    beta1 of adam and adamw. Default: 0.9. sgd has none."""
+
+    decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
+    """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
 
 
 @frozen(kw_only=True)

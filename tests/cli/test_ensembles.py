@@ -29,6 +29,11 @@ def test_sweep_shows_the_best_first(run, tmp_path):
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_sweep_takes_every_option_of_train_that_it_does_not_vary(run):
+    options = {command: set(re.findall(r"│ (--[a-z-]+)", run(command, "--help")[1])) for command in ("train", "sweep")}
+    assert options["train"] - options["sweep"] == {"--out", "--resume", "--with-changes"}
+
+
 def test_sweep_puts_settings_that_diverge_last(run):
     code, out, _ = run("sweep", "--learning-rate", "1000,0.01", "--members", "2", "--epochs", "2")
     assert code == 0
@@ -52,6 +57,7 @@ def test_train_says_how_many_members_diverged(run):
         (["sweep", "--learning-rate", "0:1:log3"], "above 0 for log"),
         (["sweep", "--beta", "0.9:0.1:lin3"], "from low to high"),
         (["sweep", "--beta", "0.5", "--optimizer", "sgd"], "sgd keeps nothing of the past"),
+        (["sweep", "--beta", "0.5", "--device", "abacus"], "--device: torch cannot compute on 'abacus' here"),
         (["sweep", "--beta", "1.5"], "beta must be a finite number"),
     ],
 )

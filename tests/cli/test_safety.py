@@ -294,12 +294,28 @@ def test_commands_may_run_in_a_thread(run: Run, table: Path) -> None:
         assert pool.submit(run, *TRAIN).result(timeout=100)[0] == 0
 
 
+DIVERGED = "the loss{} stopped being finite{}: try a smaller --learning-rate"
+
+
 def test_ctrl_c_comes_before_divergence() -> None:
-    ending.check_completed(interrupted=False)
-    with pytest.raises(KeyboardInterrupt, match="interrupted after 3; the results"):
-        ending.check_completed(interrupted=True, after=" after 3", diverged="x")
-    with pytest.raises(ValueError, match="x: try a smaller --learning-rate"):
-        ending.check_completed(interrupted=False, diverged="x")
+    state = fm.TrainState(fm.SGD(0.1).init(()), fm.random.key(0), epoch=3)
+    finished, diverged, interrupted, both = (
+        fm.FitResult(state, fm.History(), epoch, ended)
+        for epoch, ended in ((None, False), (3, False), (None, True), (3, True))
+    )
+    ending.check_completed(finished, epochs=3)
+    ending.check_members_completed(fm.EnsembleResult((finished, finished)))
+    for result in (interrupted, both):
+        with pytest.raises(KeyboardInterrupt, match="^interrupted after 3 of 5 epochs; the results are those so far$"):
+            ending.check_completed(result, epochs=5)
+        with pytest.raises(KeyboardInterrupt, match="^interrupted; the results are those so far$"):
+            ending.check_members_completed(fm.EnsembleResult((diverged, result)))
+    text = DIVERGED.format("", " in epoch 4; the results are those after 3 of 5 epochs")
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        ending.check_completed(diverged, epochs=5)
+    text = DIVERGED.format(" of 1 of 2 networks", "; their results are those before")
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        ending.check_members_completed(fm.EnsembleResult((diverged, finished)))
 
 
 def test_the_first_ctrl_c_counts_and_no_other(run: Run, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""The command `train`: a classifier, on the paper's data or on a table."""
+
+import warnings
+
+from attrs import asdict
+
+import functional_mlp as fm
+from functional_mlp.cli.data import ClassificationData, DataOptions
+from functional_mlp.cli.ending import check_completed
+from functional_mlp.cli.members import EnsembleOptions, train_members
+from functional_mlp.cli.model import ModelOptions
+from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.paths import check_files
+from functional_mlp.cli.plots import PlotOptions
+from functional_mlp.cli.progress import training_display
+from functional_mlp.cli.report import print_results
+from functional_mlp.cli.terminal import err_console, out_console, plain_warnings, say_facts, say_written
+from functional_mlp.cli.training import DTYPES, RuleOptions, TrainingOptions, TrainingSettings
+from functional_mlp.interrupts import no_interrupt
+
+
+def train(
+    *,
+    data: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
+    training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
+    rule: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
+    plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
+    output: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
+    ensemble: EnsembleOptions = EnsembleOptions(),  # noqa: B008 - frozen
+) -> None:
+    """Train a classifier, on the paper's data or on a table of your own.
+
+    Without options it repeats the paper: a network 2-25-25-25-2 learns which points of the unit square lie in a
+    disk. With --data and --target it learns the classes of a table. It ends with the loss and the accuracy on
+    training and validation samples, and with how often each class was taken for which. Ctrl-C ends the training
+    early, and shows what was learnt so far. With --members it trains many networks at once.
+    """
+    plots.check()
+    ensemble.check(saves=output.out is not None)
+    check_files(reads={"--data": data.data}, writes={"--out": output.out, **plots.files()})
+    data_key, fit_key = fm.random.key(training.seed).split()
+    samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
+    settings = training.filled(samples.recipe, **asdict(rule))
+    sizes = samples.training.inputs.shape[1], len(samples.classes)
+    model = network.network(*sizes, default_initializer=samples.recipe.initializer)
+    loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
+    checkpoint = output.checkpoint(samples, training.epochs)
+
+    out = out_console()
+    say_facts(out, _describe(samples, model, network, training, settings))
+    if ensemble.members > 1:
+        train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
+        return
+    with training_display(err_console(), training.epochs) as display, plain_warnings(), output.in_options():
+        warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
+        result = fm.fit(
+            model,
+            loss,
+            optimizer,
+            samples.training,
+            key=fit_key,
+            epochs=training.epochs,
+            batch_size=settings.batch_size,
+            schedule=schedule,
+            validation=samples.validation,
+            engine=training.engine,
+            progress=display.progress,
+            callbacks=[display.callback],
+            checkpoint=checkpoint,
+        )
+    with no_interrupt():
+        print_results(out, model, loss, result, samples)
+        for path in plots.save(model, result, samples):
+            say_written(out, "plot", path)
+        if checkpoint is not None:
+            say_written(out, "model", checkpoint.path)
+    check_completed(result, training.epochs)
+
+
+def _describe(
+    samples: ClassificationData,
+    model: fm.Sequential,
+    network: NetworkOptions,
+    training: TrainingOptions,
+    settings: TrainingSettings,
+) -> dict[str, str]:
+    widths = (samples.training.inputs.shape[1], *network.hidden, len(samples.classes))
+    parameters = sum(count for _, _, count in model.summary_rows(widths[0]))
+    beta = "" if settings.beta is None else f", beta {settings.beta:g}"
+    return {
+        "data": f"{samples.description}: {_count(widths[0], 'feature')}, {widths[-1]} classes",
+        "network": f"{'-'.join(map(str, widths))}, {', '.join(network.activation_names())}, "
+        f"{network.initializer or samples.recipe.initializer}: {parameters:,} parameters",
+        "training": f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}{beta}, "
+        f"decay {settings.decay:g}, batch size {settings.batch_size}, {_count(training.epochs, 'epoch')}, "
+        f"seed {training.seed}",
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
