@@ -306,9 +306,9 @@ def test_ctrl_c_comes_before_divergence() -> None:
     ending.check_completed(finished, epochs=3)
     ending.check_members_completed(fm.EnsembleResult((finished, finished)))
     for result in (interrupted, both):
-        with pytest.raises(KeyboardInterrupt, match="^interrupted after 3 of 5 epochs; the results are those so far$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^interrupted after 3 of 5 epochs; the results are those so far$"):
             ending.check_completed(result, epochs=5)
-        with pytest.raises(KeyboardInterrupt, match="^interrupted; the results are those so far$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^interrupted; the results are those so far$"):
             ending.check_members_completed(fm.EnsembleResult((diverged, result)))
     text = DIVERGED.format("", " in epoch 4; the results are those after 3 of 5 epochs")
     with pytest.raises(ValueError, match=f"^{text}$"):
