@@ -134,6 +134,7 @@ class Calls:
         constants = [self.e.index(value) for value in values]
         function = self._function(scope, name, key, [value.type for value in constants], body)
         self.builder.call(function, [*scope.arguments.values(), *constants])
+        self.e.stored.forget_all()
 
     def _function(self, scope: Scope, name: str, key: Hashable, types: Sequence[ir.Type], body: Body) -> ir.Function:
         """The function of a key, with arguments of some types after those of the compiled function."""
@@ -208,5 +209,6 @@ class Calls:
             function = b.load(row, typ=ir.PointerType(function_type))
             numbers = self.e.address(row, 1, I64)
             b.call(function, [*scope.arguments.values(), *table.values, numbers])
+            self.e.stored.forget_all()
 
         self.e.loop("calls", 0, len(rows), 1, call)

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import torch
 from llvmlite import ir
 
+from functional_mlp.engine.llvm.stored import StoredVectors
+
 Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
 Body = Callable[..., Sequence[ir.Value] | None]
 
@@ -62,13 +64,13 @@ def _rounded(number: float) -> float:
 class Emitter:
     """Emits into one function; `lanes` numbers of type `real` make a vector."""
 
-    def __init__(self, builder: ir.IRBuilder, real: Real, lanes: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, real: Real, lanes: int, stored: StoredVectors | None = None) -> None:
         self.builder = builder
         self.real = real
         self.lanes = lanes
         self.vector_type = ir.VectorType(real.type, lanes)
         self.integers_type = ir.VectorType(real.integer, lanes)
-        self._stored: dict[tuple[ir.Value, int], tuple[ir.Block, ir.Value]] = {}
+        self.stored = stored or StoredVectors()
 
     def at(self, builder: ir.IRBuilder) -> "Emitter":
         """The same for another place of the function."""
@@ -131,25 +133,21 @@ class Emitter:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
 
     def load(self, base: ir.Value, offset: Index) -> ir.Value:
-        """The vector at an offset; aligned to a number only.
-
-        What was stored there a moment ago is not loaded again, for that would take longer than most operations.
-        """
-        known = self._stored.get((base, offset)) if isinstance(offset, int) else None
-        if known is not None and known[0] is self.builder.block:
-            return known[1]
+        """The vector at an offset; aligned to a number only. What was stored there a moment ago is not loaded again."""
+        known = self.stored.find(base, offset, self.lanes, self.builder.block)
+        if known is not None:
+            return known
         return self.builder.load(self.address(base, offset), typ=self.vector_type, align=self.real.size)
 
     def store(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
-        """Store a vector. Vectors never overlap: two that are stored at known offsets are the same or apart."""
-        if isinstance(offset, int):
-            self._stored[base, offset] = (self.builder.block, value)
+        self.stored.note(base, offset, value, self.lanes, self.builder.block)
         self.builder.store(value, self.address(base, offset), align=self.real.size)
 
     def load_number(self, base: ir.Value, offset: Index) -> ir.Value:
         return self.builder.load(self.address(base, offset), typ=self.real.type, align=self.real.size)
 
     def store_number(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
+        self.stored.forget(base, offset, 1)
         self.builder.store(value, self.address(base, offset), align=self.real.size)
 
     def broadcast(self, base: ir.Value, offset: Index) -> ir.Value:

@@ -6,6 +6,7 @@ An `Array` is a list of vectors, one a feature, so that sums and maxima over the
 `Scalar` differs between members as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -156,6 +157,27 @@ def _key(operand: Any) -> Any:
     return operand.key if isinstance(operand, Scalar) else ("number", repr(float(operand)))
 
 
+class StandIn:
+    """What a rule is given as `self` in place of an optimizer: numbers may be scalars of the algebra.
+
+    Methods and properties are those of the optimizer's class. No validator has seen the values, and none could.
+    """
+
+    def __init__(self, kind: type[Optimizer], fields: Mapping[str, Any]) -> None:
+        self._kind, self._fields = kind, fields
+
+    @property  # type: ignore[misc]  # it is read by super(), which a rule may call, and never written
+    def __class__(self) -> Any:
+        return self._kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._fields:
+            return self._fields[name]
+        attribute = inspect.getattr_static(self._kind, name)
+        bind = getattr(type(attribute), "__get__", None)
+        return attribute if bind is None else bind(attribute, self, self._kind)
+
+
 @attrs.frozen
 class MembersRule:
     """The rule of optimizers of one kind: numbers `shared` by all of them, and others that differ between members."""
@@ -192,10 +214,9 @@ class MembersRule:
 
     def expression(self, operands: Mapping[str, Operand]) -> Callable[..., tuple[Any, ...]]:
         """The rule of an optimizer whose numbers that differ are scalars of the algebra."""
-        optimizer = object.__new__(self.kind)
-        for name, value in (*self.shared, *operands.items()):
-            object.__setattr__(optimizer, name, value)
-        return optimizer.rule
+        stand_in: Any = StandIn(self.kind, {**dict(self.shared), **operands})
+        rule: Callable[..., tuple[Any, ...]] = stand_in.rule
+        return rule
 
 
 def real_numbers_aside(optimizer: Optimizer) -> tuple[tuple[str, Any, str], ...]:

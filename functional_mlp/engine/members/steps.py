@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from functional_mlp.engine.llvm.emitter import Body, Emitter, Index, Real
+from functional_mlp.engine.llvm.stored import StoredVectors
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram, Width
 from functional_mlp.engine.policy import MembersPolicy
@@ -26,6 +27,7 @@ class MembersSteps:
         self.policy, self.builder = policy, builder
         self.layout = MembersLayout.of(program.program, policy.units)
         self._real, self._workspace = Real(program.program.dtype), workspace
+        self._stored = StoredVectors()  # by vectors of all widths
         self.one = self._width(1)
         self.widths = [self.one] if policy.units == 1 else [self._width(policy.units), self.one]
         self.e, self.load, self.store = self.one.e, self.one.load, self.one.store
@@ -33,7 +35,7 @@ class MembersSteps:
         self.end = self.gradients + (0 if program.program.batch_size == 1 else self.layout.size)
 
     def _width(self, units: int) -> Width:
-        e = Emitter(self.builder, self._real, units * self.policy.members)
+        e = Emitter(self.builder, self._real, units * self.policy.members, self._stored)
         scalars = MembersScalars(Emitter(self.builder, self._real, self.policy.members))
         return Width(units, self.policy.members, e, MembersNamespace(e, scalars), self._workspace)
 
