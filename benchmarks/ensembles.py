@@ -7,7 +7,7 @@ with a new order and the mean loss in every epoch, from initial parameters made 
 by round; a figure is the median over the rounds. Before they are timed their losses are compared, in the same orders
 and from the same parameters.
 
-"figure 1" is the whole of the paper's figure 1: so many members, 100 epochs, as a user calls `fit_ensemble`, which
+"figure 1" is the whole of the paper's figure 1: all members for 100 epochs, as a user calls `fit_ensemble`, which
 draws the initial parameters as well.
 """
 

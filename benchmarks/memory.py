@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--engine reference] [--steps 1000 1000000]
 
-Each row is a new process that trains the paper's network at batch size 1 for so many steps with `fm.fit`, on
+Each row is a new process that trains the paper's network at batch size 1 for a number of steps with `fm.fit`, on
 1000 points, and tells the most memory that it held (its peak resident set size).
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def measure(steps: int, engine: str) -> tuple[float, float]:
-    """The peak memory in MiB of this process after so many steps, and the seconds they took."""
+    """The peak memory in MiB of this process after a number of steps, and the seconds they took."""
     from peers import LEARNING_RATE, NETWORK
 
     import functional_mlp as fm

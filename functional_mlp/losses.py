@@ -64,7 +64,7 @@ class Loss(Value):
     def batch_grad(self, predictions: Tensor, targets: Tensor, samples: int | None = None) -> Tensor:
         """`grad` without its checks, for targets as `encode` returns them.
 
-        The mean is over so many `samples`: all that there are, unless another number is given.
+        The sum of the samples' gradients is divided by `samples`, by default the number of samples.
         """
         wide, targets = widened(predictions), widened(targets)
         grad: Tensor = self.sample_grad(torch_namespace(wide.dtype, wide.device), wide, targets)

@@ -178,7 +178,13 @@ class BatchGD(Optimizer):
     State: ClassVar[type[OptimizerState]] = BatchGDState
 
     def rule(
-        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, grad_sum: Array
+        self,
+        xp: Namespace,
+        step: Array,
+        learning_rate: Array,
+        param: Array,
+        grad: Array,
+        grad_sum: Array,
     ) -> tuple[Array, ...]:
         grad_sum = grad_sum + grad
         due = step % self.batch_size == 0
@@ -208,7 +214,13 @@ class Momentum(Optimizer):
     State: ClassVar[type[OptimizerState]] = MomentumState
 
     def rule(
-        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, velocity: Array
+        self,
+        xp: Namespace,
+        step: Array,
+        learning_rate: Array,
+        param: Array,
+        grad: Array,
+        velocity: Array,
     ) -> tuple[Array, ...]:
         velocity = self.beta * velocity + (1 - self.beta) * grad
         return param - learning_rate * velocity, velocity
@@ -234,7 +246,13 @@ class Nesterov(Optimizer):
     State: ClassVar[type[OptimizerState]] = NesterovState
 
     def rule(
-        self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array, velocity: Array
+        self,
+        xp: Namespace,
+        step: Array,
+        learning_rate: Array,
+        param: Array,
+        grad: Array,
+        velocity: Array,
     ) -> tuple[Array, ...]:
         velocity = self.momentum * velocity + grad
         return param - learning_rate * (grad + self.momentum * velocity), velocity

@@ -186,5 +186,5 @@ def check_observers(name: str, progress: Any, callbacks: Any, checkpoint: Any) -
 
 
 def ticks_after(done: int, tick: Tick) -> Tick:
-    """`tick` as the next epoch calls it, with the share of it that is done, after so many epochs."""
+    """`tick`, to be called with the share that is done of the epoch after the first `done` ones."""
     return lambda fraction: tick(done + fraction)

@@ -25,7 +25,7 @@ from functional_mlp.random import Key
 if TYPE_CHECKING:
     import polars
 
-# A column whose numbers differ by no more than so many ε of their size is constant.
+# A column is constant where its numbers differ by no more than this many ε of their size.
 ROUNDING = 4
 
 

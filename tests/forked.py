@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# No child here has work for a second; one that hangs is ended after so many.
+# Seconds after which a child that hangs is ended: none here has work for one.
 LIMIT = 20
 
 

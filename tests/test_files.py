@@ -90,7 +90,7 @@ def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
 def test_a_file_that_windows_keeps_while_it_is_read_is_replaced_a_moment_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: int
 ) -> None:
-    """Windows by a fake: so many tries meet a reader."""
+    """Windows by a fake: the first `busy` tries meet a reader."""
     tries, replace = [], os.replace
 
     def replace_unless_busy(*paths: Path) -> None:

@@ -117,7 +117,7 @@ class ModelOptions:
         return fm.Checkpoint(self.out, extra=description.to_json(), allow=allow)
 
     def _check_saved(self, saved: fm.Saved, description: DataDescription, epochs: int) -> None:
-        """Raise `ValueError` where the training of a file cannot go on over such data, or up to so many epochs."""
+        """Raise `ValueError` where the training of a file cannot go on over such data, or up to `epochs`."""
         assert self.out is not None
         known = description.to_json()["data"]
         found = saved.extra["data"] if isinstance(saved.extra, dict) and "data" in saved.extra else {}

@@ -17,6 +17,7 @@ from functional_mlp.cli.report import print_results
 from functional_mlp.cli.terminal import err_console, out_console, plain_warnings, say_facts, say_written
 from functional_mlp.cli.training import DTYPES, RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
+from functional_mlp.random import Key
 
 
 def train(
@@ -44,38 +45,50 @@ def train(
     settings = training.filled(samples.recipe, **asdict(rule))
     sizes = samples.training.inputs.shape[1], len(samples.classes)
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)
-    loss, optimizer, schedule = settings.make_loss(), settings.make_optimizer(), settings.make_schedule()
     checkpoint = output.checkpoint(samples, training.epochs)
 
-    out = out_console()
-    say_facts(out, _describe(samples, model, network, training, settings))
+    settings.make_optimizer()  # raises before anything is said
+    say_facts(out_console(), _describe(samples, model, network, training, settings))
     if ensemble.members > 1:
         train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
-        return
-    with training_display(err_console(), training.epochs) as display, plain_warnings(), output.in_options():
-        warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)  # the end of the run says what diverged
-        result = fm.fit(
-            model,
-            loss,
-            optimizer,
+    else:
+        with output.in_options():
+            result = _fit(model, samples, training, settings, fit_key, checkpoint)
+        with no_interrupt():
+            print_results(out_console(), model, settings.make_loss(), result, samples)
+            for path in plots.save(model, result, samples):
+                say_written(out_console(), "plot", path)
+            if checkpoint is not None:
+                say_written(out_console(), "model", checkpoint.path)
+        check_completed(result, training.epochs)
+
+
+def _fit(
+    network: fm.Layer,
+    samples: ClassificationData,
+    training: TrainingOptions,
+    settings: TrainingSettings,
+    key: Key,
+    checkpoint: fm.Checkpoint | None,
+) -> fm.FitResult:
+    """`fit` with a display, and without its warnings: the end of the run says what diverged."""
+    with training_display(err_console(), training.epochs) as display, plain_warnings():
+        warnings.filterwarnings("ignore", "fit: ", RuntimeWarning)
+        return fm.fit(
+            network,
+            settings.make_loss(),
+            settings.make_optimizer(),
             samples.training,
-            key=fit_key,
+            key=key,
             epochs=training.epochs,
             batch_size=settings.batch_size,
-            schedule=schedule,
+            schedule=settings.make_schedule(),
             validation=samples.validation,
             engine=training.engine,
             progress=display.progress,
             callbacks=[display.callback],
             checkpoint=checkpoint,
         )
-    with no_interrupt():
-        print_results(out, model, loss, result, samples)
-        for path in plots.save(model, result, samples):
-            say_written(out, "plot", path)
-        if checkpoint is not None:
-            say_written(out, "model", checkpoint.path)
-    check_completed(result, training.epochs)
 
 
 def _describe(

@@ -202,32 +202,7 @@ def section(result: Factorial) -> list[Block]:
             "torch.nn, at every tenth epoch; open circles: ours on the same draw.",
             "Validation MSE and accuracy against the epoch for the four settings",
         ),
-        Table(
-            (
-                "initialization",
-                "step size",
-                "validation MSE",
-                "accuracy",
-                "epochs to 0.9611",
-                "epochs of descent",
-                "roughness",
-            ),
-            tuple(
-                (
-                    cell.initialization,
-                    cell.step_size,
-                    *(
-                        plus_minus(spread, int(outcome.format[1]), outcome.scale)
-                        for outcome, spread in zip(OUTCOMES, cell.outcomes, strict=True)
-                    ),
-                )
-                for cell in result.cells
-            ),
-            "Our network: final validation MSE and accuracy; epochs until the validation accuracy first reaches the "
-            "0.9611 that the paper's PyTorch model ends with; epochs until the training MSE is within 10 % of its "
-            "lowest; mean change of the validation accuracy from an epoch to the next, in percentage points. A run "
-            f"that does not get there counts with its {result.epochs} epochs.",
-        ),
+        _table(result),
         Picture(
             "factorial-shares",
             _draw_shares(result),
@@ -237,6 +212,35 @@ def section(result: Factorial) -> list[Block]:
             "Stacked bars of the shares of variance by source for each outcome",
         ),
     ]
+
+
+def _table(result: Factorial) -> Table:
+    return Table(
+        (
+            "initialization",
+            "step size",
+            "validation MSE",
+            "accuracy",
+            "epochs to 0.9611",
+            "epochs of descent",
+            "roughness",
+        ),
+        tuple(
+            (
+                cell.initialization,
+                cell.step_size,
+                *(
+                    plus_minus(spread, int(outcome.format[1]), outcome.scale)
+                    for outcome, spread in zip(OUTCOMES, cell.outcomes, strict=True)
+                ),
+            )
+            for cell in result.cells
+        ),
+        "Our network: final validation MSE and accuracy; epochs until the validation accuracy first reaches the "
+        "0.9611 that the paper's PyTorch model ends with; epochs until the training MSE is within 10 % of its "
+        "lowest; mean change of the validation accuracy from an epoch to the next, in percentage points. A run "
+        f"that does not get there counts with its {result.epochs} epochs.",
+    )
 
 
 def _statement(explanation: Explanation) -> str:

@@ -130,15 +130,7 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
         theirs = torch_trials.get()
     cells = [theirs[first : first + scale.torch_runs] for first in range(0, len(theirs), scale.torch_runs)]
     return Reproduction(
-        setting=Setting(
-            seed,
-            scale,
-            processor=_processor(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            python=platform.python_version(),
-            torch=torch.__version__,
-            functional_mlp=fm.__version__,
-        ),
+        setting=_setting(seed, scale),
         basic_model=basic,
         step_by_step=steps,
         factorial=factorial.analyse(ours, cells),
@@ -147,6 +139,18 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
         momentum_tuning=tuning,
         initializations=initialized,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _setting(seed: int, scale: Scale) -> Setting:
+    return Setting(
+        seed,
+        scale,
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        functional_mlp=fm.__version__,
     )
 
 
