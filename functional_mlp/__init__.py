@@ -2,104 +2,45 @@
 
 A network is a value and a few pure functions; every gradient is written by hand; parameters, optimizer state
 and random keys are explicit, immutable pytrees.
+
+The names that this package gives are listed in `api.py`, and loaded, torch with them, when the first one is used.
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from functional_mlp import datasets, ensemble, forks, initializers, pytree, schedules
-from functional_mlp import random as random  # public as fm.random, but not under "import *"
-from functional_mlp.backprop import value_and_grad
-from functional_mlp.datasets import Dataset
-from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
-from functional_mlp.evaluation import classify, evaluate, predict
-from functional_mlp.history import EpochRecord, History
-from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
-from functional_mlp.layers.base import Layer
-from functional_mlp.layers.combinators import Residual, Sequential
-from functional_mlp.layers.elementwise import Elementwise
-from functional_mlp.layers.linear import Linear, LinearParams
-from functional_mlp.layers.summary import count_parameters
-from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
-from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
-from functional_mlp.state import FitResult, TrainState
-from functional_mlp.training import fit, train_epoch
+from functional_mlp import forks
 
-if TYPE_CHECKING:
-    from functional_mlp.checkpoint import Checkpoint, CheckpointError, Registry, Saved, load, save
+if TYPE_CHECKING:  # for type checkers and editors, which do not run the functions below
+    from functional_mlp import checkpoint as checkpoint
+    from functional_mlp import engine as engine
+    from functional_mlp import plotting as plotting
+    from functional_mlp import random as random
+    from functional_mlp import tables as tables
+    from functional_mlp import testing as testing
+    from functional_mlp.api import *  # noqa: F403 - a page of nothing but public names
+    from functional_mlp.api import __all__ as __all__
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "BatchGD",
-    "Checkpoint",
-    "CheckpointError",
-    "CrossEntropy",
-    "Dataset",
-    "Elementwise",
-    "EnsembleHistory",
-    "EnsembleResult",
-    "EpochRecord",
-    "FitResult",
-    "History",
-    "Identity",
-    "Layer",
-    "LeakyReLU",
-    "Linear",
-    "LinearParams",
-    "Loss",
-    "MeanSquaredError",
-    "Metrics",
-    "Momentum",
-    "Nesterov",
-    "Optimizer",
-    "OptimizerState",
-    "ReLU",
-    "Registry",
-    "Residual",
-    "Saved",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Tanh",
-    "TrainState",
-    "classify",
-    "count_parameters",
-    "datasets",
-    "ensemble",
-    "evaluate",
-    "fit",
-    "fit_ensemble",
-    "initializers",
-    "load",
-    "predict",
-    "pytree",
-    "save",
-    "schedules",
-    "train_epoch",
-    "value_and_grad",
-]
+# The modules that are not among the names of `api.py`.
+_MODULES = ("checkpoint", "engine", "plotting", "random", "tables", "testing")
 
-# Modules that load much, or need an extra, are loaded when they are first used.
-_LAZY = ("checkpoint", "engine", "plotting", "testing")
-# The names of `checkpoint`, which loads cattrs and safetensors.
-_CHECKPOINT = ("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "save")
+if not TYPE_CHECKING:
 
+    def __getattr__(name: str) -> Any:
+        """A module of the package or a name of `api.py`, which is found without this function from then on."""
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
+        with forks.importing():
+            # Modules come first, and for themselves: each of them may be the first that is imported.
+            if importlib.util.find_spec(f"functional_mlp.{name}") is not None:
+                return importlib.import_module(f"functional_mlp.{name}")
+            api = importlib.import_module("functional_mlp.api")
+        if not hasattr(api, name):
+            raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
+        return globals().setdefault(name, getattr(api, name))
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY or name in _CHECKPOINT:
-        with forks.importing:
-            module = importlib.import_module(f"functional_mlp.{name if name in _LAZY else 'checkpoint'}")
-        return module if name in _LAZY else getattr(module, name)
-    raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_LAZY, *_CHECKPOINT]
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES, *__getattr__("__all__")})

@@ -103,7 +103,7 @@ def _start_fused(job: Job, members: tuple[Member, ...]) -> Run:
 
 def fused_groups(job: Job) -> list[Group]:
     """All members on the fused engine: those of one kind together where that is faster, the others alone."""
-    with forks.importing:
+    with forks.importing():
         from functional_mlp.engine.members import running
 
     groups: list[Group] = []

@@ -9,14 +9,19 @@ in the child. Two things follow, and both are set up here, when the package is i
 - A lock that another thread holds is never released in a child. `lock` makes locks that nobody else holds at the time
   of a fork.
 
+What is to be done before a fork is done in reverse order. `logging` and thread pools take their own locks then, which
+importing torch needs as well; so they are imported here, for ours to be taken before theirs.
+
 Processes that are spawned share no memory, and need none of this.
 """
 
+import concurrent.futures.thread  # noqa: F401 - for what it does at a fork
+import contextlib
+import logging  # noqa: F401 - the same
 import os
+import sys
 import threading
-from collections.abc import Callable
-
-import torch
+from collections.abc import Callable, Iterator
 
 
 def lock() -> "threading.RLock":
@@ -30,7 +35,7 @@ def lock() -> "threading.RLock":
     once, or again in the same thread
     """
     guard = threading.RLock()
-    _at_fork(before=guard.acquire, after_in_parent=guard.release, after_in_child=guard.release)
+    _locks.append(guard)
     return guard
 
 
@@ -44,7 +49,45 @@ def _at_fork(**functions: Callable[..., object]) -> None:
         os.register_at_fork(**functions)
 
 
-in_child(lambda: torch.set_num_threads(1))
+_locks: list["threading.RLock"] = []
+_taken: list["threading.RLock"] = []
 
-# Held where a module is imported when it is first used: Python's own lock of a half imported module stays locked.
-importing = lock()
+
+def _take_locks() -> None:
+    for guard in reversed(_locks.copy()):
+        guard.acquire()
+        _taken.append(guard)
+
+
+def _release_locks() -> None:
+    """Release what was taken; a lock that another thread has made since then was not."""
+    while _taken:
+        _taken.pop().release()
+
+
+def _take_one_torch_thread() -> None:
+    if "torch" in sys.modules:  # it is loaded when it is first used, and counts its threads then
+        sys.modules["torch"].set_num_threads(1)
+
+
+_at_fork(before=_take_locks, after_in_parent=_release_locks, after_in_child=_release_locks)
+in_child(_take_one_torch_thread)
+
+_importing = lock()
+# Seconds that an import waits for another one.
+PATIENCE = 1.0
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """A lock around the import of what is loaded when it is first used.
+
+    Without it a module that is half imported at a fork would stay locked in the child, by Python's own lock. A thread
+    that is importing something itself may hold what the owner of this lock waits for: it goes on without it soon.
+    """
+    taken = _importing.acquire(timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        if taken:
+            _importing.release()

@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,69 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(fm, name))
 
 
-def test_importing_the_package_loads_no_extra() -> None:
-    extras = ["matplotlib", "hypothesis", "polars", "cyclopts", "rich", "llvmlite", "safetensors", "pandas", "sklearn"]
-    code = f"import functional_mlp, sys; print([m for m in {extras} if m in sys.modules])"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "[]"
+def loaded_by(code: str, modules: Sequence[str]) -> list[str]:
+    """Those of some modules that a Python process has loaded at the end of some code, which prints nothing."""
+    code = f"import sys\n{code}\nprint([m for m in {list(modules)} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    return ast.literal_eval(done.stdout)
+
+
+EXTRAS = ["matplotlib", "hypothesis", "polars", "pandas", "sklearn"]
+
+
+def test_importing_the_package_loads_torch_with_the_first_name() -> None:
+    assert not loaded_by("import functional_mlp, functional_mlp.cli", ["torch", "llvmlite", "safetensors", *EXTRAS])
+    heavy = ["cyclopts", "rich", "llvmlite", "safetensors", *EXTRAS]
+    assert loaded_by("import functional_mlp as fm\nfm.Linear(2, 2)", ["torch", *heavy]) == ["torch"]
+
+
+COMMANDS = ["train", "sweep", "summary", "predict", "inspect", "reproduce"]
+
+
+@pytest.mark.parametrize("arguments", ["--version", "--help", *(f"{command} --help" for command in COMMANDS)])
+def test_the_command_explains_itself_without_torch(arguments: str) -> None:
+    code = f"""
+import contextlib, io
+from functional_mlp.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    assert main({arguments.split()}) == 0
+assert out.getvalue()
+"""
+    assert not loaded_by(code, ["torch", "numpy", "llvmlite", *EXTRAS])
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "functional_mlp", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout == f"{fm.__version__}\n"
+
+
+@pytest.mark.parametrize("module", ["layers.linear", "random", "engine", "checkpoint", "cli.app", "testing"])
+def test_any_module_may_be_the_first_that_is_imported(module: str) -> None:
+    assert not loaded_by(f"import functional_mlp.{module}\nimport functional_mlp as fm\nfm.fit, fm.random.key(0)", [])
+
+
+def test_names_of_the_package_are_found_once_and_listed() -> None:
+    assert fm.Linear is fm.Linear
+    assert "Linear" in vars(fm)
+    assert {*fm.__all__, "random", "checkpoint", "engine", "plotting", "tables", "testing"} <= set(dir(fm))
+    with pytest.raises(AttributeError, match="module 'functional_mlp' has no attribute 'no_such_name'"):
+        fm.no_such_name  # noqa: B018 - what it does is to raise
+    with pytest.raises(ImportError, match="cannot import name 'no_such_name'"):
+        exec("from functional_mlp import no_such_name")
+
+
+def test_threads_may_use_the_package_first_at_once() -> None:
+    code = """
+import threading
+import functional_mlp as fm
+names = ["Linear", "fit", "random", "engine", "testing", "tables", "load", "checkpoint"] * 2
+threads = [threading.Thread(target=getattr, args=(fm, name)) for name in names]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+fm.Linear, fm.fit, fm.random, fm.engine, fm.testing, fm.tables, fm.load, fm.checkpoint
+"""
+    assert not loaded_by(code, [])
 
 
 FORBIDDEN = ("torch.autograd", "torch.nn", "torch.func", "torch.optim", "torch._functorch")

@@ -1,5 +1,7 @@
 """The commands, and how they end: with 0, with 1 or 2 after an error, with 130 after Ctrl-C."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 

@@ -1,16 +1,21 @@
 """The options that choose the data, and the data: the paper's disk or a user's table."""
 
-from pathlib import Path
-from typing import Annotated
+from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.training import PAPER_RECIPE, TABLE_RECIPE, Recipe
-from functional_mlp.random import Key
-from functional_mlp.tables import Standardization, read_table, split_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from functional_mlp.random import Key
+    from functional_mlp.tables import Standardization
 
 DISK_POINTS = 1000
 
@@ -67,8 +72,8 @@ class DataOptions:
         if self.target is None:
             raise ValueError("--data needs --target COLUMN, the column of the classes")
         share = 0.2 if self.validation_share is None else self.validation_share
-        table = read_table(path, self.target)
-        parts = split_table(table, key, validation_share=share, dtype=dtype, device=device)
+        table = fm.tables.read_table(path, self.target)
+        parts = fm.tables.split_table(table, key, validation_share=share, dtype=dtype, device=device)
         return ClassificationData(
             description=f"{path}, classes from {self.target!r}",
             training=parts.training,

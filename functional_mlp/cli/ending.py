@@ -1,5 +1,7 @@
 """How a training whose results are shown has ended: `main` takes an exit code from what is raised here."""
 
+from __future__ import annotations
+
 import functional_mlp as fm
 
 

@@ -1,11 +1,13 @@
 """`train --members`: many networks at once, and what they have in common."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
 from cyclopts import Parameter
@@ -20,8 +22,10 @@ from functional_mlp.cli.plots import write_figure
 from functional_mlp.cli.terminal import Table, err_console, out_console, say, say_written
 from functional_mlp.cli.training import TRAINING_GROUP, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
-from functional_mlp.random import Key
 from functional_mlp.spread import Spread, plus_minus
+
+if TYPE_CHECKING:
+    from functional_mlp.random import Key
 
 
 @Parameter(name="*", group=TRAINING_GROUP)

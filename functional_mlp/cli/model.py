@@ -1,20 +1,21 @@
 """The options that keep a trained network, and what travels with it: the names and the scale of its data."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cattrs
 from attrs import frozen
 from cyclopts import Group, Parameter
-from torch import Tensor
 
 import functional_mlp as fm
-from functional_mlp import tables
-from functional_mlp.checkpoint.settings import CHANGEABLE
 from functional_mlp.cli.data import ClassificationData
-from functional_mlp.tables import Standardization
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The options that decide an argument of `fit`.
 OPTIONS = {
@@ -36,10 +37,10 @@ class DataDescription:
 
     features: tuple[str, ...]
     classes: tuple[str, ...]
-    standardization: Standardization | None
+    standardization: fm.tables.Standardization | None
 
     @classmethod
-    def of(cls, data: ClassificationData) -> "DataDescription":
+    def of(cls, data: ClassificationData) -> DataDescription:
         features = ("x1", "x2") if data.standardization is None else data.standardization.features
         return cls(features, data.classes, data.standardization)
 
@@ -59,7 +60,7 @@ class Model:
     data: DataDescription
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> Model:
         """Raises `OSError`, or `CheckpointError` for a file that is none of `train --out`."""
         saved = fm.load(path)
         try:
@@ -79,7 +80,7 @@ class Model:
         They are the softmax of the outputs where the network has learnt with the cross-entropy. With the mean squared
         error the outputs themselves estimate them, and are made to lie between 0 and 1 with the sum 1.
         """
-        inputs = self.data.standardize(tables.read_features(path, self.data.features))
+        inputs = self.data.standardize(fm.tables.read_features(path, self.data.features))
         leaves = fm.pytree.leaves(self.saved.params)
         outputs = fm.predict(self.saved.network, self.saved.params, inputs.to(leaves[0].dtype)).cpu().double()
         if isinstance(self.saved.loss, fm.CrossEntropy):
@@ -113,6 +114,8 @@ class ModelOptions:
             if not self.resume:
                 raise ValueError(f"--out: {self.out} is there already: go on with it by --resume, or name another file")
             self._check_saved(fm.load(self.out), description, epochs)
+        from functional_mlp.checkpoint.settings import CHANGEABLE  # not loaded for a help
+
         allow = tuple(CHANGEABLE) if self.with_changes else ()
         return fm.Checkpoint(self.out, extra=description.to_json(), allow=allow)
 

@@ -1,5 +1,7 @@
 """The options that describe a network, and the network that they describe."""
 
+from __future__ import annotations
+
 import inspect
 import re
 from collections.abc import Callable
@@ -11,28 +13,29 @@ from cyclopts import Group, Parameter
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_names, parse_widths
 
-ACTIVATIONS: dict[str, fm.Elementwise] = {
-    "relu": fm.ReLU(),
-    "tanh": fm.Tanh(),
-    "sigmoid": fm.Sigmoid(),
-    "leaky_relu": fm.LeakyReLU(),
-    "elu": fm.ELU(),
-    "softplus": fm.Softplus(),
-    "silu": fm.SiLU(),
-    "gelu": fm.GELU(),
-    "identity": fm.Identity(),
+ACTIVATIONS: dict[str, Callable[[], fm.Elementwise]] = {
+    "relu": lambda: fm.ReLU(),
+    "tanh": lambda: fm.Tanh(),
+    "sigmoid": lambda: fm.Sigmoid(),
+    "leaky_relu": lambda: fm.LeakyReLU(),
+    "elu": lambda: fm.ELU(),
+    "softplus": lambda: fm.Softplus(),
+    "silu": lambda: fm.SiLU(),
+    "gelu": lambda: fm.GELU(),
+    "identity": lambda: fm.Identity(),
 }
 PAPER_ACTIVATIONS = ("relu", "relu", "tanh")
 
-INITIALIZERS: dict[str, Callable[..., Any]] = {
-    "uniform": fm.initializers.uniform,
-    "normal": fm.initializers.normal,
-    "torch_default": fm.initializers.torch_default,
-    "xavier_uniform": fm.initializers.xavier_uniform,
-    "xavier_normal": fm.initializers.xavier_normal,
-    "kaiming_uniform": fm.initializers.kaiming_uniform,
-    "kaiming_normal": fm.initializers.kaiming_normal,
-}
+# Those of `functional_mlp.initializers` that suit all layers.
+INITIALIZERS = (
+    "uniform",
+    "normal",
+    "torch_default",
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+)
 # The initializers that draw biases as well as weights; with the others biases start at zero.
 BIAS_INITIALIZERS = ("uniform", "normal", "torch_default")
 
@@ -86,7 +89,7 @@ class NetworkOptions:
         widths = (in_features, *self.hidden, out_features)
         layers: list[fm.Layer] = []
         for width, next_width, name in zip(widths, self.hidden, self.activation_names(), strict=False):
-            layers += [fm.Linear(width, next_width, **inits), ACTIVATIONS[name]]
+            layers += [fm.Linear(width, next_width, **inits), ACTIVATIONS[name]()]
         return fm.Sequential(*layers, fm.Linear(widths[-2], out_features, **inits))
 
 
@@ -102,7 +105,7 @@ def parse_initializer(text: str) -> dict[str, Any]:
     name, arguments = match.groups() if match else (text, None)
     if name not in INITIALIZERS:
         raise ValueError(f"--initializer: there is no {name!r}: choose from {', '.join(INITIALIZERS)}")
-    make = INITIALIZERS[name]
+    make = getattr(fm.initializers, name)
     wanted = list(inspect.signature(make).parameters)
     try:
         numbers = [float(number) for number in (arguments or "").split(",") if number.strip()]

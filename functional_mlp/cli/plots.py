@@ -1,5 +1,7 @@
 """The option for plots, and the files that it makes."""
 
+from __future__ import annotations
+
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +60,7 @@ class PlotOptions:
         return path.with_name(f"{path.stem}-boundary.png")
 
 
-def write_figure(figure: "Figure", path: Path) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file."""
     from functional_mlp.plotting import to_png
 

@@ -1,15 +1,19 @@
 """What is shown while a network trains: a bar on a terminal, else a line now and then."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from functional_mlp.history import History
-from functional_mlp.state import Callback, TrainState
+if TYPE_CHECKING:
+    from functional_mlp.history import History
+    from functional_mlp.state import Callback, TrainState
 
 LINES = 10
 
@@ -59,7 +63,7 @@ def _line_printer(console: Console, epochs: int) -> Callback:
 def describe_losses(history: History) -> str:
     """The losses of the last epoch in words.
 
-    >>> from functional_mlp.history import EpochRecord
+    >>> from functional_mlp.history import EpochRecord, History
     >>> describe_losses(History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)]))
     'training loss 0.5000  validation loss 0.6000'
     """

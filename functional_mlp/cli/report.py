@@ -1,15 +1,21 @@
 """The tables that a training run ends with."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from torch import Tensor
 
 import functional_mlp as fm
 from functional_mlp.cli.data import ClassificationData
 from functional_mlp.cli.terminal import Table, say
-from functional_mlp.layers.base import Params
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from functional_mlp.layers.base import Params
 
 MISTAKES_SHOWN = 15
 UNBOUNDED_WIDTH = 100_000

@@ -1,5 +1,7 @@
 """The command `sweep`: many settings of an optimizer, each with several seeds, trained at once."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import re
@@ -19,7 +21,7 @@ from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions, write_figure
 from functional_mlp.cli.terminal import Table, out_console, say_written
-from functional_mlp.cli.training import DTYPES, TRAINING_GROUP, TrainingOptions
+from functional_mlp.cli.training import TRAINING_GROUP, TrainingOptions
 from functional_mlp.interrupts import no_interrupt
 from functional_mlp.spread import Spread, mean, plus_minus, std
 
@@ -117,7 +119,7 @@ def sweep(
     if grids.members < 1:
         raise ValueError(f"--members: train at least one network a setting, got {grids.members}")
     data_key, fit_key = fm.random.key(training.seed).split()
-    samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
+    samples = data.load(data_key, training.torch_dtype(), training.torch_device())
     if grids.beta is not None and training.optimizer is None and samples.recipe.optimizer == "sgd":
         training = evolve(training, optimizer="momentum")
     sizes = samples.training.inputs.shape[1], len(samples.classes)

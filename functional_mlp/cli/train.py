@@ -1,5 +1,7 @@
 """The command `train`: a classifier, on the paper's data or on a table."""
 
+from __future__ import annotations
+
 import warnings
 
 from attrs import asdict
@@ -15,7 +17,7 @@ from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import print_results
 from functional_mlp.cli.terminal import err_console, out_console, plain_warnings, say_facts, say_written
-from functional_mlp.cli.training import DTYPES, RuleOptions, TrainingOptions, TrainingSettings
+from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
 from functional_mlp.random import Key
 
@@ -41,7 +43,7 @@ def train(
     ensemble.check(saves=output.out is not None)
     check_files(reads={"--data": data.data}, writes={"--out": output.out, **plots.files()})
     data_key, fit_key = fm.random.key(training.seed).split()
-    samples = data.load(data_key, DTYPES[training.dtype], training.torch_device())
+    samples = data.load(data_key, training.torch_dtype(), training.torch_device())
     settings = training.filled(samples.recipe, **asdict(rule))
     sizes = samples.training.inputs.shape[1], len(samples.classes)
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)

@@ -1,40 +1,30 @@
 """The options of training, the settings that fill in what they leave open, and what both stand for."""
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
+
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.state import EngineName
+
+if TYPE_CHECKING:
+    import torch
 
 LossName = Literal["mse", "cross-entropy"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
+EngineName = Literal["auto", "reference", "fused"]
 
-LOSSES: dict[LossName, fm.Loss] = {"mse": fm.MeanSquaredError(), "cross-entropy": fm.CrossEntropy()}
-# The optimizers that take a beta: all but sgd.
-OPTIMIZERS: dict[OptimizerName, Callable[[float, float], fm.Optimizer]] = {
-    "momentum": fm.Momentum,
-    "nesterov": fm.Nesterov,
-    "adam": fm.Adam,
-    "adamw": fm.AdamW,
-}
 LEARNING_RATES: dict[OptimizerName, float] = {
     "sgd": 0.01,
     "momentum": 0.01,
     "nesterov": 0.01,
     "adam": 0.003,
     "adamw": 0.003,
-}
-DTYPES: dict[DtypeName, torch.dtype] = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-    "float64": torch.float64,
 }
 
 
@@ -95,7 +85,7 @@ class TrainingOptions:
         learning_rate: float | None = None,
         beta: float | None = None,
         decay: float | None = None,
-    ) -> "TrainingSettings":
+    ) -> TrainingSettings:
         """The settings with some numbers of the rule, and with the recipe's where an option was left open."""
         optimizer = self.optimizer or recipe.optimizer
         return TrainingSettings(
@@ -107,8 +97,17 @@ class TrainingOptions:
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
         )
 
+    def torch_dtype(self) -> torch.dtype:
+        """The kind of number, as torch names it."""
+        import torch  # not loaded for a help
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
+
     def torch_device(self) -> torch.device:
         """The device, once a tensor could be put there."""
+        import torch  # not loaded for a help
+
         try:
             device = torch.device(self.device)
             torch.empty(1, device=device).cpu()
@@ -145,15 +144,20 @@ class TrainingSettings:
     batch_size: int
 
     def make_loss(self) -> fm.Loss:
-        return LOSSES[self.loss]
+        return fm.MeanSquaredError() if self.loss == "mse" else fm.CrossEntropy()
 
     def make_optimizer(self) -> fm.Optimizer:
         if self.optimizer == "sgd":
             if self.beta is not None:
                 raise ValueError("--beta: sgd keeps nothing of the past: choose --optimizer momentum, say")
             return fm.SGD(self.learning_rate)
-        beta = 0.9 if self.beta is None else self.beta
-        return OPTIMIZERS[self.optimizer](self.learning_rate, beta)
+        kinds: dict[OptimizerName, Callable[[float, float], fm.Optimizer]] = {
+            "momentum": fm.Momentum,
+            "nesterov": fm.Nesterov,
+            "adam": fm.Adam,
+            "adamw": fm.AdamW,
+        }
+        return kinds[self.optimizer](self.learning_rate, 0.9 if self.beta is None else self.beta)
 
     def make_schedule(self) -> fm.schedules.Schedule:
         return fm.schedules.exponential_decay(self.decay)

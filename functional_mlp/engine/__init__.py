@@ -90,7 +90,7 @@ def explain(
     reason = making.llvm_missing()
     if reason is not None:
         return reason
-    with forks.importing:
+    with forks.importing():
         from functional_mlp.engine import native  # loads LLVM
 
     return native.reason(network, loss, optimizer, dtype)
@@ -114,7 +114,7 @@ def compile(
     reason = explain(network, loss, optimizer, dtype=dtype)
     if reason is not None:
         raise ValueError(f"compile: {reason}")
-    with forks.importing:
+    with forks.importing():
         from functional_mlp.engine import native  # loads LLVM
 
     return native.CompiledEpoch(as_layer("compile: network", network), loss, optimizer, batch_size, dtype)
@@ -131,7 +131,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name in ("CompiledEpoch", "evaluate", "predict", "start"):
-            with forks.importing:
+            with forks.importing():
                 from functional_mlp.engine import native  # loads LLVM
 
             return getattr(native, name)

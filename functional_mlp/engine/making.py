@@ -27,7 +27,7 @@ class CannotMakeCodeError(CannotFuseError):
 def llvm_missing() -> str | None:
     """Why LLVM cannot be loaded; `None` where it can."""
     try:
-        with forks.importing:
+        with forks.importing():
             for module in ("llvmlite.binding", "llvmlite.ir"):
                 importlib.import_module(module)
     except Exception as error:  # a broken library fails in any way

@@ -1,5 +1,6 @@
 """The command, run in process and as the installed program."""
 
+import inspect
 import io
 import itertools
 import math
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import polars
 import pytest
@@ -18,6 +20,7 @@ import functional_mlp as fm
 from functional_mlp.cli.network import ACTIVATIONS, parse_initializer
 from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.report import confusion_matrix
+from functional_mlp.cli.training import EngineName
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
 
@@ -122,7 +125,7 @@ def test_summary_without_options_shows_the_papers_network(run):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_one_activation_serves_all_hidden_layers(run, name):
     out = run("summary", "--hidden", "3,3", "--activation", name)[1]
-    assert out.count(f"{ACTIVATIONS[name]!r} ") == 2
+    assert out.count(f"{ACTIVATIONS[name]()!r} ") == 2
 
 
 def test_an_initializer_is_written_as_the_code_that_makes_it():
@@ -137,6 +140,10 @@ def test_an_initializer_is_written_as_the_code_that_makes_it():
 
 def test_the_version_is_the_librarys(run):
     assert run("--version") == (0, fm.__version__ + "\n", "")
+
+
+def test_the_command_knows_the_engines_of_the_library():
+    assert get_args(EngineName) == get_args(inspect.signature(fm.fit).parameters["engine"].annotation)
 
 
 def test_the_help_names_every_option(run):
@@ -271,7 +278,7 @@ def test_ctrl_c_before_training_exits_with_130(run, monkeypatch):
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("functional_mlp.cli.data.read_table", interrupt)
+    monkeypatch.setattr("functional_mlp.tables.read_table", interrupt)
     code, _, err = run("train", "--data", "x.csv", "--target", "t")
     assert (code, err) == (130, "functional-mlp: interrupted\n")
 

@@ -109,7 +109,7 @@ PROGRAM = """
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_the_reference_steps_in_where_code_cannot_be_made(name: str) -> None:
     code = textwrap.dedent(PROGRAM).replace("OBSTACLE", textwrap.dedent(OBSTACLES[name]))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     if done.stdout.startswith("cannot forbid"):
         pytest.skip("this system has no way to forbid executable memory")
     assert done.returncode == 0, done.stderr

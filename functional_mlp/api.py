@@ -1,0 +1,95 @@
+"""The public names of the package, which loads this page when one of them is first used.
+
+`__all__` is what `from functional_mlp import *` gives: it leaves out the module `random`, for the sake of Python's own.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from functional_mlp import datasets, ensemble, forks, initializers, pytree, schedules
+from functional_mlp.backprop import value_and_grad
+from functional_mlp.datasets import Dataset
+from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
+from functional_mlp.evaluation import classify, evaluate, predict
+from functional_mlp.history import EpochRecord, History
+from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.linear import Linear, LinearParams
+from functional_mlp.layers.summary import count_parameters
+from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.metrics import Metrics
+from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
+from functional_mlp.state import FitResult, TrainState
+from functional_mlp.training import fit, train_epoch
+
+if TYPE_CHECKING:
+    from functional_mlp.checkpoint import Checkpoint, CheckpointError, Registry, Saved, load, save
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BatchGD",
+    "Checkpoint",
+    "CheckpointError",
+    "CrossEntropy",
+    "Dataset",
+    "Elementwise",
+    "EnsembleHistory",
+    "EnsembleResult",
+    "EpochRecord",
+    "FitResult",
+    "History",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "LinearParams",
+    "Loss",
+    "MeanSquaredError",
+    "Metrics",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "OptimizerState",
+    "ReLU",
+    "Registry",
+    "Residual",
+    "Saved",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+    "TrainState",
+    "classify",
+    "count_parameters",
+    "datasets",
+    "ensemble",
+    "evaluate",
+    "fit",
+    "fit_ensemble",
+    "initializers",
+    "load",
+    "predict",
+    "pytree",
+    "save",
+    "schedules",
+    "train_epoch",
+    "value_and_grad",
+]
+
+# The names of `checkpoint`, which loads cattrs and safetensors when one of them is used.
+_CHECKPOINT = ("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "save")
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _CHECKPOINT:
+            with forks.importing():
+                return getattr(importlib.import_module("functional_mlp.checkpoint"), name)
+        raise AttributeError(f"module 'functional_mlp.api' has no attribute {name!r}")
