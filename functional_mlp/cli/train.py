@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 from attrs import asdict
 
@@ -19,7 +20,9 @@ from functional_mlp.cli.report import print_results
 from functional_mlp.cli.terminal import err_console, out_console, plain_warnings, say_facts, say_written
 from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
-from functional_mlp.random import Key
+
+if TYPE_CHECKING:
+    from functional_mlp.random import Key
 
 
 def train(
