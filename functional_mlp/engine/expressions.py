@@ -54,7 +54,7 @@ def activation_code(layer: Elementwise | None) -> str:
 
 
 def loss_code(loss: Loss, features: int) -> str:
-    """What a loss and its gradient do for so many outputs."""
+    """What a loss and its gradient do for `features` outputs."""
 
     def expressions(xp: "RecordingNamespace") -> tuple[Any, ...]:
         pair = xp.arrays(2, features)
@@ -88,7 +88,7 @@ def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) 
 
 
 class Recorded(Operand):
-    """The outcome of an operation, known by its number; it has so many features, if any."""
+    """The outcome of an operation, known by its number, with its features, if any."""
 
     def __init__(self, xp: "RecordingNamespace", number: int, features: int | None) -> None:
         self.xp, self.number, self.features = xp, number, features
@@ -121,7 +121,7 @@ class RecordingNamespace:
         return Recorded(self, self._next(), None)
 
     def run_rule(self, rule: Callable[..., Any], slots: int) -> Any:
-        """What a rule with so many slots returns."""
+        """What a rule with `slots` slots returns."""
         return rule(self, self.scalar(), self.scalar(), *self.arrays(2 + slots))
 
     def _next(self) -> int:

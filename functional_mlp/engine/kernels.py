@@ -58,17 +58,17 @@ class Kernels(Calls):
         self.xp = VectorNamespace(self.e, Scalars(self.e))
 
     def vectors(self, features: Index) -> Index:
-        """How many vectors hold so many features."""
+        """The number of vectors that hold some features."""
         if isinstance(features, int):
             return vectors(features, self.lanes)
         return self.builder.udiv(self.stride(features), self.e.index(self.lanes))
 
     def stride(self, features: Index) -> Index:
-        """How many numbers a row of so many features takes, padded to vectors."""
+        """The numbers that a row of features takes, padded to vectors."""
         return self.e.rounded_down(self.e.add(features, self.lanes - 1), self.lanes)
 
     def each_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
-        """body(offset, lanes in use) for the vectors of so many features."""
+        """body(offset, lanes in use) for each vector of a row of features."""
         self.e.vectors(name, features, body, scope.policy.unrolled.vectors)
 
     def has_short_value(self, layer: Elementwise) -> bool:

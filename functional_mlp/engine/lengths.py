@@ -31,7 +31,7 @@ def activation_lengths(layer: Elementwise) -> tuple[int, int]:
 
 
 def loss_length(loss: Loss, count: int) -> int:
-    """About how many instructions a loss and its gradient take, for so many vectors of outputs."""
+    """About how many instructions a loss and its gradient take, for `count` vectors of outputs."""
 
     def value_and_grad(vectors: int) -> Callable[..., Any]:
         def expression(xp: VectorNamespace, *operands: Array) -> Any:
@@ -47,7 +47,7 @@ def loss_length(loss: Loss, count: int) -> int:
 
 
 def rule_length(optimizer: Optimizer, count: int) -> int:
-    """The instructions of an optimizer's rule for so many vectors of parameters, and of its scalars, which are one."""
+    """The instructions of an optimizer's rule for `count` vectors of parameters, and of its scalars, which are one."""
     operands = 2 + len(optimizer.slots())
 
     def rules(xp: VectorNamespace, *vectors: Array) -> Any:
@@ -73,7 +73,7 @@ def length(function: ir.Function) -> int:
 
 
 def emitted(expression: Callable[..., Any], vectors: int) -> ir.Function:
-    """A function of so many vectors that an expression emits, to be looked at."""
+    """A function of `vectors` vectors that an expression emits, to be looked at."""
     real = Real(torch.float32)
     vector = ir.VectorType(real.type, _LANES)
     function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * vectors), "expression")

@@ -1,7 +1,12 @@
 """Every choice among ways to make the code of a program, as a pure function of the program and the target.
 
 `policy_of` makes the `Policy` of a network, `members_policy_of` that of a group of networks that are trained at once.
-The numbers that decide are the constants of this file.
+The numbers that decide are the constants of this file and the defaults of the fields.
+
+Figures beside them are times of an epoch in float32 with another choice, as a share of that with the one made here,
+from `benchmarks/policies.py` on an x86-64 with AVX-512 (48 KB of first cache a core). "Paper" is its network,
+2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it
+is the batch size. Where there is no figure, a number was chosen and not measured.
 """
 
 import enum
@@ -17,22 +22,29 @@ from functional_mlp.engine.program import Layout, Program, affine_steps, all_ste
 from functional_mlp.optimizers import Optimizer
 
 # Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
-# instructions, are emitted in one piece; in others, layers share functions, which bounds the code.
+# instructions, are emitted in one piece; in others, layers share functions, which bounds the code and the time to make
+# it. In functions for equal sizes the paper's network takes 1.47 at batch size 1, 1.38 with momentum and 1.10 at 10;
+# in functions for any size 1.84, 1.69 and 1.33. One piece would be faster for larger programs too, 0.45 (ten layers, 1)
+# and 0.71 (six shapes, 1), but not at batches, 1.01 (ten layers, 50) and 0.91 (six shapes, 50); the bounds were chosen
+# for the sake of the time to compile.
 MOST_LAYERS_IN_ONE_PIECE = 4
 MOST_VECTORS_IN_ONE_PIECE = 320
 MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
 
 # Layers of few shapes, under few activations, have functions that know the sizes; the optimizer's rule, once for each
-# shape, must not make more instructions than this. Others share functions for any size.
+# shape, must not make more instructions than this. Others share functions for any size: 1.09 (ten layers, 50), though
+# 0.71 at batch size 1; the other way round, functions for equal sizes take 0.78 (six shapes, 1) and 0.93 (50).
 MOST_SHAPES = 3
 MOST_INSTRUCTIONS_OF_RULES = 32
 
-# In networks of more steps, the functions are not called one by one, but by a loop over a table.
+# In networks of more steps, the functions are not called one by one, but by a loop over a table, which bounds the code.
+# It costs nothing: 1.00 (ten layers, 50), 1.01 (six shapes, 1); and 0.51 (ten layers, 1).
 MOST_STEPS_CALLED_ONE_BY_ONE = 50
 
 # Activations of at most this many instructions are emitted wherever a product has made their argument: in one piece,
 # where all that are short make at most `MOST_SHORT_IN_ONE_PIECE`, and otherwise. Functions for any size have a copy
-# for each activation, and there must be no more than `MOST_FUSED`.
+# for each activation, and there must be no more than `MOST_FUSED`. Never: 1.09 (paper, 100), 1.03 (six shapes, 50).
+# With tanh, which is long, 1.02 for never, 0.98 for the very short alone (2-25-25-25-2, 100).
 SHORT, VERY_SHORT = 60, 8
 MOST_SHORT_IN_ONE_PIECE = 170
 MOST_FUSED = 2
@@ -49,7 +61,7 @@ OPERATIONS_PER_ROW = 4000
 OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_WEIGHT, OPERATIONS_PER_SLOT = 6, 20
 
-# The samples of a batch that pass through the network together.
+# The samples of a batch that pass through the network together: 0.98 for 32, 0.99 for 64, 1.05 for 512 (paper, 500).
 SAMPLES_AT_ONCE = 128
 
 
@@ -65,8 +77,8 @@ class Sharing(enum.Enum):
 class Unrolled:
     """How many of something are treated one after the other; of more, a loop is made."""
 
-    vectors: int = 8  # vectors of features
-    products: int = 128  # operations on vectors of one product
+    vectors: int = 8  # vectors of features; 1.00 for one (paper, 1)
+    products: int = 128  # operations on vectors of one product; 1.01 for none and for 32, 1.00 for 512 (paper, 1)
     transposed_blocks: int = 2  # blocks of rows, and of columns, of a matrix that is transposed
     row_blocks: int = 2  # blocks of rows of a product
     column_blocks: int = 2  # blocks of columns of a product
@@ -78,7 +90,8 @@ class Policy:
     """How the code of a program is made."""
 
     lanes: int  # the numbers in a vector
-    registers: int  # the vectors that the processor holds
+    # The vectors that the processor holds: with AVX-512, 1.05 for tiles made for 16, 1.21 for 48 (wide, 32).
+    registers: int
 
     sharing: Sharing
     calls_in_tables: bool
@@ -91,17 +104,24 @@ class Policy:
     most_outputs_compared: int = 4  # the largest of at most this many outputs is found without a loop
     most_outputs_added: int = 2  # the losses of at most this many outputs are added number by number
 
-    # Single samples
-    most_loss_vectors: int = 4  # the loss of more vectors of outputs is a function of its own
-    most_copied_vectors: int = 60  # matrices of at most this many vectors are kept transposed as well
-    product_width: int = 4  # the vectors of a row that are met side by side
-    product_chains: int = 8  # the sums of a product that run side by side, to hide the latency of additions
-    tail_chains: int = 2  # the same for the product of a tail
+    # Single samples. The loss of more vectors of outputs is a function of its own: 1.01 for all, 1.00 for none
+    # (8-40-100). Matrices of at most some vectors are kept transposed as well: 1.02 for none, 0.99 for all (paper).
+    most_loss_vectors: int = 4
+    most_copied_vectors: int = 60
+    # The vectors of a row that are met side by side: 2.01 for one, 1.02 for two, 0.96 for eight (paper); 1.93, 1.08 and
+    # 0.91 (wide). Eight need all registers of AVX-512, and more than others have.
+    product_width: int = 4
+    # The sums of a product that run side by side, to hide the latency of additions: 1.12 and, in another run, 1.42 for two (paper), 1.03 for four
+    # and 0.91 for sixteen (wide); and those of the product of a tail: 1.01 for one and for four (paper, momentum).
+    product_chains: int = 8
+    tail_chains: int = 2
 
-    # Batches
+    # Batches. The sums of a bias's gradient over the samples that run side by side, a power of two: 1.04 for one, 1.00
+    # for eight (paper, 100). Tiles of functions for any number of rows are made for this many: 1.01 for four, 1.06 for
+    # twelve (six shapes, 50).
     piece: int = SAMPLES_AT_ONCE  # the most samples whose activations are kept at a time
-    bias_chains: int = 4  # the sums over the samples that run side by side; a power of two
-    rows_of_any_matrix: int = 8  # the rows that tiles are made for where a function is for any number of rows
+    bias_chains: int = 4
+    rows_of_any_matrix: int = 8
 
     # Calls
     rows_per_call: int
@@ -236,7 +256,7 @@ class MembersPolicy:
 
 @functools.lru_cache(maxsize=256)
 def members_policy_of(program: Program, slots: int, target: Target) -> MembersPolicy:
-    """The policy for networks of one program whose optimizers have so many slots."""
+    """The policy for networks of one program, whose optimizers have `slots` slots."""
     lanes = lanes_of(program, target)
     full = _bytes_of_a_member(program, slots) * lanes <= FIRST_CACHE_BYTES
     operations = sum(
@@ -252,7 +272,7 @@ def members_policy_of(program: Program, slots: int, target: Target) -> MembersPo
 
 
 def gain_from_groups(program: Program, optimizer: Optimizer, count: int, target: Target) -> bool:
-    """Whether so many networks of one program are trained faster in groups than one after the other."""
+    """Whether `count` networks of one program are trained faster in groups than one after the other."""
     slots = len(optimizer.slots())
     members = members_policy_of(program, slots, target).members
     return (

@@ -152,7 +152,13 @@ def pointwise_steps(steps: tuple[Step, ...]) -> list[Pointwise]:
 
 
 def lower(
-    network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, class_targets: bool, dtype: torch.dtype
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    batch_size: int,
+    class_targets: bool,
+    dtype: torch.dtype,
 ) -> Program:
     """The program of a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
     whole = Exactly(network, id(network))
@@ -171,7 +177,12 @@ class Exactly:
 
 @functools.lru_cache(maxsize=256)
 def _lowered_once(
-    network: Exactly, loss: Exactly, optimizer: Exactly, batch_size: int, class_targets: bool, dtype: torch.dtype
+    network: Exactly,
+    loss: Exactly,
+    optimizer: Exactly,
+    batch_size: int,
+    class_targets: bool,
+    dtype: torch.dtype,
 ) -> Program | None:
     """The program of a network, `None` where it has to be made anew because others can change its expressions."""
     program = _lowered(network.value, loss.value, optimizer.value, batch_size, class_targets, dtype)
@@ -179,7 +190,12 @@ def _lowered_once(
 
 
 def _lowered(
-    network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, class_targets: bool, dtype: torch.dtype
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    batch_size: int,
+    class_targets: bool,
+    dtype: torch.dtype,
 ) -> Program:
     if network.in_features is None:
         raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
@@ -313,5 +329,5 @@ class Layout(Places):
 
 
 def vectors(features: int, lanes: int) -> int:
-    """How many vectors hold so many features."""
+    """The number of vectors that hold some features."""
     return -(-features // lanes)

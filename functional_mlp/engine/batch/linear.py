@@ -201,7 +201,7 @@ class LinearProducts:
         at: GradParamsPlaces,
         update: Update,
     ) -> None:
-        """update(place, gradient) for each vector of the weights: the product of two places with so many features."""
+        """update(place, gradient) for each vector of the weights: the product of two places, each with its features."""
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
         stride = self.kernels.stride(columns)
 
@@ -229,7 +229,7 @@ class LinearProducts:
         at: GradParamsPlaces,
         update: Update,
     ) -> None:
-        """For so many biases: the sum of the outputs' gradients over the samples (5), in several sums side by side."""
+        """For biases of `features` outputs: the sum of their gradients over the samples (5), in sums side by side."""
         e, stride = self.e, self.kernels.stride(outputs)
 
         def body(v: Index, used: Index) -> None:

@@ -48,7 +48,7 @@ class TiledProducts:
         self._column_blocks(product.name, product.columns, block)
 
     def _tiles(self, scope: Scope, product: Product, first: Index, width: int) -> None:
-        """The tiles of all rows, for so many vectors of columns."""
+        """The tiles of all rows, for `width` vectors of columns."""
         e, name, rows = self.e, product.name, product.rows
         height = _tile_height(rows, width, product.usual_rows, scope.policy.registers)
 

@@ -42,11 +42,11 @@ class Memory:
         self._lanes, self.end = lanes, end
 
     def reserve(self, features: int, rows: int) -> int:
-        """A new place for rows of so many features."""
+        """A new place for `rows` rows of features."""
         place = self.end
         self.end += rows * self.stride(features)
         return place
 
     def stride(self, features: int) -> int:
-        """The distance between rows of so many features."""
+        """The distance between rows of features."""
         return self._lanes * vectors(features, self._lanes)

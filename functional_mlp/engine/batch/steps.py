@@ -36,7 +36,7 @@ class BatchSteps:
         self.e, self.builder = kernels.e, kernels.builder
 
     def reserve(self, features: int) -> int:
-        """A new place for so many features of each sample."""
+        """A new place for features of each sample."""
         return self.memory.reserve(features, self.products.samples)
 
     # Steps, as the walk meets them

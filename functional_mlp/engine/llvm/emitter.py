@@ -308,7 +308,13 @@ class Emitter:
     # Control flow
 
     def loop(
-        self, name: str, start: Index, stop: Index, step: int, body: Body, carried: Sequence[ir.Value] = ()
+        self,
+        name: str,
+        start: Index,
+        stop: Index,
+        step: int,
+        body: Body,
+        carried: Sequence[ir.Value] = (),
     ) -> list[ir.Value]:
         """for (i = start; i < stop; i += step) carried = body(i, *carried); returns the last `carried`.
 

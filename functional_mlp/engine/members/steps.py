@@ -40,7 +40,7 @@ class MembersSteps:
         return Width(units, self.policy.members, e, MembersNamespace(e, scalars), self._workspace)
 
     def units(self, name: str, count: int, body: Body, sums: int = 0) -> list[ir.Value]:
-        """sums = body(width, unit, *sums) for so many units, as many at a time as a width holds.
+        """sums = body(width, unit, *sums) for `count` units, as many at a time as a width holds.
 
         Returns the sums, which start at 0, over all units.
         """
@@ -73,7 +73,7 @@ class MembersSteps:
         return self.e.tree_sum(parts)
 
     def reserve(self, features: int) -> int:
-        """A new place in the workspace for so many features."""
+        """A new place in the workspace for some features."""
         place = self.end
         self.end += self.layout.units * vectors(features, self.layout.units)
         return place
@@ -194,5 +194,5 @@ class MembersSteps:
 
 
 def rows_at_once(rows: int, most: int) -> int:
-    """How many rows of a matrix are met at a time: at most so many, and without a rest where that can be."""
+    """How many rows of a matrix are met at a time: at most `most`, and without a rest where that can be."""
     return next((size for size in range(most, most // 2, -1) if rows % size == 0), min(rows, most))

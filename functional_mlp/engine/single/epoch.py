@@ -85,7 +85,7 @@ class SampleEpoch:
     # What is kept of a sample
 
     def _place(self, name: str, path: Path, features: int) -> int:
-        """The place of so many features, the same whenever it is asked for."""
+        """The place of some features, the same whenever it is asked for."""
         if (name, path) not in self._places:
             self._places[name, path] = self._end
             self._end += self.kernels.lanes * vectors(features, self.kernels.lanes)
@@ -199,13 +199,12 @@ class SampleEpoch:
         return y, backward
 
     def sum_of_outputs(self, own: Pass, step: Branch, at: At, x: int, inner: int) -> int:
-        return self._sum(own, "y", step, at, x, inner)
+        return self._sum(own, self._place("y", at.path, step.features), step, x, inner)
 
     def sum_of_grads(self, own: Pass, step: Branch, at: At, grad: int, inner: int) -> int:
-        return self._sum(own, "grad", step, at, grad, inner)
+        return self._sum(own, self._place("grad", at.path, step.features), step, grad, inner)
 
-    def _sum(self, own: Pass, name: str, step: Branch, at: At, a: int, b: int) -> int:
-        total = self._place(name, at.path, step.features)
+    def _sum(self, own: Pass, total: int, step: Branch, a: int, b: int) -> int:
 
         def add(scope: Scope, features: Index, places: Sequence[Index]) -> None:
             self.kernels.add(scope, features, *places)

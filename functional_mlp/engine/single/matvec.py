@@ -73,66 +73,82 @@ class Products:
         `along` and `across` are x and delta for the weights, and delta and x for their transposed copy; the result
         is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
         """
-        e, lanes = self.e, self.kernels.lanes
-        grid, along, result, pending = meeting.grid, meeting.along, meeting.result, meeting.pending
-        activations, brief = scope.activations, _is_brief(scope, result)
+        grid, brief = meeting.grid, _is_brief(scope, meeting.result)
+        rows_at_once = 1 if brief else scope.policy.product_chains
 
         def block(first: Index, width: int, features: Index) -> None:
-            rows_at_once = 1 if brief else scope.policy.product_chains
-            chains = max(rows_at_once // width, 1)
-            if isinstance(grid.rows, int):
-                chains = min(chains, grid.rows)
-            offsets = [e.add(first, v * lanes) for v in range(width)]
-            sums = [meeting.start(offset) for offset in offsets]
-            sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
-            vectors = (
-                [e.load(pending.activations, e.add(meeting.across, offset)) for offset in offsets] if pending else []
-            )
+            offsets = [self.e.add(first, v * self.kernels.lanes) for v in range(width)]
+            self._meet_columns(scope, meeting, offsets, features, rows_at_once)
 
-            def meet_row(r: Index, chain: int, sums: list[ir.Value]) -> None:
-                factor = e.broadcast(activations, e.add(along, r)) if result is not None else None
-                earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
-                for v, offset in enumerate(offsets):
-                    place = self._weight(grid, r, offset)
-                    weight = e.load(scope.workspace, place)
-                    if pending is not None:
-                        # x first and delta second, so that both copies are rounded alike.
-                        gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
-                        weight = pending.rule.apply(place, weight, gradient)
-                    if factor is not None:
-                        sums[chain * width + v] = e.multiply_add(factor, weight, sums[chain * width + v])
-
-            def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
-                sums = list(carried)
-                for row in range(rows_at_once):
-                    meet_row(e.add(r, row), row % chains, sums)
-                return sums
-
-            def meet_one(r: Index, *carried: ir.Value) -> list[ir.Value]:
-                sums = list(carried)
-                meet_row(r, 0, sums)
-                return sums
-
-            few = isinstance(grid.rows, int) and grid.rows * width <= scope.policy.unrolled.products
-            done = 0 if few else e.rounded_down(grid.rows, rows_at_once)
-            sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
-            if isinstance(grid.rows, int):
-                for r in range(done, grid.rows):
-                    meet_row(r, r % chains, sums)
-            else:
-                sums = e.loop("product.rest", done, grid.rows, 1, meet_one, sums)
-            if result is not None:
-                for v, offset in enumerate(offsets):
-                    total = e.keep_first(e.tree_sum(sums[v::width]), e.subtract(features, v * lanes))
-                    e.store(total, activations, e.add(result, offset))
-
-        if grid.tails and result is not None:  # first, for their sums take longest
+        if grid.tails and meeting.result is not None:  # first, for their sums take longest
             self.tails.meet(scope, meeting, grid.tails)
         width, unrolled = (1, 0) if brief else (scope.policy.product_width, scope.policy.unrolled.column_blocks)
         self._column_blocks(grid, width, unrolled, block)
 
+    def _meet_columns(
+        self, scope: Scope, meeting: Meeting, offsets: Sequence[Index], features: Index, rows_at_once: int
+    ) -> None:
+        """`meet_rows` for the vectors of columns at some offsets; there are `features` columns from there on.
+
+        The sums of a product are divided into chains, which do not wait for each other.
+        """
+        e, width, rows, result = self.e, len(offsets), meeting.grid.rows, meeting.result
+        chains = max(rows_at_once // width, 1)
+        chains = min(chains, rows) if isinstance(rows, int) else chains
+        sums = [meeting.start(offset) for offset in offsets]
+        sums = [*sums, *[e.constant(0)] * (width * (chains - 1))] if result is not None else []
+        meet_row = self._row_meeter(scope, meeting, offsets)
+
+        def meet_several(r: Index, *carried: ir.Value) -> list[ir.Value]:
+            sums = list(carried)
+            for row in range(rows_at_once):
+                meet_row(e.add(r, row), row % chains, sums)
+            return sums
+
+        def meet_one(r: Index, *carried: ir.Value) -> list[ir.Value]:
+            sums = list(carried)
+            meet_row(r, 0, sums)
+            return sums
+
+        few = isinstance(rows, int) and rows * width <= scope.policy.unrolled.products
+        done = 0 if few else e.rounded_down(rows, rows_at_once)
+        sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
+        if isinstance(rows, int):
+            for r in range(done, rows):
+                meet_row(r, r % chains, sums)
+        else:
+            sums = e.loop("product.rest", done, rows, 1, meet_one, sums)
+        if result is not None:
+            for v, offset in enumerate(offsets):
+                total = e.keep_first(e.tree_sum(sums[v::width]), e.subtract(features, v * e.lanes))
+                e.store(total, scope.activations, e.add(result, offset))
+
+    def _row_meeter(
+        self, scope: Scope, meeting: Meeting, offsets: Sequence[Index]
+    ) -> Callable[[Index, int, list[ir.Value]], None]:
+        """What meets a row: meet(row, chain, sums) updates its vectors, and adds their products to sums of a chain."""
+        e, grid, pending = self.e, meeting.grid, meeting.pending
+        vectors = [e.load(pending.activations, e.add(meeting.across, v)) for v in offsets] if pending else []
+
+        def meet(r: Index, chain: int, sums: list[ir.Value]) -> None:
+            has_result, along = meeting.result is not None, meeting.along
+            factor = e.broadcast(scope.activations, e.add(along, r)) if has_result else None
+            earlier = e.broadcast(pending.activations, e.add(along, r)) if pending else None
+            for v, offset in enumerate(offsets):
+                place = self._weight(grid, r, offset)
+                weight = e.load(scope.workspace, place)
+                if pending is not None:
+                    # x first and delta second, so that both copies are rounded alike.
+                    gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
+                    weight = pending.rule.apply(place, weight, gradient)
+                if factor is not None:
+                    index = chain * len(offsets) + v
+                    sums[index] = e.multiply_add(factor, weight, sums[index])
+
+        return meet
+
     def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
-        """block(offset, vectors, columns from there on) for all columns, so many vectors at a time."""
+        """block(offset, vectors, columns from there on) for all columns, at most `width` vectors at a time."""
         e, lanes, columns = self.e, self.kernels.lanes, grid.columns
         if isinstance(columns, int):
             e.blocks("columns", columns, width * lanes, lambda i, size: block(i, -(-size // lanes), size), unrolled)
@@ -235,7 +251,7 @@ class Products:
     ) -> list[ir.Value]:
         """The products of up to `lanes` rows, to be given to `_total`; where their number is a value, row by row.
 
-        `body(first, rows, offset, lanes in use, *sums)` adds those of so many rows for the vectors at an offset; where
+        `body(first, rows, offset, lanes in use, *sums)` adds those of `rows` rows for the vectors at an offset; where
         there are no sums, it is emitted for its updates alone.
         """
         e = self.e
@@ -262,7 +278,7 @@ class Products:
         body: Callable[..., list[ir.Value]],
         carried: list[ir.Value],
     ) -> list[ir.Value]:
-        """carried = body(offset, lanes in use, *carried) for the vectors of so many rows at once; a loop of many."""
+        """carried = body(offset, lanes in use, *carried) for the vectors of `rows` rows at once; of many, a loop."""
         e, lanes = self.e, self.kernels.lanes
 
         def whole(offset: Index, *carried: ir.Value) -> list[ir.Value]:

@@ -1,0 +1,136 @@
+"""Times epochs under other policies than the engine's own: what each number of `functional_mlp.engine.policy` gains.
+
+    python benchmarks/policies.py [--rounds 15] [FIELD ...]
+
+For each field and case the usual policy and those with other values of the field take turns, and the figure is the
+fastest turn of each as a share of the usual policy's fastest: above 1, the usual value is the better one.
+"""
+
+import argparse
+import ctypes
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+
+import functional_mlp as fm
+from functional_mlp.engine import running
+from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.policy import Policy, Sharing, Unrolled, policy_of
+from functional_mlp.engine.program import Program, lower
+
+KEY = fm.random.key(0)
+
+
+def dense(*sizes: int, activation: fm.Layer) -> fm.Layer:
+    layers = [(fm.Linear(inputs, outputs), activation) for inputs, outputs in itertools.pairwise(sizes)]
+    return fm.Sequential(*itertools.chain.from_iterable(layers))[:-1]
+
+
+PAPER = dense(2, 25, 25, 25, 2, activation=fm.ReLU())
+SHAPES = dense(8, 64, 48, 33, 20, 64, 4, activation=fm.Tanh())
+DEEP = dense(2, *[25] * 10, 2, activation=fm.ReLU())
+WIDE = dense(200, 256, 128, 10, activation=fm.ReLU())
+
+
+@attrs.frozen
+class Case:
+    """An epoch over some rows of drawn data."""
+
+    name: str
+    network: fm.Layer
+    optimizer: fm.Optimizer
+    batch_size: int = 1
+    rows: int = 500
+
+    def program(self) -> Program:
+        return lower(
+            self.network,
+            fm.MeanSquaredError(),
+            self.optimizer,
+            batch_size=self.batch_size,
+            class_targets=False,
+            dtype=torch.float32,
+        )
+
+
+SINGLE = Case("paper, 1", PAPER, fm.SGD(0.01))
+MOMENTUM = Case("paper, 1, momentum", PAPER, fm.Momentum(0.01))
+BATCH = Case("paper, 10", PAPER, fm.SGD(0.01), 10)
+LARGE_BATCH = Case("paper, 100", PAPER, fm.SGD(0.01), 100)
+WHOLE = Case("paper, 500", PAPER, fm.SGD(0.01), 500)
+SMOOTH = Case("tanh, 100", dense(2, 25, 25, 25, 2, activation=fm.Tanh()), fm.SGD(0.01), 100)
+SHAPES_1, SHAPES_50 = Case("six shapes, 1", SHAPES, fm.SGD(0.01)), Case("six shapes, 50", SHAPES, fm.SGD(0.01), 50)
+DEEP_1, DEEP_50 = Case("ten layers, 1", DEEP, fm.SGD(0.01)), Case("ten layers, 50", DEEP, fm.SGD(0.01), 50)
+WIDE_1, WIDE_32 = Case("wide, 1", WIDE, fm.SGD(0.01), 1, 100), Case("wide, 32", WIDE, fm.SGD(0.01), 32, 320)
+CLASSES = Case("100 outputs, 1", dense(8, 40, 100, activation=fm.ReLU()), fm.SGD(0.01))
+
+# For each field the values that are tried, and the cases that they may matter in.
+TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
+    "sharing": ([*Sharing], [SINGLE, MOMENTUM, BATCH, DEEP_1, DEEP_50, SHAPES_1, SHAPES_50]),
+    "calls_in_tables": ([True, False], [DEEP_1, DEEP_50, SHAPES_1]),
+    "short": ([-1, 8, 60], [SMOOTH, LARGE_BATCH, SHAPES_50]),
+    "unrolled_in_one_piece": (
+        [Unrolled(vectors=1), Unrolled(products=0), Unrolled(products=32), Unrolled(products=512)],
+        [SINGLE, MOMENTUM, BATCH],
+    ),
+    "most_loss_vectors": ([0, 64], [CLASSES]),
+    "most_copied_vectors": ([0, 30, 1000], [SINGLE, WIDE_1]),
+    "product_width": ([1, 2, 8], [SINGLE, MOMENTUM, WIDE_1]),
+    "product_chains": ([2, 4, 16], [SINGLE, MOMENTUM, WIDE_1]),
+    "tail_chains": ([1, 4], [MOMENTUM]),
+    "registers": ([16, 48], [LARGE_BATCH, WIDE_32]),
+    "piece": ([32, 64, 512], [WHOLE]),
+    "bias_chains": ([1, 2, 8], [LARGE_BATCH]),
+    "rows_of_any_matrix": ([4, 12], [SHAPES_50]),
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fields", nargs="*", default=[*TRIALS], metavar="FIELD", help=f"some of {', '.join(TRIALS)}")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each policy (15)")
+    options = parser.parse_args()
+    for field in options.fields:
+        values, cases = TRIALS[field]
+        for case in cases:
+            program = case.program()
+            usual = policy_of(program, host())
+            others = {value: attrs.evolve(usual, **{field: value}) for value in values}
+            shares = compare(case, program, usual, list(others.values()), options.rounds)
+            shown = ", ".join(f"{value} {share:.2f}" for value, share in zip(others, shares, strict=True))
+            print(f"{field} {getattr(usual, field)} ({case.name}): {shown}", flush=True)
+
+
+def compare(case: Case, program: Program, usual: Policy, others: list[Policy], rounds: int) -> list[float]:
+    """The fastest turn under each other policy as a share of the fastest under the usual one."""
+    turns = [epoch(case, program, policy) for policy in (usual, *others)]
+    fastest = [float("inf")] * len(turns)
+    for _, (index, turn) in itertools.product(range(rounds), enumerate(turns)):
+        fastest[index] = min(fastest[index], turn())
+    return [time / fastest[0] for time in fastest[1:]]
+
+
+def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
+    """What runs a few epochs under a policy, and returns the seconds of the fastest."""
+    inputs = fm.random.normal(KEY, (case.rows, program.in_features))
+    rows = running.Rows.of(fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features))))
+    function, order = running.compiled(program, "epoch", policy, host()), fm.random.permutation(KEY, case.rows)
+    workspace = running.new_workspace(function.workspace_size, program.dtype)
+    function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
+    results = (ctypes.c_double * 2)()
+
+    def once() -> float:
+        started = time.perf_counter()
+        pointers = (workspace.data_ptr(), *rows.pointers(), order.data_ptr())
+        function.call(*pointers, 0, case.rows, case.rows, 0, 1e-4, results)
+        return time.perf_counter() - started
+
+    return lambda: min(once() for _ in range(10))
+
+
+if __name__ == "__main__":
+    main()
