@@ -6,7 +6,8 @@ The numbers that decide are the constants of this file and the defaults of the f
 Figures beside them are times of an epoch in float32 with another choice, as a share of that with the one made here,
 from `benchmarks/policies.py` on an x86-64 with AVX-512 (48 KB of first cache a core). "Paper" is its network,
 2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it
-is the batch size. Where there is no figure, a number was chosen and not measured.
+is the batch size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no
+figure, a number was chosen and not measured.
 """
 
 import enum
@@ -108,11 +109,12 @@ class Policy:
     # (8-40-100). Matrices of at most some vectors are kept transposed as well: 1.02 for none, 0.99 for all (paper).
     most_loss_vectors: int = 4
     most_copied_vectors: int = 60
-    # The vectors of a row that are met side by side: 2.01 for one, 1.02 for two, 0.96 for eight (paper); 1.93, 1.08 and
-    # 0.91 (wide). Eight need all registers of AVX-512, and more than others have.
+    # The vectors of a row that are met side by side: in two runs 1.24 and 2.01 for one, 1.02 for two, 1.00 and 0.96 for
+    # eight (paper); 1.93, 1.08 and 0.91 (wide). Eight need all registers of AVX-512, and more than others have.
     product_width: int = 4
-    # The sums of a product that run side by side, to hide the latency of additions: 1.12 and, in another run, 1.42 for two (paper), 1.03 for four
-    # and 0.91 for sixteen (wide); and those of the product of a tail: 1.01 for one and for four (paper, momentum).
+    # The sums of a product that run side by side, to hide the latency of additions: in two runs 1.12 and 1.42 for two,
+    # 0.96 and 1.00 for four, 1.01 and 1.04 for sixteen (paper); and those of the product of a tail: 1.01 for one and
+    # for four (paper, momentum).
     product_chains: int = 8
     tail_chains: int = 2
 
