@@ -25,8 +25,8 @@ FLOORS = {
     "training": ("course", "evaluation", "training", "watching"),
     "figures": ("plotting", "style"),
     "around training": ("checkpoint", "ensemble", "tables"),
-    "the public names": ("__init__",),
-    "ways in and out": ("cli", "experiments", "testing"),
+    "the public names": ("__init__", "api"),
+    "ways in and out": ("__main__", "cli", "experiments", "testing"),
 }
 FLOOR = {name: level for level, names in enumerate(FLOORS.values()) for name in names}
 HIGHEST = len(FLOORS) - 1

@@ -1,19 +1,10 @@
-"""`train --members` and `sweep`, run in process."""
+"""`sweep`, run in process."""
 
 import re
 
 import pytest
 
 from functional_mlp.cli.sweep import grid
-
-
-def test_train_shows_means_and_deviations_over_members(run, tmp_path):
-    code, out, _ = run("train", "--members", "4", "--epochs", "2", "--plot", "bands.png")
-    assert code == 0
-    assert "Results of 4 networks" in out
-    assert re.search(r"training +│ +1,000 │ +0\.\d{4} ± 0\.\d{4} │ +0\.\d{4} ± 0\.\d{4}", out)
-    assert "8,000 samples" in out
-    assert (tmp_path / "bands.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_sweep_shows_the_best_first(run, tmp_path):
@@ -40,17 +31,9 @@ def test_sweep_puts_settings_that_diverge_last(run):
     assert re.search(r"0\.01 │[^\n]*\n│ +1000 │ +│ +│ +2 │", out)
 
 
-def test_train_says_how_many_members_diverged(run):
-    code, _, err = run("train", "--members", "3", "--epochs", "2", "--learning-rate", "1000")
-    assert code == 1
-    assert "the loss of 3 of 3 networks stopped being finite" in err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--members", "0"], "--members: train at least one network, got 0"),
-        (["train", "--members", "2", "--out", "a.safetensors"], "--out and --resume keep one network"),
         (["sweep"], "nothing varies: give --learning-rate"),
         (["sweep", "--learning-rate", "0.1", "--members", "0"], "at least one network a setting, got 0"),
         (["sweep", "--learning-rate", "fast"], "expected numbers such as 0,0.5,0.9 or"),
