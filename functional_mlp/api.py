@@ -22,6 +22,7 @@ from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
 from functional_mlp.state import FitResult, TrainState
+from functional_mlp.stopping import EarlyStopping
 from functional_mlp.training import fit, train_epoch
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "CheckpointError",
     "CrossEntropy",
     "Dataset",
+    "EarlyStopping",
     "Elementwise",
     "EnsembleHistory",
     "EnsembleResult",

@@ -1,4 +1,5 @@
-"""The values that the library has, by name: each class of layers, losses, optimizers, initializers and schedules.
+"""The values that the library has, by name: each class of layers, losses, optimizers, initializers, schedules and
+early stopping.
 
 A class is in here by being defined in the module of its kind.
 
@@ -8,7 +9,7 @@ A class is in here by being defined in the module of its kind.
 
 from types import ModuleType
 
-from functional_mlp import initializers, losses, optimizers, schedules
+from functional_mlp import initializers, losses, optimizers, schedules, stopping
 from functional_mlp.initializers import Initializer, NormalInitializer, UniformInitializer
 from functional_mlp.layers import activations, adapting, combinators, linear
 from functional_mlp.layers.base import Layer
@@ -37,4 +38,5 @@ LOSSES = _defined_in(losses)
 OPTIMIZERS = _defined_in(optimizers)
 INITIALIZERS = _defined_in(initializers, prefix="initializers.")
 SCHEDULES = _defined_in(schedules, prefix="schedules.")
-VALUES = LAYERS | LOSSES | OPTIMIZERS | INITIALIZERS | SCHEDULES
+STOPPING = _defined_in(stopping)
+VALUES = LAYERS | LOSSES | OPTIMIZERS | INITIALIZERS | SCHEDULES | STOPPING

@@ -8,6 +8,7 @@ the group goes back and takes these epochs one by one, which finds the one in wh
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -15,7 +16,9 @@ from functional_mlp.engines import Group, Run, Snapshot
 from functional_mlp.history import EpochRecord, History, Recorder
 from functional_mlp.metrics import Metrics
 from functional_mlp.orders import Orders
-from functional_mlp.state import FitResult, Job, Progress, Tick, TrainState, learning_rates
+from functional_mlp.schedules import Schedule
+from functional_mlp.state import FitResult, Job, Member, Progress, Tick, TrainState, learning_rates, reads_history
+from functional_mlp.stopping import Improvement
 
 
 @attrs.frozen
@@ -52,7 +55,8 @@ class Pace:
 class Standing:
     """Where a member stands: its last finite state, that after `epoch` epochs, and how many epochs it has had in all.
 
-    `diverged_at` is the epoch whose loss is not finite, and `ended` says that it was told to end: it is then over.
+    `diverged_at` is the epoch whose loss is not finite, `ended` says that it was told to end, and `stopped_early` that
+    it has not improved for long enough: it is then over. `best` is the state after its best epoch so far.
     """
 
     epoch: int
@@ -60,10 +64,12 @@ class Standing:
     trained: int
     diverged_at: int | None = None
     ended: bool = False
+    stopped_early: bool = False
+    best: TrainState | None = None
 
     @property
     def is_over(self) -> bool:
-        return self.ended or self.diverged_at is not None
+        return self.ended or self.stopped_early or self.diverged_at is not None
 
 
 class Course:
@@ -79,15 +85,35 @@ class Course:
         self._job, self._members = job, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
-        validated = any(member.validation is not None for member in self._members)
-        self._pace = Pace.of(job, self._run, watched or validated)
+        self._pace = Pace.of(job, self._run, watched or any(map(self._is_watched, self._members)))
         self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data))
         self._recorders = [Recorder(member.history) for member in self._members]
+        self._memories = [_remembered(member, None, member.history.records()) for member in self._members]
+        self._improvements = [self._improvement(member) for member in self._members]
         start = self._run.snapshot()
         self._standings = [
-            Standing(member.start.epoch, start, trained=member.start.epoch, ended=member.ended)
-            for member in self._members
+            Standing(
+                member.start.epoch,
+                start,
+                trained=member.start.epoch,
+                ended=member.ended,
+                stopped_early=self._is_over(improvement),
+                best=member.best,
+            )
+            for member, improvement in zip(self._members, self._improvements, strict=True)
         ]
+
+    def _is_watched(self, member: Member) -> bool:
+        """Whether each epoch of a member is looked at."""
+        stops = self._job.early_stopping is not None
+        return stops or member.validation is not None or reads_history(member.schedule)
+
+    def _improvement(self, member: Member) -> Improvement:
+        stopping = self._job.early_stopping
+        return Improvement() if stopping is None else stopping.over(member.history)
+
+    def _is_over(self, improvement: Improvement) -> bool:
+        return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, size, snapshot = self._members[0].start.epoch, self._pace.first, self._standings[0].snapshot
@@ -102,6 +128,7 @@ class Course:
                 continue
             for member, own in zip(active, records, strict=True):
                 self._recorders[member].append(own)
+                self._memories[member] = _remembered(self._members[member], self._memories[member], own)
             snapshot = self._run.snapshot()
             reached = self._move_on(active, records, epochs.stop, snapshot, settled)
             epoch = epochs.stop
@@ -117,7 +144,7 @@ class Course:
         started = time.perf_counter()
         following = range(epochs.stop, min(epochs.stop + next_size, self._job.epochs))
         orders = self._orders.take(epochs, following if self._pace.draws_ahead else range(0))
-        rates = [learning_rates(self._members, epoch) for epoch in epochs]
+        rates = [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
         outcomes = self._run.epochs(orders, rates, lambda done: self._tick(epochs.start + done))
         held_out = [self._validate(member) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
@@ -151,13 +178,25 @@ class Course:
         standings, reached = list(self._standings), []
         for member, own in zip(active, records, strict=True):
             if settled or (math.isfinite(own[-1].train_loss) and self._run.is_finite([member])):
-                standings[member] = Standing(epoch, snapshot, trained=epoch)
+                standings[member] = self._standing(member, epoch, snapshot, own[-1])
                 reached.append(member)
             else:
                 diverged_at = None if math.isfinite(own[-1].train_loss) else epoch - 1
                 standings[member] = attrs.evolve(standings[member], trained=epoch, diverged_at=diverged_at)
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
+
+    def _standing(self, member: int, epoch: int, snapshot: Snapshot, record: EpochRecord) -> Standing:
+        """Where a member stands after an epoch, at a finite state."""
+        best, stopping = self._standings[member].best, self._job.early_stopping
+        if stopping is None:
+            return Standing(epoch, snapshot, trained=epoch)
+        improvement = self._improvements[member] = stopping.after(
+            self._improvements[member], getattr(record, stopping.monitor)
+        )
+        if improvement.epoch == improvement.epochs - 1:
+            best = self._state(member, epoch, snapshot)
+        return Standing(epoch, snapshot, trained=epoch, stopped_early=self._is_over(improvement), best=best)
 
     @property
     def epochs_done(self) -> int:
@@ -171,7 +210,8 @@ class Course:
     def progress(self, member: int) -> Progress:
         """The last finite state of a member, in tensors of its own, and its history up to there."""
         standing = self._standings[member]
-        return Progress(self._state(member), self._history(member, standing.epoch), standing.ended)
+        state = self._state(member, standing.epoch, standing.snapshot)
+        return Progress(state, self._history(member, standing.epoch), standing.ended, standing.best)
 
     def result(self, member: int, *, interrupted: bool = False) -> FitResult:
         """What the training of a member has come to."""
@@ -179,18 +219,29 @@ class Course:
         diverged_at = standing.diverged_at
         if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it
             diverged_at = standing.epoch
-        state = attrs.evolve(self._state(member))  # with its tensors
-        return FitResult(state, self._history(member, standing.trained), diverged_at, interrupted)
+        state = attrs.evolve(self._state(member, standing.epoch, standing.snapshot))  # with its tensors
+        best = state if standing.best is None or standing.best.epoch == state.epoch else attrs.evolve(standing.best)
+        history = self._history(member, standing.trained)
+        return FitResult(state, history, diverged_at, interrupted, best, standing.stopped_early)
 
-    def _state(self, member: int) -> TrainState:
-        """The last finite state of a member; its tensors are copied when they are asked for, which may be never."""
-        standing, run, key = self._standings[member], self._run, self._members[member].start.key
-        state: TrainState = TrainState.deferred(
-            lambda _: run.state(standing.snapshot, member), key=key, epoch=standing.epoch
-        )
+    def _state(self, member: int, epoch: int, snapshot: Snapshot) -> TrainState:
+        """A member's state in a snapshot; its tensors are copied when they are asked for, which may be never."""
+        run, key = self._run, self._members[member].start.key
+        state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), key=key, epoch=epoch)
         return state
 
     def _history(self, member: int, epoch: int) -> History:
         """The records of a member's epochs before `epoch`."""
         begun = self._members[member].start.epoch - len(self._members[member].history)
         return self._recorders[member].first(epoch - begun)
+
+
+def _remembered(member: Member, memory: Any, records: Sequence[EpochRecord]) -> Any:
+    """What a member's schedule remembers after some records; `memory` is what it did before them."""
+    schedule = member.schedule
+    if not isinstance(schedule, Schedule) or schedule.monitor is None:
+        return None
+    memory = schedule.start() if memory is None else memory
+    for record in records:
+        memory = schedule.after(memory, getattr(record, schedule.monitor))
+    return memory

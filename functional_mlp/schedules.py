@@ -8,24 +8,54 @@
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 
 from functional_mlp import checks
+from functional_mlp.monitors import check_monitor, is_better
 from functional_mlp.value import Value
 
 
 @frozen(repr=False)
 class Schedule(Value):
-    """The base class; a subclass defines `factor`."""
+    """The base class; a subclass defines `factor`, or, where it looks at the history, what is at the end of this class.
 
-    def __call__(self, epoch: int) -> float:
-        return float(self.factor(checks.integer("schedule: epoch", epoch, minimum=0)))
+    A schedule that reads the history is called with it: `schedule(epoch, history)`.
+    """
+
+    def __call__(self, epoch: int, history: Any = None) -> float:
+        epoch = checks.integer("schedule: epoch", epoch, minimum=0)
+        if self.monitor is None:
+            return float(self.factor(epoch))
+        if history is None:
+            raise TypeError(f"{self!r} reads the history: call it with an epoch and a History")
+        memory = self.start()
+        for figure in getattr(history, self.monitor)[:epoch]:
+            memory = self.after(memory, figure)
+        return float(self.factor_after(memory, epoch))
 
     @abstractmethod
     def factor(self, epoch: int) -> float:
         """The factor on the learning rate in an epoch."""
+
+    @property
+    def monitor(self) -> str | None:
+        """The figure of the history that the factor depends on; None where it depends on the epoch alone."""
+        return None
+
+    def start(self) -> Any:
+        """What is remembered before the first epoch."""
+        return None
+
+    def after(self, memory: Any, figure: float) -> Any:
+        """What is remembered after an epoch with a figure."""
+        return memory
+
+    def factor_after(self, memory: Any, epoch: int) -> float:
+        """The factor of an epoch, before which this is remembered."""
+        return self.factor(epoch)
 
     def _constructor(self) -> str:
         prefix = "schedules." if type(self).__module__ == __name__ else ""
@@ -97,3 +127,59 @@ class warmup(Schedule):
 
     def factor(self, epoch: int) -> float:
         return (epoch + 1) / self.epochs if epoch < self.epochs else self.then(epoch - self.epochs)
+
+    @property
+    def monitor(self) -> str | None:
+        return self.then.monitor if isinstance(self.then, Schedule) else None
+
+    def start(self) -> Any:
+        return self.then.start()
+
+    def after(self, memory: Any, figure: float) -> Any:
+        return self.then.after(memory, figure)
+
+    def factor_after(self, memory: Any, epoch: int) -> float:
+        if epoch < self.epochs:
+            return self.factor(epoch)
+        return self.then.factor_after(memory, epoch - self.epochs)
+
+
+@frozen
+class Plateau:
+    """What `on_plateau` remembers: the best figure, the epochs since, and how often the factor has been applied."""
+
+    best: float = math.nan
+    since: int = 0
+    reductions: int = 0
+
+
+@frozen(repr=False)
+class on_plateau(Schedule):
+    """factorᵏ, where k counts the times that `monitor` was not better for more than `patience` epochs in a row.
+
+    A figure is better where it passes the best before it by more than `min_delta`: a loss falls, an accuracy grows.
+    The counting starts anew with each reduction: torch's `ReduceLROnPlateau` with `threshold_mode="abs"`.
+
+    >>> import functional_mlp as fm
+    >>> history = fm.History(train_loss=(0.5, 0.4, 0.4, 0.4))
+    >>> [on_plateau(0.1, patience=1)(epoch, history) for epoch in range(5)]
+    [1.0, 1.0, 1.0, 1.0, 0.1]
+    """
+
+    factor: float = field(default=0.1, validator=checks.decay_rate)  # type: ignore[assignment] # a number here
+    patience: int = field(default=10, validator=checks.positive_integer)
+    monitor: str = field(default="train_loss", kw_only=True, validator=check_monitor)
+    min_delta: float = field(default=1e-4, kw_only=True, validator=checks.non_negative_number)
+
+    def start(self) -> Plateau:
+        return Plateau()
+
+    def after(self, memory: Plateau, figure: float) -> Plateau:
+        if is_better(self.monitor, figure, memory.best, self.min_delta):
+            return Plateau(figure, 0, memory.reductions)
+        if memory.since == self.patience:
+            return Plateau(memory.best, 0, memory.reductions + 1)
+        return Plateau(memory.best, memory.since + 1, memory.reductions)
+
+    def factor_after(self, memory: Plateau, epoch: int) -> float:
+        return self.factor**memory.reductions

@@ -14,6 +14,8 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.random import Key
+from functional_mlp.schedules import Schedule
+from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Deferred
 
 EngineName = Literal["auto", "reference", "fused"]
@@ -43,11 +45,15 @@ Callback = Callable[[int, TrainState, History], bool | None]
 
 @attrs.frozen(eq=False)
 class Progress:
-    """How far the training of a network has come; `ended` says that a callback has ended it."""
+    """How far the training of a network has come; `ended` says that a callback has ended it.
+
+    `best` is the state after the best epoch so far, where early stopping asks for it.
+    """
 
     state: TrainState
     history: History = field(factory=History)
     ended: bool = False
+    best: TrainState | None = None
 
 
 @attrs.frozen(eq=False)
@@ -65,6 +71,7 @@ class Member:
     params_given: bool = False
     history: History = field(factory=History)
     ended: bool = False
+    best: TrainState | None = None
 
 
 @attrs.frozen(eq=False)
@@ -77,6 +84,7 @@ class Job:
     batch_size: int
     engine: EngineName
     members: tuple[Member, ...]
+    early_stopping: EarlyStopping | None = None
 
 
 @attrs.frozen(eq=False)
@@ -84,17 +92,25 @@ class FitResult:
     """What `fit` returns.
 
     `diverged_at` is the epoch whose loss stopped being finite, and `interrupted` says that Ctrl-C ended the
-    run; `state` is then the last finite, or the last finished one.
+    run; `state` is then the last finite, or the last finished one. `best` is the state after the best epoch by the
+    early stopping that was asked for, the last one without; `stopped_early` says that this ended the run.
     """
 
     state: TrainState
     history: History
     diverged_at: int | None = None
     interrupted: bool = False
+    best: TrainState = field(default=attrs.Factory(lambda self: self.state, takes_self=True))
+    stopped_early: bool = False
 
     @property
     def params(self) -> Params:
         return self.state.optimizer_state.params
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, counted from 0, that `best` is the state after; None where there was none."""
+        return self.best.epoch - 1 if self.best.epoch else None
 
 
 class Kept(Protocol):
@@ -119,14 +135,30 @@ class Keeper(Protocol):
         """The progress of a job. Raises where what is kept is of another job."""
 
 
-def learning_rates(members: Sequence[Member], epoch: int) -> list[float]:
-    """Each member's learning rate in an epoch: its optimizer's, times the factor of its schedule."""
+def reads_history(schedule: ScheduleLike | None) -> bool:
+    """Whether a schedule reads the history: it is then told of each epoch."""
+    return isinstance(schedule, Schedule) and schedule.monitor is not None
+
+
+def learning_rates(members: Sequence[Member], epoch: int, memories: Sequence[Any] = ()) -> list[float]:
+    """Each member's learning rate in an epoch: its optimizer's, times the factor of its schedule.
+
+    `memories` are what those schedules remember of the member's epochs that read the history.
+    """
     schedules = {id(member.schedule): member.schedule for member in members}  # which many members share
     factors = {
         place: 1.0 if schedule is None else checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
         for place, schedule in schedules.items()
+        if not reads_history(schedule)
     }
-    return [member.optimizer.learning_rate * factors[id(member.schedule)] for member in members]
+    rates = []
+    for number, member in enumerate(members):
+        factor = factors.get(id(member.schedule))
+        if factor is None:
+            assert isinstance(member.schedule, Schedule)
+            factor = member.schedule.factor_after(memories[number], epoch)
+        rates.append(member.optimizer.learning_rate * factor)
+    return rates
 
 
 def check_arguments(
@@ -157,6 +189,20 @@ def check_schedule(name: str, schedule: Any, wanted: str) -> None:
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
         raise TypeError(f"{name}: schedule must be {wanted}, got {got}: call one of functional_mlp.schedules")
+
+
+def check_monitors(name: str, member: Member, early_stopping: Any) -> None:
+    """Raise unless there is such an early stopping, and the figures that it and the schedule look at."""
+    if early_stopping is not None:
+        advice = "make one with functional_mlp.EarlyStopping(patience)"
+        checks.instance(f"{name}: early_stopping", early_stopping, EarlyStopping, advice)
+    for rule in (early_stopping, member.schedule):
+        monitor = getattr(rule, "monitor", None) or ""
+        if monitor.startswith("validation_") and member.validation is None:
+            raise ValueError(
+                f"{name}: {rule!r} looks at {monitor}, and there is no validation data: pass validation, or "
+                f"monitor={monitor.replace('validation', 'train')!r}"
+            )
 
 
 def check_state(name: str, state: Any, optimizer: Optimizer) -> None:

@@ -24,10 +24,13 @@ from functional_mlp.state import (
     ScheduleLike,
     TrainState,
     check_arguments,
+    check_monitors,
     check_observers,
     check_state,
     learning_rates,
+    reads_history,
 )
+from functional_mlp.stopping import EarlyStopping
 from functional_mlp.watching import Watch
 
 
@@ -48,6 +51,7 @@ def fit(
     progress: Callable[[float], None] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> FitResult:
     """Train a network: epoch after epoch over the data, each in a new order.
 
@@ -79,6 +83,8 @@ def fit(
     checkpoint
         A `functional_mlp.Checkpoint`: the run is saved as it goes, and the same call goes on with what is saved. Its
         result has the same bits as that of an unbroken run, and the whole history.
+    early_stopping
+        A `functional_mlp.EarlyStopping`, which ends a run that gets better no more; the result has its best state.
 
     A loss that stops being finite ends the training with a `RuntimeWarning`, and Ctrl-C ends it with what was learnt so
     far: see `FitResult`. Raises `TypeError` or `ValueError`, before training, for what does not fit together.
@@ -98,7 +104,8 @@ def fit(
     start = _start(network, optimizer, data, key, params, state)
     given = params is not None or state is not None
     member = Member(optimizer, data, validation, schedule, start, params_given=given)
-    watch = Watch(Job(network, loss, epochs, batch_size, engine, (member,)), callbacks, checkpoint)
+    check_monitors("fit", member, early_stopping)
+    watch = Watch(Job(network, loss, epochs, batch_size, engine, (member,), early_stopping), callbacks, checkpoint)
     _check_job(watch.job)
 
     with one_interrupt():
@@ -158,6 +165,8 @@ def train_epoch(
     check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
     check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
+    if reads_history(schedule):
+        raise ValueError(f"train_epoch: {schedule!r} reads the history of a run, and an epoch has none: call fit")
     member = Member(optimizer, data, None, schedule, state)
     run = engines.lone_group(Job(network, loss, state.epoch + 1, batch_size, engine, (member,))).start()
     order = order_of(state.key, state.epoch, len(data))

@@ -22,7 +22,9 @@ class Watch:
         self._kept = None if checkpoint is None else checkpoint.keep(job)
         resumed = job if self._kept is None else self._kept.job
         self.job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
-        self._progress = [Progress(member.start, member.history, member.ended) for member in self.job.members]
+        self._progress = [
+            Progress(member.start, member.history, member.ended, member.best) for member in self.job.members
+        ]
         self._lock = threading.Lock()
         self._saved_at, self._saving = 0.0, 0.0
 

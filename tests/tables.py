@@ -63,4 +63,9 @@ SCHEDULES = [
     schedules.warmup(2, schedules.exponential_decay(0.9)),
 ]
 
-VALUES = [*LAYERS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES]
+# Those that read the history, and are called with it.
+HISTORY_SCHEDULES = [schedules.on_plateau(0.5, 1), schedules.warmup(2, schedules.on_plateau(monitor="validation_loss"))]
+
+STOPPING = [fm.EarlyStopping(), fm.EarlyStopping(3, monitor="train_accuracy", min_delta=0.01)]
+
+VALUES = [*LAYERS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES, *HISTORY_SCHEDULES, *STOPPING]

@@ -18,8 +18,11 @@ ROOT = Path(functional_mlp.__file__).parent
 # and from those below. A new one is put as low as what it needs allows.
 FLOORS = {
     "ground": ("algebra", "checks", "files", "forks", "interrupts", "pytree", "random", "spread", "value"),
-    "values": ("catalogue", "datasets", "initializers", "layers", "losses", "optimizers", "schedules"),
-    "an epoch": ("backprop", "history", "metrics", "orders", "reference", "state"),
+    "values": (
+        *("catalogue", "datasets", "history", "initializers", "layers", "losses", "monitors", "optimizers", "schedules"),
+        "stopping",
+    ),
+    "an epoch": ("backprop", "metrics", "orders", "reference", "state"),
     "native code": ("engine",),
     "the door to it": ("engines",),
     "training": ("course", "evaluation", "training", "watching"),

@@ -42,10 +42,10 @@ class Checkpoint:
     `fit_ensemble` keeps all its members in the file, and writes it less often where that would take long.
 
     The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
-    validation data and the parameters given, the batch size and the schedule. A call in which one of them differs is
-    refused with a `CheckpointError` that names it; `allow` names those of `data`, `validation`, `batch_size`,
-    `schedule`, `params`, `optimizer` and `loss` whose change is meant. `extra` is saved with the state, and `registry`
-    holds classes of your own: see `save`.
+    validation data and the parameters given, the batch size, the schedule and the early stopping. A call in which one
+    of them differs is refused with a `CheckpointError` that names it; `allow` names those of `data`, `validation`,
+    `batch_size`, `schedule`, `params`, `early_stopping`, `optimizer` and `loss` whose change is meant. `extra` is saved
+    with the state, and `registry` holds classes of your own: see `save`.
 
     A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
     a `RuntimeWarning`, and the file stays as it was.
@@ -155,9 +155,13 @@ def _moved_on(member: Member, saved: Saved) -> Member:
     """A member where the file has it, on the device of its start."""
     assert saved.state is not None
     assert saved.history is not None
-    leaves = pytree.leaves(member.start)
-    state: TrainState = pytree.map(lambda leaf: leaf.to(leaves[0].device), saved.state)
-    return attrs.evolve(member, start=state, history=saved.history, ended=saved.ended)
+    device = pytree.leaves(member.start)[0].device if pytree.leaves(member.start) else None
+
+    def moved(state: TrainState) -> Any:
+        return pytree.map(lambda leaf: leaf.to(device), state)
+
+    best = None if saved.best is None else moved(saved.best)
+    return attrs.evolve(member, start=moved(saved.state), history=saved.history, ended=saved.ended, best=best)
 
 
 def _is_where(saved: Saved, start: TrainState) -> bool:

@@ -37,7 +37,8 @@ PathLike = str | os.PathLike[str]
 class Saved:
     """What `load` found. `state` is None where bare parameters were saved, and what was left out is None.
 
-    `settings` are those of a run that a `Checkpoint` keeps, and `ended` says that a callback ended it. In a file of
+    `settings` are those of a run that a `Checkpoint` keeps, `ended` says that a callback ended it, and `best` is the
+    state after its best epoch, where early stopping asked for it. In a file of
     `fit_ensemble` each of `members` is what `load` would find of that member, `params` are stacked, `optimizer` is the
     first member's, and `state` and `history` are None.
     """
@@ -51,6 +52,7 @@ class Saved:
     extra: Any
     settings: Settings | None = None
     ended: bool = False
+    best: TrainState | None = None
     members: "tuple[Saved, ...]" = ()
 
 
@@ -73,6 +75,7 @@ class _Member:
     epochs: int
     settings: Settings
     ended: bool
+    best: _Progress | None = None
 
 
 @frozen
@@ -85,6 +88,7 @@ class _Description:
     progress: _Progress | None
     settings: Settings | None = None
     ended: bool = False
+    best: _Progress | None = None
     members: tuple[_Member, ...] = ()
 
 
@@ -155,22 +159,30 @@ def save_run(
     registry: Registry,
 ) -> None:
     """Save how far each member of a job has come, with its settings; `load` finds them."""
-    members = [member.optimizer for member in job.members]
-    tensors = [
-        _tensors(job.network, _trees(reached.state, optimizer), reached.history)
-        for optimizer, reached in zip(members, progress, strict=True)
-    ]
-    described = [
-        _Member(optimizer, _progress(reached.state, optimizer), len(reached.history), own, reached.ended)
-        for optimizer, reached, own in zip(members, progress, settings, strict=True)
-    ]
+    tensors, described = [], []
+    for member, reached, own in zip(job.members, progress, settings, strict=True):
+        optimizer, best = member.optimizer, None
+        saved = _tensors(job.network, _trees(reached.state, optimizer), reached.history)
+        if job.early_stopping is not None:
+            best = reached.state if reached.best is None else reached.best
+            trees = _tensors(job.network, _trees(best, optimizer), None)
+            saved |= {f"{_BEST}{name}": tensor for name, tensor in trees.items()}
+        tensors.append(saved)
+        told = (_progress(reached.state, optimizer), len(reached.history), own, reached.ended)
+        described.append(_Member(optimizer, *told, best=None if best is None else _progress(best, optimizer)))
     first = described[0]
     if len(described) == 1:
-        description = _Description(job.network, first.optimizer, job.loss, first.progress, first.settings, first.ended)
+        description = _Description(
+            job.network, first.optimizer, job.loss, first.progress, first.settings, first.ended, first.best
+        )
         _write(path, description, tensors[0], extra, registry)
     else:
         description = _Description(job.network, first.optimizer, job.loss, None, members=tuple(described))
         _write(path, description, _stacked(tensors), extra, registry)
+
+
+# What the names of the tensors of the best state begin with.
+_BEST = "best."
 
 
 def _write(path: Path, description: _Description, tensors: dict[str, Tensor], extra: Any, registry: Registry) -> None:
@@ -308,7 +320,13 @@ def _filled_member(description: _Description, index: int, tensors: dict[str, Ten
         for name, tensor in tensors.items()
     }
     alone = _Description(
-        description.network, member.optimizer, description.loss, member.progress, member.settings, member.ended
+        description.network,
+        member.optimizer,
+        description.loss,
+        member.progress,
+        member.settings,
+        member.ended,
+        member.best,
     )
     return _filled_one(alone, {name: tensor.clone() for name, tensor in own.items()}, None)
 
@@ -317,26 +335,39 @@ def _filled_one(description: _Description, tensors: dict[str, Tensor], extra: An
     """The values of a description of one network with their tensors."""
     network, optimizer, progress = description.network, description.optimizer, description.progress
     as_layer("network", network)
+    figures = {name: tensor for name, tensor in tensors.items() if name.startswith("history.")}
+    best = {name.removeprefix(_BEST): tensor for name, tensor in tensors.items() if name.startswith(_BEST)}
+    own = {name: tensor for name, tensor in tensors.items() if name not in figures and not name.startswith(_BEST)}
+    params, state = _state(description, progress, own)
+    _, best_state = _state(description, description.best, best) if description.best or best else (None, None)
+    layer = network.layer if isinstance(network, Adapted) else network
+    history, settings = _history(figures), description.settings
+    return Saved(
+        layer, params, state, optimizer, description.loss, history, extra, settings, description.ended, best_state
+    )
+
+
+def _state(
+    description: _Description, progress: _Progress | None, tensors: dict[str, Tensor]
+) -> tuple[Params, TrainState | None]:
+    """The params that tensors hold, and their state where there is progress to go on from."""
+    network, optimizer = description.network, description.optimizer
     shapes = template(network, torch.float32)
     trees = ["params"] if progress is None else ["params", *(f"slots.{slot}" for slot in optimizer.slots())]
     names = {tree: [f"{tree}{path}" for path in pytree.paths(shapes)] for tree in trees}
-    figures = {name: tensor for name, tensor in tensors.items() if name.startswith("history.")}
     missing = [name for tree in names.values() for name in tree if name not in tensors]
-    unexpected = tensors.keys() - figures.keys() - {name for tree in names.values() for name in tree}
+    unexpected = tensors.keys() - {name for tree in names.values() for name in tree}
     if missing or unexpected:
         raise ValueError(f"of its tensors {missing or 'none'} are missing and {sorted(unexpected) or 'none'} too many")
     params, *slots = (pytree.unflatten(shapes, [tensors[name] for name in tree]) for tree in names.values())
     _check_params(network, params)
-    state = None
-    if progress is not None:
-        named = dict(zip(optimizer.slots(), slots, strict=True))
-        optimizer_state = optimizer.State(params, progress.learning_rate, progress.step, **named)
-        optimizer.check_state(optimizer_state)
-        checks.integer("epoch", progress.epoch, minimum=0)
-        state = TrainState(optimizer_state, progress.key, progress.epoch)
-    layer = network.layer if isinstance(network, Adapted) else network
-    history, settings = _history(figures), description.settings
-    return Saved(layer, params, state, optimizer, description.loss, history, extra, settings, description.ended)
+    if progress is None:
+        return params, None
+    named = dict(zip(optimizer.slots(), slots, strict=True))
+    optimizer_state = optimizer.State(params, progress.learning_rate, progress.step, **named)
+    optimizer.check_state(optimizer_state)
+    checks.integer("epoch", progress.epoch, minimum=0)
+    return params, TrainState(optimizer_state, progress.key, progress.epoch)
 
 
 def _history(figures: dict[str, Tensor]) -> History | None:

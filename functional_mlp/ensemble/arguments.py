@@ -11,7 +11,7 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.random import Key
-from functional_mlp.state import Job, Member, ScheduleLike, TrainState, check_schedule, check_task
+from functional_mlp.state import Job, Member, ScheduleLike, TrainState, check_monitors, check_schedule, check_task
 
 
 def job_of(
@@ -27,6 +27,7 @@ def job_of(
     validation: Any,
     params: Any,
     engine: Any,
+    early_stopping: Any = None,
 ) -> Job:
     """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
     network = as_layer("fit_ensemble: network", network)
@@ -50,7 +51,9 @@ def job_of(
         Member(*own, params_given=params is not None)
         for own in zip(optimizers, datasets, validations, schedules, states, strict=True)
     )
-    return Job(network, loss, epochs, batch_size, engine, members)
+    for member in members:
+        check_monitors("fit_ensemble", member, early_stopping)
+    return Job(network, loss, epochs, batch_size, engine, members, early_stopping)
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:

@@ -28,6 +28,7 @@ from functional_mlp.state import (
     ScheduleLike,
     check_observers,
 )
+from functional_mlp.stopping import EarlyStopping
 from functional_mlp.watching import Watch
 
 # Seconds between two looks at how far the groups are.
@@ -84,6 +85,7 @@ def fit_ensemble(
     progress: Callable[[float], None] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> EnsembleResult:
     """Train one network for each key, at the price of a few.
 
@@ -111,6 +113,8 @@ def fit_ensemble(
         True ends that member alone.
     checkpoint
         A `functional_mlp.Checkpoint`, which keeps all members in one file; the same call goes on with them.
+    early_stopping
+        A `functional_mlp.EarlyStopping`, by which each member stops alone.
 
     Groups of members are trained to the end one after the other on each core. A member whose loss stops being finite
     stops alone, as `fit` does; one `RuntimeWarning` names all of them. Ctrl-C ends the training with what each member
@@ -139,6 +143,7 @@ def fit_ensemble(
         validation=validation,
         params=params,
         engine=engine,
+        early_stopping=early_stopping,
     )
     watch = Watch(job, callbacks, checkpoint)
     with one_interrupt():

@@ -1,0 +1,224 @@
+"""Early stopping and schedules that read the history: pure functions of it, and what they do to a run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import functional_mlp as fm
+from functional_mlp import schedules
+from tests.helpers import KEY, assert_same_bits
+
+NETWORK = fm.Sequential(fm.Linear(2, 6), fm.Tanh(), fm.Linear(6, 2))
+DATA, VALIDATION = (fm.datasets.disk(key, 20, dtype=torch.float64) for key in fm.random.key(2).split())
+RULE = fm.EarlyStopping(patience=2)
+engines = pytest.mark.parametrize("engine", ["reference", "fused"])
+
+
+def fit(**changes: Any) -> fm.FitResult:
+    """A run whose validation loss soon stops falling: its steps are too long."""
+    arguments: dict[str, Any] = {"network": NETWORK, "loss": fm.MeanSquaredError(), "optimizer": fm.Adam(0.3)}
+    arguments |= {"data": DATA, "key": KEY, "epochs": 60, "batch_size": 4, "validation": VALIDATION} | changes
+    return fm.fit(**arguments)
+
+
+figures = st.lists(st.one_of(st.integers(-4, 4).map(float), st.just(math.nan)), max_size=30)
+
+
+def stops(figures: list[float], patience: int, min_delta: float) -> tuple[int | None, bool]:
+    """The best index of losses and whether they are over, told in another way: by looking back from the end."""
+    records = []
+    for index, figure in enumerate(figures):
+        if not math.isnan(figure) and (not records or figures[records[-1]] - figure > min_delta):
+            records.append(index)
+    since = len(figures) - 1 - records[-1] if records else len(figures)
+    return (records[-1] if records else None), since >= patience
+
+
+@given(figures=figures, patience=st.integers(1, 5), min_delta=st.sampled_from([0.0, 0.5, 1.0, 2.5]))
+@settings(deadline=None)
+def test_the_rule_is_a_pure_function_of_the_history(figures: list[float], patience: int, min_delta: float) -> None:
+    loss = fm.EarlyStopping(patience, min_delta=min_delta)
+    history = fm.History(validation_loss=tuple(figures), **others(len(figures), "validation_loss"))
+    assert (loss.best_epoch(history), loss.is_over(history)) == stops(figures, patience, min_delta)
+    accuracy = fm.EarlyStopping(patience, monitor="train_accuracy", min_delta=min_delta)
+    risen = tuple(-figure for figure in figures)
+    history = fm.History(train_accuracy=risen, **others(len(figures), "train_accuracy"))
+    assert (accuracy.best_epoch(history), accuracy.is_over(history)) == stops(figures, patience, min_delta)
+
+
+def others(length: int, name: str) -> dict[str, tuple[float, ...]]:
+    return {other: (0.5,) * length for other in fm.History().to_dict() if other != name}
+
+
+@engines
+def test_a_run_stops_when_it_is_over_and_keeps_its_best_state(engine: str) -> None:
+    result = fit(engine=engine, early_stopping=RULE)
+    assert result.stopped_early
+    assert RULE.is_over(result.history)
+    assert result.state.epoch == len(result.history) == result.best_epoch + 1 + RULE.patience
+    assert result.best_epoch == RULE.best_epoch(result.history)
+    assert result.history.validation_loss[result.best_epoch] == min(result.history.validation_loss)
+    assert_same_bits(result.best, fit(engine=engine, epochs=result.best.epoch).state)
+    assert_same_bits(result.state, fit(engine=engine, epochs=result.state.epoch).state)
+
+
+def test_a_run_that_is_not_over_has_its_best_state_too() -> None:
+    result = fit(early_stopping=fm.EarlyStopping(patience=1000))
+    assert not result.stopped_early
+    assert result.state.epoch == 60
+    assert_same_bits(result.best, fit(epochs=result.best_epoch + 1).state)
+
+
+def test_without_early_stopping_the_last_state_is_the_best() -> None:
+    result = fit(epochs=3)
+    assert result.best is result.state
+    assert (result.best_epoch, result.stopped_early) == (2, False)
+
+
+@engines
+@pytest.mark.parametrize("until", [1, 3, 5, 7])
+def test_a_resumed_run_stops_where_an_unbroken_one_does(tmp_path: Path, engine: str, until: int) -> None:
+    unbroken, path = fit(engine=engine, early_stopping=RULE), tmp_path / "run"
+    for epochs in (until, 60, 60, 100):
+        result = fit(engine=engine, epochs=epochs, early_stopping=RULE, checkpoint=fm.Checkpoint(path))
+    assert_same_bits((result.state, result.best), (unbroken.state, unbroken.best))
+    assert result.history.train_loss == unbroken.history.train_loss
+    assert result.stopped_early
+    with pytest.raises(fm.CheckpointError, match=r"early_stopping is EarlyStopping\(patience=2\) there, and None"):
+        fit(checkpoint=fm.Checkpoint(path))
+
+
+@engines
+def test_each_member_of_an_ensemble_stops_alone(tmp_path: Path, engine: str) -> None:
+    keys, optimizers = fm.random.key(5).split(6), [fm.Adam(0.3 / (1 + index)) for index in range(6)]
+    common: dict[str, Any] = {"epochs": 40, "batch_size": 4, "validation": VALIDATION, "engine": engine}
+    common |= {"early_stopping": RULE}
+    for _ in range(2):  # the second time from the checkpoint
+        result = fm.fit_ensemble(
+            NETWORK,
+            fm.MeanSquaredError(),
+            optimizers,
+            DATA,
+            keys=keys,
+            **common,
+            checkpoint=fm.Checkpoint(tmp_path / "e"),
+        )
+        ends = [member.state.epoch for member in result.members]
+        assert len(set(ends)) > 1
+        for member in result.members:
+            assert member.best_epoch == RULE.best_epoch(member.history)
+            assert member.stopped_early == RULE.is_over(member.history)
+            assert len(member.history) == member.state.epoch
+    alone = fm.fit(NETWORK, fm.MeanSquaredError(), optimizers[0], DATA, key=keys[0], **common)
+    assert (alone.best_epoch, alone.state.epoch) == (result.member(0).best_epoch, ends[0])
+
+
+def test_a_run_that_diverges_keeps_its_best_state() -> None:
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        result = fit(network=fm.Linear(2, 2), optimizer=fm.SGD(3.0), epochs=500, early_stopping=fm.EarlyStopping(400))
+    assert result.diverged_at is not None
+    assert result.best_epoch == fm.EarlyStopping(400).best_epoch(result.history)
+    assert not result.stopped_early
+
+
+# Schedules that read the history
+
+
+@given(figures=figures, patience=st.integers(1, 4))
+@settings(deadline=None)
+def test_on_plateau_is_torchs_rule(figures: list[float], patience: int) -> None:
+    figures = [figure for figure in figures if not math.isnan(figure)]  # torch takes NaN for worse, as we do
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience, threshold=0.25, threshold_mode="abs"
+    )
+    history = fm.History(train_loss=tuple(figures), **others(len(figures), "train_loss"))
+    schedule = schedules.on_plateau(0.5, patience, min_delta=0.25)
+    for epoch, figure in enumerate(figures):
+        assert schedule(epoch, history) == optimizer.param_groups[0]["lr"]
+        oracle.step(figure)
+    assert schedule(len(figures), history) == optimizer.param_groups[0]["lr"]
+
+
+@engines
+def test_a_schedule_reads_the_history_of_its_run(tmp_path: Path, engine: str) -> None:
+    schedule = schedules.warmup(2, schedules.on_plateau(0.5, patience=1, monitor="validation_loss"))
+    result = fit(engine=engine, epochs=20, schedule=schedule)
+    rates = [0.3 * schedule(epoch, result.history) for epoch in range(20)]
+    assert result.history.learning_rate == tuple(rates)
+    assert len(set(rates)) > 3
+    for epochs in (7, 20):
+        resumed = fit(engine=engine, epochs=epochs, schedule=schedule, checkpoint=fm.Checkpoint(tmp_path / "run"))
+    assert_same_bits(resumed.state, result.state)
+
+
+@engines
+def test_each_member_of_an_ensemble_has_a_plateau_of_its_own(engine: str) -> None:
+    schedule = schedules.on_plateau(0.5, patience=1, min_delta=0.0)
+    keys = fm.random.key(5).split(5)
+    result = fm.fit_ensemble(
+        NETWORK,
+        fm.MeanSquaredError(),
+        fm.Adam(0.3),
+        DATA,
+        keys=keys,
+        epochs=20,
+        batch_size=4,
+        schedule=schedule,
+        engine=engine,
+    )
+    for member in result.members:
+        rates = tuple(0.3 * schedule(epoch, member.history) for epoch in range(20))
+        assert member.history.learning_rate == rates
+    assert len({member.history.learning_rate for member in result.members}) > 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: fm.EarlyStopping(0), ValueError, "patience must be a positive integer, got 0"),
+        (lambda: fm.EarlyStopping(monitor="loss"), ValueError, "monitor must be one of 'train_loss'.*got 'loss'"),
+        (lambda: fm.EarlyStopping(monitor="seconds"), ValueError, "monitor must be one of"),
+        (lambda: fm.EarlyStopping(min_delta=-1.0), ValueError, r"min_delta must be a finite number in \[0.0"),
+        (lambda: fit(early_stopping=3), TypeError, "fit: early_stopping must be an EarlyStopping, got 3"),
+        (
+            lambda: fit(early_stopping=RULE, validation=None),
+            ValueError,
+            "looks at validation_loss, and there is no validation data: pass validation, or monitor='train_loss'",
+        ),
+        (
+            lambda: fit(schedule=schedules.on_plateau(monitor="validation_loss"), validation=None),
+            ValueError,
+            "there is no validation data",
+        ),
+        (
+            lambda: fm.fit_ensemble(
+                NETWORK, fm.MeanSquaredError(), fm.SGD(0.1), DATA, keys=[KEY], epochs=1, early_stopping=RULE
+            ),
+            ValueError,
+            "fit_ensemble: .* there is no validation data",
+        ),
+        (lambda: schedules.on_plateau()(3), TypeError, r"on_plateau\(\) reads the history: call it with an epoch and"),
+        (lambda: schedules.on_plateau(2.0), ValueError, r"factor must be a finite number in \(0.0, 1.0\]"),
+        (
+            lambda: fm.train_epoch(
+                NETWORK,
+                fm.MeanSquaredError(),
+                fit(epochs=1).state,
+                DATA,
+                optimizer=fm.Adam(0.3),
+                schedule=schedules.on_plateau(),
+            ),
+            ValueError,
+            "reads the history of a run, and an epoch has none: call fit",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
