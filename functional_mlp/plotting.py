@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from functional_mlp import style
+from functional_mlp import checks, style
 from functional_mlp.datasets import Dataset
 from functional_mlp.evaluation import predict
 from functional_mlp.history import History
@@ -35,8 +35,10 @@ def to_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def learning_curves(history: History) -> "Figure":
+def learning_curves(history: History, *, best_epoch: int | None = None) -> "Figure":
     """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
+
+    `best_epoch`, counted from 0 as in `FitResult`, is marked where it is given.
 
     Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
     Figures that are NaN are left out. Raises `ValueError` for a history without epochs.
@@ -54,6 +56,11 @@ def learning_curves(history: History) -> "Figure":
     figures = [loss for loss in (*history.train_loss, *history.validation_loss) if math.isfinite(loss)]
     if figures and min(figures) > 0:
         style.logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
+    if best_epoch is not None:
+        checks.integer("learning_curves: best_epoch", best_epoch, minimum=0)
+        for axes in (losses, accuracies):
+            axes.axvline(best_epoch + 1, label="best epoch", linewidth=0.9, **style.GREEN.options())
+            axes.legend(frameon=False)
     return figure
 
 

@@ -108,6 +108,10 @@ class FitResult:
         return self.state.optimizer_state.params
 
     @property
+    def best_params(self) -> Params:
+        return self.best.optimizer_state.params
+
+    @property
     def best_epoch(self) -> int | None:
         """The epoch, counted from 0, that `best` is the state after; None where there was none."""
         return self.best.epoch - 1 if self.best.epoch else None

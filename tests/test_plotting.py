@@ -159,3 +159,12 @@ def test_without_matplotlib_the_extra_is_named():
 def test_pyplot_is_never_loaded():
     code = "import sys, functional_mlp.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_best_epoch_is_marked() -> None:
+    history = fm.History.of([fm.EpochRecord(loss, 0.5, loss, 0.5, 0.1, 0.1) for loss in (0.5, 0.3, 0.4)])
+    figure = learning_curves(history, best_epoch=1)
+    for axes in figure.axes:
+        (mark,) = [line for line in axes.lines if line.get_label() == "best epoch"]
+        assert list(mark.get_xdata()) == [2, 2]  # the axis counts from 1
+        assert "best epoch" in [text.get_text() for text in axes.get_legend().get_texts()]

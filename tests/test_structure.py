@@ -19,7 +19,17 @@ ROOT = Path(functional_mlp.__file__).parent
 FLOORS = {
     "ground": ("algebra", "checks", "files", "forks", "interrupts", "pytree", "random", "spread", "value"),
     "values": (
-        *("catalogue", "datasets", "history", "initializers", "layers", "losses", "monitors", "optimizers", "schedules"),
+        *(
+            "catalogue",
+            "datasets",
+            "history",
+            "initializers",
+            "layers",
+            "losses",
+            "monitors",
+            "optimizers",
+            "schedules",
+        ),
         "stopping",
     ),
     "an epoch": ("backprop", "metrics", "orders", "reference", "state"),

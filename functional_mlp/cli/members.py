@@ -114,6 +114,7 @@ def fit_quietly(
             validation=samples.validation,
             engine=training.engine,
             progress=progress,
+            early_stopping=training.make_early_stopping(),
         )
 
 
@@ -133,9 +134,10 @@ def _results_table(network: fm.Layer, loss: fm.Loss, result: fm.EnsembleResult, 
     table.add_column("")
     for heading in ("samples", "loss", "accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
+    params = fm.ensemble.stack([member.best_params for member in result.members])
     for name, part in (("training", samples.training), ("validation", samples.validation)):
         if part is not None:
-            metrics = fm.ensemble.evaluate(network, loss, result.params, part)
+            metrics = fm.ensemble.evaluate(network, loss, params, part)
             losses = plus_minus(Spread.of(member.loss for member in metrics.members))
             accuracies = plus_minus(Spread.of(member.accuracy for member in metrics.members))
             table.add_row(name, f"{len(part):,}", losses, accuracies)

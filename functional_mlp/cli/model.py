@@ -28,6 +28,7 @@ OPTIONS = {
     "batch_size": "--batch-size",
     "schedule": "--decay",
     "params": "--initializer",
+    "early_stopping": "--early-stopping",
 }
 
 
@@ -81,8 +82,10 @@ class Model:
         error the outputs themselves estimate them, and are made to lie between 0 and 1 with the sum 1.
         """
         inputs = self.data.standardize(fm.tables.read_features(path, self.data.features))
-        leaves = fm.pytree.leaves(self.saved.params)
-        outputs = fm.predict(self.saved.network, self.saved.params, inputs.to(leaves[0].dtype)).cpu().double()
+        best = self.saved.best
+        params = self.saved.params if best is None else best.optimizer_state.params
+        leaves = fm.pytree.leaves(params)
+        outputs = fm.predict(self.saved.network, params, inputs.to(leaves[0].dtype)).cpu().double()
         if isinstance(self.saved.loss, fm.CrossEntropy):
             return outputs.softmax(1)
         shares = outputs.clamp(1e-12, 1)

@@ -47,11 +47,14 @@ class PlotOptions:
             return []
         from functional_mlp.plotting import decision_boundary, learning_curves
 
-        write_figure(learning_curves(result.history), self.plot)
+        best_epoch = None if result.best is result.state else result.best_epoch
+        write_figure(learning_curves(result.history, best_epoch=best_epoch), self.plot)
         if len(data.features) != 2:
             return [self.plot]
         shown = data.training if data.validation is None else data.validation
-        figure = decision_boundary(network, result.params, shown, feature_names=data.features, class_names=data.classes)
+        figure = decision_boundary(
+            network, result.best_params, shown, feature_names=data.features, class_names=data.classes
+        )
         write_figure(figure, self._boundary_path(self.plot))
         return [self.plot, self._boundary_path(self.plot)]
 

@@ -25,9 +25,15 @@ def print_results(
     console: Console, network: fm.Layer, loss: fm.Loss, result: fm.FitResult, data: ClassificationData
 ) -> None:
     """Loss and accuracy for training and validation, the confusion matrix, and the speed."""
-    _print_titled(console, "Results", _metrics_table(network, loss, result.params, data))
+    _print_titled(console, "Results", _metrics_table(network, loss, result.best_params, data))
+    if result.best is not result.state:
+        ended = "stopped early after" if result.stopped_early else "after"
+        say(
+            console,
+            f"{ended} {result.state.epoch} epochs; these are the results of the best, epoch {result.best.epoch}",
+        )
     name, shown = ("training", data.training) if data.validation is None else ("validation", data.validation)
-    counts = confusion_matrix(network, result.params, shown, len(data.classes))
+    counts = confusion_matrix(network, result.best_params, shown, len(data.classes))
     matrix = _confusion_table(counts, data.classes)
     unbounded = console.options.update(width=UNBOUNDED_WIDTH)
     if console.measure(matrix, options=unbounded).maximum <= console.width:

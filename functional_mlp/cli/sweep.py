@@ -160,7 +160,7 @@ def _outcomes(
     for index, setting in enumerate(settings):
         own = result.members[index * members : (index + 1) * members]
         finite = [member for member in own if member.diverged_at is None]
-        metrics = [fm.evaluate(model, loss, member.params, data) for member in finite]
+        metrics = [fm.evaluate(model, loss, member.best_params, data) for member in finite]
         losses, accuracies = tuple(m.loss for m in metrics), tuple(m.accuracy for m in metrics)
         outcomes.append(Outcome(setting, losses, accuracies, len(own) - len(finite)))
     return outcomes

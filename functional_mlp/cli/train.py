@@ -93,6 +93,7 @@ def _fit(
             progress=display.progress,
             callbacks=[display.callback],
             checkpoint=checkpoint,
+            early_stopping=training.make_early_stopping(),
         )
 
 

@@ -66,6 +66,10 @@ class TrainingOptions:
     optimizer: OptimizerName | None = None
     """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
 
+    early_stopping: Annotated[int | None, Parameter(converter=parse_integer, metavar="EPOCHS")] = None
+    """Stop after as many epochs in a row in which the validation loss was not smaller than before; what is shown, and
+    what `predict` uses, is then the network of the best epoch."""
+
     seed: Annotated[int, Parameter(converter=parse_integer)] = 0
     """Every random draw follows from it: data, split, initial weights, order of the samples."""
 
@@ -96,6 +100,13 @@ class TrainingOptions:
             decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
         )
+
+    def make_early_stopping(self) -> fm.EarlyStopping | None:
+        if self.early_stopping is None:
+            return None
+        if self.early_stopping < 1:
+            raise ValueError(f"--early-stopping: wait for at least one epoch, got {self.early_stopping}")
+        return fm.EarlyStopping(self.early_stopping)
 
     def torch_dtype(self) -> torch.dtype:
         """The kind of number, as torch names it."""

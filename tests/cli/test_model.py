@@ -14,7 +14,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.cli import main
-from functional_mlp.tables import read_table
+from functional_mlp.cli.model import Model
+from functional_mlp.tables import read_features, read_table
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
 TRAIN = ("train", "--data", "points.csv", "--target", "side", "--engine", "reference", "--out", "model.safetensors")
@@ -184,3 +185,25 @@ def test_ctrl_c_saves_what_was_learnt(run: Run) -> None:
     code, out, _ = run(*TRAIN, "--epochs", str(epoch + 1), "--resume")
     assert code == 0
     assert out.endswith("model: model.safetensors\n")
+
+
+def test_early_stopping_shows_and_saves_the_best_network(run: Run) -> None:
+    command = (*TRAIN, "--epochs", "400", "--learning-rate", "0.3", "--early-stopping", "3")
+    code, out, err = run(*command, "--plot", "run.png")
+    saved = fm.load("model.safetensors")
+    assert code == 0, err
+    assert f"stopped early after {saved.state.epoch} epochs" in out
+    assert f"the results of the best, epoch {saved.best.epoch}" in out
+    assert saved.state.epoch == saved.best.epoch + 3
+    assert run(*command, "--resume")[0] == 0  # it is over, and trains no more
+    assert fm.load("model.safetensors").state.epoch == saved.state.epoch
+    model = Model.load(Path("model.safetensors"))
+    answers = model.probabilities(Path("points.csv"))
+    inputs = model.data.standardize(read_features(Path("points.csv"), model.data.features)).float()
+    best = fm.predict(saved.network, saved.best.optimizer_state.params, inputs).double().softmax(1)
+    assert torch.allclose(answers, best, rtol=0, atol=1e-6)
+
+
+def test_early_stopping_waits_for_an_epoch(run: Run) -> None:
+    code, _, err = run(*TRAIN, "--early-stopping", "0")
+    assert (code, err) == (1, "functional-mlp: --early-stopping: wait for at least one epoch, got 0\n")
