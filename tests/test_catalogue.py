@@ -7,6 +7,8 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import catalogue
+from functional_mlp.cli.network import ACTIVATIONS
+from functional_mlp.cli.training import LEARNING_RATES
 from functional_mlp.layers.adapting import Adapted
 from functional_mlp.value import Value
 from tests import tables
@@ -47,3 +49,10 @@ def test_layers_losses_and_optimizers_are_public(name: str) -> None:
 @pytest.mark.parametrize("value", tables.VALUES, ids=repr)
 def test_a_value_is_called_in_its_repr_as_it_is_in_the_catalogue(value: Value) -> None:
     assert catalogue.VALUES[repr(value).split("(")[0]] is type(value)
+
+
+def test_the_command_knows_every_activation_and_optimizer_that_it_could() -> None:
+    activations = {cls for cls in catalogue.LAYERS.values() if issubclass(cls, fm.Elementwise)}
+    assert {type(make()) for make in ACTIVATIONS.values()} == activations
+    # `--batch-size` does what BatchGD does.
+    assert set(LEARNING_RATES) == {name.lower() for name in catalogue.OPTIMIZERS} - {"batchgd"}
