@@ -17,7 +17,7 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling, running
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.policy import Policy, Sharing, Unrolled, policy_of
 from functional_mlp.engine.program import Program, lower
@@ -118,7 +118,7 @@ def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
     """What runs a few epochs under a policy, and returns the seconds of the fastest."""
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     rows = running.Rows.of(fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features))))
-    function, order = running.compiled(program, "epoch", policy, host()), fm.random.permutation(KEY, case.rows)
+    function, order = compiling.compiled(program, "epoch", policy, host()), fm.random.permutation(KEY, case.rows)
     workspace = running.new_workspace(function.workspace_size, program.dtype)
     function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
     results = (ctypes.c_double * 2)()

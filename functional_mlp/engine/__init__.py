@@ -11,7 +11,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
     kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
-    running.py    compiled programs and the memory they run in
+    compiling.py  compiled functions; running.py, the memory that they run in
     cache.py      machine code on disk
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of

@@ -5,7 +5,7 @@ import argparse
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.policy import policy_of
 from functional_mlp.engine.program import Layout, Program, lower
@@ -26,7 +26,7 @@ def main() -> None:
     program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
     policy = policy_of(program, host())
     print(_commented(f"{program}\n\n{_places(program, policy.lanes)}"))
-    print(running.emit(program, options.function, policy))
+    print(compiling.emit(program, options.function, policy))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import making, running
+from functional_mlp.engine import compiling, making, running
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
@@ -40,7 +40,7 @@ def reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype)
     refusal = _refusal(program, target) or _failure_of_probe(target)
     if refusal is not None:
         return refusal
-    return making.failure_of(running.any_batch(program, target))
+    return making.failure_of(compiling.any_batch(program, target))
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,7 +55,7 @@ def _refusal(program: Program, target: Target) -> str | None:
 @functools.cache
 def _failure_of_probe(target: Target) -> str | None:
     try:
-        running.function_of(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
+        compiling.function_of(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
     except CannotMakeCodeError as error:
         return str(error)
     return None
@@ -75,7 +75,7 @@ class CompiledEpoch:
     def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
         self._batch_size, self._dtype = batch_size, dtype
-        running.function_of(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+        compiling.function_of(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")

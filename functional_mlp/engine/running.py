@@ -1,148 +1,23 @@
-"""Compiled programs, and the memory that they run in."""
+"""Networks at work: the memory that compiled functions run in, and what goes through them."""
 
 import ctypes
-import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import torch
-from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import making
-from functional_mlp.engine import policy as policies
-from functional_mlp.engine.batch.epoch import BatchPasses
-from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.compiling import Kind, function_of
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
-from functional_mlp.engine.policy import SAMPLES_AT_ONCE, Policy
-from functional_mlp.engine.program import Layout, Program
-from functional_mlp.engine.single.epoch import SampleEpoch
+from functional_mlp.engine.policy import SAMPLES_AT_ONCE
+from functional_mlp.engine.program import Program
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 from functional_mlp.state import Orders, Outcomes, Rates, Tick
-
-Kind = Literal["epoch", "evaluate", "predict"]
-
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
-_C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
-
-
-def emit(program: Program, kind: Kind, policy: Policy) -> ir.Module:
-    """The LLVM module of a function of a program, named as its kind.
-
-    Its constant `workspace_size` is the size of the memory that the function needs, in numbers.
-    """
-    module = ir.Module(name=f"functional_mlp.{kind}")
-    types = [*Arguments.TYPES, POINTER] if kind == "predict" else [*Arguments.TYPES]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), kind)
-    names = [field.name for field in attrs.fields(Arguments)]
-    for value, name in zip(function.args, [*names, "predictions"], strict=False):
-        value.name = name
-    arguments = Arguments(*function.args[: len(names)])
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    if kind == "epoch":
-        # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
-        # each step ten times as long.
-        with denormals_flushed(builder):
-            if program.batch_size == 1:
-                size = SampleEpoch(program, policy, builder, arguments).emit()
-            else:
-                size = BatchPasses(program, policy, builder, arguments, training=True).epoch()
-    else:
-        predictions = function.args[-1] if kind == "predict" else None
-        size = BatchPasses(program, policy, builder, arguments, training=False).forward_only(predictions)
-    builder.ret_void()
-    if kind == "epoch":
-        emit_epochs(function, program.batch_size)
-    constant = ir.GlobalVariable(module, I64, "workspace_size")
-    constant.global_constant = True
-    constant.initializer = ir.Constant(I64, size)
-    return module
-
-
-def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
-    """Emit `epochs`, which calls `epoch` for each of `count` orders and learning rates; results lie in a row."""
-    types = [*[POINTER] * 6, I64, I64, I64, POINTER]
-    function = ir.Function(epoch.module, ir.FunctionType(ir.VoidType(), types), "epochs")
-    names = (
-        "workspace",
-        "inputs",
-        "targets",
-        "labels",
-        "orders",
-        "learning_rates",
-        "count",
-        "samples",
-        "step",
-        "results",
-    )
-    for value, name in zip(function.args, names, strict=True):
-        value.name = name
-    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results = function.args
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    e = Emitter(b, Real(torch.float64), 1)
-    batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
-
-    def one(i: Index) -> None:
-        order = b.load(e.address(orders, i, POINTER), typ=POINTER)
-        rate = e.load_number(learning_rates, i)
-        begun = b.add(step, b.mul(batches, e.index(i)))
-        result = e.address(results, e.multiply(i, 2))
-        rows = (ir.Constant(I64, 0), samples, samples)
-        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result])
-
-    e.loop("epoch", 0, count, 1, one)
-    b.ret_void()
-
-
-@attrs.frozen(eq=False)
-class Function:
-    """A compiled function of a program.
-
-    `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
-    it, and `policy` how it was made.
-    """
-
-    call: Callable[..., None]
-    call_epochs: Callable[..., None]
-    workspace_size: int
-    layout: Layout
-    policy: Policy
-    code: machine.MachineCode
-
-
-def function_of(program: Program, kind: Kind, target: machine.Target) -> Function:
-    """A function of a program, made by the usual policy."""
-    return compiled(program, kind, policies.policy_of(program, target), target)
-
-
-@functools.lru_cache(maxsize=256)
-def compiled(program: Program, kind: Kind, policy: Policy, target: machine.Target) -> Function:
-    """The machine code of a program: from memory, from the disk, or made.
-
-    Raises `CannotMakeCodeError` where LLVM cannot make or load it.
-    """
-    # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{kind} {program!r} {policy!r}" if program.is_ours else None
-    program.check_unchanged()
-    types = [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES
-    with making.remembering(any_batch(program, target)):
-        code = machine.load(key, lambda: emit(program, kind, policy), target)
-        size = ctypes.c_int64.from_address(code.address("workspace_size")).value
-        call = ctypes.CFUNCTYPE(None, *types)(code.address(kind))
-        call_epochs = ctypes.CFUNCTYPE(None, *_C_TYPES_OF_EPOCHS)(code.address("epochs") if kind == "epoch" else 0)
-    return Function(call, call_epochs, size, Layout.of(program, policy.lanes), policy, code)
-
-
-@functools.lru_cache(maxsize=256)
-def any_batch(program: Program, target: machine.Target) -> Hashable:
-    """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
-    return attrs.evolve(program, batch_size=1, class_targets=False), target
 
 
 @attrs.frozen(eq=False)
@@ -224,7 +99,9 @@ class Session:
         """Run whole epochs in one native call; returns sum of losses and right answers of each."""
         count = len(orders)
         results = (ctypes.c_double * (2 * count))()
-        self._function.call_epochs(
+        call_epochs = self._function.call_epochs
+        assert call_epochs is not None, "only epochs are run many at a time"
+        call_epochs(
             self.workspace.data_ptr(),
             *rows.pointers(),
             (ctypes.c_void_p * count)(*[order.data_ptr() for order in orders]),

@@ -20,8 +20,8 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import running
-from functional_mlp.engine.members import running as members_running
+from functional_mlp.engine import compiling, running
+from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.policy import members_policy_of, policy_of
@@ -111,13 +111,13 @@ class Case:
             program, rule = self._program(fm.SGD(1.0)), self._rule()
             policy = members_policy_of(program, len(rule.slots()), target)
             members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
-            return members_running.emit(MembersProgram(program, rule), attrs.evolve(policy, members=members))
+            return members_compiling.emit(MembersProgram(program, rule), attrs.evolve(policy, members=members))
         program = self._program(OPTIMIZERS[self.optimizer])
         if self.kind == "epoch":
-            return running.emit(program, "epoch", policy_of(program, target))
+            return compiling.emit(program, "epoch", policy_of(program, target))
         kind = "evaluate" if self.kind == "evaluate" else "predict"
         program = running.forward_only(program, program.class_targets)
-        return running.emit(program, kind, policy_of(program, target))
+        return compiling.emit(program, kind, policy_of(program, target))
 
     def _program(self, optimizer: fm.Optimizer) -> Program:
         loss, classes = LOSSES[self.loss]

@@ -10,7 +10,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp.engine import cache as disk
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling
 
 KEY = "0123456789abcdef" * 4
 OTHER = "f" * 64
@@ -28,9 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     fm.engine.explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "above" / "cache"))
     disk._warn.cache_clear()
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
     yield tmp_path / "above" / "cache"
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_training_goes_on_without_a_cache(folder: Path) -> None:
     folder.chmod(0o777)
     with pytest.warns(RuntimeWarning, match="can be written by other users"):
         first = train()
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
     assert fm.pytree.equal(train(), first)
     assert os.listdir(folder) == []
 
@@ -184,7 +184,7 @@ def test_training_makes_damaged_code_anew(folder: Path) -> None:
     whole = file.read_bytes()
     for damaged in (b"", whole[:-1], whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]):
         file.write_bytes(damaged)
-        running.compiled.cache_clear()
+        compiling.compiled.cache_clear()
         assert fm.pytree.equal(train(), first)
         assert file.read_bytes() == whole
 

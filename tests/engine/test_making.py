@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import functional_mlp as fm
-from functional_mlp.engine import making, native, running
+from functional_mlp.engine import compiling, making, native
 from functional_mlp.engine.llvm import target as machine
 
 KEY = fm.random.key(0)
@@ -133,7 +133,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(machine, "assemble", attempt)
 
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
     making._warn.cache_clear()
     return refuse
 

@@ -14,7 +14,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.policy import Sharing, Unrolled, policy_of
 from functional_mlp.engine.program import lower
 from functional_mlp.testing import assert_trees_close, check_engines_agree
@@ -132,7 +132,7 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
         layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
         network = fm.Sequential(*layers)
         program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return str(running.emit(program, "epoch", policy_of(program, TARGETS[-1]))).count("\n")
+        return str(compiling.emit(program, "epoch", policy_of(program, TARGETS[-1]))).count("\n")
 
     assert lines(30) < 2 * lines(10)
 

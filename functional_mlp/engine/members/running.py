@@ -1,85 +1,27 @@
-"""Groups of members: their compiled epochs, and the memory that they run in."""
+"""Groups of members at work, and the memory that they run in."""
 
 import ctypes
-import functools
 import itertools
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import attrs
 import torch
-from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
-from functional_mlp.engine.expressions import is_ours
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I64, denormals_flushed
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
-from functional_mlp.engine.members.epoch import MembersEpoch
-from functional_mlp.engine.members.program import MembersArguments, MembersLayout, MembersProgram
-from functional_mlp.engine.policy import MembersPolicy
+from functional_mlp.engine.members.compiling import compiled
+from functional_mlp.engine.members.program import MembersLayout, MembersProgram
 from functional_mlp.engine.program import CannotFuseError, lower
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import SGD, OptimizerState
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
-
-_C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
-
-
-def emit(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
-    """The LLVM module with the function `epoch`, and the constant `workspace_size`, in numbers."""
-    module = ir.Module(name="functional_mlp.ensemble")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), MembersArguments.TYPES), "epoch")
-    for value, field in zip(function.args, attrs.fields(MembersArguments), strict=True):
-        value.name = field.name
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    with denormals_flushed(builder):
-        size = MembersEpoch(program, policy, builder, MembersArguments(*function.args)).emit()
-    builder.ret_void()
-    constant = ir.GlobalVariable(module, I64, "workspace_size")
-    constant.global_constant = True
-    constant.initializer = ir.Constant(I64, size)
-    return module
-
-
-@attrs.frozen(eq=False)
-class Function:
-    """A compiled epoch, and the size of the workspace it needs, in numbers."""
-
-    call: Callable[..., None]
-    workspace_size: int
-    code: machine.MachineCode
-
-
-@functools.lru_cache(maxsize=64)
-def compiled(program: MembersProgram, policy: MembersPolicy, target: machine.Target) -> Function:
-    """The machine code of a program: from memory, from the disk, or made.
-
-    Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
-    """
-    program.check_unchanged()
-    ours = program.program.is_ours and is_ours(program.rule.kind)
-    text = None if ours else _emit_or_refuse(program, policy)
-    key = f"members {program!r} {policy!r}" if text is None else None
-    with making.remembering((program, target)):
-        code = machine.load(key, lambda: emit(program, policy), target)
-        size = ctypes.c_int64.from_address(code.address("workspace_size")).value
-    return Function(ctypes.CFUNCTYPE(None, *_C_TYPES)(code.address("epoch")), size, code)
-
-
-def _emit_or_refuse(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
-    try:
-        return emit(program, policy)
-    except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
-        raise CannotFuseError(
-            f"{program.rule.kind.__name__} does not take a number for each member: {error}"
-        ) from error
 
 
 def kind_of(member: Member) -> Hashable:

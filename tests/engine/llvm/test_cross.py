@@ -10,9 +10,9 @@ import torch
 from llvmlite import binding
 
 import functional_mlp as fm
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling, running
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.members import running as members_running
+from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.policy import members_policy_of, policy_of
@@ -89,7 +89,7 @@ def test_an_epoch_is_made(
     program = program_of(network, optimizer, batch_size, dtype)
     policy = policy_of(program, target)
     assert policy.lanes == 16 // dtype.itemsize
-    code = machine.assemble(str(running.emit(program, "epoch", policy)), target)
+    code = machine.assemble(str(compiling.emit(program, "epoch", policy)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "epochs", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)  # denormal numbers are taken as zero, and then no longer
@@ -99,7 +99,7 @@ def test_an_epoch_is_made(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_pass_forward_is_made(kind: running.Kind, dtype: torch.dtype, target: machine.Target) -> None:
     program = running.forward_only(program_of("small", fm.SGD(0.1), 1, dtype), class_targets=True)
-    code = machine.assemble(str(running.emit(program, kind, policy_of(program, target))), target)
+    code = machine.assemble(str(compiling.emit(program, kind, policy_of(program, target))), target)
     assert is_of(code, target)
     assert has_functions(code, target, kind, "workspace_size")
     assert accesses_of_control_register(code) == (0, 0)
@@ -111,7 +111,7 @@ def test_an_epoch_of_many_networks_is_made(batch_size: int, dtype: torch.dtype, 
     optimizers = [fm.Adam(0.1), fm.Adam(0.1, beta1=0.5)]
     program = MembersProgram(program_of("small", fm.SGD(0.1), batch_size, dtype), MembersRule.of(optimizers))
     policy = members_policy_of(program.program, len(program.rule.slots()), target)
-    code = machine.assemble(str(members_running.emit(program, policy)), target)
+    code = machine.assemble(str(members_compiling.emit(program, policy)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)

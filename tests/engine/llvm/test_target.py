@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm import target as machine
 
 KEY = fm.random.key(0)
@@ -22,7 +22,7 @@ DATA = fm.datasets.disk(KEY, 20)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fm.engine.explain(NETWORK, fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "cache"))
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
     return tmp_path / "cache"
 
 
@@ -42,7 +42,7 @@ def assembled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_code_is_made_once_and_loaded_from_the_disk_after_that(cache: Path, assembled: list[str]) -> None:
     first = train()
     assert len(assembled) == len(list(cache.iterdir())) == 1
-    running.compiled.cache_clear()
+    compiling.compiled.cache_clear()
     assert fm.pytree.equal(train(), first)
     assert len(assembled) == 1
 

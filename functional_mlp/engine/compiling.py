@@ -1,0 +1,164 @@
+"""Compiled functions: what all have in common, and those of a network."""
+
+import ctypes
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+import torch
+from llvmlite import ir
+
+from functional_mlp.engine import making
+from functional_mlp.engine import policy as policies
+from functional_mlp.engine.batch.epoch import BatchPasses
+from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
+from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.program import Layout, Program
+from functional_mlp.engine.single.epoch import SampleEpoch
+
+Kind = Literal["epoch", "evaluate", "predict"]
+
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+_C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
+
+
+def begin(module: ir.Module, name: str, arguments: Mapping[str, ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
+    """A function of a module, and what emits into it."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), list(arguments.values())), name)
+    for value, argument in zip(function.args, arguments, strict=True):
+        value.name = argument
+    return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+
+def note_workspace(module: ir.Module, size: int) -> None:
+    """Say in a constant how much memory the function of a module needs, in numbers."""
+    constant = ir.GlobalVariable(module, I64, "workspace_size")
+    constant.global_constant = True
+    constant.initializer = ir.Constant(I64, size)
+
+
+@attrs.frozen(eq=False)
+class Code:
+    """Machine code that has been loaded, and the size of the memory that its function needs, in numbers."""
+
+    code: machine.MachineCode
+    workspace_size: int
+
+    def function(self, name: str, types: Sequence[Any]) -> Callable[..., None]:
+        """The function of a name, which returns nothing."""
+        return ctypes.CFUNCTYPE(None, *types)(self.code.address(name))
+
+
+def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target: machine.Target) -> Code:
+    """The machine code of a module: from the disk, or made.
+
+    Raises `CannotMakeCodeError` where LLVM cannot make or load it, which is remembered of `what`.
+    """
+    with making.remembering(what):
+        code = machine.load(key, emit, target)
+        return Code(code, ctypes.c_int64.from_address(code.address("workspace_size")).value)
+
+
+# Networks
+
+
+def emit(program: Program, kind: Kind, policy: Policy) -> ir.Module:
+    """The LLVM module of a function of a program, named as its kind."""
+    module = ir.Module(name=f"functional_mlp.{kind}")
+    types = dict(zip([field.name for field in attrs.fields(Arguments)], Arguments.TYPES, strict=True))
+    function, builder = begin(module, kind, types | ({"predictions": POINTER} if kind == "predict" else {}))
+    arguments = Arguments(*function.args[: len(types)])
+    if kind == "epoch":
+        # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
+        # each step ten times as long.
+        with denormals_flushed(builder):
+            if program.batch_size == 1:
+                size = SampleEpoch(program, policy, builder, arguments).emit()
+            else:
+                size = BatchPasses(program, policy, builder, arguments, training=True).epoch()
+    else:
+        predictions = function.args[-1] if kind == "predict" else None
+        size = BatchPasses(program, policy, builder, arguments, training=False).forward_only(predictions)
+    builder.ret_void()
+    if kind == "epoch":
+        emit_epochs(function, program.batch_size)
+    note_workspace(module, size)
+    return module
+
+
+_ARGUMENTS_OF_EPOCHS = {
+    "workspace": POINTER,
+    "inputs": POINTER,
+    "targets": POINTER,
+    "labels": POINTER,
+    "orders": POINTER,
+    "learning_rates": POINTER,
+    "count": I64,
+    "samples": I64,
+    "step": I64,
+    "results": POINTER,
+}
+
+
+def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
+    """Emit `epochs`, which calls `epoch` for each of `count` orders and learning rates; results lie in a row."""
+    function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS)
+    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results = function.args
+    e = Emitter(b, Real(torch.float64), 1)
+    batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
+
+    def one(i: Index) -> None:
+        order = b.load(e.address(orders, i, POINTER), typ=POINTER)
+        rate = e.load_number(learning_rates, i)
+        begun = b.add(step, b.mul(batches, e.index(i)))
+        result = e.address(results, e.multiply(i, 2))
+        rows = (ir.Constant(I64, 0), samples, samples)
+        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result])
+
+    e.loop("epoch", 0, count, 1, one)
+    b.ret_void()
+
+
+@attrs.frozen(eq=False)
+class Function:
+    """A compiled function of a program.
+
+    `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
+    it, and `policy` how it was made. `call_epochs` is there for epochs alone.
+    """
+
+    call: Callable[..., None]
+    call_epochs: Callable[..., None] | None
+    workspace_size: int
+    layout: Layout
+    policy: Policy
+    code: Code
+
+
+def function_of(program: Program, kind: Kind, target: machine.Target) -> Function:
+    """A function of a program, made by the usual policy."""
+    return compiled(program, kind, policies.policy_of(program, target), target)
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(program: Program, kind: Kind, policy: Policy, target: machine.Target) -> Function:
+    """The machine code of a program: from memory, from the disk, or made.
+
+    Raises `CannotMakeCodeError` where LLVM cannot make or load it.
+    """
+    # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
+    key = f"{kind} {program!r} {policy!r}" if program.is_ours else None
+    program.check_unchanged()
+    code = load(any_batch(program, target), key, lambda: emit(program, kind, policy), target)
+    call = code.function(kind, [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES)
+    call_epochs = code.function("epochs", _C_TYPES_OF_EPOCHS) if kind == "epoch" else None
+    return Function(call, call_epochs, code.workspace_size, Layout.of(program, policy.lanes), policy, code)
+
+
+@functools.lru_cache(maxsize=256)
+def any_batch(program: Program, target: machine.Target) -> Hashable:
+    """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
+    return attrs.evolve(program, batch_size=1, class_targets=False), target
