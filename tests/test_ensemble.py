@@ -1,6 +1,7 @@
 """`fit_ensemble`, its result, and what ensembles say together."""
 
 import math
+import time
 import warnings
 from typing import Any
 
@@ -54,6 +55,30 @@ def test_a_member_starts_from_the_params_of_fit_to_the_bit(engine_name):
     frozen = fit(engine=engine_name, keys=keys, schedule=lambda epoch: 0.0)
     for key, member in zip(keys, frozen.members, strict=True):
         assert pytree.equal(member.params, NETWORK.init(key.split()[0]))
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("optimizer", [fm.SGD(0.1), fm.Momentum(0.1), fm.Adam(0.1)], ids=repr)
+@pytest.mark.parametrize("members", [3, 16])
+def test_a_member_is_validated_with_its_own_params(engine_name, optimizer, members):
+    """Not with what its optimizer remembers, and not with those of another member."""
+    validation = fm.datasets.disk(fm.random.key(8), 30)
+    keys = fm.random.key(6).split(members)
+    result = fit(engine=engine_name, optimizer=optimizer, keys=keys, validation=validation)
+    for member in result.members:
+        expected = fm.evaluate(NETWORK, LOSS, member.params, validation)
+        assert member.history.validation_loss[-1] == pytest.approx(expected.loss, rel=1e-4)
+        assert abs(member.history.validation_accuracy[-1] - expected.accuracy) < 1.5 / 30  # a row may be undecided
+
+
+def test_the_seconds_of_a_group_are_no_more_than_its_training_took():
+    started = time.perf_counter()
+    result = fit(engine="reference", epochs=5)
+    took = time.perf_counter() - started
+    seconds = [each for member in result.members for each in member.history.seconds]
+    assert len(seconds) == 3 * 5
+    assert min(seconds) >= 0
+    assert sum(seconds) <= took
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)

@@ -4,6 +4,7 @@ import random as stdlib_random
 import signal
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,16 @@ def test_a_long_run_does_not_grow() -> None:
 
 
 # What is recorded
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+@pytest.mark.parametrize("validation", [None, VALIDATION], ids=["grouped epochs", "validated epochs"])
+def test_the_seconds_of_a_run_are_no_more_than_it_took(engine: str, validation: fm.Dataset | None) -> None:
+    started = time.perf_counter()
+    history = fit(epochs=20, engine=engine, validation=validation).history
+    took = time.perf_counter() - started
+    assert min(history.seconds) >= 0
+    assert sum(history.seconds) <= took
 
 
 def test_the_history_has_an_entry_an_epoch() -> None:
