@@ -1,8 +1,35 @@
 """Fixtures that several files of tests share."""
 
+import os
+from collections.abc import Iterator
+
+import hypothesis
 import pytest
 
 from functional_mlp.cli import main
+
+# The same examples on every machine, however slow it is, and whatever has failed there before.
+hypothesis.settings.register_profile("tests", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("tests")
+
+# What whoever runs the tests may have set, and what programs print would depend on.
+SETTINGS = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "MPLBACKEND")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and the programs that they run, have the same settings on every machine, and a cache of code of their own.
+
+    The cache is one for all processes that run tests side by side.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SETTINGS:
+            patch.delenv(name, raising=False)
+        if os.environ.get("FUNCTIONAL_MLP_CACHE") != "off":
+            shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+            patch.setenv("FUNCTIONAL_MLP_CACHE", str(shared / "code"))
+        yield
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ lost = st.lists(st.none() | st.integers(0, 20), min_size=1, max_size=4)
 
 
 @given(lost=lost, data=st.data(), at_once=st.integers(2, 9), alarms=st.lists(st.integers(0, 20), max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_how_epochs_are_taken_together_makes_no_difference(
     lost: list[int | None], data: st.DataObject, at_once: int, alarms: list[int]
 ) -> None:

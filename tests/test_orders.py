@@ -22,7 +22,7 @@ def are_the_keys_own(drawn: list[list[torch.Tensor]], key: fm.random.Key, epochs
     samples=st.sampled_from([0, 1, 7, FEWEST_AHEAD // 4, FEWEST_AHEAD]),
     plan=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans()), min_size=1, max_size=6),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_orders_are_those_of_the_keys_whether_they_were_announced_or_not(
     samples: int, plan: list[tuple[int, int, bool]]
 ) -> None:

@@ -130,4 +130,4 @@ class Checkpoints(RuleBasedStateMachine):
 
 
 TestCheckpoints = Checkpoints.TestCase
-TestCheckpoints.settings = hypothesis.settings(max_examples=30, stateful_step_count=12, deadline=None)
+TestCheckpoints.settings = hypothesis.settings(max_examples=30, stateful_step_count=12)

@@ -62,7 +62,7 @@ def test_batches_of_several_pieces(batch_size: int) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 20])
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (70, 3, 150), (3, 200, 90, 2), (150, 2), (17, 16, 33, 31)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (70, 3, 120), (3, 200, 90, 2), (150, 2), (17, 16, 33, 31)])
 def test_widths_from_one_to_hundreds(sizes: tuple[int, ...], batch_size: int) -> None:
     layers: list[fm.Layer] = []
     for inputs, outputs in itertools.pairwise(sizes):
@@ -141,8 +141,9 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
 def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
     data, fractions = fm.datasets.disk(KEY, 450), []
     options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
-    whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options)
-    with policies_with(rows_per_call=0):
+    with policies_with(packs_tails=False):  # in a call's first sample tails are added up in another order
+        whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options)
+    with policies_with(packs_tails=False, rows_per_call=0):
         cut = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options, progress=fractions.append)
     assert fm.pytree.equal(whole.state, cut.state)
     pieces = {1: 450, 7: 65, 200: 5}[batch_size]

@@ -11,7 +11,7 @@ from functional_mlp.testing import check_engines_agree, datasets, losses, networ
 from tests.engine.modes import compiled_with
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
-FEW = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+FEW = settings(max_examples=15)
 
 
 @FEW

@@ -18,7 +18,7 @@ from functional_mlp.testing.engines import relative_bound
 from tests.engine.modes import members_policies_with
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
-FEW = settings(max_examples=8, deadline=None, derandomize=True, database=None)
+FEW = settings(max_examples=8)
 EPOCHS = 2
 # How far params are moved, in units of rounding, to see what a run makes of small differences.
 NUDGE = 8

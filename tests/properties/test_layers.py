@@ -12,9 +12,7 @@ from functional_mlp.testing import check_layer, layers, networks
 from tests.properties.layer_norm import LayerNorm, LayerNormWithAFixedDeviation
 from tests.tables import ACTIVATIONS, LAYERS
 
-FEW = settings(
-    max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.nested_given]
-)
+FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.nested_given])
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)

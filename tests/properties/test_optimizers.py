@@ -67,9 +67,7 @@ def test_an_optimizer_keeps_its_contract(optimizer: fm.Optimizer) -> None:
     check_optimizer(optimizer, formula=formula_of(optimizer))
 
 
-@settings(
-    max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.nested_given]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.nested_given])
 @given(optimizers())
 def test_drawn_optimizers_keep_their_contract(optimizer: fm.Optimizer) -> None:
     check_optimizer(optimizer, formula=formula_of(optimizer), examples=5)

@@ -30,7 +30,7 @@ SMOOTH: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 @given(st.floats(-1, 1))
 def test_the_slope_of_a_smooth_function_is_decided_and_right(name: str, at: float) -> None:
     function, derivative = SMOOTH[name]
@@ -39,7 +39,7 @@ def test_the_slope_of_a_smooth_function_is_decided_and_right(name: str, at: floa
     assert abs(measured.value - derivative(at)) <= measured.error < 1e-6 * (1 + abs(derivative(at)))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(st.floats(-0.1, 0.1), st.floats(0.01, 2))
 def test_near_a_kink_a_slope_is_right_or_undecided(distance: float, jump: float) -> None:
     measured = slope(line(lambda t: math.sin(t) + (jump * (t - distance) if t > distance else 0.0)))

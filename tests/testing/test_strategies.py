@@ -11,8 +11,8 @@ from torch import Tensor
 import functional_mlp as fm
 from functional_mlp.testing import datasets, keys, layers, losses, networks, optimizers, tensors
 
-STEADY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
-FEW = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+STEADY = settings(max_examples=200)
+FEW = settings(max_examples=30)
 
 AWKWARD = {
     "expanded": lambda x: x.stride(0) == 0,
