@@ -39,6 +39,10 @@ class Checkpoints(RuleBasedStateMachine):
             return after
         return fm.FitResult(after.state, fm.History.of([*before.history.records(), *after.history.records()]))
 
+    def checkpoint(self, every: int) -> fm.Checkpoint:
+        """The file, where a run may go on with batches of another size."""
+        return fm.Checkpoint(self.path, every=every, allow=("batch_size",))
+
     @property
     def epoch(self) -> int:
         return 0 if self.expected is None else self.expected.state.epoch
@@ -46,7 +50,7 @@ class Checkpoints(RuleBasedStateMachine):
     @rule(more=st.integers(0, 3), every=st.integers(1, 3))
     def train(self, more: int, every: int) -> None:
         epochs = max(self.epoch + more, 1)
-        result = cases.fit(epochs=epochs, **self.settings, checkpoint=fm.Checkpoint(self.path, every=every))
+        result = cases.fit(epochs=epochs, **self.settings, checkpoint=self.checkpoint(every))
         self.expected = self.simulate(epochs)
         cases.assert_same_run(result, self.expected)
 
@@ -59,7 +63,7 @@ class Checkpoints(RuleBasedStateMachine):
             if done > end:
                 raise Crash
 
-        checkpoint = fm.Checkpoint(self.path, every=every)
+        checkpoint = self.checkpoint(every)
         with pytest.raises(Crash):
             cases.fit(epochs=end + 2, **self.settings, checkpoint=checkpoint, progress=progress)
         last = max((epoch for epoch in range(self.epoch + 1, end + 1) if epoch % every == 0), default=None)
