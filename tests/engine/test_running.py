@@ -141,9 +141,11 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
 def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
     data, fractions = fm.datasets.disk(KEY, 450), []
     options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
-    with policies_with(packs_tails=False):  # in a call's first sample tails are added up in another order
+    # Code in one piece adds up the tails of rows in another order in the first sample of a call.
+    shared = {"sharing": Sharing.EQUAL_SIZES}
+    with policies_with(**shared):
         whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options)
-    with policies_with(packs_tails=False, rows_per_call=0):
+    with policies_with(**shared, rows_per_call=0):
         cut = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options, progress=fractions.append)
     assert fm.pytree.equal(whole.state, cut.state)
     pieces = {1: 450, 7: 65, 200: 5}[batch_size]
