@@ -6,8 +6,9 @@
     >>> testing.check_loss(fm.MeanSquaredError())
     >>> testing.check_optimizer(fm.Momentum(0.1))
 
-Each check draws cases with hypothesis and raises `AssertionError` with the smallest one that fails. A check is
-deterministic: the same `examples` and `seed` draw the same cases, on every machine and in every order of tests.
+Each check tries a list of properties on cases: those that hypothesis draws, and those that every seed goes through.
+It raises `AssertionError` with the smallest case that fails. A check is deterministic: the same `examples` and `seed`
+give the same cases, on every machine and in every order of tests. `testing.search` says how a check is made.
 
 The checks take any object with the right functions; it need not be a subclass of anything here:
 
@@ -29,13 +30,12 @@ except ModuleNotFoundError as error:
     ) from error
 
 from functional_mlp.testing.engines import check_engines_agree
-from functional_mlp.testing.layers import check_layer
-from functional_mlp.testing.losses import check_loss
+from functional_mlp.testing.layer import check_layer, check_vjp
+from functional_mlp.testing.loss import check_loss
 from functional_mlp.testing.networks import layers, networks
-from functional_mlp.testing.optimizers import check_optimizer
+from functional_mlp.testing.optimizer import check_optimizer
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
-from functional_mlp.testing.vjp import check_vjp
 
 __all__ = [
     "assert_trees_close",

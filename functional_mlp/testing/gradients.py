@@ -11,7 +11,7 @@ from functional_mlp.testing.derivatives import ROUNDINGS, Line, Slope, slope
 from functional_mlp.testing.search import LateAssertionError
 
 # The line t ↦ φ(leaf + t · direction) of a direction.
-Lines = Callable[[Tensor], Line]
+LineOf = Callable[[Tensor], Line]
 
 # A wrong leaf of no more numbers than this is searched for its worst one.
 SEARCHED_NUMBERS = 256
@@ -25,34 +25,34 @@ UNDECIDED_AT_MOST = 0.25
 FEW = 5
 
 
-def assert_gradient(name: str, claimed: Tensor, lines: Lines, key: random.Key) -> bool:
+def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key) -> bool:
     """Compare the gradient that is claimed for one leaf with the slope in a random direction.
 
     Raises `AssertionError` where they differ, naming the worst number; returns whether they could be compared.
 
     >>> x = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    >>> def lines(direction):
+    >>> def line_of(direction):
     ...     return lambda t: ((x + t * direction).square().sum().item(), 5.0)
-    >>> assert_gradient("x", 2 * x, lines, random.key(0))
+    >>> assert_gradient("x", 2 * x, line_of, random.key(0))
     True
     >>> try:
-    ...     assert_gradient("x", torch.tensor([2.0, 4.5]), lines, random.key(0))
+    ...     assert_gradient("x", torch.tensor([2.0, 4.5]), line_of, random.key(0))
     ... except AssertionError as problem:
     ...     print(problem)
     the gradient of x is wrong at [1]: 4.5 is claimed, differences give 4 ± 2e-11
     """
-    direction = _direction(tuple(claimed.shape), key)
-    measured = slope(lines(direction))
+    direction = direction_of(tuple(claimed.shape), key)
+    measured = slope(line_of(direction))
     if measured is None:
         return False
     if _admits(measured, claimed, direction):
         return True
     raise LateAssertionError(
-        lambda: f"the gradient of {name} is wrong{_explained(claimed, lines, direction, measured)}"
+        lambda: f"the gradient of {name} is wrong{_explained(claimed, line_of, direction, measured)}"
     )
 
 
-def _direction(shape: tuple[int, ...], key: random.Key) -> Tensor:
+def direction_of(shape: tuple[int, ...], key: random.Key) -> Tensor:
     """Every number moves, by between 1/2 and 1."""
     draws = random.uniform(key, shape, -1.0, 1.0, dtype=torch.float64)
     return 0.5 * (draws + torch.where(draws < 0, -1.0, 1.0).to(torch.float64))
@@ -65,13 +65,13 @@ def _admits(measured: Slope, claimed: Tensor, direction: Tensor) -> bool:
     return abs(terms.sum().item() - measured.value) <= measured.error + own_rounding  # False for NaN
 
 
-def _worst_number(claimed: Tensor, lines: Lines) -> tuple[tuple[int, ...], Slope] | None:
+def _worst_number(claimed: Tensor, line_of: LineOf) -> tuple[tuple[int, ...], Slope] | None:
     worst, worst_error = None, 0.0
     for index in torch.ones_like(claimed).nonzero().tolist()[:SEARCHED_NUMBERS]:
         place = tuple(index)
         unit = torch.zeros_like(claimed)
         unit[place] = 1.0
-        entry = slope(lines(unit))
+        entry = slope(line_of(unit))
         if entry is None or _admits(entry, claimed, unit):
             continue
         error = abs(claimed[place].item() - entry.value)
@@ -80,9 +80,9 @@ def _worst_number(claimed: Tensor, lines: Lines) -> tuple[tuple[int, ...], Slope
     return worst
 
 
-def _explained(claimed: Tensor, lines: Lines, direction: Tensor, measured: Slope) -> str:
+def _explained(claimed: Tensor, line_of: LineOf, direction: Tensor, measured: Slope) -> str:
     """Where a gradient is wrong: at its worst number, or along a direction where no number is decided."""
-    worst = _worst_number(claimed, lines)
+    worst = _worst_number(claimed, line_of)
     if worst is None:
         return (
             f": {_figures((claimed * direction).sum(), measured)} for the slope in the direction {direction.tolist()}"

@@ -17,7 +17,7 @@ from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer
-from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds
+from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets
 
 Shape = tuple[int, ...]
 
@@ -157,7 +157,7 @@ def datasets(
 ) -> Dataset:
     """Data that a network can learn from: its sizes, and with a loss only targets that the loss takes.
 
-    Targets are values, one-hot, probabilities or class indices.
+    Targets are values, fractions, one-hot, probabilities or class indices.
 
     >>> import functional_mlp as fm
     >>> from hypothesis import given
@@ -175,7 +175,7 @@ def datasets(
     kinds = list(TARGET_KINDS) if loss is None else accepted_kinds(loss, network.out_features)
     kind = draw(st.sampled_from(kinds))
     inputs = draw(tensors((size, network.in_features), dtype))
-    return Dataset(inputs, draw(TARGET_KINDS[kind](size, network.out_features, dtype)))
+    return Dataset(inputs, draw(targets(kind, size, network.out_features, dtype)))
 
 
 def losses() -> SearchStrategy[Loss]:

@@ -9,47 +9,66 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
+from functional_mlp import random
 from functional_mlp.losses import one_hot
 
-Targets = Callable[[int, int, torch.dtype], SearchStrategy[Tensor]]
+# Targets for so many samples and features, of a dtype, from integers between 0 and 128, one for each number of them.
+Targets = Callable[[Tensor, torch.dtype], Tensor]
+
+INTEGERS = 128
 
 
-@functools.cache
-def _values(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
+def _values(integers: Tensor, dtype: torch.dtype) -> Tensor:
     """Any numbers, shaped like the predictions."""
-    count = samples * features
-    numbers = st.lists(st.integers(-64, 64), min_size=count, max_size=count)
-    return numbers.map(lambda n: torch.tensor(n, dtype=dtype).reshape(samples, features) / 16)
+    return (integers - INTEGERS // 2).to(dtype) / 16
 
 
-@functools.cache
-def _probabilities(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
-    """Positive numbers that sum to 1 over the features."""
-    count = samples * features
-    weights = st.lists(st.integers(1, 8), min_size=count, max_size=count)
-    return weights.map(lambda n: torch.tensor(n, dtype=dtype).reshape(samples, features)).map(
-        lambda weight: weight / weight.sum(1, keepdim=True)
-    )
+def _probabilities(integers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers between 0 and 1, positive or all but one 0, that sum to 1 over the features."""
+    weights = (1 + integers % 8).to(dtype)
+    certain = integers[:, :1] == INTEGERS
+    weights = torch.where(certain, one_hot(integers[:, -1] % integers.shape[1], integers.shape[1], dtype), weights)
+    return weights / weights.sum(1, keepdim=True)
 
 
-@functools.cache
-def _classes(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
+def _fractions(integers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers between 0 and 1, both included, each on its own."""
+    return integers.to(dtype) / INTEGERS
+
+
+def _classes(integers: Tensor, dtype: torch.dtype) -> Tensor:
     """Class indices, one a sample."""
-    return st.lists(st.integers(0, features - 1), min_size=samples, max_size=samples).map(torch.tensor)
+    return integers[:, 0] % integers.shape[1]
 
 
-@functools.cache
-def _one_hot(samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
+def _one_hot(integers: Tensor, dtype: torch.dtype) -> Tensor:
     """Class indices as rows with a single 1."""
-    return _classes(samples, features, dtype).map(lambda classes: one_hot(classes, features, dtype))
+    return one_hot(_classes(integers, dtype), integers.shape[1], dtype)
 
 
 TARGET_KINDS: dict[str, Targets] = {
     "probabilities": _probabilities,
     "one_hot": _one_hot,
+    "fractions": _fractions,
     "values": _values,
     "classes": _classes,
 }
+
+
+@functools.cache
+def targets(kind: str, samples: int, features: int, dtype: torch.dtype) -> SearchStrategy[Tensor]:
+    """Targets of a kind."""
+    count = samples * features
+    integers = st.lists(st.integers(0, INTEGERS), min_size=count, max_size=count)
+    return integers.map(
+        lambda drawn: TARGET_KINDS[kind](torch.tensor(drawn, dtype=torch.int64).reshape(samples, features), dtype)
+    )
+
+
+def targets_of_key(kind: str, key: random.Key, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Targets of a kind from a key, with the ends of what the kind admits among them."""
+    draws = random.uniform(key, shape, -16, INTEGERS + 16, dtype=torch.float64)
+    return TARGET_KINDS[kind](draws.round().clamp(0, INTEGERS).long(), dtype)
 
 
 def accepted_kinds(loss: Any, features: int) -> list[str]:
@@ -57,11 +76,12 @@ def accepted_kinds(loss: Any, features: int) -> list[str]:
 
     >>> from functional_mlp import MeanSquaredError
     >>> accepted_kinds(MeanSquaredError(), 3)
-    ['probabilities', 'one_hot', 'values']
+    ['probabilities', 'one_hot', 'fractions', 'values']
     """
     probes = {
         "probabilities": torch.full((1, features), 1 / features, dtype=torch.float64),
         "one_hot": one_hot(torch.tensor([0]), features, torch.float64),
+        "fractions": torch.linspace(0.25, 1, features, dtype=torch.float64).unsqueeze(0),
         "values": torch.full((1, features), -1.5, dtype=torch.float64),
         "classes": torch.tensor([0]),
     }

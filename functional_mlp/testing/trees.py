@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from functional_mlp import pytree
+from functional_mlp import checks, pytree
 
 # What rounding leaves of a few hundred operations, with a wide margin.
 RELATIVE_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-1}
@@ -72,6 +72,17 @@ def assert_close(problem: str, a: Any, b: Any, size: float, *, rtol: float = ROU
         raise AssertionError(f"{problem}: {difference}") from None
 
 
+def assert_like(name: str, tensor: Any, other_name: str, other: Tensor) -> None:
+    """Raise `AssertionError` unless `tensor` has the shape and the dtype of `other`."""
+    if not isinstance(tensor, Tensor):
+        raise AssertionError(f"{name} must be a tensor, got {checks.describe(tensor)}")
+    if tensor.shape != other.shape:
+        shapes = tuple(other.shape), tuple(tensor.shape)
+        raise AssertionError(f"{name} must have the shape of {other_name}, {shapes[0]}, got {shapes[1]}")
+    if tensor.dtype != other.dtype:
+        raise AssertionError(f"{name} must have the dtype of {other_name}, {other.dtype}, got {tensor.dtype}")
+
+
 def assert_same(problem: str, a: Any, b: Any) -> None:
     """Raise `AssertionError` where two trees differ in a bit, with what that means."""
     try:
@@ -81,12 +92,13 @@ def assert_same(problem: str, a: Any, b: Any) -> None:
 
 
 def largest(*tensors: Tensor) -> float:
-    """The largest magnitude in tensors, 0 where they are empty.
+    """The largest magnitude in floating tensors, 0 where they are empty.
 
     >>> largest(torch.tensor([1.0, -3.0]), torch.empty(0))
     3.0
     """
-    return max((tensor.abs().max().item() for tensor in tensors if tensor.numel()), default=0.0)
+    floating = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    return max((tensor.abs().max().item() for tensor in floating), default=0.0)
 
 
 def side_by_side(tree: Any, *rest: Any) -> list[tuple[Any, ...]]:

@@ -2,8 +2,8 @@
 
     python -m tests.testing.false_alarms --examples 10000 --seed 1
 
-Each row of the tables, the classes without mistakes and the layer norm are checked with an equal share of the
-examples, and further networks and optimizers are drawn. Prints the examples and the seconds, and every alarm.
+Each row of `tests.testing.correct` is checked with an equal share of the examples, and further networks and optimizers
+are drawn. Prints the examples and the seconds, and every alarm.
 """
 
 import argparse
@@ -14,23 +14,11 @@ from functools import partial
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as hypothesis_seed
 
-from functional_mlp.testing import check_layer, check_loss, check_optimizer, networks, optimizers
-from tests.properties.layer_norm import LayerNorm
-from tests.tables import LAYERS, LOSSES, OPTIMIZERS
-from tests.testing.planted import Affine, Descent, Square, Squared
+from functional_mlp.testing import check_layer, check_optimizer, networks, optimizers
+from tests.testing.correct import SUBJECTS
 
 # Of every search, this many examples are drawn with a network or an optimizer that is drawn itself.
 EXAMPLES_OF_ONE = 10
-
-
-def subjects() -> list[tuple[str, Callable[..., None]]]:
-    """What is checked again and again, each with its check."""
-    layers = [*LAYERS, Affine(3, 2), Square(), LayerNorm(4), LayerNorm(2)]
-    return [
-        *((repr(layer), partial(check_layer, layer)) for layer in layers),
-        *((repr(loss), partial(check_loss, loss)) for loss in (*LOSSES, Squared())),
-        *((repr(optimizer), partial(check_optimizer, optimizer)) for optimizer in (*OPTIMIZERS, Descent(0.1))),
-    ]
 
 
 def drawn(examples: int, seed: int) -> Iterator[tuple[str, Callable[..., None]]]:
@@ -60,7 +48,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    half, rows = options.examples // 2, subjects()
+    half, rows = options.examples // 2, SUBJECTS
     share = max(1, half // len(rows))
     searches = [(name, check, share) for name, check in rows]
     searches += [(name, check, EXAMPLES_OF_ONE) for name, check in drawn(half // 2, options.seed)]

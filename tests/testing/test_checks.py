@@ -1,15 +1,21 @@
 """The checks themselves: determinism, single points, arguments, and objects of other kinds."""
 
+import re
 import subprocess
 import sys
+import threading
 import types
+from collections.abc import Callable
 
 import pytest
 import torch
 
 import functional_mlp as fm
 from functional_mlp.testing import check_layer, check_loss, check_optimizer, check_vjp
-from functional_mlp.testing.purity import global_state
+from functional_mlp.testing.calls import Call
+from functional_mlp.testing.precision import assert_rounded, in_float32, in_float64
+from functional_mlp.testing.purity import global_state, refuses
+from functional_mlp.testing.threads import interrupted
 from tests.testing.planted import Affine, BiasGradientOffByATenthOfAPercent, MissingFactor, Square
 
 
@@ -35,6 +41,58 @@ def test_the_smallest_case_is_minimal_and_can_be_run_again() -> None:
     exec(case, names)
     with pytest.raises(AssertionError, match=r"the gradient of x is wrong at \[0\]: 0.00390625 is claimed"):
         check_vjp(MissingFactor(), names["params"], names["x"], names["grad_out"])
+
+
+class ForgetsTheCap(fm.Elementwise):
+    def value(self, xp, s):
+        return xp.minimum(s, 100)
+
+    def derivative(self, xp, s, y):
+        return 1 + 0 * s
+
+
+def test_of_a_batch_that_fails_a_row_is_shown() -> None:
+    message = message_of(check_layer, ForgetsTheCap(), in_features=1)
+    _, case = message.split("smallest failing case:\n")
+    assert re.search(r"^x = torch.tensor\(\[1\d\d\.\d\], dtype=torch.float64\)$", case, re.MULTILINE)
+
+
+class Narrow(Square):
+    """Refuses inputs above 50, and says so."""
+
+    def apply(self, params, x):
+        if (x.abs() > 50).any():
+            raise ValueError("inputs must be at most 50")
+        return x * x
+
+
+def test_far_inputs_that_a_layer_refuses_are_left_out() -> None:
+    check_layer(Narrow(), examples=5)
+
+
+def test_a_lock_does_not_stop_a_check() -> None:
+    """A call that interrupts another one waits for its lock; the check goes on."""
+    lock = threading.Lock()
+
+    def locked() -> torch.Tensor:
+        with lock:
+            return torch.ones(2) + torch.ones(2)
+
+    assert interrupted(locked, locked).tolist() == [2.0, 2.0]
+
+
+def in_both(function: Callable[[torch.Tensor], torch.Tensor]) -> Exception | None:
+    """What the comparison of float32 with float64 finds, at inputs that hardly miss or reach 1/3."""
+    x = torch.tensor([1 / 3 - 1e-9, 1 / 3 + 1e-9], dtype=torch.float64)
+    single = Call("f", function, {"x": x}, 1.0, {}).map(in_float32)
+    return refuses(assert_rounded, "f differs", single, single.map(in_float64))
+
+
+def test_rounding_explains_a_jump_that_it_steps_over() -> None:
+    assert in_both(lambda x: (3 * x).floor()) is None
+    assert in_both(lambda x: (3 * x).floor() + (x.dtype == torch.float32)) is None
+    assert in_both(lambda x: 0 * x + (x.dtype == torch.float32)) is not None
+    assert in_both(lambda x: x * (1 + 1e-3 * (x.dtype == torch.float32))) is not None
 
 
 def test_a_check_leaves_the_global_state_as_it_was() -> None:

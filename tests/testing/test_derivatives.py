@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functional_mlp.testing.derivatives import Line, slope
+from functional_mlp.testing.derivatives import Line, slope, slopes
 
 
 def line(function: Callable[[float], float]) -> Line:
@@ -58,6 +59,29 @@ def test_near_a_kink_a_slope_is_right_or_undecided(distance: float, jump: float)
 def test_a_kink_is_not_decided(function: Callable[..., float]) -> None:
     at_zero = function if function is not math.copysign else lambda t: math.copysign(1.0, t)
     assert slope(line(at_zero)) is None
+
+
+def test_a_kink_of_the_derivative_is_not_decided_wrongly() -> None:
+    """ELU has one at 0: differences converge there, to something else than it seems from their corrections."""
+    assert slope(line(lambda t: t if t > 0 else math.expm1(t))) is None
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.floats(-0.1, 0.1))
+def test_near_a_kink_of_the_derivative_a_slope_is_right_or_undecided(distance: float) -> None:
+    measured = slope(line(lambda t: t + max(t - distance, 0.0) ** 2))
+    if measured is not None:
+        assert abs(measured.value - (1 + 2 * max(-distance, 0.0))) <= measured.error < 1e-5
+
+
+def test_slopes_of_several_functions_are_those_of_each() -> None:
+    at = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    together = slopes(lambda t: ((8 * (at + t)).sin().abs(), torch.ones_like(at)))
+    for i, place in enumerate(at.tolist()):
+        alone = slope(lambda t, place=place: (abs(math.sin(8 * (place + t))), 1.0))
+        assert (alone is not None) == together.decided[i]
+        if alone is not None:
+            assert abs(alone.value - together.values[i]) <= alone.error + together.errors[i] < 1e-6
 
 
 def test_nan_is_not_decided() -> None:

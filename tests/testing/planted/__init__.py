@@ -3,7 +3,22 @@
 Every mistake is a class that differs from a correct one in one place. To import this package fills the table.
 """
 
-from tests.testing.planted import gradients, inits, losses, optimizers, purity, shapes, values
+from tests.testing.planted import (
+    batches,
+    engines,
+    gradients,
+    inits,
+    losses,
+    memory,
+    optimizers,
+    precision,
+    purity,
+    shapes,
+    sizes,
+    targets,
+    updates,
+    values,
+)
 from tests.testing.planted.gradients import BiasGradientOffByATenthOfAPercent, MissingFactor
 from tests.testing.planted.layers import Affine, Square
 from tests.testing.planted.losses import Squared
@@ -18,11 +33,18 @@ __all__ = [
     "MissingFactor",
     "Square",
     "Squared",
+    "batches",
+    "engines",
     "gradients",
     "inits",
     "losses",
+    "memory",
     "optimizers",
+    "precision",
     "purity",
     "shapes",
+    "sizes",
+    "targets",
+    "updates",
     "values",
 ]

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-Check = Callable[[], None]
+# A check of the mistake, with a seed.
+Check = Callable[[int], None]
 MISTAKES: list[tuple[str, Check, str]] = []
 
 
@@ -11,7 +12,7 @@ def planted(check: Callable[..., None], *arguments: Any, says: str, **options: A
     """Add a mistaken class, made with these arguments, to the table, with what the message must match."""
 
     def add(cls: type) -> type:
-        MISTAKES.append((cls.__name__, lambda: check(cls(*arguments), **options), says))
+        MISTAKES.append((cls.__name__, lambda seed: check(cls(*arguments), seed=seed, **options), says))
         return cls
 
     return add

@@ -1,70 +1,22 @@
 """What holds for every optimizer, each property a function that raises `AssertionError` where it does not."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 import torch
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.optimizers import Optimizer
-from functional_mlp.testing.cases import assignments
-from functional_mlp.testing.purity import attempt, call, inherits, refuses
-from functional_mlp.testing.strategies import numbers_off_kinks, tensors
-from functional_mlp.testing.trees import assert_close, assert_same, largest, packed, side_by_side
-from functional_mlp.testing.vjp import assert_like
+from functional_mlp.testing.optimizer.cases import OptimizerCase
+from functional_mlp.testing.purity import attempt, refuses
+from functional_mlp.testing.trees import assert_close, assert_like, assert_same, largest, packed, side_by_side
 
-SHAPES = [(), (2,), (1,), (2, 3), (0,)]
+Formula = Callable[[float, list[float]], float]
 
 # An optimizer may gather gradients before it changes the params; so many updates are waited for that.
-PATIENCE = 1000
-
-
-@attrs.frozen(eq=False)
-class OptimizerCase:
-    """An optimizer, params, and the gradients of a few updates."""
-
-    optimizer: Any
-    params: Any
-    grads: list[Any]
-
-    def __str__(self) -> str:
-        return assignments(params=self.params, **{f"grads_{i + 1}": grads for i, grads in enumerate(self.grads)})
-
-    def states(self) -> list[Any]:
-        """The state after init, and after each update."""
-        states = [attempt("init", self.optimizer.init, self.params)]
-        for grads in self.grads:
-            states.append(attempt("update", self.optimizer.update, states[-1], grads))
-        return states
-
-
-@st.composite
-def cases(draw: DrawFn, optimizer: Any) -> OptimizerCase:
-    """Trees of params of either dtype, with gradients for one to four updates."""
-    dtype = draw(st.sampled_from([torch.float64, torch.float32]))
-    shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))
-    arrange = draw(st.sampled_from(ARRANGEMENTS))
-
-    def tree() -> Any:
-        return arrange([draw(tensors(shape, dtype, elements=numbers_off_kinks())) for shape in shapes])
-
-    return OptimizerCase(optimizer, tree(), [tree() for _ in range(draw(st.integers(1, 4)))])
-
-
-def _as_dict(leaves: list[Tensor]) -> Any:
-    """A dictionary that is written in another order than its keys'."""
-    return dict(reversed(list(zip("abc", leaves, strict=False))))
-
-
-def _as_nest(leaves: list[Tensor]) -> Any:
-    return ((leaves[0], None), {"rest": leaves[1:]})
-
-
-ARRANGEMENTS: list[Callable[[list[Tensor]], Any]] = [tuple, _as_dict, _as_nest]
+PATIENCE = 10_000
 
 
 def states_are_frozen(case: OptimizerCase) -> None:
@@ -87,28 +39,44 @@ def states_are_frozen(case: OptimizerCase) -> None:
             raise AssertionError(f"{name} returns a state that can be changed: freeze its class, with attrs.frozen")
 
 
-def updates_are_pure(case: OptimizerCase) -> None:
-    """init and update are pure, and keep the params' structure, shapes and dtypes, and the learning rate."""
-    optimizer = case.optimizer
-    detached = ("params", "state", "grads") if inherits(optimizer, Optimizer, "init", "update") else ()
-    state = call("init", optimizer.init, detached=detached, params=case.params)
-    assert_same("init: state.params differs from params", pytree.map(packed, case.params), state.params)
-    for grads in case.grads:
-        following = call("update", optimizer.update, detached=detached, state=state, grads=grads)
-        if type(following) is not type(state) or pytree.paths(following) != pytree.paths(state):
-            raise AssertionError(f"update returns {checks.describe(following)}, init {checks.describe(state)}")
-        if pytree.structure(following.params) != pytree.structure(case.params):
+def updates_keep_their_kind(case: OptimizerCase) -> None:
+    """Updates keep the params' structure, shapes and dtypes, and the learning rate; init starts at the params."""
+    before, *following = case.states()
+    assert_same(
+        "init: state.params differs from params", *(pytree.map(packed, t) for t in (case.params, before.params))
+    )
+    for after in following:
+        if type(after) is not type(before) or pytree.paths(after) != pytree.paths(before):
+            raise AssertionError(f"update returns {checks.describe(after)}, init {checks.describe(before)}")
+        if pytree.structure(after.params) != pytree.structure(case.params):
             raise AssertionError(
                 f"update: state.params must keep its structure, {pytree.structure(case.params)}, "
-                f"got {pytree.structure(following.params)}"
+                f"got {pytree.structure(after.params)}"
             )
-        for path, after, before in side_by_side(following, state):
-            assert_like(f"update: state{path}", after, f"state{path} before", before)
-        if following.learning_rate != state.learning_rate:
+        for path, new, old in side_by_side(after, before):
+            assert_like(f"update: state{path}", new, f"state{path} before", old)
+        if after.learning_rate != before.learning_rate:
             raise AssertionError(
-                f"update changes the learning rate, from {state.learning_rate} to {following.learning_rate}"
+                f"update changes the learning rate, from {before.learning_rate} to {after.learning_rate}"
             )
-        state = following
+        before = after
+
+
+def states_stay(case: OptimizerCase) -> None:
+    """Neither later updates nor those of another run change a state."""
+    states = [attempt("init", case.optimizer.init, case.params)]
+    copies = [pytree.map(packed, states[0])]
+    for grads in case.grads:
+        states.append(attempt("update", case.optimizer.update, states[-1], grads))
+        copies.append(pytree.map(packed, states[-1]))
+    other = attrs.evolve(case, params=pytree.map(lambda leaf: 1 - leaf, case.params)).states()[-1]
+    again = [attempt("init", case.optimizer.init, case.params)]
+    for grads in case.grads:
+        other = attempt("update", case.optimizer.update, other, grads)
+        again.append(attempt("update", case.optimizer.update, again[-1], grads))
+    for step, (copy_of, state, repeated) in enumerate(zip(copies, states, again, strict=True)):
+        assert_same(f"the state after {step} updates is changed by later ones", copy_of, pytree.map(packed, state))
+        assert_same(f"the state after {step} updates depends on those of another run", copy_of, repeated)
 
 
 def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
@@ -128,7 +96,7 @@ def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
             )
 
 
-def agrees_with_formula(case: OptimizerCase, formula: Callable[[float, list[float]], float]) -> None:
+def agrees_with_formula(case: OptimizerCase, formula: Formula) -> None:
     """Each number is what a second definition of the rule gives."""
     wide = OptimizerCase(case.optimizer, _wide(case.params), [_wide(grads) for grads in case.grads])
     after = pytree.leaves(wide.states()[-1].params)
@@ -174,21 +142,45 @@ def unlike_gradients_are_refused(case: OptimizerCase) -> None:
 
 
 def learning_rate_is_the_states(case: OptimizerCase) -> None:
+    """Whatever the optimizer's own learning rate, an update takes that of the state."""
+    other = _with_another_rate(case.optimizer)
+    if other is None:
+        return
+    for step, (state, grads) in enumerate(zip(case.states(), case.grads, strict=False), 1):
+        own, others = (attempt("update", each.update, state, grads) for each in (case.optimizer, other))
+        assert_same(f"update {step} takes the optimizer's learning rate instead of state.learning_rate", own, others)
+
+
+def _with_another_rate(optimizer: Any) -> Any:
+    """The optimizer with half its learning rate; None where it does not say which that is."""
+    rate = getattr(optimizer, "learning_rate", None)
+    if not isinstance(rate, float) or not rate:
+        return None
+    try:
+        if attrs.has(type(optimizer)):
+            return attrs.evolve(optimizer, learning_rate=rate / 2)
+        other = copy.copy(optimizer)
+        other.learning_rate = rate / 2
+    except (AttributeError, TypeError):
+        return None
+    return other
+
+
+def learning_rate_counts(optimizer: Any) -> None:
     """Another learning rate in the state, as a schedule sets it, gives another step."""
     params, grads = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([0.5, 2.0], dtype=torch.float64)
-    state = attempt("init", case.optimizer.init, params)
+    state = attempt("init", optimizer.init, params)
     slower = attempt("attrs.evolve", lambda: attrs.evolve(state, learning_rate=state.learning_rate / 2))
     for _ in range(PATIENCE):
-        state, slower = (attempt("update", case.optimizer.update, s, grads) for s in (state, slower))
+        state, slower = (attempt("update", optimizer.update, s, grads) for s in (state, slower))
         if not torch.equal(state.params, params):
             break
     if torch.equal(state.params, slower.params):
         raise AssertionError("update ignores state.learning_rate: half of it gives the same step")
 
 
-def steps_descend(case: OptimizerCase) -> None:
+def steps_descend(optimizer: Any) -> None:
     """On ½c‖w‖² with c = 1/(10η), w at least 10η and 1 away from 0, steps lower the value."""
-    optimizer = case.optimizer
     rate = attempt("init", optimizer.init, torch.zeros(1, dtype=torch.float64)).learning_rate
     curvature, scale = 1 / (10 * rate), max(1.0, 10 * rate)
     params = scale * torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64)

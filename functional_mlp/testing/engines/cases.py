@@ -1,0 +1,146 @@
+"""The same training several times: on each engine, and rounded in other ways."""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+import functional_mlp as fm
+from functional_mlp import pytree
+from functional_mlp.datasets import Dataset
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.random import Key
+from functional_mlp.testing.rounding import nudged_network, nudged_params
+from functional_mlp.testing.trees import packed
+
+Engine = Literal["reference", "fused"]
+
+# What a history records of how well a network does.
+LOSSES = ("train_loss", "validation_loss")
+ACCURACIES = ("train_accuracy", "validation_accuracy")
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """Where a run ended, what it recorded, and where the epoch in which it diverged led."""
+
+    state: fm.TrainState
+    history: fm.History
+    diverged_at: int | None
+    diverged: fm.TrainState | None
+
+    def figures(self, *names: str) -> dict[str, Tensor]:
+        """Figures of the history, a number for each epoch."""
+        return {name: torch.tensor(getattr(self.history, name), dtype=torch.float64) for name in names}
+
+    @property
+    def tree(self) -> Any:
+        """What training has led to."""
+        return {"optimizer_state": self.state.optimizer_state, **self.figures("train_loss")}
+
+
+@attrs.frozen(eq=False)
+class TrainingRun:
+    """All that the engines are given, params aside."""
+
+    network: Any
+    loss: Any
+    optimizer: Any
+    data: Dataset
+    epochs: int
+    batch_size: int
+    schedule: Callable[[int], float] | None
+    key: Key
+
+    def __str__(self) -> str:
+        return (
+            f"fit({self.network!r}, {self.loss!r}, {self.optimizer!r}, data, key={self.key!r}, epochs={self.epochs}, "
+            f"batch_size={self.batch_size}, schedule={self.schedule!r})"
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.data.inputs.dtype
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * math.ceil(len(self.data) / self.batch_size)
+
+    def nudged(self, seed: int) -> "TrainingRun":
+        """The run with a network that rounds in another way."""
+        return attrs.evolve(self, network=nudged_network(as_layer("network", self.network), seed))
+
+    def initial_params(self) -> Any:
+        return self.network.init(self.key, dtype=self.dtype, device=self.data.inputs.device)
+
+    def options(self, engine: Engine) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "schedule": self.schedule, "engine": engine}
+
+    def outcome(self, params: Any, engine: Engine, *, validated: bool = True) -> Outcome:
+        """What `fit` gives; without validation an engine may train several epochs at once."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # divergence
+            result = fm.fit(
+                self.network,
+                self.loss,
+                self.optimizer,
+                self.data,
+                key=self.key,
+                epochs=self.epochs,
+                params=params,
+                validation=self.data if validated else None,
+                **self.options(engine),
+            )
+        diverged = None
+        if result.diverged_at is not None:
+            diverged, _ = self.following(result.state, engine)
+        return Outcome(result.state, result.history, result.diverged_at, diverged)
+
+    def started(self, params: Any) -> fm.TrainState:
+        """The state that `fit` starts from."""
+        _, train_key = self.key.split()
+        return fm.TrainState(self.optimizer.init(params), train_key, 0)
+
+    def following(self, state: fm.TrainState, engine: Engine) -> tuple[fm.TrainState, float]:
+        """One more epoch."""
+        network = as_layer("network", self.network)
+        return fm.train_epoch(network, self.loss, state, self.data, optimizer=self.optimizer, **self.options(engine))
+
+
+@attrs.frozen(eq=False, slots=False)
+class Comparison:
+    """An engine beside the reference, from the same params."""
+
+    run: TrainingRun
+    params: Any
+    engine: Engine
+
+    def __str__(self) -> str:
+        return str(self.run)
+
+    @functools.cached_property
+    def handed_in(self) -> dict[str, Any]:
+        """What the engine must not change, and copies of it."""
+        handed_in = {"params": self.params, "inputs": self.run.data.inputs, "targets": self.run.data.targets}
+        return {"given": handed_in, "copies": pytree.map(packed, handed_in)}
+
+    @functools.cached_property
+    def actual(self) -> Outcome:
+        return self.run.outcome(self.params, self.engine)
+
+    @functools.cached_property
+    def expected(self) -> Outcome:
+        return self.run.outcome(self.params, "reference")
+
+    def rounded_once(self, seeds: tuple[int, ...]) -> list[Outcome]:
+        """The reference from params that are rounded in another way."""
+        return [self.run.outcome(nudged_params(self.params, seed), "reference") for seed in seeds]
+
+    def rounded_always(self, seeds: tuple[int, ...]) -> list[Outcome]:
+        """The reference with a network that rounds in another way at every step."""
+        return [self.run.nudged(seed).outcome(self.params, "reference") for seed in seeds]

@@ -1,0 +1,179 @@
+"""The points at which a layer is examined: drawn ones, and those that every seed goes through."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import torch
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+from torch import Tensor
+
+from functional_mlp import checks, pytree, random
+from functional_mlp.testing.calls import is_floating
+from functional_mlp.testing.layer.point import Point
+from functional_mlp.testing.purity import attempt, refuses
+from functional_mlp.testing.strategies import layouts, numbers_off_kinks, tensors
+from functional_mlp.testing.trees import largest
+
+# The sizes of input that are tried where a layer does not say which it takes.
+WIDTHS = (1, 2, 3, 4, 5, 12)
+
+# No leading dimension, one of one, one of many, two, three, and none of a kind.
+LEADING = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2, 3), (2, 1, 3)]
+
+# The leading dimensions that every seed goes through.
+SHAPES = [(), (17,), (2, 3), (2, 1, 3)]
+
+# Numbers up to 4 are the rule; mistakes far from 0 want larger ones.
+DRAWN = 16.0
+ELEMENTS = st.sampled_from([numbers_off_kinks(), numbers_off_kinks(-DRAWN, DRAWN)])
+
+# Inputs of these sizes are gone through for each seed, each between the half and the whole of it.
+FAR = (16.0, 64.0, 128.0, 1e3, 1e4)
+TINY = (1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
+
+# Every number on a grid of this step is tried up to this size.
+STEP, NEAR = 2.0**-4, 8.0
+
+
+@attrs.frozen
+class InitCase:
+    """A layer with the seeds of two keys."""
+
+    layer: Any
+    seed: int
+    other_seed: int
+
+    def __str__(self) -> str:
+        return f"key, other_key = random.key({self.seed}), random.key({self.other_seed})"
+
+
+def init_cases(layer: Any) -> SearchStrategy[InitCase]:
+    seeds = st.integers(0, 2**16)
+    return st.builds(InitCase, st.just(layer), seeds, seeds)
+
+
+def widths_of(layer: Any, in_features: int | None) -> dict[int, int]:
+    """The widths of input that a layer is examined with, each with its width of output.
+
+    Raises `AssertionError` where there is none, or where a width is not what the layer says.
+    """
+    params = attempt("init", lambda: layer.init(random.key(0), dtype=torch.float64))
+    stated = getattr(layer, "in_features", None) if in_features is None else in_features
+    found, refusal = {}, None
+    for width in WIDTHS if stated is None else [stated]:
+        x = torch.arange(1, width + 1, dtype=torch.float64) / 16
+        try:
+            y = layer.apply(params, x)
+        except ValueError as error:
+            refusal = error
+            continue
+        except Exception as error:
+            raise AssertionError(f"apply raised {type(error).__name__} for x of shape ({width},): {error}") from error
+        found[width] = _output_width(layer, x, y)
+    if not found:
+        raise AssertionError(f"apply refuses every width of x that was tried: {refusal}") from refusal
+    return found
+
+
+def _output_width(layer: Any, x: Tensor, y: Any) -> int:
+    if not isinstance(y, Tensor) or y.ndim != 1:
+        raise AssertionError(
+            f"apply must return a tensor (out_features,) for x of shape {tuple(x.shape)}, got {checks.describe(y)}"
+        )
+    stated = getattr(layer, "out_features", None)
+    if stated is not None and stated != len(y):
+        raise AssertionError(f"out_features is {stated}, but apply returned {len(y)} features")
+    return len(y)
+
+
+@st.composite
+def points(
+    draw: DrawFn,
+    layer: Any,
+    widths: dict[int, int],
+    *,
+    dtypes: tuple[torch.dtype, ...] = (torch.float64,),
+    awkward: bool = False,
+) -> Point:
+    """A layer with params, inputs and a cotangent; with `awkward`, in awkward memory.
+
+    Params are what init gives for a key, to three digits, which can be read, and moved by up to 1/2, so that zero
+    biases are not all that is seen. Inputs and moves are odd multiples of 1/16: off the usual kinks.
+    """
+    dtype = draw(st.sampled_from(dtypes))
+    width = draw(st.sampled_from(list(widths)))
+    leading = draw(st.sampled_from(LEADING))
+    key = random.key(draw(st.integers(0, 2**16)))
+
+    def moved(leaf: Any) -> Any:
+        if not is_floating(leaf):
+            return leaf
+        shape = tuple(leaf.shape)
+        offset = draw(tensors(shape, dtype, elements=numbers_off_kinks(-0.5, 0.5), awkward=False))
+        layout = draw(layouts(leaf.ndim, dtype)) if awkward else torch.clone
+        return layout(_rounded(leaf) + offset)
+
+    params = pytree.map(moved, attempt("init", lambda: layer.init(key, dtype=dtype)))
+    x = draw(tensors((*leading, width), dtype, elements=draw(ELEMENTS), awkward=awkward))
+    grad_out = draw(tensors((*leading, widths[width]), dtype, elements=numbers_off_kinks(), awkward=awkward))
+    return Point(layer, params, x, grad_out, key)
+
+
+def shaped_points(
+    layer: Any, widths: dict[int, int], key: random.Key, dtype: torch.dtype = torch.float64
+) -> Iterator[Point]:
+    """Ordinary inputs of each shape."""
+    for number, leading in enumerate(SHAPES):
+        width = list(widths)[-1 - number % len(widths)]
+        x = _odd_sixteenths(key.fold_in(number), (*leading, width), 4.0)
+        yield _point(layer, x, widths[width], key.fold_in(number), dtype)
+
+
+def sweep(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
+    """Inputs of every size, each size in a batch: all numbers of a grid, far ones, 0, and almost 0."""
+    for width in sorted({min(widths), max(widths)}, reverse=True):
+        for number, x in enumerate(_inputs(key.fold_in(width), width)):
+            point = _point(layer, x, widths[width], key.fold_in(number), torch.float64)
+            if largest(x) <= DRAWN or not isinstance(refuses(layer.apply, point.params, x), ValueError):
+                yield point
+
+
+def _inputs(key: random.Key, width: int) -> Iterator[Tensor]:
+    count = int(2 * NEAR / STEP)
+    grid = STEP * (torch.arange(count, dtype=torch.float64) - count // 2 + 0.5)
+    yield torch.stack([grid[random.permutation(key.fold_in(i), count)] for i in range(width)], dim=1)
+    for number, size in enumerate(FAR):
+        draws = random.uniform(key.fold_in(width + number), (12, width), -1.0, 1.0, dtype=torch.float64)
+        yield _among_ordinary(key, (size * (draws + draws.sign()) / 2).round(decimals=1))
+    yield _among_ordinary(key, torch.zeros(4, width, dtype=torch.float64))
+    tiny = torch.tensor(TINY, dtype=torch.float64)
+    yield _among_ordinary(key, torch.cat([tiny, -tiny]).unsqueeze(1).expand(-1, width).clone())
+
+
+def _among_ordinary(key: random.Key, x: Tensor) -> Tensor:
+    """Every other row with ordinary numbers in all places but one."""
+    rows, width = x.shape
+    ordinary = _odd_sixteenths(key.fold_in(rows), (rows, width), 4.0)
+    row, feature = torch.arange(rows).unsqueeze(1), torch.arange(width)
+    return torch.where((row % 2 == 0) | (feature == row // 2 % width), x, ordinary)
+
+
+def _point(layer: Any, x: Tensor, out_features: int, key: random.Key, dtype: torch.dtype) -> Point:
+    def moved(leaf: Any, key: random.Key) -> Any:
+        return _rounded(leaf) + _odd_sixteenths(key, tuple(leaf.shape), 0.5).to(dtype) if is_floating(leaf) else leaf
+
+    params = attempt("init", lambda: layer.init(key, dtype=dtype))
+    leaves = [moved(leaf, key.fold_in(i)) for i, leaf in enumerate(pytree.leaves(params))]
+    grad_out = random.uniform(key.fold_in(len(leaves)), (*x.shape[:-1], out_features), -4.0, 4.0, dtype=torch.float64)
+    return Point(layer, pytree.unflatten(params, leaves), x.to(dtype), grad_out.to(dtype), key)
+
+
+def _odd_sixteenths(key: random.Key, shape: tuple[int, ...], size: float) -> Tensor:
+    draws = random.uniform(key, shape, -size, size, dtype=torch.float64)
+    return (2 * (8 * draws).floor() + 1) / 16
+
+
+def _rounded(leaf: Tensor) -> Tensor:
+    return (1000 * leaf).round() / 1000

@@ -1,0 +1,161 @@
+"""The checks of a layer: which properties are tried at which points."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks, random
+from functional_mlp.testing import functions
+from functional_mlp.testing.layer import properties
+from functional_mlp.testing.layer.cases import init_cases, points, shaped_points, sweep, widths_of
+from functional_mlp.testing.layer.point import Point
+from functional_mlp.testing.layer.transposition import (
+    Transposition,
+    assert_leaf_gradient,
+    claimed_gradients,
+    rows_are_transposed,
+)
+from functional_mlp.testing.purity import refuses, restored_globals
+from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
+from functional_mlp.testing.values import check_value
+
+
+def check_layer(
+    layer: Any,
+    *,
+    in_features: int | None = None,
+    formula: properties.Formula | None = None,
+    value: bool = True,
+    random_init: bool = True,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+) -> None:
+    """Raise `AssertionError` unless `layer` keeps the contract of a layer; the message holds the smallest failing case.
+
+    `layer` is any object with
+
+        init(key, *, dtype, device) -> params
+        apply(params, x)            -> y                         for x of shape (..., in_features)
+        vjp(params, x, grad_out)    -> (grad_params, grad_x)
+
+    What is proven, at `examples` drawn points and at some that every seed goes through:
+
+    - **init**: one structure, and one shape and dtype a leaf, whatever the key, on the device "meta" as well; the
+      same numbers for the same key, in float32 up to rounding, and others for another; no two leaves drawn with one
+      key.
+    - **apply and vjp**: shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is
+      read or written, not by identity either, and no result is connected to an autograd graph or written to later,
+      whatever memory the tensors lie in, and whatever other threads do; no, one, several and empty leading
+      dimensions, with a batch agreeing with its rows.
+    - **vjp** is linear in `grad_out`, and the transpose of the Jacobian of `apply`: see `check_vjp`. Every leaf of
+      params has an influence on the output. Leaves that are not floating, tables and masks, have the gradient 0.
+    - **Inputs of every size**, from 0 and 1e-40 to 1e4: the gradient is right in each row of a batch, float32 gives
+      what float64 gives up to what rounding explains, and nothing becomes NaN. Inputs above 16 that the layer refuses
+      with a ValueError are left out.
+    - **forward and backward**, where the layer has them, agree with apply and vjp.
+    - Inputs of another width than `layer.in_features` are refused.
+    - The layer is a **value**: hashed, compared, pickled, with a repr that evaluates.
+
+    No property can tell which function was meant: `formula(params, x)`, a second definition of `apply` that need not be
+    fast or general, is compared with it where it is given.
+
+    Where the layer has no `in_features`, the widths 1 to 5 and 12 are tried that it does not refuse with a ValueError;
+    the argument `in_features` chooses one. `value=False` and `random_init=False` leave out what a layer does not mean
+    to be: a value, and random where its init gives many different numbers.
+
+    >>> import functional_mlp as fm
+    >>> check_layer(fm.Linear(3, 2), formula=lambda params, x: params.weight @ x + params.bias)
+    """
+    budget = {"examples": examples, "seed": seed}
+    with restored_globals(), failures_of(f"check_layer({named(layer)})"):
+        assert_functions("a layer", layer, "init", "apply", "vjp")
+        if value:
+            check_value(layer)
+        of_init = [properties.init_keeps_its_promise]
+        of_init += [properties.init_draws_from_its_key] if random_init else []
+        for_all(init_cases(layer), of_init, **budget)
+
+        key, widths = random.key(seed), widths_of(layer, in_features)
+        _assert_refuses_other_widths(layer)
+
+        of_formula = [] if formula is None else [lambda point: properties.agrees_with_formula(point, formula)]
+        transposition = Transposition()
+        anywhere = points(layer, widths, dtypes=(torch.float64, torch.float32), awkward=True)
+        for_all(anywhere, PURE, **budget)
+        for dtype in (torch.float64, torch.float32):
+            for_each(shaped_points(layer, widths, key, dtype), functions.UNDISTURBED)
+        for_all(points(layer, widths), [*of_formula, *LOCAL, transposition], **budget)
+        transposition.tally.assert_decided()
+        for_each(shaped_points(layer, widths, key), LOCAL)
+        for_each(sweep(layer, widths, key), [*of_formula, *FAR_AND_NEAR])
+        properties.every_leaf_has_influence(layer, max(widths))
+
+
+# In either dtype, in awkward memory.
+PURE = [
+    functions.are_pure,
+    properties.shapes_and_dtypes_are_kept,
+    functions.layout_does_not_matter,
+    properties.arguments_may_be_one_tensor,
+]
+
+# At ordinary points, in float64.
+LOCAL = [
+    properties.batch_agrees_with_rows,
+    properties.vjp_is_linear,
+    properties.forward_and_backward_agree,
+]
+
+# For inputs of every size.
+FAR_AND_NEAR = [
+    properties.nothing_becomes_nan,
+    rows_are_transposed,
+    properties.vjp_scales,
+    functions.float32_agrees_with_float64,
+]
+
+
+def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, directions: int = 4, seed: int = 0) -> None:
+    """Raise `AssertionError` unless `layer.vjp` is the transposed Jacobian of `layer.apply` at one point.
+
+    `layer` is any object with `apply` and `vjp`; `params` and `x` are of dtype float64, and so is `grad_out`, shaped
+    like the output. Each leaf of `params` and `x` is moved in `directions` random directions. The message names the
+    leaf, and the number in it that is wrong. A point where f has a kink in every direction is an error as well:
+    nothing can be proven there. See `testing.layer.transposition` for the mathematics.
+
+    >>> import functional_mlp as fm
+    >>> layer, x = fm.Tanh(), torch.tensor([0.5, -1.0], dtype=torch.float64)
+    >>> check_vjp(layer, (), x, torch.ones_like(x))
+    """
+    directions = checks.integer("check_vjp: directions", directions, minimum=1)
+    point = Point(layer, params, x, grad_out, random.key(seed))
+    for name, leaf in (*zip(point.names, point.leaves, strict=True), ("grad_out", grad_out)):
+        if leaf.is_floating_point() and leaf.dtype != torch.float64:
+            raise ValueError(f"check_vjp: {name} must have dtype torch.float64, got {leaf.dtype}: call .double()")
+
+    def is_transposed(point: Point) -> None:
+        claimed = claimed_gradients(point)
+        for index, name in enumerate(point.names):
+            decided = [assert_leaf_gradient(point, index, claimed[index], i) for i in range(directions)]
+            if point.is_movable(index) and not any(decided):
+                raise AssertionError(
+                    f"the gradient of {name} cannot be decided here: this is no smooth point of the function, or apply "
+                    "computes in a lower precision than float64; choose another point"
+                )
+
+    with restored_globals(), failures_of(f"check_vjp({named(layer)})"):
+        for_each([point], [is_transposed])
+
+
+def _assert_refuses_other_widths(layer: Any) -> None:
+    """An input of another width raises; above all, one feature is not broadcast."""
+    in_features = getattr(layer, "in_features", None)
+    if in_features is None:
+        return
+    params = layer.init(random.key(0), dtype=torch.float64)
+    for width in {1, in_features + 1} - {in_features}:
+        if refuses(layer.apply, params, torch.ones(2, width, dtype=torch.float64)) is None:
+            raise AssertionError(
+                f"in_features is {in_features}, but apply takes x of shape (2, {width}): raise a ValueError"
+            )

@@ -1,0 +1,119 @@
+"""What holds for every loss, each property a function that raises `AssertionError` where it does not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp.testing.derivatives import Line
+from functional_mlp.testing.gradients import Tally, assert_gradient
+from functional_mlp.testing.loss.cases import LossCase
+from functional_mlp.testing.purity import attempt, refuses
+from functional_mlp.testing.trees import assert_close, assert_like, largest
+
+Formula = Callable[[Tensor, Tensor], float | Tensor]
+
+
+def empty_batches_are_refused(loss: Any) -> None:
+    """The mean over no samples is not a number; it is an error, and not NaN."""
+    empty = torch.zeros(0, 2, dtype=torch.float64)
+    for name, function in (("value", loss.value), ("grad", loss.grad)):
+        if refuses(function, empty, empty) is None:
+            raise AssertionError(f"{name} takes an empty batch: raise a ValueError")
+
+
+def shapes_and_dtypes_are_kept(case: LossCase) -> None:
+    """The value is a 0-d tensor of the predictions' dtype, finite at ordinary predictions; grad is like them."""
+    value = attempt("value", case.loss.value, case.predictions, case.targets)
+    assert_like("value: the loss", value, "a 0-d tensor like the predictions", case.predictions.new_zeros(()))
+    if not value.isfinite():
+        raise AssertionError(f"value is {value.item()} for finite predictions and targets")
+    _grad(case)
+
+
+def nothing_is_broadcast(case: LossCase) -> None:
+    """Targets of another shape are refused, above all (n,) or (1, k) beside predictions (n, k)."""
+    predictions, targets = case.predictions, case.targets
+    wrong = [targets[:1].expand(len(targets) + 1, *targets.shape[1:])]
+    if targets.ndim == 2:
+        wrong += [targets.unsqueeze(0), targets[:, 0], torch.cat([targets, targets], dim=1)]
+        wrong += [targets[:, :1]] if targets.shape[1] > 1 else []
+    wrong += [targets[:1]] if len(targets) > 1 else []
+    for other in wrong:
+        for name, function in (("value", case.loss.value), ("grad", case.loss.grad)):
+            if refuses(function, predictions, other) is None:
+                raise AssertionError(
+                    f"{name} takes targets of shape {tuple(other.shape)} for predictions of shape "
+                    f"{tuple(predictions.shape)}: raise a ValueError, nothing must be broadcast"
+                )
+
+
+def is_mean_over_samples(case: LossCase) -> None:
+    """The value of a batch is the mean of its rows' values, and its gradient theirs over n."""
+    loss, n = case.loss, len(case.predictions)
+    rows = [(case.predictions[i : i + 1], case.targets[i : i + 1]) for i in range(n)]
+    values = torch.stack([attempt("value", loss.value, *row) for row in rows])
+    value = attempt("value", loss.value, case.predictions, case.targets)
+    assert_close("value is not the mean of the samples' values", value, values.mean(), case.size)
+    grad = attempt("grad", loss.grad, case.predictions, case.targets)
+    expected = torch.cat([attempt("grad", loss.grad, *row) for row in rows]) / n
+    assert_close("grad is not that of the mean over the samples", grad, expected, case.size)
+
+
+def nothing_becomes_nan(case: LossCase) -> None:
+    """Neither is NaN, and where the value is infinite so is the gradient."""
+    value, grad = attempt("value", case.loss.value, case.predictions, case.targets), _grad(case)
+    if value.isnan() or grad.isnan().any():
+        raise AssertionError(f"{'value' if value.isnan() else 'grad'} is nan for finite predictions and targets")
+    if not value.isfinite() and grad.isfinite().all():
+        raise AssertionError(f"value is {value.item()} where grad is finite")
+
+
+def agrees_with_formula(case: LossCase, formula: Formula) -> None:
+    """The value of one sample is what a second definition of it gives, where that is finite."""
+    for prediction, target in zip(case.predictions, case.targets, strict=True):
+        expected = torch.as_tensor(attempt("formula", formula, prediction, target), dtype=torch.float64)
+        if expected.isfinite():
+            value = attempt("value", case.loss.value, prediction.unsqueeze(0), target.unsqueeze(0))
+            problem = f"value differs from the formula for {prediction.tolist()} and {target.tolist()}"
+            assert_close(problem, value, expected, case.size)
+
+
+class Gradient:
+    """grad is the gradient of value; where the value has a kink, that is seen at predictions nearby."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def __call__(self, case: LossCase) -> None:
+        decided = grad_is_measured(case) or grad_is_measured(case.jittered())
+        self.tally.add("predictions", case, decided=decided)
+
+
+def grad_is_that_of_value(case: LossCase) -> None:
+    """grad is the gradient of value where that is finite; rows with a kink are left out."""
+    if not attempt("value", case.loss.value, case.predictions, case.targets).isfinite():
+        return
+    if not grad_is_measured(case):
+        for row in case.parts():
+            grad_is_measured(row)
+
+
+def grad_is_measured(case: LossCase) -> bool:
+    """Raise unless grad has the slope that differences of value give; whether they could decide."""
+
+    def line_of(direction: Tensor) -> Line:
+        def line(t: float) -> tuple[float, float]:
+            value = attempt("value", case.loss.value, case.predictions + t * direction, case.targets).item()
+            return value, abs(value) + 1 + largest(case.predictions, case.targets)
+
+        return line
+
+    return assert_gradient("predictions", _grad(case), line_of, case.key)
+
+
+def _grad(case: LossCase) -> Tensor:
+    grad: Tensor = attempt("grad", case.loss.grad, case.predictions, case.targets)
+    assert_like("grad: the gradient", grad, "predictions", case.predictions)
+    return grad

@@ -1,0 +1,100 @@
+"""The trees that an optimizer is examined with: drawn ones, and those that every seed goes through."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import torch
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+from torch import Tensor
+
+from functional_mlp import random
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.testing.calls import Call, reflected, stretched
+from functional_mlp.testing.cases import assignments
+from functional_mlp.testing.purity import attempt, inherits
+from functional_mlp.testing.strategies import numbers_off_kinks, tensors
+
+SHAPES = [(), (2,), (1,), (2, 3), (0,)]
+
+# The leaves that every seed goes through, and the sizes of their gradients, an update each: 0 after ordinary ones,
+# large after small, and more updates than a rule needs to settle.
+LEAVES = [(3,), (2, 2), (1,), (0,), (), (2, 3)]
+GRADIENTS = (1.0, 4.0, 0.0, 1.0, 1e3, 1e-4, 0.0, 0.0, 30.0, 1.0, 1e-8, 1.0, 1e3, 1.0)
+
+
+@attrs.frozen(eq=False)
+class OptimizerCase:
+    """An optimizer, params, and the gradients of a few updates."""
+
+    optimizer: Any
+    params: Any
+    grads: list[Any]
+
+    def __str__(self) -> str:
+        return assignments(params=self.params, **{f"grads_{i + 1}": grads for i, grads in enumerate(self.grads)})
+
+    def parts(self) -> Iterator["OptimizerCase"]:
+        """The first updates alone."""
+        for updates in range(1, len(self.grads)):
+            yield attrs.evolve(self, grads=self.grads[:updates])
+
+    def states(self) -> list[Any]:
+        """The state after init, and after each update."""
+        states = [attempt("init", self.optimizer.init, self.params)]
+        for grads in self.grads:
+            states.append(attempt("update", self.optimizer.update, states[-1], grads))
+        return states
+
+    def calls(self) -> list[Call]:
+        """init, and each update."""
+        optimizer = self.optimizer
+        detached = ("params", "state", "grads") if inherits(optimizer, Optimizer, "init", "update") else ()
+        calls = [Call("init", optimizer.init, {"params": self.params}, 0.0, {"params": reflected}, detached[:1])]
+        changes = {"state": stretched, "grads": reflected}
+        for state, grads in zip(self.states(), self.grads, strict=False):
+            arguments = {"state": state, "grads": grads}
+            calls.append(Call("update", optimizer.update, arguments, 0.0, changes, detached[1:]))
+        return calls
+
+
+@st.composite
+def cases(draw: DrawFn, optimizer: Any) -> OptimizerCase:
+    """Trees of params of either dtype, with gradients for one to four updates."""
+    dtype = draw(st.sampled_from([torch.float64, torch.float32]))
+    shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))
+    arrange = draw(st.sampled_from(ARRANGEMENTS))
+
+    def tree() -> Any:
+        return arrange([draw(tensors(shape, dtype, elements=numbers_off_kinks())) for shape in shapes])
+
+    return OptimizerCase(optimizer, tree(), [tree() for _ in range(draw(st.integers(1, 4)))])
+
+
+def long_case(optimizer: Any, key: random.Key) -> OptimizerCase:
+    """A tree of many leaves, with gradients of every size for many updates."""
+
+    def tree(size: float, key: random.Key) -> Any:
+        return _as_nest([size * _odd_sixteenths(key.fold_in(i), shape) for i, shape in enumerate(LEAVES)])
+
+    grads = [tree(size, key.fold_in(step)) for step, size in enumerate(GRADIENTS)]
+    return OptimizerCase(optimizer, tree(1.0, key), grads)
+
+
+def _odd_sixteenths(key: random.Key, shape: tuple[int, ...]) -> Tensor:
+    """Numbers of about the size of 1, of either sign, that are short to read."""
+    draws = random.uniform(key, shape, -8.0, 8.0, dtype=torch.float64)
+    return (2 * draws.floor() + 1) / 16
+
+
+def _as_dict(leaves: list[Tensor]) -> Any:
+    """A dictionary that is written in another order than its keys'."""
+    return dict(reversed(list(zip("abcdef", leaves, strict=False))))
+
+
+def _as_nest(leaves: list[Tensor]) -> Any:
+    return ((leaves[0], None), {"rest": leaves[1:]})
+
+
+ARRANGEMENTS: list[Callable[[list[Tensor]], Any]] = [tuple, _as_dict, _as_nest]

@@ -1,0 +1,128 @@
+"""Mistakes of optimizers that a few ordinary updates do not show."""
+
+import attrs
+import torch
+
+import functional_mlp as fm
+from functional_mlp import checks
+from functional_mlp.testing import check_optimizer
+from tests.testing.planted.optimizers import Descent, adam, momentum
+from tests.testing.planted.table import planted
+
+DIFFERS = r"params.* differs from the formula after gradients"
+OWN_RATE = "takes the optimizer's learning rate instead of state.learning_rate"
+
+
+def descent(param: float, grads: list[float]) -> float:
+    return param - 0.1 * sum(grads)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=momentum)
+class VelocityForgottenAfterFiveUpdates(fm.Momentum):
+    def rule(self, xp, step, learning_rate, param, grad, velocity):
+        return super().rule(xp, step, learning_rate, param, grad, velocity if step != 6 else 0 * velocity)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=adam)
+class BiasCorrectionEndsAtStepTen(fm.Adam):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        return super().rule(xp, min(step, 9), learning_rate, param, grad, first_moment, second_moment)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=adam)
+class BiasCorrectionOneStepOff(fm.Adam):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        return super().rule(xp, step + (step > 4), learning_rate, param, grad, first_moment, second_moment)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=descent)
+class StandsStillAtTheTwelfthStep(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - (0 if step == 12 else learning_rate) * grad,)
+
+
+@planted(check_optimizer, 0.1, says="must be finite|other numbers in float32|differs from the formula", formula=adam)
+class NanForAZeroGradient(fm.Adam):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        param, first, second = super().rule(xp, step, learning_rate, param, grad, first_moment, second_moment)
+        return param + 0 * grad / grad, first, second
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=momentum)
+class StandsStillForAZeroGradient(fm.Momentum):
+    """As if nothing were to be done; but the velocity goes on."""
+
+    def rule(self, xp, step, learning_rate, param, grad, velocity):
+        moved, faster = super().rule(xp, step, learning_rate, param, grad, velocity)
+        return xp.where(grad == 0, param, moved), xp.where(grad == 0, velocity, faster)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=descent)
+class ClipsGradientsAtFive(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - learning_rate * xp.minimum(xp.maximum(grad, -5), 5),)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=descent)
+class ClipsGradientsAtAHundred(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - learning_rate * xp.minimum(xp.maximum(grad, -100), 100),)
+
+
+@planted(check_optimizer, 0.1, says=DIFFERS, formula=descent)
+class DropsSmallGradients(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - learning_rate * xp.where(xp.abs(grad) < 1e-3, 0, grad),)
+
+
+@planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|differs from the formula")
+class ForgetsTheFourthLeaf(Descent):
+    def update(self, state, grads):
+        following = super().update(state, grads)
+        leaves = fm.pytree.leaves(following.params)
+        leaves[3:] = fm.pytree.leaves(state.params)[3:]
+        return attrs.evolve(following, params=fm.pytree.unflatten(state.params, leaves))
+
+
+@planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|differs from the formula")
+class ClipsByTheWholeNorm(Descent):
+    def update(self, state, grads):
+        checks.tree_like("grads", grads, "params", state.params)
+        norm = sum(leaf.square().sum() for leaf in fm.pytree.leaves(grads)).sqrt()
+        return super().update(state, fm.pytree.map(lambda grad: grad / max(1.0, float(norm) / 20), grads))
+
+
+@planted(check_optimizer, 0.1, says=OWN_RATE)
+class OwnRateAfterTheFirstStep(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - (learning_rate if step == 1 else self.learning_rate) * grad,)
+
+
+@planted(check_optimizer, 0.1, says=OWN_RATE)
+class OwnRateForTheDecay(fm.AdamW):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        decayed = param - self.learning_rate * self.weight_decay * param
+        return fm.Adam.rule(self, xp, step, learning_rate, decayed, grad, first_moment, second_moment)
+
+
+@planted(check_optimizer, 0.1, says=OWN_RATE)
+class OwnRateForLargeGradients(Descent):
+    def step(self, param, grad, state):
+        return torch.where(grad.abs() > 20, param - self.learning_rate * grad, super().step(param, grad, state))
+
+
+@planted(check_optimizer, 0.1, says="update raised RuntimeError|update changed its argument state.velocity")
+class VelocityInPlaceFromTheSecondStepOn(fm.Momentum):
+    def rule(self, xp, step, learning_rate, param, grad, velocity):
+        if step > 1:
+            velocity.mul_(self.beta).add_((1 - self.beta) * grad)
+        else:
+            velocity = (1 - self.beta) * grad
+        return param - learning_rate * velocity, velocity
+
+
+@planted(check_optimizer, 0.1, says="update changed its argument state|is changed by later ones")
+class ParamsInPlaceAfterFiveSteps(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        moved = param - learning_rate * grad
+        return (param.copy_(moved) if step > 5 else moved,)
