@@ -12,49 +12,45 @@ import time
 from tests.testing import correct, planted
 
 
-def missed(seeds: range, part: slice) -> int:
-    """How many of the mistakes, times seeds, are not found, or not for what they are."""
-    count = 0
-    for name, check, says in planted.MISTAKES[part]:
-        for seed in seeds:
-            try:
-                check(seed)
-                problem = "passes"
-            except AssertionError as found:
-                problem = "" if re.search(says, str(found)) else f"is found as {found}"
-            if problem:
-                count += 1
-                print(f"MISSED {name}, seed {seed}: {problem}", flush=True)
-    return count
+def is_found(name: str, check: planted.Check, says: str, seed: int) -> bool:
+    """Whether a mistake is found with a seed, and for what it is."""
+    try:
+        check(seed)
+    except AssertionError as found:
+        if re.search(says, str(found)):
+            return True
+        print(f"MISSED {name}, seed {seed}: it is found as {found}", flush=True)
+    else:
+        print(f"MISSED {name}, seed {seed}: it passes", flush=True)
+    return False
 
 
-def alarms(seeds: range, part: slice) -> int:
-    """How many of the correct classes, times seeds, are taken for mistakes."""
-    count = 0
-    for name, check in correct.SUBJECTS[part]:
-        for seed in seeds:
-            try:
-                check(seed)
-            except AssertionError as alarm:
-                count += 1
-                print(f"ALARM {name}, seed {seed}: {alarm}", flush=True)
-    return count
+def is_quiet(name: str, check: planted.Check, seed: int) -> bool:
+    """Whether a correct class is passed with a seed."""
+    try:
+        check(seed)
+    except AssertionError as alarm:
+        print(f"ALARM {name}, seed {seed}: {alarm}", flush=True)
+        return False
+    return True
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", choices=["mistakes", "correct"])
     parser.add_argument("--part", default="0/1", help="every n-th row, from the k-th: k/n")
     options = parser.parse_args()
-    seeds, (first, step) = range(options.seeds), map(int, options.part.split("/"))
-    part, started = slice(first, None, step), time.perf_counter()
-    for name, table, count in (("mistakes", planted.MISTAKES, missed), ("correct", correct.SUBJECTS, alarms)):
-        if options.only in (None, name):
-            total = len(table[part]) * len(seeds)
-            right = total - count(seeds, part)
-            print(f"{name}: {right} of {total} (rows times seeds) as they should be", flush=True)
-    print(f"{time.perf_counter() - started:.0f} s")
+    first, step = map(int, options.part.split("/"))
+    tables = {"mistakes": (planted.MISTAKES, is_found), "correct": (correct.SUBJECTS, is_quiet)}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for kind, (table, as_it_should_be) in tables.items():
+            if options.only in (None, kind):
+                rows, started = table[first::step], time.perf_counter()
+                right = sum(as_it_should_be(*row, seed) for row in rows)
+                seconds = time.perf_counter() - started
+                print(f"seed {seed}, {kind}: {right} of {len(rows)} as they should be, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 import pytest
 
 from tests.testing import correct, planted
-from tests.testing.planted.table import Check
+from tests.testing.planted import Check
 
 SEED = 0
 

@@ -23,12 +23,13 @@ from tests.testing.planted.gradients import BiasGradientOffByATenthOfAPercent, M
 from tests.testing.planted.layers import Affine, Square
 from tests.testing.planted.losses import Squared
 from tests.testing.planted.optimizers import Descent
-from tests.testing.planted.table import MISTAKES
+from tests.testing.planted.table import MISTAKES, Check
 
 __all__ = [
     "MISTAKES",
     "Affine",
     "BiasGradientOffByATenthOfAPercent",
+    "Check",
     "Descent",
     "MissingFactor",
     "Square",
