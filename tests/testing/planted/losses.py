@@ -78,7 +78,7 @@ class SoftmaxOverTheBatch(fm.CrossEntropy):
         return -(targets * predictions.log_softmax(0)).sum(-1).mean()
 
 
-@planted(check_loss, says="value changed its argument predictions|value raised RuntimeError")
+@planted(check_loss, says="value (changed|wrote to) its argument predictions|value raised RuntimeError")
 class LossMutatesPredictions(Squared):
     def value(self, predictions, targets):
         self.check(predictions, targets)

@@ -85,7 +85,7 @@ class Descent:
         return param - state.learning_rate * grad
 
 
-@planted(check_optimizer, 0.1, says="update changed its argument state.params|update raised RuntimeError")
+@planted(check_optimizer, 0.1, says="update (changed|wrote to) its argument state.params|update raised RuntimeError")
 class UpdatesInPlace(Descent):
     def step(self, param, grad, state):
         return param.sub_(state.learning_rate * grad)

@@ -111,7 +111,7 @@ class OwnRateForLargeGradients(Descent):
         return torch.where(grad.abs() > 20, param - self.learning_rate * grad, super().step(param, grad, state))
 
 
-@planted(check_optimizer, 0.1, says="update raised RuntimeError|update changed its argument state.velocity")
+@planted(check_optimizer, 0.1, says="update raised RuntimeError|update (changed|wrote to) its argument state.velocity")
 class VelocityInPlaceFromTheSecondStepOn(fm.Momentum):
     def rule(self, xp, step, learning_rate, param, grad, velocity):
         if step > 1:
@@ -121,7 +121,7 @@ class VelocityInPlaceFromTheSecondStepOn(fm.Momentum):
         return param - learning_rate * velocity, velocity
 
 
-@planted(check_optimizer, 0.1, says="update changed its argument state|is changed by later ones")
+@planted(check_optimizer, 0.1, says="update (changed|wrote to) its argument state|is changed by later ones")
 class ParamsInPlaceAfterFiveSteps(fm.SGD):
     def rule(self, xp, step, learning_rate, param, grad):
         moved = param - learning_rate * grad
