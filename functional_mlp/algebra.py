@@ -15,6 +15,10 @@ Four rules keep an expression readable by both:
 Arrays of float16 and bfloat16 are widened to float32 before an expression is read, and what comes out is rounded once:
 a sum over the features does not overflow, and a small ε is not 0.
 
+`xp.gated(s, a, b)` is s σ(a s + b s³): a number times a gate that opens as the number grows, as in SiLU and in GELU's
+approximation. It and its derivative `xp.gated_slope(s, a, b)` keep all digits in the lower tail and near the zero of
+the derivative, where the plain formulas lose them; `xp.gelu(s)`, which is s Φ(s), and `xp.gelu_slope(s)` do as well.
+
 **An activation of your own** gives its value and its derivative, from its input `s` and its output `y`:
 
 >>> import functional_mlp as fm
@@ -62,6 +66,9 @@ import attrs
 import torch
 from torch import Tensor
 
+from functional_mlp import gates
+from functional_mlp.compensation import Coefficient
+
 # An array of whatever interpretation reads the expression, or a number.
 Array = Any
 Condition = Any
@@ -88,15 +95,8 @@ class Namespace(Protocol):
     def sqrt(self, x: Array) -> Array:
         """√x."""
 
-    def leading_digits(self, x: Array) -> Array:
-        """x without the lower half of its digits, so that the product of two such numbers is exact."""
-
-    def exp(self, x: Array, rest: Array | None = None, scale: Array | None = None) -> Array:
-        """eˣ, or scale · e^(x + rest) with a small `rest`.
-
-        eˣ magnifies the rounding error of a large x, which `rest` can make up for. The product with `scale` keeps its
-        digits where it is in the range of the dtype and eˣ alone is not.
-        """
+    def exp(self, x: Array) -> Array:
+        """eˣ."""
 
     def expm1(self, x: Array) -> Array:
         """eˣ − 1, exact near 0."""
@@ -113,11 +113,20 @@ class Namespace(Protocol):
     def erf(self, x: Array) -> Array:
         """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
 
-    def ndtr(self, x: Array, scale: Array | None = None) -> Array:
-        """Φ(x) = 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, the normal distribution function, or scale · Φ(x).
+    def ndtr(self, x: Array) -> Array:
+        """Φ(x) = 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, the normal distribution function; small values keep their digits."""
 
-        Small values keep their digits, and so does the product where it is in the range of the dtype and Φ(x) is not.
-        """
+    def gated(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
+        """s σ(v) with v = a s + b s³ and σ(v) = 1 / (1 + e⁻ᵛ)."""
+
+    def gated_slope(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
+        """The derivative of `gated` by s: σ(v) + s σ'(v) (a + 3 b s²)."""
+
+    def gelu(self, s: Array) -> Array:
+        """s Φ(s)."""
+
+    def gelu_slope(self, s: Array) -> Array:
+        """The derivative of `gelu`: Φ(s) + s Φ'(s)."""
 
     def sum(self, x: Array) -> Array:
         """The sum over the features, kept as one feature; for losses."""
@@ -126,19 +135,13 @@ class Namespace(Protocol):
         """The largest over the features, kept as one feature, NaN where any is; for losses."""
 
 
+def _apply(function: Callable[[Tensor], Tensor], x: Array) -> Array:
+    """A function of an array, or of a number."""
+    return function(x) if isinstance(x, Tensor) else function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
+
+
 def _unary(function: Callable[[Tensor], Tensor]) -> Callable[["TorchNamespace", Array], Array]:
-    def apply(self: "TorchNamespace", x: Array) -> Array:
-        if isinstance(x, Tensor):
-            return function(x)
-        return function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
-
-    return apply
-
-
-def _leading_digits(x: Tensor) -> Tensor:
-    digits = 1 - round(math.log2(torch.finfo(x.dtype).eps))
-    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.dtype.itemsize]
-    return (x.view(integers) & -(1 << (digits + 1) // 2)).view(x.dtype)
+    return lambda self, x: _apply(function, x)
 
 
 @attrs.frozen
@@ -155,26 +158,21 @@ class TorchNamespace:
 
     abs = _unary(torch.abs)
     sqrt = _unary(torch.sqrt)
+    exp = _unary(torch.exp)
     expm1 = _unary(torch.expm1)
     log = _unary(torch.log)
     log1p = _unary(torch.log1p)
     tanh = _unary(torch.tanh)
     erf = _unary(torch.erf)
-    _exp = _unary(torch.exp)
+    ndtr = _unary(gates.ndtr)
+    gelu = _unary(gates.gelu)
+    gelu_slope = _unary(gates.gelu_slope)
 
-    def leading_digits(self, x: Array) -> Array:
-        return _leading_digits(self._array(x))
+    def gated(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
+        return _apply(lambda array: gates.gated(array, a, b), s)
 
-    def exp(self, x: Array, rest: Array | None = None, scale: Array | None = None) -> Array:
-        if rest is None and scale is None:
-            return self._exp(x)
-        root = torch.exp(0.5 * self._wide(x))  # in range where scale · eˣ is
-        product = root * root if scale is None else scale * root * root
-        return (product if rest is None else product * torch.exp(self._wide(rest))).to(self.dtype)
-
-    def ndtr(self, x: Array, scale: Array | None = None) -> Array:
-        value = 0.5 * torch.erfc(self._wide(x) / -math.sqrt(2))  # torch.special.ndtr is 0 in the lower tail
-        return (value if scale is None else scale * value).to(self.dtype)
+    def gated_slope(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
+        return _apply(lambda array: gates.gated_slope(array, a, b), s)
 
     def where(self, condition: Condition, if_true: Array, if_false: Array) -> Array:
         if isinstance(condition, bool):
@@ -211,11 +209,6 @@ class TorchNamespace:
 
     def _array(self, x: Array) -> Tensor:
         return x if isinstance(x, Tensor) else _scalar(x, math.copysign(1, x), self.dtype, self.device)
-
-    def _wide(self, x: Array) -> Tensor:
-        """The array in float64, where the device has it."""
-        array = self._array(x)
-        return array if array.device.type == "mps" else array.double()
 
 
 def _is_number_beside(a: Array, b: Array) -> bool:

@@ -1,13 +1,10 @@
-import itertools
 import math
-from fractions import Fraction
 
-import mpmath
 import pytest
 import torch
 
 from functional_mlp.algebra import TorchNamespace, torch_namespace
-from tests.helpers import assert_same_bits, draw
+from tests.helpers import assert_same_bits, autograd, draw
 
 XP = torch_namespace(torch.float64, torch.device("cpu"))
 SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, math.inf, -math.inf, math.nan], dtype=torch.float64)
@@ -30,37 +27,15 @@ def test_the_normal_distribution_function_keeps_its_lower_tail(dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_products_of_leading_digits_are_exact(dtype: torch.dtype) -> None:
-    x, xp = draw(200).to(dtype), torch_namespace(dtype, torch.device("cpu"))
-    head = xp.leading_digits(x)
-    assert ((x - head).abs() <= 2 * torch.finfo(dtype).eps ** 0.5 * x.abs()).all()
-    numbers = [Fraction(number) for number in head.tolist()]
-    assert (head[1:] * head[:-1]).tolist() == [a * b for a, b in itertools.pairwise(numbers)]
-    special = torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan], dtype=dtype)
-    assert_same_bits(xp.leading_digits(special), special)
-    assert xp.leading_digits(0.5) == 0.5
-
-
-@pytest.mark.parametrize(("name", "x"), [("exp", [-95.0, -103.0]), ("ndtr", [-13.5, -14.2])])
-def test_a_product_with_a_scale_keeps_its_digits_where_the_function_leaves_the_range(name: str, x: list[float]) -> None:
-    arguments, scale = torch.tensor(x), torch.tensor([-1e6, 3.0])
-    expected = (scale * getattr(XP, name)(arguments.double())).float()
-    xp = torch_namespace(torch.float32, arguments.device)
-    torch.testing.assert_close(getattr(xp, name)(arguments, scale=scale), expected, rtol=5e-7, atol=0)
-
-
-def test_a_product_with_the_exponential_of_a_float64_keeps_its_digits_too() -> None:
-    x, scale = torch.tensor([-740.0, 720.0], dtype=torch.float64), torch.tensor([1e12, -1e-12], dtype=torch.float64)
-    products = [mpmath.mpf(s) * mpmath.exp(e) for s, e in zip(scale.tolist(), x.tolist(), strict=True)]
-    expected = torch.tensor([float(product) for product in products], dtype=torch.float64)
-    torch.testing.assert_close(XP.exp(x, scale=scale), expected, rtol=1e-15, atol=0)
-
-
-def test_an_exponent_of_two_numbers_is_their_sum() -> None:
-    x, rest = draw(50) * 10, draw(50, seed=1) / 10
-    torch.testing.assert_close(XP.exp(x, rest), torch.exp(x + rest), rtol=1e-14, atol=0)
-    torch.testing.assert_close(XP.exp(x, 0.1, 2.0), 2 * torch.exp(x + 0.1), rtol=1e-14, atol=0)
-    assert XP.exp(1.0, 0.5) == pytest.approx(math.exp(1.5))
+@pytest.mark.parametrize(("a", "b"), [(1, 0), (1.702, 0), (0.5, 0.2), (-1.0, -0.3), (1.0, -0.25), (0, 0)])
+def test_gated_and_its_slope_are_what_they_say(a: float, b: float, dtype: torch.dtype) -> None:
+    s, xp = (3 * draw(200)).to(dtype), torch_namespace(dtype, torch.device("cpu"))
+    _, (slope,) = autograd(lambda s: (s * torch.sigmoid(a * s + b * s**3)).sum(), s.double())
+    tolerance = {"rtol": 1e-12 if dtype == torch.float64 else 2 * torch.finfo(dtype).eps, "atol": 0}
+    expected = s.double() * torch.sigmoid(a * s.double() + b * s.double() ** 3)
+    torch.testing.assert_close(xp.gated(s, a, b), expected.to(dtype), **tolerance)
+    torch.testing.assert_close(xp.gated_slope(s, a, b), slope.to(dtype), **tolerance)
+    assert xp.gated(0.5, a, b) == pytest.approx(0.5 / (1 + math.exp(-0.5 * a - 0.125 * b)), rel=1e-15)
 
 
 @pytest.mark.parametrize("name", UNARY)

@@ -1,6 +1,6 @@
 """Activations: functions of one number, each its value and its derivative in the array algebra."""
 
-import math
+from fractions import Fraction
 from typing import Literal
 
 from attrs import field, frozen
@@ -95,28 +95,14 @@ class Softplus(Elementwise):
         return _sigmoid(xp, s)
 
 
-def _gated(xp: Namespace, s: Array, exponent: Array, rest: Array | None = None) -> Array:
-    """s σ(v), from exponent + rest = −|v| for a v with the sign of s.
-
-    On the left that is s eᵛ / (1 + eᵛ), whose numerator keeps its digits where eᵛ is too small to.
-    """
-    return xp.where(s < 0, xp.exp(exponent, rest, s), s) / (1 + xp.exp(exponent, rest))
-
-
 class SiLU(Elementwise):
     """s σ(s), with σ the sigmoid: the swish. Elfwing et al., "Sigmoid-weighted linear units", 2017."""
 
     def value(self, xp: Namespace, s: Array) -> Array:
-        return _gated(xp, s, -xp.abs(s))
+        return xp.gated(s, 1, 0)
 
     def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
-        sigmoid = _sigmoid(xp, s)
-        return sigmoid * (1 + s * (1 - sigmoid))
-
-
-# √(8/π) and 0.044715 √(8/π), each as a number of few digits and the rest.
-_LINEAR = (817 / 512, 6.599660573071176e-05)
-_CUBIC = (1169 / 16384, 4.718616350248776e-06)
+        return xp.gated_slope(s, 1, 0)
 
 
 @frozen(repr=False)
@@ -134,32 +120,15 @@ class GELU(Elementwise):
             raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {checks.describe(self.approximate)}")
 
     def value(self, xp: Namespace, s: Array) -> Array:
-        return xp.ndtr(s, s) if self.approximate == "none" else _gated(xp, s, *self._exponent(xp, s))
+        return xp.gelu(s) if self.approximate == "none" else xp.gated(s, *_TANH_GATE)
 
     def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
-        if self.approximate == "none":
-            return xp.ndtr(s) + s * (xp.exp(-0.5 * s * s) / math.sqrt(2 * math.pi))
-        v = s * (math.sqrt(8 / math.pi) + 0.044715 * math.sqrt(8 / math.pi) * s * s)
-        decay = xp.exp(-xp.abs(v))
-        weight = 1 / (1 + decay)  # σ = weight on the right and decay · weight on the left, and σ' = decay · weight²
-        density = decay * weight * weight * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * s * s)
-        return xp.where(v >= 0, 1, decay) * weight + s * density
+        return xp.gelu_slope(s) if self.approximate == "none" else xp.gated_slope(s, *_TANH_GATE)
 
-    def _exponent(self, xp: Namespace, s: Array) -> tuple[Array, Array]:
-        """−|v| as the sum of two numbers, the second small, for eᵛ magnifies the rounding error of a large v.
 
-        With u = −|s| and r = v/s it is u r = h k + (u − h) k + u (r − k), where h and k are the leading digits of u and
-        r: h k is exact, and the other terms are small. So is r − k, which is found in the same way, from the leading
-        digits of u² and of the coefficients of r = √(8/π) + 0.044715 √(8/π) u².
-        """
-        u = xp.maximum(-xp.abs(s), -64)  # eᵛ is 0 there in every dtype, and u² is finite
-        square = u * u
-        h = xp.leading_digits(u)
-        q = xp.leading_digits(h * h)
-        k = xp.leading_digits(sum(_LINEAR) + sum(_CUBIC) * square)
-        square_rest = (h * h - q) + (u - h) * (u + h)
-        ratio_rest = (_LINEAR[0] - k + _CUBIC[0] * q) + (_LINEAR[1] + _CUBIC[1] * square + _CUBIC[0] * square_rest)
-        return h * k, (u - h) * k + u * ratio_rest
+# √(8/π), to twice the digits of a float64, and 0.044715 √(8/π).
+_LINEAR = Fraction("1.59576912160573071175978423973752747390")
+_TANH_GATE = (_LINEAR, Fraction("0.044715") * _LINEAR)
 
 
 class Identity(Elementwise):

@@ -7,14 +7,31 @@ import torch
 from torch import nn
 
 import functional_mlp as fm
-from tests.accuracy import MOST_ULP, activation_arguments, exact_activation, worst_ulp
+from tests.accuracy import (
+    GATES,
+    MOST_ULP,
+    MOST_ULP_OF_DERIVATIVES,
+    activation_arguments,
+    derivative_arguments,
+    every_number,
+    exact_activation,
+    exact_derivative,
+    exact_values,
+    worst_ulp,
+)
 from tests.helpers import ACTIVATION_ORACLES, assert_close, autograd, check_refused, draw, refusal
 from tests.tables import ACTIVATIONS
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+# tanh' and σ' are found from tanh and σ, which have few digits of what they lack of 1.
+every_activation_but_those_of_their_own_value = pytest.mark.parametrize(
+    "activation", [layer for layer in ACTIVATIONS if layer not in (fm.Tanh(), fm.Sigmoid())], ids=repr
+)
 
 # Zeros of both signs, saturation, overflow of an inner exponential or cube, and what is no number.
 SPECIAL = [0.0, -0.0, 1e-300, 20.0, -20.0, 40.0, -40.0, 800.0, -800.0, 1e200, -1e200, math.inf, -math.inf, math.nan]
+# Where torch has 0 or NaN for a derivative that is a number other than 0.
+LOST_BY_TORCH = {fm.GELU("tanh"): [-20, 1e200, -1e200]}
 GRADS = [1.0, -2.5, 0.0, -0.0, math.inf, -math.inf, math.nan]
 
 
@@ -47,12 +64,39 @@ def test_a_value_is_within_four_ulp_over_the_whole_range(activation: fm.Elementw
     assert worst_ulp(repr(activation), activation.apply((), s), exact_activation(activation, s.double()), s) <= MOST_ULP
 
 
+@every_activation_but_those_of_their_own_value
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_derivative_is_within_eight_ulp_for_every_number(activation: fm.Elementwise, dtype: torch.dtype) -> None:
+    s = derivative_arguments(activation) if dtype == torch.float32 else every_number(dtype)
+    _, derivative = activation.vjp((), s, torch.ones_like(s))
+    exact = exact_derivative(activation, s.double())
+    assert worst_ulp(repr(activation), derivative, exact, s) <= MOST_ULP_OF_DERIVATIVES
+
+
+@pytest.mark.parametrize("activation", GATES, ids=repr)
+def test_a_gated_float64_value_is_within_four_ulp(activation: fm.Elementwise) -> None:
+    s = torch.cat([torch.linspace(-30, 8, 3001), torch.linspace(-745, -30, 101)]).double()
+    with mpmath.workdps(40):
+        exact = [exact_values(activation, mpmath.mpf(number))[0] for number in s.tolist()]
+        errors = [
+            float(abs(mpmath.mpf(y) - x)) / math.ulp(max(abs(float(x)), torch.finfo(torch.float64).tiny))
+            for y, x in zip(activation.apply((), s).tolist(), exact, strict=True)
+        ]
+    assert max(errors) <= MOST_ULP
+
+
+@pytest.mark.parametrize("activation", [fm.SiLU(), fm.GELU(), fm.GELU("tanh")], ids=repr)
+def test_derivatives_of_extreme_float64s_are_their_limits(activation: fm.Elementwise) -> None:
+    s = torch.tensor([1e51, 1e103, 1e154, 1e155, 1.7e308], dtype=torch.float64)
+    assert_close(activation.vjp((), s, torch.ones_like(s))[1], torch.ones_like(s))
+    assert_close(activation.vjp((), -s, torch.ones_like(s))[1], torch.zeros_like(s))
+
+
 @every_activation
 @pytest.mark.parametrize("grad", GRADS)
 def test_gradients_at_special_values_are_torchs(activation: fm.Elementwise, grad: float) -> None:
     s = torch.tensor(SPECIAL, dtype=torch.float64)
-    if activation == fm.GELU("tanh"):
-        s = s[s != -20]  # where torch loses the derivative of -3e-259, and has NaN for its product with infinity
+    s = s[~torch.isin(s, torch.tensor(LOST_BY_TORCH.get(activation, []), dtype=s.dtype))]
     grad_out = torch.full_like(s, grad)
     _, (expected,) = autograd(lambda s: (ACTIVATION_ORACLES[type(activation)](activation, s) * grad_out).sum(), s)
     _, actual = activation.vjp((), s, grad_out)

@@ -8,14 +8,25 @@ NaN propagates, and 0, −0 and ±infinity give what the mathematics gives.
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from llvmlite import ir
 
+from functional_mlp.compensation import split
 from functional_mlp.engine.llvm.emitter import Emitter
-from functional_mlp.engine.llvm.erf_coefficients import CENTER, ERF_OVER_X_LESS_1, SCALE, SCALED_TAIL_LESS_1
+from functional_mlp.engine.llvm.erf_coefficients import (
+    CENTER,
+    ERF_OVER_X_LESS_1,
+    GELU_SLOPE_OVER_DISTANCE,
+    GELU_SLOPE_START,
+    GELU_SLOPE_ZERO,
+    SCALE,
+    SCALED_TAIL_LESS_1,
+)
 
 LN2_HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}  # ln 2 cut so that n · LN2_HIGH is exact
 LN2_LOW = {"f32": -2.12194440054690581e-4, "f64": 1.90821492927058770002e-10}  # what is left of ln 2
+LIFT = {"f32": 64, "f64": 512}  # the k by which small powers of two are kept from underflow
 
 
 def polynomial(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
@@ -40,7 +51,7 @@ def larger(e: Emitter, x: ir.Value, bound: float) -> ir.Value:
     return e.builder.select(e.builder.fcmp_ordered("<", x, e.constant(bound)), e.constant(bound), x)
 
 
-def _nearest_multiple(e: Emitter, x: ir.Value, unit: float) -> tuple[ir.Value, ir.Value]:
+def nearest_multiple(e: Emitter, x: ir.Value, unit: float) -> tuple[ir.Value, ir.Value]:
     """n = x / unit rounded, as a real and as an integer, for |n| below half the range of the mantissa.
 
     Adding 1.5 · 2^mantissa leaves the integer in the low bits of the sum. No conversion is used, for that of
@@ -59,14 +70,17 @@ def _power_of_two(e: Emitter, n: ir.Value) -> ir.Value:
     return e.builder.bitcast(e.builder.shl(biased, e.integers(e.real.mantissa_bits)), e.vector_type)
 
 
-def _reduced_exponential(e: Emitter, x: ir.Value, rest: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
+def reduced_exponential(e: Emitter, x: ir.Value, rest: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
     """(eʳ − 1, n) with x = n ln 2 + r and |r| ≤ ln 2 / 2; for x + rest, where rest is small, r + rest in place of r."""
-    n, n_bits = _nearest_multiple(e, x, math.log(2))
+    n, n_bits = nearest_multiple(e, x, math.log(2))
+    return small_expm1(e, remainder(e, n, x, rest)), n_bits
+
+
+def remainder(e: Emitter, n: ir.Value, x: ir.Value, rest: ir.Value | None = None) -> ir.Value:
+    """x + rest − n ln 2."""
     r = e.multiply_add(n, e.constant(-LN2_HIGH[e.real.suffix]), x)
     r = e.multiply_add(n, e.constant(-LN2_LOW[e.real.suffix]), r)
-    if rest is not None:
-        r = e.fadd(r, rest)
-    return _small_expm1(e, r), n_bits
+    return r if rest is None else e.fadd(r, rest)
 
 
 def _two_powers(e: Emitter, n: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -75,7 +89,18 @@ def _two_powers(e: Emitter, n: ir.Value) -> tuple[ir.Value, ir.Value]:
     return _power_of_two(e, half), _power_of_two(e, e.builder.sub(n, half))
 
 
-def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
+def lowest_exponent(e: Emitter) -> float:
+    """The x for which 2ⁿ⁺ᵏ of `lifted_power` is 0: eˣ is too, and so is its product with whatever is of use."""
+    return -(e.real.exponent_bias + LIFT[e.real.suffix]) * math.log(2)
+
+
+def lifted_power(e: Emitter, n: ir.Value) -> tuple[ir.Value, ir.Constant]:
+    """2ⁿ⁺ᵏ and 2⁻ᵏ, for an n of at most 2 that may be below the exponents of normal numbers."""
+    lift = LIFT[e.real.suffix]
+    return _power_of_two(e, e.builder.add(n, e.integers(lift))), e.constant(2.0**-lift)
+
+
+def small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
     """eʳ − 1 for |r| ≤ ln 2 / 2."""
     terms = 8 if e.real.size == 4 else 14
     coefficients = [1 / math.factorial(k) for k in range(terms)]
@@ -84,24 +109,21 @@ def _small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
     return e.multiply_add(e.fmul(square, square), polynomial(e, r, coefficients[4:]), low)
 
 
-def exp(e: Emitter, x: ir.Value, rest: ir.Value | None = None, scale: ir.Value | None = None) -> ir.Value:
-    """eˣ, or scale · e^(x + rest) for a small rest, with gradual underflow.
+def exp(e: Emitter, x: ir.Value) -> ir.Value:
+    """eˣ, with gradual underflow.
 
     The bounds of x are where both powers of two, whose product is 2ⁿ, have become 0 or infinity.
     """
     low, high = (-176.0, 177.0) if e.real.size == 4 else (-1418.0, 1419.0)
-    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low), rest)
+    less_one, n = reduced_exponential(e, larger(e, smaller(e, x, high), low))
     first, second = _two_powers(e, n)
-    value = e.multiply_add(less_one, first, first)
-    if scale is not None:
-        value = e.builder.fmul(value, scale)
-    return e.builder.fmul(value, second)
+    return e.builder.fmul(e.multiply_add(less_one, first, first), second)
 
 
 def expm1(e: Emitter, x: ir.Value) -> ir.Value:
     """eˣ − 1: (eʳ − 1 + (1 − 2⁻ⁿ)) 2ⁿ."""
     low, high = (-18.0, 90.0) if e.real.size == 4 else (-38.0, 711.0)
-    less_one, n = _reduced_exponential(e, larger(e, smaller(e, x, high), low))
+    less_one, n = reduced_exponential(e, larger(e, smaller(e, x, high), low))
     half = e.builder.ashr(n, e.integers(1))
     rest = e.builder.sub(n, half)
     shrink = [_power_of_two(e, e.builder.sub(e.integers(0), part)) for part in (half, rest)]
@@ -124,9 +146,9 @@ def tanh(e: Emitter, x: ir.Value) -> ir.Value:
     """
     b = e.builder
     size = smaller(e, e.of_vector("fabs", x), 10.0 if e.real.size == 4 else 20.0)
-    n, n_bits = _nearest_multiple(e, size, -math.log(2) / 2)
+    n, n_bits = nearest_multiple(e, size, -math.log(2) / 2)
     r = e.multiply_add(n, e.constant(-math.log(2)), b.fmul(size, e.constant(-2)))
-    less_one, scale = _small_expm1(e, r), _power_of_two(e, n_bits)
+    less_one, scale = small_expm1(e, r), _power_of_two(e, n_bits)
     numerator = e.multiply_add(b.fneg(less_one), scale, b.fsub(e.constant(1), scale))
     denominator = e.multiply_add(less_one, scale, b.fadd(e.constant(1), scale))
     return e.of_vector("copysign", b.fdiv(numerator, denominator), x)
@@ -187,24 +209,66 @@ def erf(e: Emitter, x: ir.Value) -> ir.Value:
     return b.select(b.fcmp_unordered(">=", size, e.constant(1)), outer, _erf_near_zero(e, x))
 
 
-def ndtr(e: Emitter, x: ir.Value, scale: ir.Value | None = None) -> ir.Value:
-    """Φ(x), or scale · Φ(x).
+def ndtr(e: Emitter, x: ir.Value) -> ir.Value:
+    """Φ(x)."""
+    return _scaled_ndtr(e, x, e.constant(1))
 
-    Φ(x) is (1 + erf(x/√2)) / 2 where |x| < 1; elsewhere Φ(−|x|) on the left and 1 − Φ(−|x|) on the right. The
-    exponential of x² would magnify the rounding of x². With h the leading half of the digits of |x|, h² is exact, and
-    x² = h² + (|x| − h)(|x| + h). From the bound of |x| on, the exponential is 0.
+
+def gelu(e: Emitter, s: ir.Value) -> ir.Value:
+    """s Φ(s)."""
+    return _scaled_ndtr(e, s, s)
+
+
+def _scaled_ndtr(e: Emitter, x: ir.Value, scale: ir.Value) -> ir.Value:
+    """scale · Φ(x), which keeps its digits where it is in range and Φ(x) is not.
+
+    Φ(x) is (1 + erf(x/√2)) / 2 where |x| < 1; elsewhere Φ(−|x|) on the left and 1 − Φ(−|x|) on the right.
     """
     b, one, half = e.builder, e.constant(1), e.constant(0.5)
-    scale = one if scale is None else scale
     lower, upper = b.fcmp_ordered("<=", x, e.constant(-1)), b.fcmp_ordered(">=", x, one)
     inner = e.multiply_add(_erf_near_zero(e, b.fmul(x, e.constant(math.sqrt(0.5)))), half, half)
-    size = smaller(e, e.of_vector("fabs", x), 18.75 if e.real.size == 4 else 53.25)
-    head = leading_digits(e, size)
-    square, rest = b.fmul(head, head), b.fmul(b.fsub(size, head), b.fadd(size, head))
-    minus_half = e.constant(-0.5)
-    factor = b.select(lower, scale, one)
-    tail = _normal_tail(e, factor, size, b.fmul(square, minus_half), b.fmul(rest, minus_half))
+    size, exponent, rest = _normal_exponent(e, x)
+    tail = _normal_tail(e, b.select(lower, scale, one), size, exponent, rest)
     return b.select(lower, tail, b.fmul(scale, b.select(upper, b.fsub(one, tail), inner)))
+
+
+def gelu_slope(e: Emitter, s: ir.Value) -> ir.Value:
+    """The slope of s Φ(s): F(−|s|) on the left and 1 − F(−|s|) on the right, with F(x) = Φ(x) + x Φ'(x).
+
+    F(x) is d G(d) near its zero, with d the distance from there, which keeps all digits; and farther on the left
+    e^(−x²/2) times the difference of Mills' ratio and −x/√(2π), the second of which is about twice the first there.
+    """
+    b = e.builder
+    zero, zero_rest = split(sum(map(Fraction, GELU_SLOPE_ZERO)), e.real.mantissa_bits + 1)
+    size, exponent, rest = _normal_exponent(e, s)
+    distance = b.fsub(b.fsub(e.constant(-zero), size), e.constant(zero_rest))
+    inner = b.fmul(distance, polynomial(e, distance, GELU_SLOPE_OVER_DISTANCE[e.real.suffix]))
+    quotient, q, _ = _mills_ratio(e, size)
+    ratio = e.multiply_add(size, e.constant(-1 / math.sqrt(2 * math.pi)), e.multiply_add(quotient, q, quotient))
+    less_one, n = reduced_exponential(e, exponent, rest)
+    power, unlift = lifted_power(e, n)
+    tail = b.fmul(b.fmul(e.multiply_add(less_one, power, power), ratio), unlift)
+    return mirrored(e, s, b.select(b.fcmp_ordered("<", size, e.constant(-GELU_SLOPE_START)), inner, tail))
+
+
+def mirrored(e: Emitter, s: ir.Value, slope: ir.Value) -> ir.Value:
+    """A slope from that at −|s|, with which it adds up to 1; NaN for infinity, as torch has it."""
+    b = e.builder
+    chosen = b.select(b.fcmp_ordered(">", s, e.constant(0)), b.fsub(e.constant(1), slope), slope)
+    return e.multiply_add(s, e.constant(0), chosen)
+
+
+def _normal_exponent(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """|x|, as far as e^(−x²/2) is not 0, and two numbers that add up to −x²/2, the second small.
+
+    The exponential of x² would magnify the rounding of x². With h the leading half of the digits of |x|, h² is exact,
+    and x² = h² + (|x| − h)(|x| + h).
+    """
+    b, minus_half = e.builder, e.constant(-0.5)
+    size = smaller(e, e.of_vector("fabs", x), math.sqrt(-2 * lowest_exponent(e)))
+    head = leading_digits(e, size, (e.real.mantissa_bits + 1) // 2)
+    square, rest = b.fmul(head, head), b.fmul(b.fsub(size, head), b.fadd(size, head))
+    return size, b.fmul(square, minus_half), b.fmul(rest, minus_half)
 
 
 def _erf_near_zero(e: Emitter, x: ir.Value) -> ir.Value:
@@ -215,29 +279,36 @@ def _erf_near_zero(e: Emitter, x: ir.Value) -> ir.Value:
 def _normal_tail(
     e: Emitter, scale: ir.Value, x: ir.Value, exponent: ir.Value, rest: ir.Value | None = None
 ) -> ir.Value:
-    """scale · Φ(−x) = scale · exp(exponent + rest) (1 + Q(t)) k / (x + c) with t = k (x − c) / (x + c), from x = 1 on.
+    """scale · Φ(−x) = scale · exp(exponent + rest) (1 + Q(t)) k / (x + c), from x = 1 on.
 
-    The exponent and `rest` add up to −x²/2. With k the polynomial Q, and with it its rounding, is small everywhere.
-    `rest` also makes up for ε, the rounding error of u = x + c: 1 / (u − ε) is e^(ε/u) / u, but for ε²/u².
+    The exponent and `rest` add up to −x²/2. `rest` also makes up for ε, the rounding error of u = x + c: 1 / (u − ε)
+    is e^(ε/u) / u, but for ε²/u².
     """
     b = e.builder
-    center = e.constant(CENTER[e.real.suffix])
+    quotient, q, error = _mills_ratio(e, x)
+    if rest is not None:
+        rest = e.multiply_add(b.fmul(error, quotient), e.constant(1 / SCALE), rest)
+    less_one, n = reduced_exponential(e, exponent, rest)
+    less_one = e.multiply_add(less_one, q, e.fadd(less_one, q))  # (1 + less_one) (1 + q) − 1
+    power, unlift = lifted_power(e, n)
+    scaled = b.fmul(b.fmul(scale, quotient), power)
+    return b.fmul(e.multiply_add(less_one, scaled, scaled), unlift)
+
+
+def _mills_ratio(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """k / u and Q, with Φ(−x) e^(x²/2) = (1 + Q) k / (x + c), from x = 1 on; and the rounding error of u = x + c.
+
+    Q is a polynomial in k (x − c) / (x + c). With k it is small everywhere, and with it its rounding.
+    """
+    b, center = e.builder, e.constant(CENTER[e.real.suffix])
     total = b.fadd(x, center)
     quotient = b.fdiv(e.constant(SCALE), total)
-    t = b.fmul(b.fsub(x, center), quotient)
-    if rest is not None:
-        error = b.fsub(b.fsub(total, center), x)
-        rest = e.multiply_add(b.fmul(error, quotient), e.constant(1 / SCALE), rest)
-    less_one, n = _reduced_exponential(e, exponent, rest)
-    q = polynomial(e, t, SCALED_TAIL_LESS_1[e.real.suffix])
-    less_one = e.multiply_add(less_one, q, e.fadd(less_one, q))  # (1 + less_one) (1 + q) − 1
-    first, second = _two_powers(e, n)
-    scaled = b.fmul(b.fmul(scale, quotient), first)
-    return b.fmul(e.multiply_add(less_one, scaled, scaled), second)
+    q = polynomial(e, b.fmul(b.fsub(x, center), quotient), SCALED_TAIL_LESS_1[e.real.suffix])
+    return quotient, q, b.fsub(b.fsub(total, center), x)
 
 
-def leading_digits(e: Emitter, x: ir.Value) -> ir.Value:
-    """x without the lower half of its digits, so that the product of two such numbers is exact."""
-    dropped = (e.real.mantissa_bits + 2) // 2
+def leading_digits(e: Emitter, x: ir.Value, digits: int) -> ir.Value:
+    """x cut to so many binary digits."""
     bits = e.builder.bitcast(x, e.integers_type)
-    return e.builder.bitcast(e.builder.and_(bits, e.integers(-(1 << dropped))), e.vector_type)
+    mask = -(1 << (e.real.mantissa_bits + 1 - digits))
+    return e.builder.bitcast(e.builder.and_(bits, e.integers(mask)), e.vector_type)

@@ -11,12 +11,14 @@ An expression is called with these operands in place of tensors:
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine.llvm import functions
+from functional_mlp.compensation import Coefficient, cubic
+from functional_mlp.engine.llvm import functions, gates
 from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
 from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
 
@@ -247,14 +249,8 @@ class VectorNamespace:
             )
         return self._function(lambda v: self.emitter.of_vector("sqrt", v), x, math.sqrt)
 
-    def leading_digits(self, x: Any) -> Operand:
-        return self._elementwise(lambda v: functions.leading_digits(self.emitter, v), x)
-
-    def exp(self, x: Any, rest: Any = None, scale: Any = None) -> Operand | float:
-        if rest is None and scale is None:
-            return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
-        rest, scale = -0.0 if rest is None else rest, 1 if scale is None else scale
-        return self._elementwise(lambda *vectors: functions.exp(self.emitter, *vectors), x, rest, scale)
+    def exp(self, x: Any) -> Operand | float:
+        return self._function(lambda v: functions.exp(self.emitter, v), x, math.exp)
 
     def expm1(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.expm1(self.emitter, v), x, math.expm1)
@@ -271,12 +267,39 @@ class VectorNamespace:
     def erf(self, x: Any) -> Operand | float:
         return self._function(lambda v: functions.erf(self.emitter, v), x, math.erf)
 
-    def ndtr(self, x: Any, scale: Any = None) -> Operand | float:
-        if scale is None:
-            return self._function(
-                lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
-            )
-        return self._elementwise(lambda *vectors: functions.ndtr(self.emitter, *vectors), x, scale)
+    def ndtr(self, x: Any) -> Operand | float:
+        return self._function(
+            lambda v: functions.ndtr(self.emitter, v), x, lambda number: 0.5 * math.erfc(-number / math.sqrt(2))
+        )
+
+    def gelu(self, s: Any) -> Operand:
+        return self._elementwise(lambda v: functions.gelu(self.emitter, v), s)
+
+    def gelu_slope(self, s: Any) -> Operand:
+        return self._elementwise(lambda v: functions.gelu_slope(self.emitter, v), s)
+
+    def gated(self, s: Any, a: Coefficient, b: Coefficient) -> Operand:
+        gate = _gate(a, b)
+        _, exponent, rest = self._below_zero(gate, s)
+        return self._elementwise(lambda *vectors: gates.gated(self.emitter, *vectors), s, exponent, rest)
+
+    def gated_slope(self, s: Any, a: Coefficient, b: Coefficient) -> Operand:
+        gate = _gate(a, b)
+        operands = (s, *self._below_zero(gate, s))
+        return self._elementwise(lambda *vectors: gates.gated_slope(self.emitter, gate, *vectors), *operands)
+
+    def _below_zero(self, gate: gates.Gate, s: Any) -> tuple[Any, Any, Any]:
+        """t = −|s|, but not below where eᵛ is 0, and its v as the sum of two operands, the second small."""
+        e = self.emitter
+        t = self.maximum(-self.abs(s), -gate.inverse(-functions.lowest_exponent(e)))
+        if gate.is_exact:
+            return t, float(gate.a) * t, -0.0
+        digits = (e.real.mantissa_bits + 1) // 3
+
+        def shorten(x: Operand) -> Operand:
+            return self._elementwise(lambda v: functions.leading_digits(e, v, digits), x)
+
+        return t, *cubic(t, gate.a, gate.b, shorten, digits)
 
     def _function(
         self, emit: Callable[[ir.Value], ir.Value], x: Any, of_number: Callable[[float], float]
@@ -305,6 +328,15 @@ class VectorNamespace:
         *whole, last = x.values
         used = x.features - len(whole) * self.emitter.lanes
         return [*whole, self.emitter.keep_first(last, used, padding)]
+
+
+def _gate(a: Coefficient, b: Coefficient) -> gates.Gate:
+    numbers = isinstance(a, Number | Fraction) and isinstance(b, Number | Fraction)
+    if not numbers or not any((a, b)) or not all(c == 0 or 1e-6 <= c <= 1e6 for c in (a, b)):
+        raise NotInAlgebraError(
+            f"the engine's xp.gated takes numbers a and b from 1e-6 to 1e6, of which one may be 0, got {a} and {b}"
+        )
+    return gates.Gate(Fraction(a), Fraction(b))
 
 
 _ORDERED = ("<", "<=", ">", ">=", "==")
