@@ -94,10 +94,10 @@ def lowest_exponent(e: Emitter) -> float:
     return -(e.real.exponent_bias + LIFT[e.real.suffix]) * math.log(2)
 
 
-def lifted_power(e: Emitter, n: ir.Value) -> tuple[ir.Value, ir.Constant]:
+def lifted_power(e: Emitter, n: ir.Value) -> tuple[ir.Value, float]:
     """2ⁿ⁺ᵏ and 2⁻ᵏ, for an n of at most 2 that may be below the exponents of normal numbers."""
     lift = LIFT[e.real.suffix]
-    return _power_of_two(e, e.builder.add(n, e.integers(lift))), e.constant(2.0**-lift)
+    return _power_of_two(e, e.builder.add(n, e.integers(lift))), 2.0**-lift
 
 
 def small_expm1(e: Emitter, r: ir.Value) -> ir.Value:
@@ -247,7 +247,7 @@ def gelu_slope(e: Emitter, s: ir.Value) -> ir.Value:
     ratio = e.multiply_add(size, e.constant(-1 / math.sqrt(2 * math.pi)), e.multiply_add(quotient, q, quotient))
     less_one, n = reduced_exponential(e, exponent, rest)
     power, unlift = lifted_power(e, n)
-    tail = b.fmul(b.fmul(e.multiply_add(less_one, power, power), ratio), unlift)
+    tail = b.fmul(b.fmul(e.multiply_add(less_one, power, power), ratio), e.constant(unlift))
     return mirrored(e, s, b.select(b.fcmp_ordered("<", size, e.constant(-GELU_SLOPE_START)), inner, tail))
 
 
@@ -292,7 +292,7 @@ def _normal_tail(
     less_one = e.multiply_add(less_one, q, e.fadd(less_one, q))  # (1 + less_one) (1 + q) − 1
     power, unlift = lifted_power(e, n)
     scaled = b.fmul(b.fmul(scale, quotient), power)
-    return b.fmul(e.multiply_add(less_one, scaled, scaled), unlift)
+    return b.fmul(e.multiply_add(less_one, scaled, scaled), e.constant(unlift))
 
 
 def _mills_ratio(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:

@@ -25,9 +25,9 @@ class Gate:
     b: Fraction
 
     @property
-    def is_exact(self) -> bool:
-        """Whether v has the digits of s: it is a power of two times s."""
-        return self.b == 0 and math.frexp(float(self.a))[0] == 0.5
+    def is_identity(self) -> bool:
+        """Whether v is s."""
+        return self.a == 1 and self.b == 0
 
     def inverse(self, v: float) -> float:
         """The s with this v, which is above 0."""
@@ -68,19 +68,27 @@ def _zero(function: Callable[[float], float]) -> float:
     return high
 
 
-def gated(e: Emitter, s: ir.Value, exponent: ir.Value, rest: ir.Value) -> ir.Value:
+def gated(e: Emitter, s: ir.Value, exponent: ir.Value, rest: ir.Value | None = None) -> ir.Value:
     """s eᵛ / (1 + eᵛ) on the left and s / (1 + eᵛ) on the right, for the v = exponent + rest of −|s|."""
     b = e.builder
-    n, n_bits = functions.nearest_multiple(e, b.fadd(exponent, rest), math.log(2))
+    v = exponent if rest is None else b.fadd(exponent, rest)
+    n, n_bits = functions.nearest_multiple(e, v, math.log(2))
     less_one = functions.small_expm1(e, functions.remainder(e, n, exponent, rest))
     power, unlift = functions.lifted_power(e, n_bits)
     decay = e.multiply_add(less_one, power, power)
-    left = b.fmul(b.fmul(decay, s), unlift)  # in range where eᵛ alone need not be
+    left = b.fmul(b.fmul(decay, s), e.constant(unlift))  # in range where eᵛ alone need not be
     numerator = b.select(b.fcmp_ordered("<", s, e.constant(0)), left, s)
-    return b.fdiv(numerator, e.multiply_add(decay, unlift, e.constant(1)))
+    return b.fdiv(numerator, e.multiply_add(decay, e.constant(unlift), e.constant(1)))
 
 
-def gated_slope(e: Emitter, gate: Gate, s: ir.Value, t: ir.Value, exponent: ir.Value, rest: ir.Value) -> ir.Value:
+def gated_slope(
+    e: Emitter,
+    gate: Gate,
+    s: ir.Value,
+    t: ir.Value,
+    exponent: ir.Value,
+    rest: ir.Value | None = None,
+) -> ir.Value:
     """The slope from that at t, which is (1 + u + eᵛ) eᵛ / (1 + eᵛ)² with u = a t + 3 b t³.
 
     The sum 1 + u + eᵛ is 0 at a t₀. It is u − u₀ + e^v₀ (e^(v − v₀) − 1) as well, whose parts have one sign, so that it
@@ -89,7 +97,7 @@ def gated_slope(e: Emitter, gate: Gate, s: ir.Value, t: ir.Value, exponent: ir.V
     b, decay = e.builder, _decay(e, gate)
     growth, less_one, n = _from_zero(e, gate, t, exponent, rest)
     lifted, unlift = functions.lifted_power(e, n)
-    scale = b.fmul(unlift, e.constant(decay))
+    scale = e.constant(decay * unlift)
     power = b.fmul(lifted, scale)
     change = e.multiply_add(power, less_one, b.fsub(power, e.constant(decay)))
     numerator = b.fmul(b.fmul(e.multiply_add(less_one, lifted, lifted), b.fadd(growth, change)), scale)
@@ -102,7 +110,7 @@ def _from_zero(
     gate: Gate,
     t: ir.Value,
     exponent: ir.Value,
-    rest: ir.Value,
+    rest: ir.Value | None,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """u − u₀, and eʳ − 1 and n with v − v₀ = n ln 2 + r.
 
@@ -113,23 +121,24 @@ def _from_zero(
     b, zero, bits = e.builder, slope_zero(gate), e.real.mantissa_bits + 1
     (zero_t, zero_t_rest), (zero_v, zero_v_rest) = split(zero.s, bits), split(_logarithm(_decay(e, gate)), bits)
     distance = b.fsub(b.fsub(t, e.constant(zero_t)), e.constant(zero_t_rest))
-    shift, growth = (b.fmul(distance, ratio) for ratio in _ratios(e, gate, t))
+    shift, growth = _differences(e, gate, t, distance)
     n, n_bits = functions.nearest_multiple(e, shift, math.log(2))
     far = e.multiply_add(n, e.constant(-functions.LN2_HIGH[e.real.suffix]), exponent)
-    far_rest = e.multiply_add(n, e.constant(-functions.LN2_LOW[e.real.suffix]), b.fsub(rest, e.constant(zero_v_rest)))
+    far_rest = e.constant(-zero_v_rest) if rest is None else b.fsub(rest, e.constant(zero_v_rest))
+    far_rest = e.multiply_add(n, e.constant(-functions.LN2_LOW[e.real.suffix]), far_rest)
     far = b.fadd(b.fsub(far, e.constant(zero_v)), far_rest)
     r = b.select(b.fcmp_ordered("==", n, e.constant(0)), shift, far)
     return growth, functions.small_expm1(e, r), n_bits
 
 
-def _ratios(e: Emitter, gate: Gate, t: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(v − v₀) / (t − t₀) and (u − u₀) / (t − t₀), sums of positive numbers."""
+def _differences(e: Emitter, gate: Gate, t: ir.Value, distance: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """v − v₀ and u − u₀, each (t − t₀) times a sum of positive numbers."""
+    if gate.is_identity:
+        return distance, distance
     a, b, zero = float(gate.a), float(gate.b), slope_zero(gate).s
-    if b == 0:
-        return e.constant(a), e.constant(a)
     squares = e.multiply_add(t, e.builder.fadd(t, e.constant(float(zero))), e.constant(float(zero**2)))
     first, second = (e.multiply_add(squares, e.constant(factor), e.constant(a)) for factor in (b, 3 * b))
-    return first, second
+    return e.builder.fmul(distance, first), e.builder.fmul(distance, second)
 
 
 def _decay(e: Emitter, gate: Gate) -> float:

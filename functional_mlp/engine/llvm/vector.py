@@ -279,21 +279,20 @@ class VectorNamespace:
         return self._elementwise(lambda v: functions.gelu_slope(self.emitter, v), s)
 
     def gated(self, s: Any, a: Coefficient, b: Coefficient) -> Operand:
-        gate = _gate(a, b)
-        _, exponent, rest = self._below_zero(gate, s)
-        return self._elementwise(lambda *vectors: gates.gated(self.emitter, *vectors), s, exponent, rest)
+        _, *exponent = self._below_zero(_gate(a, b), s)
+        return self._elementwise(lambda *vectors: gates.gated(self.emitter, *vectors), s, *exponent)
 
     def gated_slope(self, s: Any, a: Coefficient, b: Coefficient) -> Operand:
         gate = _gate(a, b)
-        operands = (s, *self._below_zero(gate, s))
-        return self._elementwise(lambda *vectors: gates.gated_slope(self.emitter, gate, *vectors), *operands)
+        operands = self._below_zero(gate, s)
+        return self._elementwise(lambda *vectors: gates.gated_slope(self.emitter, gate, *vectors), s, *operands)
 
-    def _below_zero(self, gate: gates.Gate, s: Any) -> tuple[Any, Any, Any]:
-        """t = −|s|, but not below where eᵛ is 0, and its v as the sum of two operands, the second small."""
+    def _below_zero(self, gate: gates.Gate, s: Any) -> tuple[Any, ...]:
+        """t = −|s|, but not below where eᵛ is 0, and its v: one operand, or two whose sum it is, the second small."""
         e = self.emitter
         t = self.maximum(-self.abs(s), -gate.inverse(-functions.lowest_exponent(e)))
-        if gate.is_exact:
-            return t, float(gate.a) * t, -0.0
+        if gate.is_identity:
+            return t, t
         digits = (e.real.mantissa_bits + 1) // 3
 
         def shorten(x: Operand) -> Operand:
