@@ -15,7 +15,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
 
@@ -65,7 +65,10 @@ def choose(job: Job) -> Literal["reference", "fused"]:
     if job.engine == "reference":
         return "reference"
     inputs = job.members[0].data.inputs
-    for number, optimizer in enumerate(dict.fromkeys(member.optimizer for member in job.members)):
+    numbers: dict[Optimizer, int] = {}
+    for number, member in enumerate(job.members):
+        numbers.setdefault(member.optimizer, number)
+    for optimizer, number in numbers.items():
         reason = fused.explain(job.network, job.loss, optimizer, dtype=inputs.dtype, device=inputs.device)
         if reason is not None and job.engine == "fused":
             which = "this" if len(job.members) == 1 else f"member {number}"

@@ -259,6 +259,30 @@ def test_an_optimizer_of_ones_own_may_branch_on_its_numbers(engine_name):
         assert result.member(index).history.train_loss == pytest.approx(lone.history.train_loss, rel=1e-5)
 
 
+@attrs.frozen(repr=False)
+class OwnUpdate(fm.SGD):
+    """An optimizer that is more than its rule."""
+
+    def update(self, state, grads):
+        return super().update(state, grads)
+
+
+def test_the_member_that_cannot_be_fused_is_named_by_its_number():
+    optimizers = [OwnUpdate(0.1)] * 3
+    with pytest.raises(ValueError, match=r"engine='fused' cannot run member 0: OwnUpdate"):
+        fit(optimizer=optimizers, engine="fused")
+    with pytest.raises(ValueError, match=r"engine='fused' cannot run member 2: RateBound"):
+        fit(optimizer=[RateBound(0.1), RateBound(0.1), RateBound(0.2)], engine="fused")
+
+
+@attrs.frozen(repr=False)
+class RateBound(fm.SGD):
+    """An optimizer whose rule calls torch for some rates only."""
+
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (torch.sub(param, learning_rate * grad) if self.learning_rate > 0.15 else param - learning_rate * grad,)
+
+
 def test_groups_are_made_where_they_pay():
     from functional_mlp.ensemble.arguments import job_of
     from functional_mlp.ensemble.groups import grouped
