@@ -41,7 +41,7 @@ class Value:
         return arguments
 
 
-def replaced(value: Value, base: type[Value], functions: Iterable[str]) -> list[str]:
+def replaced(value: object, base: type, functions: Iterable[str]) -> list[str]:
     """Which functions of a base the class of a value replaces with its own.
 
     >>> from functional_mlp import Linear
