@@ -12,10 +12,20 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
 from functional_mlp.evaluation import classify, evaluate, predict
 from functional_mlp.history import EpochRecord, History
-from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
-from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.elementwise import (
+    ELU,
+    GELU,
+    Elementwise,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError

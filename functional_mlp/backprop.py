@@ -3,7 +3,7 @@
 Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ⁾; momentum and batches: section V):
 
     summation      s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾           layers/linear.py       Linear.forward
-    activation     x⁽ˡ⁾ = σ(s⁽ˡ⁾)                      layers/activations.py  ReLU.value, Tanh.value
+    activation     x⁽ˡ⁾ = σ(s⁽ˡ⁾)                      layers/elementwise.py  ReLU.value, Tanh.value
     (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses.py              MeanSquaredError.sample_grad
     (2)            ∂ℓ/∂x⁽ˡ⁻¹⁾ = (w⁽ˡ⁾)ᵀ δ              layers/linear.py       Linear.backward
     (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/elementwise.py  Elementwise.pullback

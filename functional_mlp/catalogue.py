@@ -11,7 +11,7 @@ from types import ModuleType
 
 from functional_mlp import initializers, losses, optimizers, schedules, stopping
 from functional_mlp.initializers import Initializer, NormalInitializer, UniformInitializer
-from functional_mlp.layers import activations, adapting, combinators, linear
+from functional_mlp.layers import adapting, combinators, elementwise, linear
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
@@ -33,7 +33,7 @@ def _defined_in(*modules: ModuleType, prefix: str = "") -> dict[str, type[Value]
     }
 
 
-LAYERS = _defined_in(linear, activations, combinators, adapting)
+LAYERS = _defined_in(linear, elementwise, combinators, adapting)
 LOSSES = _defined_in(losses)
 OPTIMIZERS = _defined_in(optimizers)
 INITIALIZERS = _defined_in(initializers, prefix="initializers.")

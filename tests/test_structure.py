@@ -17,7 +17,19 @@ ROOT = Path(functional_mlp.__file__).parent
 # Each file and folder of the package is on one floor, from the lowest to the highest, and may import from its own floor
 # and from those below. A new one is put as low as what it needs allows.
 FLOORS = {
-    "ground": ("algebra", "checks", "files", "forks", "interrupts", "pytree", "random", "spread", "value"),
+    "ground": (
+        "algebra",
+        "checks",
+        "compensation",
+        "files",
+        "forks",
+        "gates",
+        "interrupts",
+        "pytree",
+        "random",
+        "spread",
+        "value",
+    ),
     "values": (
         *(
             "catalogue",

@@ -13,9 +13,9 @@ from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.program import CannotFuseError, Program, lower
-from functional_mlp.layers.activations import Tanh
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
+from functional_mlp.layers.elementwise import Tanh
 from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics, check_fit

@@ -1,9 +1,10 @@
-"""Layers that apply one function to every number, written as expressions in the array algebra."""
+"""Activations: layers that apply one function to every number, each its value and its derivative in the algebra."""
 
-from typing import ClassVar
+from fractions import Fraction
+from typing import ClassVar, Literal
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks
@@ -54,3 +55,136 @@ class Elementwise(Layer):
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         xp, s, y = tape
         return (), narrowed(self.pullback(xp, s, y, widened(grad_out)), grad_out.dtype)
+
+
+class ReLU(Elementwise):
+    """max(s, 0); the derivative at 0 is 0.
+
+    >>> import torch
+    >>> ReLU().apply((), torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([0., 0., 3.])
+    """
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.maximum(s, 0)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(y <= 0, 0, 1)
+
+    def pullback(self, xp: Namespace, s: Array, y: Array, grad: Array) -> Array:
+        return xp.where(y <= 0, 0, grad)  # 0 also where grad is infinite
+
+
+class Tanh(Elementwise):
+    """tanh(s), with tanh' = 1 − tanh² = 4p / (1 + p)², p = e^(−2|s|), right where tanh rounds to ±1 as well."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.tanh(s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        decay = xp.exp(-2 * xp.abs(s))
+        return 4 * decay / (1 + decay) ** 2
+
+
+def _sigmoid(xp: Namespace, s: Array) -> Array:
+    """1 / (1 + e⁻ˢ) for s ≥ 0 and eˢ / (1 + eˢ) elsewhere: no power overflows, and no digit is lost."""
+    decay = xp.exp(-xp.abs(s))
+    return xp.where(s >= 0, 1, decay) / (1 + decay)
+
+
+class Sigmoid(Elementwise):
+    """σ(s) = 1 / (1 + e⁻ˢ), with σ' = σ (1 − σ) = p / (1 + p)², p = e^(−|s|), right where σ rounds to 1 as well."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return _sigmoid(xp, s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        decay = xp.exp(-xp.abs(s))
+        return decay / (1 + decay) ** 2
+
+
+@frozen(repr=False)
+class LeakyReLU(Elementwise):
+    """s where s > 0, negative_slope · s elsewhere.
+
+    >>> import torch
+    >>> LeakyReLU(0.1).apply((), torch.tensor([-2.0, 3.0]))
+    tensor([-0.2000,  3.0000])
+    """
+
+    negative_slope: float = field(default=0.01, validator=checks.finite_number)
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.where(s > 0, s, self.negative_slope * s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(s > 0, 1, self.negative_slope)
+
+
+@frozen(repr=False)
+class ELU(Elementwise):
+    """s where s > 0, α (eˢ − 1) elsewhere. Clevert et al., "Fast and accurate deep network learning", 2015."""
+
+    alpha: float = field(default=1.0, validator=checks.finite_number)
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.where(s <= 0, self.alpha * xp.expm1(s), s)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.where(s <= 0, self.alpha * xp.exp(s), 1)
+
+
+class Softplus(Elementwise):
+    """log(1 + eˢ), computed as max(s, 0) + log(1 + e^(−|s|)), which cannot overflow."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.maximum(s, 0) + xp.log1p(xp.exp(-xp.abs(s)))
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return _sigmoid(xp, s)
+
+
+class SiLU(Elementwise):
+    """s σ(s), with σ the sigmoid: the swish. Elfwing et al., "Sigmoid-weighted linear units", 2017."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.gated(s, 1, 0)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.gated_slope(s, 1, 0)
+
+
+@frozen(repr=False)
+class GELU(Elementwise):
+    """s Φ(s), with Φ the normal distribution function. Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    `approximate="none"` takes Φ itself; `"tanh"` takes Φ(s) ≈ (1 + tanh(v/2)) / 2 = σ(v), with
+    v = √(8/π) (s + 0.044715 s³) and σ the sigmoid. Both are torch's.
+    """
+
+    approximate: Literal["none", "tanh"] = "none"
+
+    def __attrs_post_init__(self) -> None:
+        if self.approximate not in ("none", "tanh"):
+            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {checks.describe(self.approximate)}")
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return xp.gelu(s) if self.approximate == "none" else xp.gated(s, *_TANH_GATE)
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return xp.gelu_slope(s) if self.approximate == "none" else xp.gated_slope(s, *_TANH_GATE)
+
+
+# √(8/π), to twice the digits of a float64, and 0.044715 √(8/π).
+_LINEAR = Fraction("1.59576912160573071175978423973752747390")
+_TANH_GATE = (_LINEAR, Fraction("0.044715") * _LINEAR)
+
+
+class Identity(Elementwise):
+    """s itself."""
+
+    def value(self, xp: Namespace, s: Array) -> Array:
+        return s
+
+    def derivative(self, xp: Namespace, s: Array, y: Array) -> Array:
+        return 1

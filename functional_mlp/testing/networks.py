@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from functional_mlp import checks, initializers
-from functional_mlp.layers.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.elementwise import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.linear import Linear
 from functional_mlp.testing.strategies import numbers
 
