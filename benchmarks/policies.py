@@ -118,7 +118,7 @@ def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
     """What runs a few epochs under a policy, and returns the seconds of the fastest."""
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     rows = running.Rows.of(fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features))))
-    function, order = compiling.compiled(program, "epoch", policy, host()), fm.random.permutation(KEY, case.rows)
+    function, order = compiling.compiled(program, policy, host()), fm.random.permutation(KEY, case.rows)
     workspace = running.new_workspace(function.workspace_size, program.dtype)
     function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
     results = (ctypes.c_double * 2)()

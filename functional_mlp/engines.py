@@ -13,9 +13,9 @@ from functional_mlp import checks, forks
 from functional_mlp import engine as fused
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.losses import Loss, MeanSquaredError
+from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, Optimizer, OptimizerState
+from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
 
@@ -133,7 +133,7 @@ def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, .
 
 def fused_predict(network: Layer, params: Params, x: Tensor) -> Tensor:
     """The network's outputs in native code; raises `ValueError` with the reason where there can be none."""
-    _require_fused("predict", network, MeanSquaredError(), x)
+    _require_fused("predict", network, None, x)
     return fused.predict(network, params, x)
 
 
@@ -143,8 +143,8 @@ def fused_measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> 
     return fused.evaluate(network, loss, params, data)
 
 
-def _require_fused(name: str, network: Layer, loss: Loss, x: Tensor) -> None:
+def _require_fused(name: str, network: Layer, loss: Loss | None, x: Tensor) -> None:
     checks.float_tensor("inputs", x)
-    reason = fused.explain(network, loss, SGD(1.0), dtype=x.dtype, device=x.device)
+    reason = fused.explain_forward(network, loss, x)
     if reason is not None:
         raise ValueError(f"{name}: engine='fused' cannot run this: {reason}; pass engine='reference'")

@@ -33,15 +33,18 @@ are taken as zero; otherwise a run agrees with the reference up to rounding.
 """
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from functional_mlp import checks, forks, pytree
 from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
+from functional_mlp.engine.program import Program, lower, lower_loss, lower_steps
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
@@ -82,18 +85,41 @@ def explain(
     checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
     checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
     checks.device("explain: device", device)
+    refusal = _refusal(dtype, device)
+    if refusal is not None:
+        return refusal
+    network = as_layer("explain: network", network)
+    return _reason(lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype))
+
+
+def explain_forward(network: Layer, loss: Loss | None, x: Tensor) -> str | None:
+    """As `explain`, for passes of inputs forward alone, whose outputs a loss may measure."""
+    refusal = _refusal(x.dtype, x.device)
+    if refusal is not None:
+        return refusal
+    if loss is None:
+        return _reason(lambda: lower_steps(network, dtype=x.dtype))
+    return _reason(lambda: lower_loss(network, loss, class_targets=False, dtype=x.dtype))
+
+
+def _refusal(dtype: torch.dtype, device: torch.device | str | None) -> str | None:
+    """Why the engine does not compute in a dtype or on a device; `None` where it does."""
     if device is not None and torch.device(device).type != "cpu":
         return f"the engine runs on the CPU, not on {device}"
     if dtype not in (torch.float32, torch.float64):
         return f"the engine computes in torch.float32 and torch.float64, not in {dtype}"
-    network = as_layer("explain: network", network)
+    return None
+
+
+def _reason(lowered: Callable[[], Program]) -> str | None:
+    """Why the engine cannot run a program; `None` where it can."""
     reason = making.llvm_missing()
     if reason is not None:
         return reason
     with forks.importing():
         from functional_mlp.engine import native  # loads LLVM
 
-    return native.reason(network, loss, optimizer, dtype)
+    return native.reason(lowered)
 
 
 def compile(

@@ -8,7 +8,7 @@ import functional_mlp as fm
 from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.policy import policy_of
-from functional_mlp.engine.program import Layout, Program, lower
+from functional_mlp.engine.program import Layout, Program, TrainingProgram, lower, lower_loss, lower_steps
 
 PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
 
@@ -23,10 +23,14 @@ def main() -> None:
     if reason is not None:
         raise SystemExit(f"this cannot be fused: {reason}")
     classes = isinstance(loss, fm.CrossEntropy)
-    program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
+    program: Program = lower_steps(network, dtype=dtype)
+    if options.function == "evaluate":
+        program = lower_loss(network, loss, class_targets=classes, dtype=dtype)
+    elif options.function == "epoch":
+        program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
     policy = policy_of(program, host())
     print(_commented(f"{program}\n\n{_places(program, policy.lanes)}"))
-    print(compiling.emit(program, options.function, policy))
+    print(compiling.emit(program, policy))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +53,8 @@ def _places(program: Program, lanes: int) -> str:
         lines.append(place)
         if matrix.step.bias:
             lines.append(f"{matrix.bias_offset:6}  linear{matrix.step.number}.bias")
-    for number, slot in enumerate(program.optimizer.slots(), 1):
+    slots = program.optimizer.slots() if isinstance(program, TrainingProgram) else ()
+    for number, slot in enumerate(slots, 1):
         lines.append(f"{number * Layout.of(program, lanes).size:6}  {slot}, in the same layout")
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -11,15 +11,14 @@ from llvmlite import ir
 
 from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
-from functional_mlp.engine.batch.epoch import BatchPasses
+from functional_mlp.engine.batch.epoch import BatchEpoch
+from functional_mlp.engine.batch.passes import ForwardPasses
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Layout, Program
+from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
-
-Kind = Literal["epoch", "evaluate", "predict"]
 
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
@@ -65,25 +64,27 @@ def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target:
 # Networks
 
 
-def emit(program: Program, kind: Kind, policy: Policy) -> ir.Module:
-    """The LLVM module of a function of a program, named as its kind."""
-    module = ir.Module(name=f"functional_mlp.{kind}")
+def emit(program: Program, policy: Policy) -> ir.Module:
+    """The LLVM module of the function of a program, named as its kind."""
+    module = ir.Module(name=f"functional_mlp.{program.kind}")
     types = dict(zip([field.name for field in attrs.fields(Arguments)], Arguments.TYPES, strict=True))
-    function, builder = begin(module, kind, types | ({"predictions": POINTER} if kind == "predict" else {}))
+    more = {"predictions": POINTER} if program.kind == "predict" else {}
+    function, builder = begin(module, program.kind, types | more)
     arguments = Arguments(*function.args[: len(types)])
-    if kind == "epoch":
+    if isinstance(program, TrainingProgram):
         # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
         # each step ten times as long.
         with denormals_flushed(builder):
             if program.batch_size == 1:
                 size = SampleEpoch(program, policy, builder, arguments).emit()
             else:
-                size = BatchPasses(program, policy, builder, arguments, training=True).epoch()
+                size = BatchEpoch(program, policy, builder, arguments).emit()
+    elif isinstance(program, LossProgram):
+        size = ForwardPasses(program, policy, builder, arguments).measure(program)
     else:
-        predictions = function.args[-1] if kind == "predict" else None
-        size = BatchPasses(program, policy, builder, arguments, training=False).forward_only(predictions)
+        size = ForwardPasses(program, policy, builder, arguments).predict(function.args[-1])
     builder.ret_void()
-    if kind == "epoch":
+    if isinstance(program, TrainingProgram):
         emit_epochs(function, program.batch_size)
     note_workspace(module, size)
     return module
@@ -138,27 +139,31 @@ class Function:
     code: Code
 
 
-def function_of(program: Program, kind: Kind, target: machine.Target) -> Function:
-    """A function of a program, made by the usual policy."""
-    return compiled(program, kind, policies.policy_of(program, target), target)
+def function_of(program: Program, target: machine.Target) -> Function:
+    """The function of a program, made by the usual policy."""
+    return compiled(program, policies.policy_of(program, target), target)
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(program: Program, kind: Kind, policy: Policy, target: machine.Target) -> Function:
+def compiled(program: Program, policy: Policy, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{kind} {program!r} {policy!r}" if program.is_ours else None
+    key = f"{program.kind} {program!r} {policy!r}" if program.is_ours else None
     program.check_unchanged()
-    code = load(any_batch(program, target), key, lambda: emit(program, kind, policy), target)
-    call = code.function(kind, [*_C_TYPES, ctypes.c_void_p] if kind == "predict" else _C_TYPES)
-    call_epochs = code.function("epochs", _C_TYPES_OF_EPOCHS) if kind == "epoch" else None
+    code = load(any_batch(program, target), key, lambda: emit(program, policy), target)
+    call = code.function(program.kind, [*_C_TYPES, ctypes.c_void_p] if program.kind == "predict" else _C_TYPES)
+    call_epochs = code.function("epochs", _C_TYPES_OF_EPOCHS) if program.kind == "epoch" else None
     return Function(call, call_epochs, code.workspace_size, Layout.of(program, policy.lanes), policy, code)
 
 
 @functools.lru_cache(maxsize=256)
 def any_batch(program: Program, target: machine.Target) -> Hashable:
-    """What the programs of a network, a loss and an optimizer have in common, whatever the batches."""
-    return attrs.evolve(program, batch_size=1, class_targets=False), target
+    """What the programs that do one thing with a network have in common, whatever the batches."""
+    if isinstance(program, LossProgram):
+        program = attrs.evolve(program, class_targets=False)
+    if isinstance(program, TrainingProgram):
+        program = attrs.evolve(program, batch_size=1)
+    return program, target

@@ -47,7 +47,6 @@ class Kernels(Calls):
     """The kernels of a program, emitted at a builder's place."""
 
     def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder) -> None:
-        self.program = program
         self.layout = Layout.of(program, policy.lanes)
         self.lanes = policy.lanes
         self.real = Real(program.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.policy import MOST_INSTRUCTIONS, MOST_OUTPUT_VECTORS, MOST_STEPS, RULES, lanes_of
-from functional_mlp.engine.program import CannotFuseError, Program, all_steps, vectors
+from functional_mlp.engine.program import CannotFuseError, LossProgram, Program, TrainingProgram, all_steps, vectors
 
 
 def check_code(program: Program, target: Target) -> None:
@@ -14,7 +14,7 @@ def check_code(program: Program, target: Target) -> None:
     lanes = lanes_of(program, target)
     _check_expressions(program, vectors(program.out_features, lanes))
     most = MOST_OUTPUT_VECTORS * lanes
-    if program.out_features > most:
+    if isinstance(program, LossProgram) and program.out_features > most:
         raise CannotFuseError(
             f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
         )
@@ -26,14 +26,19 @@ def _check_expressions(program: Program, outputs: int) -> None:
         raise CannotFuseError(f"a network of {steps} layers would take long to compile: the engine takes {MOST_STEPS}")
     layers = activations(program)
     lengths: list[tuple[object, int]] = [(layer, sum(_checked(layer, activation_lengths, layer))) for layer in layers]
-    lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
-    lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
+    named = [f"{len(layers)} different activations"]
+    if isinstance(program, LossProgram):
+        lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
+        named.append("the loss")
+    if isinstance(program, TrainingProgram):
+        lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
+        named.append("the optimizer")
     total = sum(length for _, length in lengths)
     if total > MOST_INSTRUCTIONS:
         longest, _ = max(lengths, key=lambda entry: entry[1])
         raise CannotFuseError(
-            f"{len(layers)} different activations, the loss and the optimizer would make too much code, {longest!r} "
-            f"the most of it: together about {total} instructions, and the engine takes at most {MOST_INSTRUCTIONS}"
+            f"{', '.join(named)} would make too much code, {longest!r} the most of it: together about {total} "
+            f"instructions, and the engine takes at most {MOST_INSTRUCTIONS}"
         )
 
 

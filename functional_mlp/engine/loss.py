@@ -6,14 +6,14 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.llvm.vector import Array, Sum
-from functional_mlp.engine.program import vectors
+from functional_mlp.engine.program import LossProgram, vectors
 
 
 class SampleLoss:
     """Emits the loss of samples."""
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.program, self.lanes, self.real = kernels.program, kernels.lanes, kernels.real
+    def __init__(self, kernels: Kernels, program: LossProgram) -> None:
+        self.program, self.lanes, self.real = program, kernels.lanes, kernels.real
         self.builder, self.e, self.xp = kernels.builder, kernels.e, kernels.xp
 
     def emit(

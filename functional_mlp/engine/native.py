@@ -1,6 +1,7 @@
 """What the engine does once LLVM is there: compiled epochs, passes forward, and training runs."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from functional_mlp.engine import compiling, making, running
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
-from functional_mlp.engine.program import CannotFuseError, Program, lower
+from functional_mlp.engine.program import CannotFuseError, Program, TrainingProgram, lower, lower_loss, lower_steps
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
 from functional_mlp.layers.elementwise import Tanh
@@ -26,15 +27,15 @@ from functional_mlp.state import Job, Member
 PROBE = Sequential(Linear(3, 2), Tanh())
 
 
-def reason(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> str | None:
-    """Why the engine cannot run a network under a loss and an optimizer, on this machine; `None` where it can."""
+def reason(lowered: Callable[[], Program]) -> str | None:
+    """Why the engine cannot run a program, which is yet to be made, on this machine; `None` where it can."""
     try:
         with making.remembering("the processor"):
             target = host()
     except CannotMakeCodeError as error:
         return str(error)
     try:
-        program = _program_of_samples(network, loss, optimizer, dtype)
+        program = lowered()
     except CannotFuseError as error:
         return str(error)
     refusal = _refusal(program, target) or _failure_of_probe(target)
@@ -55,14 +56,12 @@ def _refusal(program: Program, target: Target) -> str | None:
 @functools.cache
 def _failure_of_probe(target: Target) -> str | None:
     try:
-        compiling.function_of(_program_of_samples(PROBE, MeanSquaredError(), SGD(1.0), torch.float32), "epoch", target)
+        loss, optimizer = MeanSquaredError(), SGD(0.01)
+        program = lower(PROBE, loss, optimizer, batch_size=1, class_targets=False, dtype=torch.float32)
+        compiling.function_of(program, target)
     except CannotMakeCodeError as error:
         return str(error)
     return None
-
-
-def _program_of_samples(network: Layer, loss: Loss, optimizer: Optimizer, dtype: torch.dtype) -> Program:
-    return lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype)
 
 
 class CompiledEpoch:
@@ -75,7 +74,7 @@ class CompiledEpoch:
     def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
         self._batch_size, self._dtype = batch_size, dtype
-        compiling.function_of(self._program(isinstance(loss, CrossEntropy)), "epoch", host())
+        compiling.function_of(self._program(isinstance(loss, CrossEntropy)), host())
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
@@ -88,7 +87,7 @@ class CompiledEpoch:
         loss_sum, _ = run.sums_of_epoch(running.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
-    def _program(self, class_targets: bool) -> Program:
+    def _program(self, class_targets: bool) -> TrainingProgram:
         return lower(
             self._network,
             self._loss,
@@ -101,20 +100,16 @@ class CompiledEpoch:
 
 def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
-    program = _forward_program(network, loss, data.inputs.dtype)
+    program = lower_loss(network, loss, class_targets=data.targets.ndim == 1, dtype=data.inputs.dtype)
     run = running.Evaluation(program, data)
     return run.metrics(run.packed(params))
 
 
 def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
     """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
-    program = _forward_program(network, MeanSquaredError(), x.dtype)
+    program = lower_steps(network, dtype=x.dtype)
     outputs = running.outputs(program, params, x.reshape(-1, program.in_features))
     return outputs.reshape(*x.shape[:-1], program.out_features)
-
-
-def _forward_program(network: Layer, loss: Loss, dtype: torch.dtype) -> Program:
-    return _program_of_samples(network, loss, SGD(1.0), dtype)
 
 
 def start(job: Job, member: Member) -> running.FusedRun:

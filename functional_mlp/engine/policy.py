@@ -19,7 +19,16 @@ import torch
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
 from functional_mlp.engine.llvm.target import Target
-from functional_mlp.engine.program import Layout, Program, affine_steps, all_steps, pointwise_steps, vectors
+from functional_mlp.engine.program import (
+    Layout,
+    LossProgram,
+    Program,
+    TrainingProgram,
+    affine_steps,
+    all_steps,
+    pointwise_steps,
+    vectors,
+)
 from functional_mlp.optimizers import Optimizer
 
 # Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
@@ -168,7 +177,9 @@ def policy_of(program: Program, target: Target) -> Policy:
     program.check_unchanged()
     lanes = lanes_of(program, target)
     lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
-    rule_length = rule_length_of_a_vector(program.optimizer)
+    rule_length, slots = 0, 0
+    if isinstance(program, TrainingProgram):
+        rule_length, slots = rule_length_of_a_vector(program.optimizer), len(program.optimizer.slots())
     sharing = _sharing(program, lanes, lengths, rule_length)
     many = len(all_steps(program.steps)) > MOST_STEPS_CALLED_ONE_BY_ONE
     return Policy(
@@ -178,8 +189,8 @@ def policy_of(program: Program, target: Target) -> Policy:
         calls_in_tables=sharing is Sharing.ALL or many,
         short=_short(program, sharing, lengths),
         long_rule=rule_length > LONG_RULE,
-        remembers=bool(program.optimizer.slots()),
-        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program)),
+        remembers=slots > 0,
+        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program, slots)),
     )
 
 
@@ -218,9 +229,9 @@ def _short(program: Program, sharing: Sharing, lengths: Lengths) -> int:
     return SHORT if sharing is Sharing.NONE and together <= MOST_SHORT_IN_ONE_PIECE else VERY_SHORT
 
 
-def operations_per_row(program: Program) -> int:
-    """About how many operations the training on a row takes."""
-    of_a_weight = OPERATIONS_PER_WEIGHT + OPERATIONS_PER_SLOT * len(program.optimizer.slots())
+def operations_per_row(program: Program, slots: int) -> int:
+    """About how many operations the training on a row takes, with an optimizer of so many slots."""
+    of_a_weight = OPERATIONS_PER_WEIGHT + OPERATIONS_PER_SLOT * slots
     sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
     of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
     return OPERATIONS_PER_ROW + of_units
@@ -257,43 +268,49 @@ class MembersPolicy:
 
 
 @functools.lru_cache(maxsize=256)
-def members_policy_of(program: Program, slots: int, target: Target) -> MembersPolicy:
+def members_policy_of(program: Program, slots: int, batch_size: int, target: Target) -> MembersPolicy:
     """The policy for networks of one program, whose optimizers have `slots` slots."""
     lanes = lanes_of(program, target)
-    full = _bytes_of_a_member(program, slots) * lanes <= FIRST_CACHE_BYTES
+    full = _bytes_of_a_member(program, slots, batch_size) * lanes <= FIRST_CACHE_BYTES
     operations = sum(
         layer.out_features * (OPERATIONS_PER_WEIGHT * layer.in_features + OPERATIONS_PER_UNIT)
         for layer in affine_steps(program.steps)
     )
-    batches = VECTOR_OPERATIONS_PER_CALL // max(1, operations * program.batch_size)
+    batches = VECTOR_OPERATIONS_PER_CALL // max(1, operations * batch_size)
     return MembersPolicy(
         lanes=lanes,
         members=lanes if full else max(lanes // 2, 2),
-        rows_per_call=max(1, batches) * program.batch_size,
+        rows_per_call=max(1, batches) * batch_size,
     )
 
 
-def gain_from_groups(program: Program, optimizer: Optimizer, count: int, target: Target) -> bool:
+def gain_from_groups(
+    program: LossProgram,
+    optimizer: Optimizer,
+    batch_size: int,
+    count: int,
+    target: Target,
+) -> bool:
     """Whether `count` networks of one program are trained faster in groups than one after the other."""
     slots = len(optimizer.slots())
-    members = members_policy_of(program, slots, target).members
+    members = members_policy_of(program, slots, batch_size, target).members
     return (
         2 * count > members
-        and _bytes_of_a_member(program, slots) * members <= FIRST_CACHE_BYTES
+        and _bytes_of_a_member(program, slots, batch_size) * members <= FIRST_CACHE_BYTES
         and program.out_features <= MOST_OUTPUTS_OF_MEMBERS
-        and program.batch_size <= MOST_SAMPLES_OF_MEMBERS
+        and batch_size <= MOST_SAMPLES_OF_MEMBERS
         and _instructions_of_members(program, optimizer) <= MOST_INSTRUCTIONS_OF_MEMBERS
     )
 
 
-def _bytes_of_a_member(program: Program, slots: int) -> int:
+def _bytes_of_a_member(program: Program, slots: int, batch_size: int) -> int:
     """The size of its parameters, what the optimizer remembers of them, and the gradients of a batch."""
-    arrays = 1 + slots + (program.batch_size > 1)
+    arrays = 1 + slots + (batch_size > 1)
     numbers = sum((layer.in_features + layer.bias) * layer.out_features for layer in affine_steps(program.steps))
     return numbers * arrays * number_bytes(program)
 
 
-def _instructions_of_members(program: Program, optimizer: Optimizer) -> int:
+def _instructions_of_members(program: LossProgram, optimizer: Optimizer) -> int:
     """About how many instructions an epoch has."""
     lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
     of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))

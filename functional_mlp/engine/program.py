@@ -7,9 +7,10 @@ one workspace. Matrices are stored in rows padded to whole vectors, in the orien
     output-major   a row an output, the inputs in the lanes      (a narrow last layer)
 """
 
+import contextlib
 import functools
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Iterator
+from typing import Any, ClassVar, Literal
 
 import attrs
 import optree
@@ -73,51 +74,117 @@ class Branch:
 
 Step = Affine | Pointwise | Branch
 
+# The name of the function that is made of a program.
+Kind = Literal["epoch", "evaluate", "predict"]
+
 
 @attrs.frozen(cache_hash=True)
 class Program:
-    """All that the machine code depends on, the target and the number of lanes aside.
+    """The steps of a network. A pass forward depends on no more, the target and the number of lanes aside.
 
-    Programs are equal where their expressions do the same, as they did when the programs were made.
+    Programs are equal where their expressions do the same, as they did when the programs were made. Those with more to
+    do than to pass forward add it to the steps.
     """
+
+    kind: ClassVar[Kind] = "predict"
 
     steps: tuple[Step, ...]
     in_features: int
     out_features: int
-    loss: Loss = field(eq=False)
-    optimizer: Optimizer = field(eq=False)
-    batch_size: int
-    class_targets: bool
     dtype: torch.dtype
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.in_features} inputs", *_describe(self.steps, "")])
+
+    @property
+    def values(self) -> list[object]:
+        """The values whose expressions the code is made of."""
+        return [step.layer for step in pointwise_steps(self.steps)]
+
+    @property
+    def codes(self) -> list[tuple[str, str]]:
+        """For each expression, what it did when the program was made, and what it does now."""
+        return [(step.code, activation_code(step.layer)) for step in pointwise_steps(self.steps)]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all expressions are the library's own, and so change with its source alone."""
+        return all(is_ours(type(value)) for value in self.values)
+
+    def check_unchanged(self) -> None:
+        """Raise `CannotFuseError` where an expression does something else than when the program was made."""
+        if any(before != now for before, now in self.codes):
+            raise CannotFuseError("an expression has changed since the run began: start another one")
+
+    def with_loss(self, loss: Loss, class_targets: bool) -> "LossProgram":
+        """The program of these steps that measures a loss."""
+        return LossProgram(self.steps, self.in_features, self.out_features, self.dtype, loss, class_targets)
+
+
+@attrs.frozen(cache_hash=True)
+class LossProgram(Program):
+    """The steps of a network, and the loss of its outputs."""
+
+    kind: ClassVar[Kind] = "evaluate"
+
+    loss: Loss = field(eq=False)
+    class_targets: bool
     loss_code: str = field(init=False, repr=False)
-    rule_code: str = field(init=False, repr=False)
 
     @loss_code.default
     def _loss_code(self) -> str:
         return loss_code(self.loss, self.out_features)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\nloss {self.loss!r}"
+
+    @property
+    def values(self) -> list[object]:
+        return [*super().values, self.loss]
+
+    @property
+    def codes(self) -> list[tuple[str, str]]:
+        return [*super().codes, (self.loss_code, loss_code(self.loss, self.out_features))]
+
+    def with_update(self, optimizer: Optimizer, batch_size: int) -> "TrainingProgram":
+        """The program of these steps and this loss that trains the network."""
+        return TrainingProgram(
+            self.steps,
+            self.in_features,
+            self.out_features,
+            self.dtype,
+            self.loss,
+            self.class_targets,
+            optimizer,
+            batch_size,
+        )
+
+
+@attrs.frozen(cache_hash=True)
+class TrainingProgram(LossProgram):
+    """The steps of a network, the loss of its outputs, and the update after each batch."""
+
+    kind: ClassVar[Kind] = "epoch"
+
+    optimizer: Optimizer = field(eq=False)
+    batch_size: int
+    rule_code: str = field(init=False, repr=False)
 
     @rule_code.default
     def _rule_code(self) -> str:
         return rule_code(self.optimizer)
 
     def __str__(self) -> str:
-        lines = [f"{self.in_features} inputs", *_describe(self.steps, ""), f"loss {self.loss!r}"]
         batch = "each sample" if self.batch_size == 1 else f"each batch of {self.batch_size}"
-        return "\n".join([*lines, f"after {batch} {self.optimizer!r}"])
+        return f"{super().__str__()}\nafter {batch} {self.optimizer!r}"
 
     @property
-    def is_ours(self) -> bool:
-        """Whether all expressions are the library's own, and so change with its source alone."""
-        layers = [step.layer for step in pointwise_steps(self.steps)]
-        return all(is_ours(type(value)) for value in (self.loss, self.optimizer, *layers))
+    def values(self) -> list[object]:
+        return [*super().values, self.optimizer]
 
-    def check_unchanged(self) -> None:
-        """Raise `CannotFuseError` where an expression does something else than when the program was made."""
-        codes = [(step.code, activation_code(step.layer)) for step in pointwise_steps(self.steps)]
-        codes.append((self.loss_code, loss_code(self.loss, self.out_features)))
-        codes.append((self.rule_code, rule_code(self.optimizer)))
-        if any(before != now for before, now in codes):
-            raise CannotFuseError("an expression has changed since the run began: start another one")
+    @property
+    def codes(self) -> list[tuple[str, str]]:
+        return [*super().codes, (self.rule_code, rule_code(self.optimizer))]
 
 
 def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
@@ -159,12 +226,33 @@ def lower(
     batch_size: int,
     class_targets: bool,
     dtype: torch.dtype,
-) -> Program:
-    """The program of a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
-    whole = Exactly(network, id(network))
-    parts = [Exactly(value, (type(value), repr(value))) for value in (loss, optimizer)]
-    known = _lowered_once(whole, *parts, batch_size, class_targets, dtype)
-    return known or _lowered(network, loss, optimizer, batch_size, class_targets, dtype)
+) -> TrainingProgram:
+    """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
+    program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype)
+    _require_expressions(optimizer, Optimizer)
+    with _refused_where_not_in_algebra():
+        return program.with_update(optimizer, min(batch_size, MOST_SAMPLES))
+
+
+def lower_loss(network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype) -> LossProgram:
+    """As `lower`, the program that measures the loss of a network."""
+    program = lower_steps(network, dtype=dtype)
+    _check_loss(loss)
+    with _refused_where_not_in_algebra():
+        return program.with_loss(loss, class_targets)
+
+
+def lower_steps(network: Layer, *, dtype: torch.dtype) -> Program:
+    """As `lower`, the program that passes inputs forward through a network."""
+    return _lowered_once(Exactly(network, id(network)), dtype) or _lowered(network, dtype)
+
+
+@contextlib.contextmanager
+def _refused_where_not_in_algebra() -> Iterator[None]:
+    try:
+        yield
+    except NotInAlgebraError as error:
+        raise CannotFuseError(str(error)) from error
 
 
 @attrs.frozen
@@ -176,38 +264,19 @@ class Exactly:
 
 
 @functools.lru_cache(maxsize=256)
-def _lowered_once(
-    network: Exactly,
-    loss: Exactly,
-    optimizer: Exactly,
-    batch_size: int,
-    class_targets: bool,
-    dtype: torch.dtype,
-) -> Program | None:
+def _lowered_once(network: Exactly, dtype: torch.dtype) -> Program | None:
     """The program of a network, `None` where it has to be made anew because others can change its expressions."""
-    program = _lowered(network.value, loss.value, optimizer.value, batch_size, class_targets, dtype)
+    program = _lowered(network.value, dtype)
     return program if program.is_ours else None
 
 
-def _lowered(
-    network: Layer,
-    loss: Loss,
-    optimizer: Optimizer,
-    batch_size: int,
-    class_targets: bool,
-    dtype: torch.dtype,
-) -> Program:
+def _lowered(network: Layer, dtype: torch.dtype) -> Program:
     if network.in_features is None:
         raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
     steps: list[Step] = []
-    batch_size = min(batch_size, MOST_SAMPLES)
-    try:
+    with _refused_where_not_in_algebra():
         features = _lower(network, network.in_features, steps, [0])
-        _check_loss(loss)
-        _require_expressions(optimizer, Optimizer)
-        return Program(tuple(steps), network.in_features, features, loss, optimizer, batch_size, class_targets, dtype)
-    except NotInAlgebraError as error:
-        raise CannotFuseError(str(error)) from error
+        return Program(tuple(steps), network.in_features, features, dtype)
 
 
 def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:

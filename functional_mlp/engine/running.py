@@ -11,12 +11,11 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine.compiling import Kind, function_of
+from functional_mlp.engine.compiling import function_of
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.policy import SAMPLES_AT_ONCE
-from functional_mlp.engine.program import Program
+from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Orders, Outcomes, Rates, Tick
 
 
@@ -55,12 +54,12 @@ def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
 
 
 class Session:
-    """A function of a program at work: its workspace, and its calls."""
+    """The function of a program at work: its workspace, and its calls."""
 
-    def __init__(self, program: Program, kind: Kind) -> None:
-        self._program = program
-        self._function = function_of(program, kind, machine.host())
+    def __init__(self, program: Program) -> None:
+        self._function = function_of(program, machine.host())
         self.layout, self.policy = self._function.layout, self._function.policy
+        self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
         self.workspace = new_workspace(self._function.workspace_size, program.dtype)
 
     def array(self, index: int) -> Tensor:
@@ -115,10 +114,9 @@ class Session:
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
-        batch_size = self._program.batch_size
-        piece = min(batch_size, self.policy.piece)
+        piece = min(self._batch_size, self.policy.piece)
         last = first + max(piece, self.policy.rows_per_call)
-        batch = last - last % batch_size
+        batch = last - last % self._batch_size
         return batch + (last - batch) // piece * piece
 
 
@@ -128,9 +126,9 @@ class FusedRun:
     A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
     """
 
-    def __init__(self, program: Program, state: OptimizerState, data: Dataset) -> None:
+    def __init__(self, program: TrainingProgram, state: OptimizerState, data: Dataset) -> None:
         self._program = program
-        self._session = Session(program, "epoch")
+        self._session = Session(program)
         self._rows, self._samples = Rows.of(data), len(data)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
@@ -199,16 +197,11 @@ class FusedRun:
         return self._validation[1].metrics(self._session.array(0))
 
 
-def forward_only(program: Program, class_targets: bool) -> Program:
-    """The program for passes forward: with the same optimizer and batch size for all, their code is the same."""
-    return attrs.evolve(program, optimizer=SGD(1.0), batch_size=SAMPLES_AT_ONCE, class_targets=class_targets)
-
-
 class Evaluation:
     """Passes of a network over one data set, forward only."""
 
-    def __init__(self, program: Program, data: Dataset) -> None:
-        self._session = Session(forward_only(program, data.targets.ndim == 1), "evaluate")
+    def __init__(self, program: LossProgram, data: Dataset) -> None:
+        self._session = Session(program.with_loss(program.loss, data.targets.ndim == 1))
         self._rows = Rows.of(data)
         self._samples = len(data)
 
@@ -227,7 +220,7 @@ class Evaluation:
 
 def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     """The network's outputs (n, out_features) for inputs (n, in_features)."""
-    session = Session(forward_only(program, class_targets=False), "predict")
+    session = Session(program)
     session.layout.pack(params, session.array(0))
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)

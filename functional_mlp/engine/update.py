@@ -10,17 +10,20 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.llvm.vector import Outer, Scalars, VectorNamespace
+from functional_mlp.optimizers import Optimizer
 
 
 class Rule:
     """The optimizer's rule, applied to vectors of parameters where they lie."""
 
-    def __init__(self, kernels: Kernels, scope: Scope, scalars: Scalars, step_number: ir.Value) -> None:
-        self._kernels, self._scope = kernels, scope
+    def __init__(
+        self, kernels: Kernels, optimizer: Optimizer, scope: Scope, scalars: Scalars, step_number: ir.Value
+    ) -> None:
+        self._kernels, self._optimizer, self._scope = kernels, optimizer, scope
         self._xp = VectorNamespace(kernels.e, scalars)
         self._step = self._xp.scalar(step_number, "step")
         self._learning_rate = self._xp.scalar(scope.arguments.learning_rate, "learning_rate")
-        self._slots = range(1, 1 + len(kernels.program.optimizer.slots()))
+        self._slots = range(1, 1 + len(optimizer.slots()))
 
     def apply(
         self,
@@ -39,7 +42,7 @@ class Rule:
         e, size = kernels.e, distance or kernels.layout.size
         gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         slots = [xp.array(e.load(workspace, e.add(place, size * slot))) for slot in self._slots]
-        rule = kernels.program.optimizer.rule
+        rule = self._optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
         (vector,) = xp.vectors(updated)
         e.store(vector, workspace, place)
@@ -53,7 +56,7 @@ class Rule:
 
 
 @contextlib.contextmanager
-def rule_after(kernels: Kernels, scope: Scope, batch: ir.Value) -> Iterator[Rule]:
+def rule_after(kernels: Kernels, optimizer: Optimizer, scope: Scope, batch: ir.Value) -> Iterator[Rule]:
     """The rule for the update after a batch of this epoch, counted from 0.
 
     Its scalars are emitted in a block ahead of the one that goes on.
@@ -63,7 +66,7 @@ def rule_after(kernels: Kernels, scope: Scope, batch: ir.Value) -> Iterator[Rule
     update = builder.append_basic_block("update")
     builder.position_at_end(update)
     number = scalars.add(scalars.add(scope.arguments.step, batch), ir.Constant(I64, 1))
-    yield Rule(kernels, scope, Scalars(kernels.e.at(scalars)), scalars.sitofp(number, DOUBLE))
+    yield Rule(kernels, optimizer, scope, Scalars(kernels.e.at(scalars)), scalars.sitofp(number, DOUBLE))
     scalars.branch(update)
 
 

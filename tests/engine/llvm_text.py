@@ -20,12 +20,12 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.policy import members_policy_of, policy_of
-from functional_mlp.engine.program import Program, lower
+from functional_mlp.engine.program import LossProgram, Program, lower, lower_loss, lower_steps
 from tests.engine.modes import TARGETS
 
 TABLE = Path(__file__).with_name("llvm_text.json")
@@ -108,27 +108,26 @@ class Case:
     def _module(self) -> Any:
         target = next(target for target in TARGETS if target.cpu == self.target)
         if self.kind in ("full groups", "half groups"):
-            program, rule = self._program(fm.SGD(1.0)), self._rule()
-            policy = members_policy_of(program, len(rule.slots()), target)
+            rule = self._rule()
+            group = MembersProgram(self._loss_program(), rule, self.batch_size)
+            policy = members_policy_of(group.program, len(rule.slots()), self.batch_size, target)
             members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
-            return members_compiling.emit(MembersProgram(program, rule), attrs.evolve(policy, members=members))
-        program = self._program(OPTIMIZERS[self.optimizer])
-        if self.kind == "epoch":
-            return compiling.emit(program, "epoch", policy_of(program, target))
-        kind = "evaluate" if self.kind == "evaluate" else "predict"
-        program = running.forward_only(program, program.class_targets)
-        return compiling.emit(program, kind, policy_of(program, target))
+            return members_compiling.emit(group, attrs.evolve(policy, members=members))
+        program = self._program()
+        return compiling.emit(program, policy_of(program, target))
 
-    def _program(self, optimizer: fm.Optimizer) -> Program:
+    def _program(self) -> Program:
+        network, dtype, (loss, classes) = NETWORKS[self.network], DTYPES[self.dtype], LOSSES[self.loss]
+        if self.kind == "predict":
+            return lower_steps(network, dtype=dtype)
+        if self.kind == "evaluate":
+            return self._loss_program()
+        optimizer, batch_size = OPTIMIZERS[self.optimizer], self.batch_size
+        return lower(network, loss, optimizer, batch_size=batch_size, class_targets=classes, dtype=dtype)
+
+    def _loss_program(self) -> LossProgram:
         loss, classes = LOSSES[self.loss]
-        return lower(
-            NETWORKS[self.network],
-            loss,
-            optimizer,
-            batch_size=self.batch_size,
-            class_targets=classes,
-            dtype=DTYPES[self.dtype],
-        )
+        return lower_loss(NETWORKS[self.network], loss, class_targets=classes, dtype=DTYPES[self.dtype])
 
     def _rule(self) -> MembersRule:
         """A rule with the learning rate, and for Adam another number, of each member's own."""

@@ -1,53 +1,46 @@
-"""Batches: an epoch of minibatches, and passes forward over a whole data set.
+"""An epoch of minibatches.
 
-A batch goes through the network in pieces of at most `Policy.piece` samples. Products need the weights in both
-orientations, so a transposed copy is made for each batch.
+A batch goes through the network in pieces. Products need the weights in both orientations, so a transposed copy is
+made for each batch.
 """
-
-from collections.abc import Callable
 
 from llvmlite import ir
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
-from functional_mlp.engine.batch.piece import Memory, Piece, Update
-from functional_mlp.engine.batch.steps import BatchSteps, Output
+from functional_mlp.engine.batch.passes import BatchPasses
+from functional_mlp.engine.batch.piece import Piece, Update
+from functional_mlp.engine.batch.steps import Output
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.llvm.emitter import I64, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Program
+from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import rule_after
 
 
-class BatchPasses:
-    """Emits the passes of a program over pieces of batches into a function."""
+class BatchEpoch(BatchPasses):
+    """Emits the epoch of a program with batches of more than one sample into a function."""
 
-    def __init__(
-        self,
-        program: Program,
-        policy: Policy,
-        builder: ir.IRBuilder,
-        arguments: Arguments,
-        *,
-        training: bool,
-    ) -> None:
-        self.kernels, self.program, self.builder = Kernels(program, policy, builder), program, builder
-        self.scope, self.loss = Scope.of_function(arguments, policy), SampleLoss(self.kernels)
-        self.e, size = self.kernels.e, self.kernels.layout.size
-        self.samples = min(program.batch_size, policy.piece)
+    program: TrainingProgram
+
+    def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        kernels = Kernels(program, policy, builder)
+        self.loss, size = SampleLoss(kernels, program), kernels.layout.size
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
         self.whole = program.batch_size <= policy.piece and not policy.brief_rule
         self.gradients = size * (1 + len(program.optimizer.slots()))
-        self.memory = Memory(policy.lanes, self.gradients + (0 if self.whole else size))
-        self.copies = self._reserve_copies(training)
-        products = LinearProducts(self.kernels, self.samples, whole=self.whole, gradients=self.gradients)
-        self.steps = BatchSteps(self.kernels, self.memory, self.copies, products)
+        products = LinearProducts(
+            kernels,
+            min(program.batch_size, policy.piece),
+            program.optimizer if self.whole else None,
+            self.gradients,
+        )
+        end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, policy)
+        super().__init__(program, scope, products, end=end, way_back=True)
 
-    # Driving
-
-    def epoch(self) -> int:
+    def emit(self) -> int:
         """The body of an epoch of minibatches; returns the size of the workspace."""
         e, b, scope = self.e, self.builder, self.scope
         arguments, size = scope.arguments, ir.Constant(I64, self.program.batch_size)
@@ -64,7 +57,7 @@ class BatchPasses:
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
             totals = [loss_sum, right]
             if self.whole:
-                with rule_after(self.kernels, scope, batch) as rule:
+                with rule_after(self.kernels, self.program.optimizer, scope, batch) as rule:
                     update = rule.update if scope.policy.in_one_piece else None
                     return [last, *self._train(first, b.sub(last, first), batch, scale, totals, update)]
             totals = self._train(first, b.sub(last, first), batch, scale, totals, None)
@@ -74,57 +67,6 @@ class BatchPasses:
 
         self._over_pieces(piece)
         return self.memory.end
-
-    def forward_only(self, predictions: ir.Value | None) -> int:
-        """The body of a pass over rows `first` to `last` of the data, in their own order.
-
-        It adds up losses and right answers, or writes the outputs to `predictions`; returns the size of the
-        workspace.
-        """
-        self._transpose_weights()
-        scope, arguments, b = self.scope, self.scope.arguments, self.builder
-
-        def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
-            last = self.e.smaller(b.add(first, ir.Constant(I64, self.samples)), arguments.last)
-            count = b.sub(last, first)
-            x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
-            with self.kernels.table(scope, count) as inside:
-                output, _ = walk.forward(self.steps, Piece(inside, count), self.program.steps, Output(x))
-            stride = self.memory.stride(self.program.out_features)
-
-            def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:
-                row, place = b.add(first, self.e.index(r)), self.e.add(output.place, self.e.multiply(r, stride))
-                if predictions is not None:
-                    self._write(row, place, predictions)
-                    return list(totals)
-                loss, is_right = self.loss.emit(scope, row, place)
-                return [b.fadd(totals[0], loss), b.fadd(totals[1], is_right)]
-
-            return [last, *self.e.loop("sample", 0, count, 1, sample, [loss_sum, right])]
-
-        self._over_pieces(piece)
-        return self.memory.end
-
-    def _over_pieces(self, piece: Callable[..., list[ir.Value]]) -> None:
-        """Go from `first` to `last` piece by piece, then add the totals to the results and return."""
-        b, arguments = self.builder, self.scope.arguments
-        before = b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("pieces", "piece", "end"))
-        b.branch(head)
-        b.position_at_end(head)
-        first = b.phi(I64, name="first")
-        totals = [b.phi(DOUBLE, name="loss_sum"), b.phi(DOUBLE, name="right")]
-        first.add_incoming(arguments.first, before)
-        for total in totals:
-            total.add_incoming(ir.Constant(DOUBLE, 0.0), before)
-        b.cbranch(b.icmp_signed("<", first, arguments.last), inside, after)
-        b.position_at_end(inside)
-        results = piece(first, *totals)
-        for phi, result in zip((first, *totals), results, strict=True):
-            phi.add_incoming(result, b.block)
-        b.branch(head)
-        b.position_at_end(after)
-        self.kernels.add_to_results(self.scope, totals)
 
     def _train(
         self,
@@ -162,57 +104,10 @@ class BatchPasses:
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
         e, workspace = self.e, self.scope.workspace
-        with rule_after(self.kernels, self.scope, batch) as rule:
+        with rule_after(self.kernels, self.program.optimizer, self.scope, batch) as rule:
 
             def apply(place: Index) -> None:
                 rule.update(place, e.load(workspace, e.add(self.gradients, place)))
                 e.store(e.constant(0), workspace, e.add(self.gradients, place))
 
             e.loop("parameters", 0, self.kernels.layout.size, self.kernels.lanes, apply)
-
-    # Inputs and outputs
-
-    def _load_inputs(self, count: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
-        features, scope = self.program.in_features, self.scope
-        x, stride = self.steps.reserve(features), self.memory.stride(features)
-
-        def sample(r: Index) -> None:
-            source = self.e.multiply(row_of(r), features)
-            target = self.e.add(x, self.e.multiply(r, stride))
-
-            def body(offset: Index, used: Index) -> None:
-                vector = self.e.load_first(scope.arguments.inputs, self.e.add(source, offset), used)
-                self.e.store(vector, scope.workspace, self.e.add(target, offset))
-
-            self.kernels.each_vector(scope, "inputs", features, body)
-
-        self.e.loop("inputs.sample", 0, count, 1, sample)
-        return x
-
-    def _write(self, row: ir.Value, place: Index, predictions: ir.Value) -> None:
-        features = self.program.out_features
-
-        def body(i: Index) -> None:
-            number = self.e.load_number(self.scope.workspace, self.e.add(place, i))
-            self.e.store_number(number, predictions, self.e.add(self.e.multiply(row, features), i))
-
-        self.e.loop("outputs", 0, features, 1, body)
-
-    # Transposed copies
-
-    def _reserve_copies(self, training: bool) -> dict[int, int]:
-        """Places for the orientation of the weights that a product needs and the layout has not, by layer.
-
-        The way back ends at the first linear layer: the gradient of the data is of no use.
-        """
-        copies = {}
-        for matrix in self.kernels.layout.matrices:
-            if not matrix.input_major or (training and matrix.step.number > 0):
-                copies[matrix.step.number] = self.memory.reserve(matrix.rows, matrix.columns)
-        return copies
-
-    def _transpose_weights(self) -> None:
-        with self.kernels.table(self.scope) as inside:
-            for matrix in self.kernels.layout.matrices:
-                if matrix.step.number in self.copies:
-                    self.kernels.transpose(inside, matrix, self.copies[matrix.step.number])

@@ -19,6 +19,7 @@ from functional_mlp.engine.llvm.emitter import I64, Index
 from functional_mlp.engine.program import Affine
 from functional_mlp.engine.update import rule_after
 from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.optimizers import Optimizer
 
 
 @attrs.frozen(eq=False)
@@ -63,12 +64,12 @@ Places = TypeVar("Places", ForwardPlaces, GradInputPlaces, GradParamsPlaces)
 class LinearProducts:
     """Emits the products of linear layers, for pieces of at most `samples` samples.
 
-    Where each batch is `whole`, the parameters are updated as their gradients are made; otherwise these are added up at
-    `gradients`.
+    With an `optimizer` each batch is whole, and the parameters are updated as their gradients are made; otherwise these
+    are added up at `gradients`.
     """
 
-    def __init__(self, kernels: Kernels, samples: int, *, whole: bool, gradients: int) -> None:
-        self.kernels, self.samples, self.whole, self.gradients = kernels, samples, whole, gradients
+    def __init__(self, kernels: Kernels, samples: int, optimizer: Optimizer | None = None, gradients: int = 0) -> None:
+        self.kernels, self.samples, self.optimizer, self.gradients = kernels, samples, optimizer, gradients
         self.e, self.builder = kernels.e, kernels.builder
         self.products = TiledProducts(kernels)
 
@@ -178,12 +179,12 @@ class LinearProducts:
             self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
 
         def emit(scope: Scope, sizes: Sizes, at: GradParamsPlaces) -> None:
-            if not self.whole:
+            if self.optimizer is None:
                 gradients(scope, sizes, at, lambda place, grad: self._accumulate(scope, place, grad))
             elif piece.update is not None:
                 gradients(scope, sizes, at, piece.update)
             else:
-                with rule_after(self.kernels, scope, at.batch) as rule:
+                with rule_after(self.kernels, self.optimizer, scope, at.batch) as rule:
                     gradients(scope, sizes, at, rule.update)
 
         places = GradParamsPlaces(piece.count, x, grad, matrix.offset, matrix.bias_offset, piece.batch)

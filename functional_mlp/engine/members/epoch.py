@@ -38,7 +38,7 @@ class MembersEpoch:
     def __init__(
         self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
-        self.program, self.rule = program.program, program.rule
+        self.program, self.rule, self.batch_size = program.program, program.rule, program.batch_size
         self.builder, self.arguments, self.members = builder, arguments, policy.members
         self.steps = MembersSteps(program, policy, builder, arguments.workspace)
         self.e, self.xp = self.steps.one.e, self.steps.one.xp
@@ -47,10 +47,9 @@ class MembersEpoch:
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers."""
         arguments, e, b = self.arguments, self.e, self.builder
-        batch_size = self.program.batch_size
-        body = self._sample_step if batch_size == 1 else self._batch_step
+        body = self._sample_step if self.batch_size == 1 else self._batch_step
         zero = ir.Constant(self.doubles, [ir.Constant(DOUBLE, 0.0)] * self.members)
-        totals = e.loop("epoch.position", arguments.first, arguments.last, batch_size, body, [zero, zero])
+        totals = e.loop("epoch.position", arguments.first, arguments.last, self.batch_size, body, [zero, zero])
         for index, total in enumerate(totals):
             place = e.address(arguments.results, index * self.members, DOUBLE)
             b.store(b.fadd(b.load(place, typ=self.doubles, align=8), total), place, align=8)
@@ -70,7 +69,7 @@ class MembersEpoch:
         """A batch of each member: gradients are added up, and applied after the last sample."""
         e, b = self.e, self.builder
         scalars, after = self._scalars_block()
-        size = ir.Constant(I64, self.program.batch_size)
+        size = ir.Constant(I64, self.batch_size)
         end = b.add(start, size)
         end = b.select(b.icmp_signed("<", end, self.arguments.last), end, self.arguments.last)
         samples = b.sitofp(b.sub(end, start), self.steps.one.e.real.type)

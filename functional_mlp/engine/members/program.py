@@ -10,18 +10,19 @@ from torch import Tensor
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.operands import NotInAlgebraError
-from functional_mlp.engine.program import Affine, CannotFuseError, Places, Program, affine_steps, vectors
+from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Places, Program, affine_steps, vectors
 
 
 @attrs.frozen
 class MembersProgram:
-    """All that the code for a group depends on, the target aside; the program's own optimizer is not read.
+    """All that the code for a group depends on, the target aside: what each member computes, and their updates.
 
     `rule_code` is `None` where the rule does not take numbers that differ between members.
     """
 
-    program: Program
+    program: LossProgram
     rule: MembersRule = attrs.field(eq=False)
+    batch_size: int
     rule_code: str | None = attrs.field(init=False, repr=False)
 
     @rule_code.default

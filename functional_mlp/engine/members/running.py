@@ -17,10 +17,10 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
-from functional_mlp.engine.program import CannotFuseError, lower
+from functional_mlp.engine.program import MOST_SAMPLES, CannotFuseError, lower_loss
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, OptimizerState
+from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 
 
@@ -44,9 +44,10 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
     the code of deep networks short.
     """
     program, target = program_of(job, [job.members[number] for number in numbers]), machine.host()
-    if not policies.gain_from_groups(program.program, job.members[numbers[0]].optimizer, len(numbers), target):
+    optimizer = job.members[numbers[0]].optimizer
+    if not policies.gain_from_groups(program.program, optimizer, program.batch_size, len(numbers), target):
         return []
-    policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
+    policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
     try:
         compiled(program, policy, target)
     except CannotFuseError:
@@ -59,15 +60,9 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
 def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
     """The program of members of one kind."""
     data = members[0].data
-    program = lower(
-        job.network,
-        job.loss,
-        SGD(1.0),  # not read: the rule is that of the members' own optimizers
-        batch_size=job.batch_size,
-        class_targets=data.targets.ndim == 1,
-        dtype=data.inputs.dtype,
-    )
-    return MembersProgram(program, MembersRule.of([member.optimizer for member in members]))
+    program = lower_loss(job.network, job.loss, class_targets=data.targets.ndim == 1, dtype=data.inputs.dtype)
+    rule = MembersRule.of([member.optimizer for member in members])
+    return MembersProgram(program, rule, min(job.batch_size, MOST_SAMPLES))
 
 
 class MembersRun:
@@ -82,7 +77,7 @@ class MembersRun:
         self._batch_size, self._members = job.batch_size, members
         self._program = program = program_of(job, members)
         target = machine.host()
-        policy = policies.members_policy_of(program.program, len(program.rule.slots()), target)
+        policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
         self._size = policy.members
         self._function = compiled(program, policy, target)
         self._layout = MembersLayout.of(program.program, policy.units)

@@ -32,7 +32,7 @@ class MembersSteps:
         self.widths = [self.one] if policy.units == 1 else [self._width(policy.units), self.one]
         self.e, self.load, self.store = self.one.e, self.one.load, self.one.store
         self.gradients = self.layout.size * (1 + len(program.rule.slots()))
-        self.end = self.gradients + (0 if program.program.batch_size == 1 else self.layout.size)
+        self.end = self.gradients + (0 if program.batch_size == 1 else self.layout.size)
 
     def _width(self, units: int) -> Width:
         e = Emitter(self.builder, self._real, units * self.policy.members, self._stored)

@@ -24,7 +24,7 @@ from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Affine, Branch, Pointwise, Program, affine_steps, vectors
+from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps, vectors
 from functional_mlp.engine.single.layers import Pass, SampleLayers
 from functional_mlp.engine.single.matvec import Products
 from functional_mlp.engine.walk import At, Backward, Path
@@ -34,12 +34,13 @@ from functional_mlp.layers.elementwise import Elementwise
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
 
-    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
+    def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
         self.kernels = Kernels(program, policy, builder)
-        self.products, self.loss = Products(self.kernels), SampleLoss(self.kernels)
+        self.slots = len(program.optimizer.slots())
+        self.products, self.loss = Products(self.kernels, self.slots), SampleLoss(self.kernels, program)
         self.scope = Scope.of_function(arguments, policy)
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.layers = SampleLayers(self.kernels, self.products)
+        self.layers = SampleLayers(self.kernels, program.optimizer, self.products)
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
 
@@ -51,7 +52,7 @@ class SampleEpoch:
         """
         b, scope, arguments = self.builder, self.scope, self.scope.arguments
         seldom = scope.in_functions()
-        start = self._make_copies(seldom, self.kernels.layout.size * (1 + len(self.program.optimizer.slots())))
+        start = self._make_copies(seldom, self.kernels.layout.size * (1 + self.slots))
         here = self.e.address(scope.workspace, start)
         first = Pass(seldom.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))

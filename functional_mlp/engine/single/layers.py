@@ -13,6 +13,7 @@ from functional_mlp.engine.llvm.emitter import I64, Index
 from functional_mlp.engine.program import Affine
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products
 from functional_mlp.engine.update import Pending, rule_after
+from functional_mlp.optimizers import Optimizer
 
 
 @attrs.frozen(eq=False)
@@ -56,8 +57,8 @@ class SampleLayers:
     `copies` are the places of those matrices that are kept transposed.
     """
 
-    def __init__(self, kernels: Kernels, products: Products) -> None:
-        self.kernels, self.products = kernels, products
+    def __init__(self, kernels: Kernels, optimizer: Optimizer, products: Products) -> None:
+        self.kernels, self.optimizer, self.products = kernels, optimizer, products
         self.e, self.builder = kernels.e, kernels.builder
         self.inputs: dict[int, int] = {}
         self.deltas: dict[int, int] = {}
@@ -67,7 +68,7 @@ class SampleLayers:
     def pending(self, scope: Scope, position: Index, activations: ir.Value) -> Iterator[Pending]:
         """The update before a sample, with the activations of the sample that it is due to."""
         earlier = self.builder.sub(self.e.index(position), ir.Constant(I64, 1))
-        with rule_after(self.kernels, scope, earlier) as rule:
+        with rule_after(self.kernels, self.optimizer, scope, earlier) as rule:
             yield Pending(rule, position, activations)
 
     def meet(self, own: Pass, step: Affine, s: int | None) -> None:

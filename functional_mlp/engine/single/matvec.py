@@ -42,9 +42,9 @@ class Products:
     Vectors of activations and their gradients are given by their places.
     """
 
-    def __init__(self, kernels: Kernels) -> None:
+    def __init__(self, kernels: Kernels, slots: int) -> None:
         self.kernels, self.e = kernels, kernels.e
-        self.tails = Tails(kernels)
+        self.tails = Tails(kernels, slots)
 
     def bias(
         self,

@@ -66,9 +66,9 @@ class Tails:
     is long, code is to be short, and there are none either.
     """
 
-    def __init__(self, kernels: Kernels) -> None:
+    def __init__(self, kernels: Kernels, slots: int) -> None:
         self.kernels, self.e = kernels, kernels.e
-        self._arrays = 1 + len(kernels.program.optimizer.slots())
+        self._arrays = 1 + slots
         self._of: dict[int, list[Tail]] = {}
 
     def of(self, scope: Scope, offset: Index) -> Sequence[Tail]:

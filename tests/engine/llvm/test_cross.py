@@ -10,13 +10,13 @@ import torch
 from llvmlite import binding
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.policy import members_policy_of, policy_of
-from functional_mlp.engine.program import Program, lower
+from functional_mlp.engine.program import LossProgram, Program, lower, lower_loss, lower_steps
 
 LINUX = machine.Target("aarch64-unknown-linux-gnu", "generic", "", 16)
 MAC = machine.Target("arm64-apple-darwin", "apple-m1", "", 16)
@@ -67,11 +67,6 @@ def accesses_of_control_register(code: bytes) -> tuple[int, int]:
     return words.count(0xD53B4400), words.count(0xD51B4400)  # MRS and MSR, with whatever register
 
 
-def program_of(network: str, optimizer: fm.Optimizer, batch_size: int, dtype: torch.dtype) -> Program:
-    loss = fm.CrossEntropy()
-    return lower(NETWORKS[network], loss, optimizer, batch_size=batch_size, class_targets=True, dtype=dtype)
-
-
 @pytest.mark.parametrize(
     ("network", "optimizer", "batch_size", "dtype"),
     [
@@ -86,20 +81,26 @@ def program_of(network: str, optimizer: fm.Optimizer, batch_size: int, dtype: to
 def test_an_epoch_is_made(
     network: str, optimizer: fm.Optimizer, batch_size: int, dtype: torch.dtype, target: machine.Target
 ) -> None:
-    program = program_of(network, optimizer, batch_size, dtype)
+    program = lower(
+        NETWORKS[network], fm.CrossEntropy(), optimizer, batch_size=batch_size, class_targets=True, dtype=dtype
+    )
     policy = policy_of(program, target)
     assert policy.lanes == 16 // dtype.itemsize
-    code = machine.assemble(str(compiling.emit(program, "epoch", policy)), target)
+    code = machine.assemble(str(compiling.emit(program, policy)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "epochs", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)  # denormal numbers are taken as zero, and then no longer
 
 
+def measuring(dtype: torch.dtype) -> LossProgram:
+    return lower_loss(NETWORKS["small"], fm.CrossEntropy(), class_targets=True, dtype=dtype)
+
+
 @pytest.mark.parametrize("kind", ["evaluate", "predict"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_pass_forward_is_made(kind: running.Kind, dtype: torch.dtype, target: machine.Target) -> None:
-    program = running.forward_only(program_of("small", fm.SGD(0.1), 1, dtype), class_targets=True)
-    code = machine.assemble(str(compiling.emit(program, kind, policy_of(program, target))), target)
+def test_a_pass_forward_is_made(kind: str, dtype: torch.dtype, target: machine.Target) -> None:
+    program: Program = measuring(dtype) if kind == "evaluate" else lower_steps(NETWORKS["small"], dtype=dtype)
+    code = machine.assemble(str(compiling.emit(program, policy_of(program, target))), target)
     assert is_of(code, target)
     assert has_functions(code, target, kind, "workspace_size")
     assert accesses_of_control_register(code) == (0, 0)
@@ -109,8 +110,8 @@ def test_a_pass_forward_is_made(kind: running.Kind, dtype: torch.dtype, target: 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_epoch_of_many_networks_is_made(batch_size: int, dtype: torch.dtype, target: machine.Target) -> None:
     optimizers = [fm.Adam(0.1), fm.Adam(0.1, beta1=0.5)]
-    program = MembersProgram(program_of("small", fm.SGD(0.1), batch_size, dtype), MembersRule.of(optimizers))
-    policy = members_policy_of(program.program, len(program.rule.slots()), target)
+    program = MembersProgram(measuring(dtype), MembersRule.of(optimizers), batch_size)
+    policy = members_policy_of(program.program, len(program.rule.slots()), batch_size, target)
     code = machine.assemble(str(members_compiling.emit(program, policy)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "workspace_size")

@@ -9,11 +9,11 @@ import functional_mlp as fm
 from functional_mlp.engine import running
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Program, lower, vectors
+from functional_mlp.engine.program import TrainingProgram, lower, vectors
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
-def copies_of(program: Program, policy: Policy) -> dict[int, int]:
+def copies_of(program: TrainingProgram, policy: Policy) -> dict[int, int]:
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
     epoch = SampleEpoch(program, policy, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
     epoch.emit()
@@ -32,7 +32,7 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
     )
 
     def workspace_after(samples: int) -> tuple[torch.Tensor, running.Session]:
-        session = running.Session(program, "epoch")
+        session = running.Session(program)
         session.layout.pack(state.params, session.array(0))
         session.run(running.Rows.of(data), samples, torch.arange(100), learning_rate=0.1)
         return session.workspace, session
