@@ -25,6 +25,7 @@ FLOORS = {
         "forks",
         "gates",
         "interrupts",
+        "operands",
         "pytree",
         "random",
         "spread",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from functional_mlp.algebra import Namespace, torch_namespace
-from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
+from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 
 
@@ -82,7 +82,7 @@ def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) 
     try:
         results = expressions(xp)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
-        raise NotInAlgebraError(f"{value!r} is not written in the array algebra: {error}") from error
+        raise not_in_algebra(value, error) from error
     several = isinstance(results, tuple | list)
     return "\n".join([*xp.lines, ", ".join(map(_text, results)) if several else _text(results)])
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.engine.expressions import activation_code, is_ours, loss_code, rule_code
-from functional_mlp.engine.operands import NotInAlgebraError
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.value import replaced
 

@@ -20,7 +20,7 @@ from llvmlite import ir
 from functional_mlp.compensation import Coefficient, cubic
 from functional_mlp.engine.llvm import functions, gates
 from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
-from functional_mlp.engine.operands import Comparison, NotInAlgebraError, Number, Operand
+from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand
 
 
 class Array(Operand):

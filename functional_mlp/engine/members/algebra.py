@@ -6,7 +6,6 @@ An `Array` is a list of vectors, one a feature, so that sums and maxima over the
 `Scalar` differs between members as well: it is a vector of doubles, which can be a hyperparameter of an optimizer.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from functional_mlp.engine.llvm.vector import (
     Scalars,
     VectorNamespace,
 )
-from functional_mlp.engine.operands import NotInAlgebraError, Number, Operand
+from functional_mlp.operands import NotInAlgebraError, Number, Operand, StandIn
 from functional_mlp.optimizers import Optimizer
 
 
@@ -155,27 +154,6 @@ def _feature_vectors(x: Any) -> list[ir.Value]:
 
 def _key(operand: Any) -> Any:
     return operand.key if isinstance(operand, Scalar) else ("number", repr(float(operand)))
-
-
-class StandIn:
-    """What a rule is given as `self` in place of an optimizer: numbers may be scalars of the algebra.
-
-    Methods and properties are those of the optimizer's class. No validator has seen the values, and none could.
-    """
-
-    def __init__(self, kind: type[Optimizer], fields: Mapping[str, Any]) -> None:
-        self._kind, self._fields = kind, fields
-
-    @property  # type: ignore[misc]  # it is read by super(), which a rule may call, and never written
-    def __class__(self) -> Any:
-        return self._kind
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._fields:
-            return self._fields[name]
-        attribute = inspect.getattr_static(self._kind, name)
-        bind = getattr(type(attribute), "__get__", None)
-        return attribute if bind is None else bind(attribute, self, self._kind)
 
 
 @attrs.frozen

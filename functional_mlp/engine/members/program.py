@@ -9,8 +9,8 @@ from torch import Tensor
 
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
-from functional_mlp.engine.operands import NotInAlgebraError
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Places, Program, affine_steps, vectors
+from functional_mlp.operands import NotInAlgebraError
 
 
 @attrs.frozen

@@ -1,5 +1,9 @@
 """What the expressions of the array algebra compute with when no tensors are there: operators, and nothing else."""
 
+import inspect
+import linecache
+import types
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 Number = int | float
@@ -7,6 +11,25 @@ Number = int | float
 
 class NotInAlgebraError(TypeError):
     """An expression does what the array algebra has not."""
+
+
+def not_in_algebra(value: object, error: Exception) -> NotInAlgebraError:
+    """What an expression of a value did that the algebra has not, in which line, and what to write instead."""
+    return NotInAlgebraError(f"{value!r} is not written in the array algebra: {error}{_line(value, error)}")
+
+
+def _line(value: object, error: Exception) -> str:
+    """The line of the value's class in which an error came up, in brackets."""
+    functions = [item for cls in type(value).__mro__ for item in vars(cls).values()]
+    files = {item.__code__.co_filename for item in functions if isinstance(item, types.FunctionType)} - {__file__}
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename in files:
+            text = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+            found = f" (in {code.co_name}, line {trace.tb_lineno}{': ' if text else ''}{text})"
+        trace = trace.tb_next
+    return found
 
 
 class Operators(Protocol):
@@ -87,6 +110,15 @@ class Operand:
     def __bool__(self) -> bool:
         raise NotInAlgebraError("an expression cannot branch on the value of an array: use xp.where")
 
+    def __float__(self) -> float:
+        raise NotInAlgebraError("an array is no number, as the functions of math want it: use those of xp")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotInAlgebraError("an expression cannot index an array: use xp.where, and xp.sum or xp.max for features")
+
+    def __iter__(self) -> Any:
+        raise NotInAlgebraError("an expression cannot go through the numbers of an array: use the functions of xp")
+
     def __getattr__(self, name: str) -> Any:
         raise NotInAlgebraError(f"arrays of the algebra have no {name!r}: use the functions of xp")
 
@@ -100,3 +132,24 @@ class Comparison:
 
     def __bool__(self) -> bool:
         raise NotInAlgebraError("an expression cannot branch on a comparison: use xp.where")
+
+
+class StandIn:
+    """What an expression is given as `self` in place of a value: numbers may be scalars of the algebra.
+
+    Methods and properties are those of the value's class. No validator has seen the values, and none could.
+    """
+
+    def __init__(self, kind: type, fields: Mapping[str, Any]) -> None:
+        self._kind, self._fields = kind, fields
+
+    @property  # type: ignore[misc]  # it is read by super(), which a rule may call, and never written
+    def __class__(self) -> Any:
+        return self._kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._fields:
+            return self._fields[name]
+        attribute = inspect.getattr_static(self._kind, name)
+        bind = getattr(type(attribute), "__get__", None)
+        return attribute if bind is None else bind(attribute, self, self._kind)
