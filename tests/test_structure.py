@@ -44,6 +44,7 @@ FLOORS = {
             "schedules",
         ),
         "stopping",
+        "symbolic",
     ),
     "an epoch": ("backprop", "metrics", "orders", "reference", "state"),
     "native code": ("engine",),

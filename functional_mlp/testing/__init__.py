@@ -34,10 +34,12 @@ from functional_mlp.testing.layer import check_layer, check_vjp
 from functional_mlp.testing.loss import check_loss
 from functional_mlp.testing.networks import layers, networks
 from functional_mlp.testing.optimizer import check_optimizer
+from functional_mlp.testing.proofs import Proof, prove
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
 
 __all__ = [
+    "Proof",
     "assert_trees_close",
     "check_engines_agree",
     "check_layer",
@@ -50,5 +52,6 @@ __all__ = [
     "losses",
     "networks",
     "optimizers",
+    "prove",
     "tensors",
 ]

@@ -57,7 +57,8 @@ def test_the_page_says_what_its_code_prints() -> None:
 
 
 def test_the_pages_mistakes_are_found() -> None:
-    assert PAGE.read_text().count("the gradient of x is wrong at") == 2
+    assert PAGE.read_text().count("the gradient of x is wrong at") == 1
+    assert PAGE.read_text().count("the derivative is wrong: where s < 0, at s = -1") == 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from functional_mlp.testing.layer.transposition import (
     claimed_gradients,
     rows_are_transposed,
 )
+from functional_mlp.testing.proofs import prove_expressions
 from functional_mlp.testing.purity import refuses, restored_globals
 from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value
@@ -48,6 +49,7 @@ def check_layer(
       read or written, not by identity either, and no result is connected to an autograd graph or written to later,
       whatever memory the tensors lie in, and whatever other threads do; no, one, several and empty leading
       dimensions, with a batch agreeing with its rows.
+    - **value and derivative** of an `Elementwise` are proved for all real numbers: see `prove`.
     - **vjp** is linear in `grad_out`, and the transpose of the Jacobian of `apply`: see `check_vjp`. Every leaf of
       params has an influence on the output. Leaves that are not floating, tables and masks, have the gradient 0.
     - **Inputs of every size**, from 0 and 1e-40 to 1e4: the gradient is right in each row of a batch, float32 gives
@@ -72,6 +74,7 @@ def check_layer(
         assert_functions("a layer", layer, "init", "apply", "vjp")
         if value:
             check_value(layer)
+        prove_expressions(layer)
         of_init = [properties.init_keeps_its_promise]
         of_init += [properties.init_draws_from_its_key] if random_init else []
         for_all(init_cases(layer), of_init, **budget)

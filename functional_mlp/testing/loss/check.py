@@ -9,6 +9,7 @@ from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.loss import properties
 from functional_mlp.testing.loss.cases import Domain, cases, kinds_of, shaped_cases, sweep
+from functional_mlp.testing.proofs import prove_expressions
 from functional_mlp.testing.purity import restored_globals
 from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value
@@ -35,6 +36,7 @@ def check_loss(
     rows:
 
     - **grad** is the gradient of `value`, by differences with a bound on their error: see `testing.derivatives`.
+    - **sample_value and sample_grad** of a `Loss` are proved for all real numbers: see `prove`.
     - **value** is the mean over the samples: of a batch, the mean of its rows' values, and grad theirs over n.
     - Shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is read or written, no
       result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and whatever
@@ -56,6 +58,7 @@ def check_loss(
         assert_functions("a loss", loss, "value", "grad")
         if value:
             check_value(loss)
+        prove_expressions(loss)
         kinds, domain, key = kinds_of(loss, targets), Domain(*predictions), random.key(seed)
         properties.empty_batches_are_refused(loss)
 

@@ -6,6 +6,7 @@ Every mistake is a class that differs from a correct one in one place. To import
 from tests.testing.planted import (
     batches,
     engines,
+    expressions,
     gradients,
     inits,
     losses,
@@ -36,6 +37,7 @@ __all__ = [
     "Squared",
     "batches",
     "engines",
+    "expressions",
     "gradients",
     "inits",
     "losses",

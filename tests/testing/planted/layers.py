@@ -1,4 +1,4 @@
-"""Two correct layers that use nothing of the library, which mistakes are planted in."""
+"""Correct layers that use nothing of the library, which mistakes are planted in, and a base for expressions."""
 
 from typing import Any
 
@@ -46,3 +46,10 @@ class Square:
 
     def vjp(self, params: Any, x: Tensor, grad_out: Tensor) -> tuple[Any, Tensor]:
         return (), 2 * x * grad_out
+
+
+class Unproved(fm.Elementwise):
+    """The base of activations whose expressions are not all that they are: they are not proved, but tested."""
+
+    def init(self, key: fm.random.Key, *, dtype: torch.dtype = torch.float32, device: Any = None) -> Any:
+        return super().init(key, dtype=dtype, device=device)

@@ -4,14 +4,14 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.testing import check_layer
-from tests.testing.planted.layers import Affine, Square
+from tests.testing.planted.layers import Affine, Square, Unproved
 from tests.testing.planted.table import planted
 
 WRONG = "the gradient of x is wrong"
 
 
 @planted(check_layer, says=WRONG)
-class NoGradientAtZero(fm.Elementwise):
+class NoGradientAtZero(Unproved):
     def value(self, xp, s):
         return xp.tanh(s)
 
@@ -20,7 +20,7 @@ class NoGradientAtZero(fm.Elementwise):
 
 
 @planted(check_layer, says=f"is nan where the output is finite|{WRONG}")
-class GradientIsNanAtZero(fm.Elementwise):
+class GradientIsNanAtZero(Unproved):
     """|s|, with s / |s| for its derivative."""
 
     def value(self, xp, s):
@@ -42,7 +42,7 @@ class NanAtZero(fm.Elementwise):
 
 
 @planted(check_layer, says=WRONG)
-class SlopeTakenForZeroWhereSmall(fm.Elementwise):
+class SlopeTakenForZeroWhereSmall(Unproved):
     def value(self, xp, s):
         return s + s * s
 
@@ -60,7 +60,7 @@ class SlopeWrongForTinyNumbers(Square):
 
 
 @planted(check_layer, says=WRONG)
-class ForgetsTheCapAtSix(fm.Elementwise):
+class ForgetsTheCapAtSix(Unproved):
     def value(self, xp, s):
         return xp.minimum(xp.maximum(s, 0), 6)
 
@@ -69,7 +69,7 @@ class ForgetsTheCapAtSix(fm.Elementwise):
 
 
 @planted(check_layer, says=WRONG)
-class BendsAtFive(fm.Elementwise):
+class BendsAtFive(Unproved):
     def value(self, xp, s):
         return xp.where(s > 5, s * s / 10 + 2.5, s)
 
@@ -78,7 +78,7 @@ class BendsAtFive(fm.Elementwise):
 
 
 @planted(check_layer, says=WRONG)
-class ForgetsTheCapAtTwenty(fm.Elementwise):
+class ForgetsTheCapAtTwenty(Unproved):
     def value(self, xp, s):
         return xp.minimum(s, 20)
 
@@ -87,7 +87,7 @@ class ForgetsTheCapAtTwenty(fm.Elementwise):
 
 
 @planted(check_layer, says=WRONG)
-class ForgetsTheCapAtMinusAHundred(fm.Elementwise):
+class ForgetsTheCapAtMinusAHundred(Unproved):
     def value(self, xp, s):
         return xp.maximum(s, -100)
 
@@ -96,7 +96,7 @@ class ForgetsTheCapAtMinusAHundred(fm.Elementwise):
 
 
 @planted(check_layer, says=WRONG)
-class ForgetsTheCapAtAThousand(fm.Elementwise):
+class ForgetsTheCapAtAThousand(Unproved):
     def value(self, xp, s):
         return xp.minimum(s, 2000)
 
@@ -111,7 +111,7 @@ class GradientCappedFarOut(Square):
 
 
 @planted(check_layer, says=WRONG)
-class WrongBetweenTwoAndTwoAndAQuarter(fm.Elementwise):
+class WrongBetweenTwoAndTwoAndAQuarter(Unproved):
     def value(self, xp, s):
         return xp.tanh(s)
 

@@ -34,7 +34,7 @@ class LogitsOverflow(fm.CrossEntropy):
         return -xp.sum(target * xp.log(power / xp.sum(power)))
 
 
-@planted(check_loss, says=f"{WRONG}|value is inf")
+@planted(check_loss, says=f"{WRONG}|value is inf|the gradient by ŷ1 is wrong")
 class ProbabilityCappedAwayFromZero(fm.CrossEntropy):
     """log(p + 1e-12): flat where p is smaller."""
 

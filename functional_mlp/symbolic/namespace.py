@@ -1,0 +1,180 @@
+"""The array namespace `xp` whose arrays are formulas, for every function of the array algebra.
+
+An array is a tuple of sympy expressions, one a feature. What the algebra has for the sake of rounding is its
+mathematics here: `expm1(x)` is eˣ − 1, and `gated(s, a, b)` is s / (1 + e^(−a s − b s³)).
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import sympy
+
+from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
+from functional_mlp.symbolic.constants import exactly
+from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, where
+
+Features = tuple[sympy.Expr, ...]
+
+
+class Formula(Operand):
+    """An array of formulas, one a feature; what has one number for all features has no shape."""
+
+    xp: "SymbolicNamespace"
+
+    def __init__(self, xp: "SymbolicNamespace", parts: Sequence[sympy.Expr], *, has_shape: bool = True) -> None:
+        self.xp, self.parts, self.has_shape = xp, tuple(parts), has_shape
+
+    @property
+    def shape(self) -> tuple[Any]:
+        if not self.has_shape:
+            raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
+        return (len(self.parts) if self.xp.features is None else self.xp.features,)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # sympy asks everything whether it has a formula for it
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+
+@attrs.frozen(eq=False)
+class FormulaComparison(Comparison):
+    """The outcome of a comparison, for each feature."""
+
+    symbol: str
+    left: Features
+    right: Features
+
+
+def _unary(function: Callable[[sympy.Expr], sympy.Expr]) -> Callable[["SymbolicNamespace", Any], Any]:
+    return lambda self, x: self.elementwise(function, x)
+
+
+class SymbolicNamespace:
+    """The reading of the algebra with symbols; `features` is what `shape[-1]` gives where no number is.
+
+    >>> import functional_mlp as fm
+    >>> xp = SymbolicNamespace()
+    >>> (y,) = fm.Softplus().value(xp, xp.array(sympy.Symbol("s", real=True))).parts
+    >>> print(y)
+    Maximum(s, 0) + log(1 + exp(-Abs(s)))
+    """
+
+    def __init__(self, features: sympy.Expr | None = None) -> None:
+        self.features = None if features is None else self.scalar(features)
+
+    def array(self, *parts: sympy.Expr) -> Formula:
+        return Formula(self, parts)
+
+    def scalar(self, value: sympy.Expr) -> Formula:
+        """A number that is not known yet: a learning rate, a step."""
+        return Formula(self, (value,), has_shape=False)
+
+    def elementwise(self, function: Callable[..., sympy.Expr], *operands: Any) -> Any:
+        arrays = [operand for operand in operands if isinstance(operand, Formula)]
+        if not arrays:
+            return function(*(parts_of(operand)[0] for operand in operands))
+        width = max(len(array.parts) for array in arrays)
+        columns = [_as_wide(parts_of(operand), width) for operand in operands]
+        parts = [function(*row) for row in zip(*columns, strict=True)]
+        return Formula(self, parts, has_shape=any(array.has_shape for array in arrays))
+
+    # What the operators of an operand call
+
+    def binary(self, name: str, a: Any, b: Any) -> Any:
+        return self.elementwise(_OPERATORS[name], a, b)
+
+    def compare(self, symbol: str, a: Any, b: Any) -> FormulaComparison:
+        left, right = parts_of(a), parts_of(b)
+        width = max(len(left), len(right))
+        return FormulaComparison(symbol, _as_wide(left, width), _as_wide(right, width))
+
+    def remainder(self, a: Any, b: Any) -> Any:
+        return self.elementwise(sympy.Mod, a, b)
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        return self.elementwise(sympy.Pow, base, exponent)
+
+    def exponential(self, base: Any, exponent: Any) -> Any:
+        return self.elementwise(sympy.Pow, base, exponent)
+
+    # The functions of the algebra
+
+    abs = _unary(sympy.Abs)
+    sign = _unary(sympy.sign)
+    sqrt = _unary(sympy.sqrt)
+    exp = _unary(sympy.exp)
+    expm1 = _unary(lambda x: sympy.exp(x) - 1)
+    log = _unary(sympy.log)
+    log1p = _unary(lambda x: sympy.log(1 + x))
+    tanh = _unary(sympy.tanh)
+    erf = _unary(sympy.erf)
+    ndtr = _unary(lambda x: normal_distribution(x))
+    gelu = _unary(lambda s: s * normal_distribution(s))
+    gelu_slope = _unary(lambda s: normal_distribution(s) + s * sympy.exp(-s * s / 2) / sympy.sqrt(2 * sympy.pi))
+
+    def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
+        if not isinstance(condition, FormulaComparison):
+            return if_true if condition else if_false
+        left, right = self.array(*condition.left), self.array(*condition.right)
+
+        def chosen(*row: sympy.Expr) -> sympy.Expr:
+            return where(condition.symbol, *row)
+
+        return self.elementwise(chosen, left, right, if_true, if_false)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return self.elementwise(Maximum, a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return self.elementwise(Minimum, a, b)
+
+    def gated(self, s: Any, a: Any, b: Any) -> Any:
+        return self.elementwise(lambda s, a, b: s * sigmoid(a * s + b * s**3), s, a, b)
+
+    def gated_slope(self, s: Any, a: Any, b: Any) -> Any:
+        def slope(s: sympy.Expr, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+            opening = sigmoid(a * s + b * s**3)
+            return opening + s * opening * (1 - opening) * (a + 3 * b * s**2)
+
+        return self.elementwise(slope, s, a, b)
+
+    def sum(self, x: Any) -> Any:
+        return Formula(self, [sympy.Add(*x.parts)])
+
+    def max(self, x: Any) -> Any:
+        return Formula(self, [Largest(*x.parts) if len(x.parts) > 1 else x.parts[0]])
+
+
+def sigmoid(v: sympy.Expr) -> sympy.Expr:
+    """1 / (1 + e⁻ᵛ)."""
+    return 1 / (1 + sympy.exp(-v))
+
+
+def normal_distribution(x: sympy.Expr) -> sympy.Expr:
+    """Φ(x)."""
+    return (1 + sympy.erf(x / sympy.sqrt(2))) / 2
+
+
+_OPERATORS: dict[str, Callable[[sympy.Expr, sympy.Expr], sympy.Expr]] = {
+    "fadd": lambda a, b: a + b,
+    "fsub": lambda a, b: a - b,
+    "fmul": lambda a, b: a * b,
+    "fdiv": lambda a, b: a / b,
+}
+
+
+def parts_of(operand: Any) -> Features:
+    """The formulas of an array, or the one that a number is."""
+    if isinstance(operand, Formula):
+        return operand.parts
+    if isinstance(operand, sympy.Expr):
+        return (operand,)
+    if isinstance(operand, int | float | Fraction):
+        return (exactly(operand),)
+    raise NotInAlgebraError(f"an expression computes with arrays and numbers, got {operand!r}")
+
+
+def _as_wide(parts: Features, width: int) -> Features:
+    return parts * width if len(parts) == 1 else parts

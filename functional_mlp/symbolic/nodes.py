@@ -1,0 +1,96 @@
+"""The functions of the array algebra that have conditions in them, as functions of sympy's that stay as they are.
+
+sympy's own (`Max`, `Piecewise`) rewrite themselves, which takes long, and differentiate as one may not: here an
+expression is differentiated where its conditions are decided, and no sooner. See `functional_mlp.symbolic.regions`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+
+
+class Where(sympy.Function):  # type: ignore[misc] # sympy's functions have no types
+    """`a` where the comparison of `left` with `right` holds, `b` elsewhere: Where(number of it, left, right, a, b)."""
+
+    is_real = True
+
+    @property
+    def comparison(self) -> str:
+        return COMPARISONS[int(self.args[0])]
+
+    def holds(self, sign: int) -> bool:
+        """Whether the comparison holds where left − right has a sign."""
+        return bool(
+            {"<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0, "==": sign == 0, "!=": sign != 0}[
+                self.comparison
+            ]
+        )
+
+
+class Maximum(sympy.Function):  # type: ignore[misc]
+    """The larger of two."""
+
+    is_real = True
+
+
+class Minimum(sympy.Function):  # type: ignore[misc]
+    """The smaller of two."""
+
+    is_real = True
+
+
+class Largest(sympy.Function):  # type: ignore[misc]
+    """The largest of one sample's features."""
+
+    is_real = True
+
+
+CONDITIONAL = (Where, Maximum, Minimum, Largest, sympy.Abs, sympy.sign)
+
+
+def is_smooth(expression: Any) -> bool:
+    """Whether an expression has no conditions in it."""
+    return not expression.has(*CONDITIONAL)
+
+
+def where(comparison: str, left: sympy.Expr, right: sympy.Expr, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    """`Where`, or the one case that there is.
+
+    What is said for equality alone, and is what the other case comes to there, says nothing: 0 where t = 0, and t log t
+    elsewhere, is t log t for a function that is finite at 0.
+    """
+    difference = left - right
+    if difference.is_number:
+        return a if Where(COMPARISONS.index(comparison), left, right, a, b).holds(sign_of_number(difference)) else b
+    if comparison in ("==", "!="):
+        special, general = (a, b) if comparison == "==" else (b, a)
+        for symbol in sorted(difference.free_symbols, key=str):
+            slope = sympy.diff(difference, symbol)
+            if slope.is_number and slope != 0:
+                root = sympy.expand(symbol - difference / slope)
+                if sympy.expand((general - special).subs(symbol, root)) == 0:
+                    return general
+    return Where(COMPARISONS.index(comparison), left, right, a, b)
+
+
+def sign_of_number(number: sympy.Expr) -> int:
+    """The sign of a number that is given by a formula."""
+    if number == 0:
+        return 0
+    digits = sympy.N(number, 60, maxn=400)
+    if not digits.is_comparable or abs(digits) < sympy.Float("1e-55"):
+        return 0 if sympy.simplify(number) == 0 else (1 if digits > 0 else -1)
+    return 1 if digits > 0 else -1
+
+
+def without_shifts(expression: sympy.Expr, is_zero: Callable[[sympy.Expr], bool]) -> sympy.Expr:
+    """The expression with 0 for each `Largest` that it does not depend on, as softmax(z − max z) does not."""
+    for largest in expression.atoms(Largest):
+        shift = sympy.Dummy("shift", real=True)
+        shifted = expression.xreplace({largest: shift})
+        if is_smooth(shifted) and is_zero(sympy.diff(shifted, shift)):
+            expression = shifted.subs(shift, 0)
+    return expression

@@ -1,0 +1,233 @@
+"""Proving gradients and rules with symbols, for all real numbers instead of some."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+import sympy
+from sympy.polys.polyerrors import BasePolynomialError
+
+from functional_mlp import checks
+from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.losses import Loss
+from functional_mlp.operands import NotInAlgebraError
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.symbolic import claims
+from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, Refuted, proved
+from functional_mlp.symbolic.letters import number_symbols, with_symbols
+from functional_mlp.symbolic.namespace import SymbolicNamespace
+from functional_mlp.symbolic.roots import FARTHEST
+from functional_mlp.testing.search import failures_of, named
+from functional_mlp.value import replaced
+
+
+class CannotProveError(ValueError):
+    """The expressions are more than algebra and points decide."""
+
+
+# Numbers of outputs that a loss is proved for.
+OUTPUTS = range(1, 5)
+
+
+@attrs.frozen(repr=False)
+class Proof:
+    """What was proved, in which pieces, and how; `prove` makes it.
+
+    `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at so many points.
+    `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
+    """
+
+    statement: str
+    pieces: tuple[str, ...]
+    kinks: tuple[str, ...]
+    method: str
+
+    def __repr__(self) -> str:
+        return "\n  ".join([f"{self.statement}, {self.method}", *self.pieces, *self.kinks])
+
+
+def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5) -> Proof:
+    """Show that the expressions of a value are right for all real numbers; `AssertionError` where they are not.
+
+    `thing` is one of
+
+    - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
+    - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
+      does not hold and the loss encodes its targets, they are probabilities, or else classes. The proof says which;
+    - an `Optimizer`: `rule`, from zero state, does in each of so many `steps` what `formula(w, gradients, **numbers)`
+      makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
+      by their names: `learning_rate`, `beta`;
+    - whatever else has `value(xp, x)` and `derivative(xp, x)`.
+
+    The numbers of a layer stand for any real numbers, if it holds for any. The line is divided at the conditions that
+    the expressions contain, and each piece is proved by itself. Where algebra does not find that the difference is 0,
+    which it tries up to a number of operations, the difference is evaluated with 60 digits at many points.
+
+    Raises `CannotProveError`, a ValueError, where there are more pieces than can be looked at, or sympy gives up, and
+    `TypeError` for what has no expressions, and where these branch on a symbol, index or call torch, with the
+    line that does it.
+
+    >>> import functional_mlp as fm
+    >>> prove(fm.ReLU())
+    ReLU(): derivative and pullback are those of the value for all real s, by algebra
+      s < 0
+      s > 0
+      derivative at s = 0: 0 on the left, 1 on the right, 0 given
+      pullback at s = 0: 0 on the left, g on the right, 0 given
+    >>> def paper(w, gradients, learning_rate, beta):
+    ...     velocity = 0
+    ...     for gradient in gradients:
+    ...         velocity = beta * velocity + (1 - beta) * gradient
+    ...     return w - learning_rate * velocity
+    >>> print(prove(fm.Momentum(0.1), formula=paper).statement)
+    Momentum(0.1): 5 steps from zero state are those of paper for all η, β
+    """
+    with failures_of(f"prove({named(thing)})"):
+        return _proof_of(thing, formula, steps)
+
+
+def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int = 5) -> Proof:
+    if isinstance(thing, Optimizer):
+        return _of_rule(thing, formula, steps)
+    if formula is not None:
+        raise TypeError(f"prove: formula is for optimizers, got it with {checks.describe(thing)}")
+    if isinstance(thing, Elementwise):
+        return _of_elementwise(thing)
+    if isinstance(thing, Loss):
+        return _of_loss(thing)
+    if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
+        held = _held(thing, claims.of_one_symbol(thing, "w"))
+        return _proof(f"{thing!r}: the derivative is that of the value for all real w", held)
+    raise TypeError(
+        f"prove: expected an Elementwise, a Loss, an Optimizer, or a value and a derivative in the array algebra, "
+        f"got {checks.describe(thing)}"
+    )
+
+
+def prove_expressions(thing: Any) -> None:
+    """`prove`, where a layer or a loss is written in the array algebra: nothing is said about any other."""
+    for base in (Elementwise, Loss):
+        if isinstance(thing, base) and not replaced(thing, base, base.DERIVED):
+            with contextlib.suppress(NotInAlgebraError, CannotProveError):
+                _proof_of(thing)
+
+
+def _of_elementwise(layer: Elementwise) -> Proof:
+    _require_expressions(layer, Elementwise)
+    numbers = number_symbols(layer, positive=False)
+    held, all_numbers = None, ""
+    if numbers:
+        try:
+            twin = with_symbols(layer, numbers, SymbolicNamespace())
+            held = _held(twin, claims.of_elementwise(twin))
+            all_numbers = f", {_listed(numbers.values())}"
+        except (
+            NotInAlgebraError,
+            CannotProveError,
+            AssertionError,
+        ):  # it branches on a number, say, or is right for this one alone
+            held = None
+    held = held or _held(layer, claims.of_elementwise(layer))
+    names = [name for name, _ in held]
+    what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
+    return _proof(f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
+
+
+def _of_loss(loss: Loss) -> Proof:
+    _require_expressions(loss, Loss)
+    kinds = TARGETS if type(loss).encode is not Loss.encode else TARGETS[:1]
+    failures = []
+    for words, choices in kinds:
+        try:
+            held = [
+                (f"{outputs} output{'s'[: outputs > 1]}", how)
+                for outputs in OUTPUTS
+                for targets in choices(outputs)
+                for _, how in _held(loss, claims.of_loss(loss, outputs, targets))
+            ]
+        except AssertionError as error:
+            failures.append(error)
+        else:
+            return _proof(f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
+    raise failures[0]
+
+
+def _any_numbers(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Any]]:
+    yield lambda t: t
+
+
+def _probabilities(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Any]]:
+    yield lambda t: (*t[:-1], 1 - sympy.Add(*t[:-1]))
+
+
+def _classes(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Any]]:
+    for label in range(outputs):
+        yield functools.partial(_one_hot, label)
+
+
+def _one_hot(label: int, t: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(sympy.Integer(index == label) for index in range(len(t)))
+
+
+TARGETS = (
+    ("all real targets", _any_numbers),
+    ("targets that add up to 1", _probabilities),
+    ("classes as targets", _classes),
+)
+
+
+def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: int) -> Proof:
+    _require_expressions(optimizer, Optimizer)
+    checks.integer("prove: steps", steps, minimum=1)
+    if not callable(formula):
+        raise TypeError(
+            f"prove: {optimizer!r} is proved against a formula, got {checks.describe(formula)}: "
+            "pass formula=f, with f(w, gradients, **numbers) returning the new w"
+        )
+    held = _held(optimizer, claims.of_rule(optimizer, formula, steps))
+    name = getattr(formula, "__name__", repr(formula))
+    letters = _listed(number_symbols(optimizer, positive=True).values())
+    count = f"{steps} step{'s'[: steps > 1]}"
+    return _proof(f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
+
+
+def _held(thing: Any, named: Iterable[claims.Named]) -> list[tuple[str, Holds]]:
+    held = []
+    for one in named:
+        try:
+            held.append((one.what, proved(one.claim)))
+        except Refuted as refuted:
+            raise AssertionError(f"the {one.what} is wrong: {refuted}") from None
+        except (ArithmeticError, BasePolynomialError, NotImplementedError, ValueError) as error:  # sympy's
+            raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
+    return held
+
+
+def _require_expressions(value: Any, base: Any) -> None:
+    for name in replaced(value, base, base.DERIVED):
+        raise TypeError(f"prove: {value!r} defines {name} itself, and only expressions in the array algebra are proved")
+
+
+def _listed(symbols: Iterable[sympy.Symbol]) -> str:
+    return ", ".join(map(str, symbols))
+
+
+def _proof(statement: str, held: list[tuple[str, Holds]]) -> Proof:
+    methods = {piece.method for _, how in held for piece in how.pieces}
+    method = BY_ALGEBRA if methods == {BY_ALGEBRA} else "as the pieces say"
+    names: dict[str, dict[str, None]] = {}
+    for name, how in held:
+        for piece in how.pieces:
+            region = str(piece.region) if method == BY_ALGEBRA else f"{piece.region} ({piece.method})"
+            names.setdefault(region, {})[name] = None
+    everything = {name for name, _ in held}
+    pieces = [
+        region if names[region].keys() == everything else f"{region}: {', '.join(names[region])}" for region in names
+    ]
+    kinks = [f"{name} {kink}" for name, how in held for kink in how.kinks]
+    kinks += [f"{name}: not looked at where {wall} = 0" for name, how in held for wall in how.unseen]
+    searched = {expression: None for _, how in held for expression in how.searched}
+    notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
+    return Proof(statement, tuple(pieces), tuple(kinks + notes), method)

@@ -1,0 +1,387 @@
+"""Gradients are proved, and mistakes that no test with numbers sees are found."""
+
+import re
+
+import attrs
+import pytest
+import sympy
+import torch
+
+import functional_mlp as fm
+from functional_mlp.testing import Proof, prove
+from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
+
+
+@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
+def test_every_activation_is_proved(layer):
+    assert prove(layer).method == "by algebra"
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_every_loss_is_proved(loss):
+    proof = prove(loss)
+    assert proof.method == "by algebra"
+    assert "all real targets" in proof.statement
+
+
+# What the papers say, in their words: a recursion over all gradients so far, from zero.
+
+
+def sgd(w, gradients, learning_rate):
+    return w - learning_rate * gradients[-1]
+
+
+def batch_gd(w, gradients, learning_rate):
+    return w - learning_rate * sum(gradients[-3:]) / 3 if len(gradients) % 3 == 0 else w
+
+
+def momentum(w, gradients, learning_rate, beta):
+    velocity = 0
+    for gradient in gradients:
+        velocity = beta * velocity + (1 - beta) * gradient
+    return w - learning_rate * velocity
+
+
+def nesterov(w, gradients, learning_rate, momentum):
+    velocity = sum(momentum ** (len(gradients) - t) * gradient for t, gradient in enumerate(gradients, 1))
+    return w - learning_rate * (gradients[-1] + momentum * velocity)
+
+
+def algorithm_1(w, gradients, learning_rate, beta1, beta2, eps):
+    m = v = 0
+    for t, g in enumerate(gradients, 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return w - learning_rate * m_hat / (sympy.sqrt(v_hat) + eps)
+
+
+def decoupled(w, gradients, learning_rate, beta1, beta2, eps, weight_decay):
+    return algorithm_1(w - learning_rate * weight_decay * w, gradients, learning_rate, beta1, beta2, eps)
+
+
+FORMULAS = {
+    fm.SGD: sgd,
+    fm.BatchGD: batch_gd,
+    fm.Momentum: momentum,
+    fm.Nesterov: nesterov,
+    fm.Adam: algorithm_1,
+    fm.AdamW: decoupled,
+}
+
+
+@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if type(o) in FORMULAS], ids=repr)
+def test_a_rule_is_its_formula(optimizer):
+    proof = prove(optimizer, formula=FORMULAS[type(optimizer)])
+    assert proof.method == "by algebra"
+    assert "5 steps from zero state" in proof.statement
+
+
+def test_a_rule_that_is_wrong_in_one_step_is_found():
+    @attrs.frozen(repr=False)
+    class LateBias(fm.Adam):
+        def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+            step = step - 1 if step == 3 else step
+            return super().rule(xp, step, learning_rate, param, grad, first_moment, second_moment)
+
+    assert prove(LateBias(0.1), formula=algorithm_1, steps=2).method == "by algebra"
+    with pytest.raises(
+        AssertionError, match=r"the parameter after step 3 is wrong: at g1 = .*: what is given less what"
+    ):
+        prove(LateBias(0.1), formula=algorithm_1)
+
+
+class Tanh(fm.Elementwise):
+    def value(self, xp, s):
+        return xp.tanh(s)
+
+    def derivative(self, xp, s, y):
+        return 1 - y * y
+
+
+class OffByABillionth(Tanh):
+    def derivative(self, xp, s, y):
+        return (1 + 1e-9) * (1 - y * y)
+
+
+class OffByATrillionth(Tanh):
+    def derivative(self, xp, s, y):
+        return (1 - y * y) * (1 + 1e-12)
+
+
+class WrongBeyond40(Tanh):
+    def derivative(self, xp, s, y):
+        return xp.where(xp.abs(s) > 40, 0, 1 - y * y)
+
+
+class WrongOnTheRight(fm.Elementwise):
+    def value(self, xp, s):
+        return s / (1 + xp.abs(s))
+
+    def derivative(self, xp, s, y):
+        return xp.where(s > 0, 1 / (1 + s), 1 / (1 + xp.abs(s)) ** 2)
+
+
+class WrongAtOnePoint(Tanh):
+    def derivative(self, xp, s, y):
+        return xp.where(s == 3, 0, 1 - y * y)
+
+
+class BeyondBothSides(fm.ReLU):
+    def derivative(self, xp, s, y):
+        return xp.where(s == 0, 2, super().derivative(xp, s, y))
+
+
+class WrongPullback(Tanh):
+    def pullback(self, xp, s, y, grad):
+        return xp.where(grad > 100, 1 - y, grad * (1 - y * y))
+
+
+class WrongConstant(fm.Elementwise):
+    def value(self, xp, s):
+        return xp.erf(s)
+
+    def derivative(self, xp, s, y):
+        return 1.1283791670 * xp.exp(-s * s)  # 2/√π = 1.12837916709…
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (
+            OffByABillionth(),
+            r"the derivative is wrong: at s = 0 it is 1\.0*, and 1\.000000001\d* is given: .*/\(250000000\*",
+        ),
+        (OffByATrillionth(), r"the derivative is wrong"),
+        (WrongBeyond40(), r"wrong: where s < -40, at s = -\d+/?\d* it is \d\.\d+e-\d\d, and 0 is given"),
+        (
+            WrongOnTheRight(),
+            r"where s > 0, at s = \S+ it is .* is given: what is given less what it is comes to s/\(s \+ 1\)",
+        ),
+        (WrongAtOnePoint(), r"wrong: at s = 3 it is 0\.009\d+, and 0 is given"),
+        (BeyondBothSides(), r"wrong: at s = 0 it is 0, and 2\.0* is given"),
+        (WrongPullback(), r"the pullback is wrong: where g > 100, at g = \S+, s = \S+ it is"),
+        (WrongConstant(), r"the derivative is wrong: at s = \S+ it is"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_wrong_derivative_is_found(layer, says):
+    with pytest.raises(AssertionError, match=says):
+        prove(layer)
+
+
+def test_what_is_right_for_one_number_alone_is_proved_for_that():
+    @attrs.frozen(repr=False)
+    class Scaled(fm.Elementwise):
+        factor: float = 1.0
+
+        def value(self, xp, s):
+            return self.factor * s
+
+        def derivative(self, xp, s, y):
+            return 2 - self.factor
+
+    assert prove(Scaled()).statement == "Scaled(): the derivative is that of the value for all real s"
+    with pytest.raises(AssertionError, match=r"it is 2\.0*, and 0 is given: .* comes to -2"):
+        prove(Scaled(2.0))
+
+
+def test_what_algebra_does_not_find_is_evaluated_with_60_digits(monkeypatch):
+    class Hard(fm.Elementwise):
+        def value(self, xp, s):
+            return xp.log(xp.sqrt(s * s * s * s + 2 * s * s + 1))
+
+        def derivative(self, xp, s, y):
+            return 2 * s / (1 + s * s)
+
+    monkeypatch.setattr("functional_mlp.symbolic.identities.MOST_OPERATIONS", 3)
+    proof = prove(Hard())
+    assert proof.pieces == ("everywhere (to 1e-50 at 400 points)",)
+    assert proof.method == "as the pieces say"
+
+    class HardAndWrong(Hard):
+        def derivative(self, xp, s, y):
+            return super().derivative(xp, s, y) * (1 + 1e-12)
+
+    with pytest.raises(AssertionError, match="the derivative is wrong: at s = "):
+        prove(HardAndWrong())
+
+
+def test_a_jump_of_the_value_is_said():
+    class Step(fm.Elementwise):
+        def value(self, xp, s):
+            return xp.where(s > 1, 1, 0)
+
+        def derivative(self, xp, s, y):
+            return 0 * s
+
+    assert prove(Step()).kinks == ("derivative at s = 1: 0 on the left, 0 on the right, 0 given; the value jumps by 1",)
+
+
+def test_conditions_without_a_formula_for_their_zeros_are_said():
+    class Cut(fm.Elementwise):
+        def value(self, xp, s):
+            return xp.maximum(xp.exp(s) + s, 0)
+
+        def derivative(self, xp, s, y):
+            return xp.where(y > 0, xp.exp(s) + 1, 0)
+
+    assert any("zeros of s + exp(s) were searched for" in note for note in prove(Cut()).kinks)
+
+
+class Absolute(fm.Loss):
+    def sample_value(self, xp, prediction, target):
+        return xp.sum(xp.abs(prediction - target))
+
+    def sample_grad(self, xp, prediction, target):
+        return xp.sign(prediction - target)
+
+
+def test_the_kinks_of_a_loss_are_said():
+    proof = prove(Absolute())
+    assert "1 output at ŷ = t: -1 on the left, 1 on the right, 0 given" in proof.kinks
+    assert "4 outputs at ŷ4 = t4: -1 on the left, 1 on the right, 0 given" in proof.kinks
+
+
+class ForProbabilities(fm.CrossEntropy):
+    def sample_grad(self, xp, prediction, target):
+        weights = xp.exp(prediction - xp.max(prediction))
+        return weights / xp.sum(weights) - target
+
+
+class ForClasses(fm.CrossEntropy):
+    def sample_grad(self, xp, prediction, target):
+        weights = xp.exp(prediction - xp.max(prediction))
+        return weights / xp.sum(weights) - target * target
+
+
+class ForNothing(fm.CrossEntropy):
+    def sample_grad(self, xp, prediction, target):
+        weights = xp.exp(prediction - xp.max(prediction))
+        return weights / xp.sum(weights) - 0.5 * target
+
+
+class WrongFarAway(fm.MeanSquaredError):
+    def sample_grad(self, xp, prediction, target):
+        return xp.where(prediction - target > 1e6, 0, super().sample_grad(xp, prediction, target))
+
+
+class WrongForFourOutputs(fm.MeanSquaredError):
+    def sample_grad(self, xp, prediction, target):
+        return (2 / min(prediction.shape[-1], 3)) * (prediction - target)
+
+
+def test_the_proof_says_for_which_targets_a_gradient_is_right():
+    assert prove(ForProbabilities()).statement.endswith("targets that add up to 1")
+    assert prove(ForClasses()).statement.endswith("classes as targets")
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (ForNothing(), "the gradient by ŷ is wrong"),
+        (WrongFarAway(), r"the gradient by ŷ is wrong: where ŷ > t \+ 1000000, at t = \S+, ŷ = \S+ it is"),
+        (WrongForFourOutputs(), r"the gradient by ŷ1 is wrong: at t1 = .* comes to -\(t1 - ŷ1\)/6"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_wrong_gradient_is_found(loss, says):
+    with pytest.raises(AssertionError, match=says):
+        prove(loss)
+
+
+class Quartic:
+    """What a penalty looks like."""
+
+    def value(self, xp, w):
+        return w**4 + xp.abs(w)
+
+    def derivative(self, xp, w):
+        return 4 * w**3 + xp.sign(w)
+
+    def __repr__(self):
+        return "Quartic()"
+
+
+def test_any_value_with_a_derivative_is_proved():
+    proof = prove(Quartic())
+    assert str(proof) == (
+        "Quartic(): the derivative is that of the value for all real w, by algebra\n"
+        "  w < 0\n"
+        "  w > 0\n"
+        "  derivative at w = 0: -1 on the left, 1 on the right, 0 given"
+    )
+    assert proof == prove(Quartic())
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        proof.method = "by hope"
+
+
+class Branches(Tanh):
+    def derivative(self, xp, s, y):
+        return 1 if s > 0 else 0
+
+
+class Indexes(Tanh):
+    def derivative(self, xp, s, y):
+        return s[0]
+
+
+class CallsTorch(Tanh):
+    def derivative(self, xp, s, y):
+        return torch.tanh(s)
+
+
+class GoesThrough(Tanh):
+    def derivative(self, xp, s, y):
+        return sum(s)
+
+
+class TakesANumber(Tanh):
+    def derivative(self, xp, s, y):
+        return float(s)
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (Branches(), r"branch on a comparison: use xp.where \(in derivative, line \d+: return 1 if s > 0 else 0\)"),
+        (Indexes(), r"index an array: use xp.where, .* \(in derivative, line \d+: return s\[0\]\)"),
+        (CallsTorch(), r"torch.tanh is not in the algebra: use xp \(in derivative, line \d+: return torch.tanh\(s\)\)"),
+        (GoesThrough(), r"go through the numbers of an array: use the functions of xp \(in derivative, line"),
+        (TakesANumber(), r"an array is no number, .*: use those of xp \(in derivative, line"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
+    with pytest.raises(TypeError, match=says):
+        prove(layer)
+    reason = fm.engine.explain(
+        fm.Sequential(fm.Linear(2, 2), layer), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu"
+    )
+    assert re.search(says, reason)
+
+
+def test_other_things_are_refused():
+    with pytest.raises(TypeError, match="expected an Elementwise, a Loss, an Optimizer"):
+        prove(fm.Linear(2, 2))
+    with pytest.raises(TypeError, match="is proved against a formula, got None"):
+        prove(fm.SGD(0.1))
+    with pytest.raises(TypeError, match="formula is for optimizers"):
+        prove(fm.Tanh(), formula=sgd)
+    with pytest.raises(ValueError, match="steps"):
+        prove(fm.SGD(0.1), formula=sgd, steps=0)
+
+    class Own(Tanh):
+        def forward(self, params, x):
+            return x, ()
+
+        def backward(self, params, tape, grad_out):
+            return (), grad_out
+
+    with pytest.raises(TypeError, match="defines forward itself"):
+        prove(Own())
+
+
+def test_a_proof_is_a_value():
+    assert isinstance(prove(fm.Tanh()), Proof)
+    assert hash(prove(fm.Tanh())) == hash(prove(fm.Tanh()))
