@@ -21,7 +21,7 @@ class Watch:
         self._callbacks = callbacks
         self._kept = None if checkpoint is None else checkpoint.keep(job)
         resumed = job if self._kept is None else self._kept.job
-        self.job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
+        self.job: Job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
         self._progress = [
             Progress(member.start, member.history, member.ended, member.best) for member in self.job.members
         ]

@@ -53,7 +53,7 @@ class CheckpointError(ValueError):
     def __init__(self, path: str | os.PathLike[str], reason: str, differs: tuple[str, ...] = ()) -> None:
         super().__init__(path, reason, differs)
         self.path = path
-        self.reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+        self.reason: str = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
         self.differs = differs
 
     def __str__(self) -> str:

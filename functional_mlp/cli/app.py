@@ -19,7 +19,7 @@ from functional_mlp.interrupts import one_interrupt
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
-app = App(
+app: App = App(
     name="functional-mlp",
     help="Train small neural networks: gradients by hand, no hidden state.",
     version=fm.__version__,

@@ -56,7 +56,7 @@ def grid(text: str) -> Grid:
     return tuple(float(f"{low * (high / low) ** share:.12g}") for share in shares)
 
 
-GridOption = Parameter(converter=parse_grid, n_tokens=1, negative="", metavar="NUMBERS")
+GridOption: Parameter = Parameter(converter=parse_grid, n_tokens=1, negative="", metavar="NUMBERS")
 
 
 @Parameter(name="*", group=TRAINING_GROUP)

@@ -20,10 +20,10 @@ from functional_mlp.testing.trees import largest
 WIDTHS = (1, 2, 3, 4, 5, 12)
 
 # No leading dimension, one of one, one of many, two, three, and none of a kind.
-LEADING = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2, 3), (2, 1, 3)]
+LEADING: list[tuple[int, ...]] = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2, 3), (2, 1, 3)]
 
 # The leading dimensions that every seed goes through.
-SHAPES = [(), (17,), (2, 3), (2, 1, 3)]
+SHAPES: list[tuple[int, ...]] = [(), (17,), (2, 3), (2, 1, 3)]
 
 # Numbers up to 4 are the rule; mistakes far from 0 want larger ones.
 DRAWN = 16.0

@@ -1,0 +1,92 @@
+"""What type checkers, and editors with them, know of the package: mistakes are found, and nothing else."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+CORRECT = """
+from pathlib import Path
+
+import torch
+
+import functional_mlp as fm
+
+network, loss, optimizer = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2)), fm.CrossEntropy(), fm.Adam(0.01)
+key: fm.random.Key = fm.random.key(0)
+data: fm.Dataset = fm.datasets.disk(key, 100)
+result: fm.FitResult = fm.fit(network, loss, optimizer, data, key=key, epochs=2)
+losses: tuple[float, ...] = result.history.train_loss
+reason: str | None = fm.engine.explain(network, loss, optimizer, dtype=torch.float64)
+epoch: fm.engine.CompiledEpoch = fm.engine.compile(network, loss, optimizer, batch_size=10)
+state, mean_loss = epoch(result.state.optimizer_state, data, fm.random.permutation(key, 100))
+outputs: torch.Tensor = fm.predict(network, result.params, data.inputs)
+accuracy: float = fm.evaluate(network, loss, result.params, data).accuracy
+fm.testing.check_layer(network)
+fm.plotting.learning_curves(result.history).savefig("curves.png")
+table = fm.tables.read_table("points.csv", "side")
+fm.save(Path("model.safetensors"), result.state, network=network, optimizer=optimizer)
+saved: fm.Saved = fm.load("model.safetensors")
+error: type[Exception] = fm.checkpoint.CheckpointError
+ensemble: fm.EnsembleResult = fm.fit_ensemble(network, loss, optimizer, data, keys=key.split(3), epochs=2)
+"""
+
+MISTAKES = """
+import functional_mlp as fm
+from functional_mlp import no_such_name  # wrong
+
+network, loss, optimizer = fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1)
+data, key = fm.datasets.disk(fm.random.key(0), 10), fm.random.key(1)
+print(fm.no_such_name)  # wrong
+print(fm.engine.no_such_name)  # wrong
+print(fm.testing.no_such_name)  # wrong
+print(fm.plotting.no_such_name)  # wrong
+print(fm.tables.no_such_name)  # wrong
+print(fm.checkpoint.no_such_name)  # wrong
+print(fm.random.no_such_name)  # wrong
+fm.engine.compile(network, loss, optimizer, batch_size="10")  # wrong
+fm.engine.compile(network, optimizer, loss, batch_size=10)  # wrong
+fm.testing.check_layer(network, seed="zero")  # wrong
+fm.plotting.learning_curves([0.5, 0.4])  # wrong
+fm.fit(network, loss, optimizer, data, key=0, epochs=1)  # wrong
+result = fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="auto")
+fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="fast")  # wrong
+print(result.parameters)  # wrong
+result.history.train_loss.append(0.5)  # wrong
+first: str = result.history.train_loss[0]  # wrong
+result.history = fm.History()  # wrong
+"""
+
+
+def lines_of_mypy(path: Path) -> list[int]:
+    """The lines in which mypy finds errors."""
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    found = re.findall(rf"{path.name}:(\d+): error", done.stdout)
+    assert len(found) == done.stdout.count(": error:"), done.stdout  # none in the package itself
+    return [int(line) for line in found]
+
+
+def lines_of_pyright(path: Path) -> list[int]:
+    """The lines in which pyright finds errors."""
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(path)]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=600)
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    return [problem["range"]["start"]["line"] + 1 for problem in found if problem["severity"] == "error"]
+
+
+@pytest.mark.parametrize("find", [lines_of_mypy, lines_of_pyright])
+@pytest.mark.parametrize("program", [CORRECT, MISTAKES], ids=["correct", "mistakes"])
+def test_type_checkers_find_the_mistakes(tmp_path: Path, program: str, find: Callable[[Path], list[int]]) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    wrong = {number for number, line in enumerate(program.splitlines(), 1) if line.endswith("# wrong")}
+    assert set(find(path)) == wrong
