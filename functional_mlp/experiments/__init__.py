@@ -24,3 +24,5 @@ and what the questions share is apart:
 `run` of a question returns a frozen value of plain numbers, and `section` makes blocks of the report from that value
 alone. `functional-mlp reproduce` runs them all. Figures need the extra `plot`.
 """
+
+from functional_mlp import style as style  # its error names the extra where there is no matplotlib
