@@ -30,7 +30,18 @@ from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics
-from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer, OptimizerState
+from functional_mlp.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    BatchGD,
+    Lion,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    OptimizerState,
+    RMSProp,
+)
 from functional_mlp.state import FitResult, TrainState
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.training import fit, train_epoch
@@ -61,6 +72,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LinearParams",
+    "Lion",
     "Loss",
     "MeanSquaredError",
     "Metrics",
@@ -68,6 +80,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "OptimizerState",
+    "RMSProp",
     "ReLU",
     "Registry",
     "Residual",

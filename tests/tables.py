@@ -41,6 +41,10 @@ OPTIMIZERS = [
     fm.Nesterov(0.05),
     fm.Adam(0.05),
     fm.AdamW(0.05, weight_decay=0.1),
+    fm.RMSProp(0.05),
+    fm.RMSProp(0.05, decay=0.9, eps=1e-3),
+    fm.Lion(0.01),
+    fm.Lion(0.01, beta1=0.5, weight_decay=0.1),
 ]
 
 INITIALIZERS = [

@@ -82,6 +82,8 @@ def start_from_zero_velocity(optimizer: torch.optim.Optimizer, leaves: list[torc
         (fm.Adam(0.01, 0.5, 0.9, 1e-3), lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.9), 1e-3), None),
         (fm.AdamW(0.05), lambda p: torch.optim.AdamW(p, 0.05), None),
         (fm.AdamW(0.05, weight_decay=0.3), lambda p: torch.optim.AdamW(p, 0.05, weight_decay=0.3), None),
+        (fm.RMSProp(0.05), lambda p: torch.optim.RMSprop(p, 0.05), None),
+        (fm.RMSProp(0.01, 0.9, 1e-3), lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-3), None),
     ],
     ids=lambda value: repr(value) if isinstance(value, fm.Optimizer) else "",
 )
@@ -91,6 +93,28 @@ def test_200_steps_are_those_of_torch_optim(optimizer: fm.Optimizer, make: Any, 
 
 def test_the_default_weight_decay_is_that_of_torch() -> None:
     assert fm.AdamW(0.1).weight_decay == torch.optim.AdamW([torch.zeros(1)]).defaults["weight_decay"]
+
+
+def test_the_defaults_of_rmsprop_are_those_of_torch() -> None:
+    defaults = torch.optim.RMSprop([torch.zeros(1)]).defaults
+    assert (fm.RMSProp(0.1).decay, fm.RMSProp(0.1).eps) == (defaults["alpha"], defaults["eps"])
+
+
+@pytest.mark.parametrize("optimizer", [fm.Lion(0.01), fm.Lion(0.03, beta1=0.5, beta2=0.8, weight_decay=0.2)], ids=repr)
+def test_lion_is_the_algorithm_of_its_paper(optimizer: fm.Lion) -> None:
+    """Algorithm 2 of Chen et al., 2023, in plain floats: the update interpolates by β₁, and the mean moves by β₂."""
+    state = optimizer.init(draw(6))
+    params, mean = draw(6).tolist(), [0.0] * 6
+    for step in range(STEPS):
+        grads = draw(6, seed=step)
+        for i, grad in enumerate(grads.tolist()):
+            interpolated = optimizer.beta1 * mean[i] + (1 - optimizer.beta1) * grad
+            sign = math.copysign(1.0, interpolated) if interpolated else 0.0
+            params[i] -= optimizer.learning_rate * (sign + optimizer.weight_decay * params[i])
+            mean[i] = optimizer.beta2 * mean[i] + (1 - optimizer.beta2) * grad
+        state = optimizer.update(state, grads)
+    assert_close(state.params, torch.tensor(params, dtype=torch.float64))
+    assert_close(state.first_moment, torch.tensor(mean, dtype=torch.float64))
 
 
 def test_momentum_is_its_sum() -> None:
@@ -184,11 +208,13 @@ def test_threads_update_to_the_same_bits_as_calls_in_a_row(optimizer: fm.Optimiz
 
 @every_optimizer
 @pytest.mark.parametrize("special", [math.nan, math.inf])
-def test_what_is_not_finite_reaches_the_params_and_stays_in_its_place(optimizer: fm.Optimizer, special: float) -> None:
+def test_what_is_not_finite_reaches_the_state_and_stays_in_its_place(optimizer: fm.Optimizer, special: float) -> None:
     state = optimizer.init(torch.ones(3))
     for _ in range(3):
         state = optimizer.update(state, torch.tensor([0.1, special, 0.1]))
-    assert state.params.isfinite().tolist() == [True, False, True]
+    # The sign of an infinite mean is 1: of Lion's state it is the mean that shows it.
+    seen = state.first_moment if isinstance(optimizer, fm.Lion) else state.params
+    assert seen.isfinite().tolist() == [True, False, True]
 
 
 @every_optimizer

@@ -16,7 +16,7 @@ from torch import Tensor
 from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
-from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Momentum, Nesterov, Optimizer
+from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Lion, Momentum, Nesterov, Optimizer, RMSProp
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets
 
 Shape = tuple[int, ...]
@@ -196,4 +196,6 @@ def optimizers(max_learning_rate: float = 0.5) -> SearchStrategy[Optimizer]:
         st.builds(Nesterov, rates, momentum=betas),
         st.builds(Adam, rates, beta1=betas, beta2=betas),
         st.builds(AdamW, rates, beta1=betas, weight_decay=st.sampled_from([0.01, 0.0, 0.1])),
+        st.builds(RMSProp, rates, decay=betas),
+        st.builds(Lion, rates, beta1=betas, beta2=betas, weight_decay=st.sampled_from([0.0, 0.1])),
     )

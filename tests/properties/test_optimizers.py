@@ -53,8 +53,27 @@ def adam(optimizer: fm.Adam, param: float, grads: list[float]) -> float:
     return param
 
 
+def rmsprop(optimizer: fm.RMSProp, param: float, grads: list[float]) -> float:
+    square = 0.0
+    for grad in grads:
+        square = optimizer.decay * square + (1 - optimizer.decay) * grad**2
+        param -= optimizer.learning_rate * grad / (math.sqrt(square) + optimizer.eps)
+    return param
+
+
+def lion(optimizer: fm.Lion, param: float, grads: list[float]) -> float:
+    mean = 0.0
+    for grad in grads:
+        direction = optimizer.beta1 * mean + (1 - optimizer.beta1) * grad
+        sign = math.copysign(1.0, direction) if direction else 0.0
+        param -= optimizer.learning_rate * (sign + optimizer.weight_decay * param)
+        mean = optimizer.beta2 * mean + (1 - optimizer.beta2) * grad
+    return param
+
+
 FORMULAS = {
-    fm.SGD: sgd, fm.BatchGD: batch_gd, fm.Momentum: momentum, fm.Nesterov: nesterov, fm.Adam: adam, fm.AdamW: adam
+    fm.SGD: sgd, fm.BatchGD: batch_gd, fm.Momentum: momentum, fm.Nesterov: nesterov, fm.Adam: adam, fm.AdamW: adam,
+    fm.RMSProp: rmsprop, fm.Lion: lion,
 }  # fmt: skip
 
 
