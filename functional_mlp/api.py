@@ -28,7 +28,7 @@ from functional_mlp.layers.elementwise import (
 )
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
-from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import (
     SGD,
@@ -56,6 +56,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BatchGD",
+    "BinaryCrossEntropy",
     "Checkpoint",
     "CheckpointError",
     "CrossEntropy",
@@ -67,6 +68,7 @@ __all__ = [
     "EpochRecord",
     "FitResult",
     "History",
+    "Huber",
     "Identity",
     "Layer",
     "LeakyReLU",

@@ -261,6 +261,17 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
+def between_0_and_1(name: str, value: Tensor) -> None:
+    """Raise unless every entry of a tensor lies between 0 and 1, naming the first that does not; NaN may be there."""
+    bad = (value < 0) | (value > 1)
+    if bad.any():
+        place = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} must lie between 0 and 1, got {value[place].item()} at index {list(place)}: "
+            "BinaryCrossEntropy takes the probability that each output is 1"
+        )
+
+
 def class_indices(name: str, value: Tensor, classes: int | None = None) -> None:
     """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known."""
     if value.dtype != torch.int64:

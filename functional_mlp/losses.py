@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks
@@ -32,14 +32,30 @@ class Loss(Value):
     tensor(1.5000)
     """
 
-    DERIVED: ClassVar = ("value", "grad", "batch_value", "batch_grad", "sample_values", "checked_targets")
+    DERIVED: ClassVar = (
+        "value",
+        "grad",
+        "batch_value",
+        "batch_grad",
+        "sample_values",
+        "are_right",
+        "has_answers",
+        "checked_targets",
+    )
     """What this class makes of a subclass's expressions: a subclass that has its own is more than its expressions."""
+
+    judges_outputs: ClassVar = False
+    """Whether a sample is right where `wrong_outputs` is 0; otherwise where its largest output is its label's."""
 
     def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} must define sample_value(self, xp, prediction, target)")
 
     def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} must define sample_grad(self, xp, prediction, target)")
+
+    def wrong_outputs(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        """For a loss that `judges_outputs`: of one sample, how many outputs are wrong, one feature wide."""
+        raise NotImplementedError(f"{type(self).__name__} must define wrong_outputs(self, xp, prediction, target)")
 
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions."""
@@ -71,6 +87,25 @@ class Loss(Value):
         if samples is None:
             samples = predictions.numel() // predictions.shape[-1]
         return narrowed(grad if samples == 1 else grad / samples, predictions.dtype)
+
+    def has_answers(self, targets: Tensor, labels: Tensor | None) -> bool:
+        """Whether a data set with these targets and labels, if any, says of each sample what is right."""
+        if not self.judges_outputs:
+            return labels is not None
+        return targets.ndim == 1 or bool(((targets == 0) | (targets == 1)).all())
+
+    def are_right(self, predictions: Tensor, targets: Tensor, labels: Tensor | None) -> Tensor:
+        """Which samples (...) are right, for targets as `encode` returns them; the first of equal outputs counts.
+
+        None is where there are no answers.
+        """
+        if self.judges_outputs:
+            wide, targets = widened(predictions), widened(targets)
+            xp = torch_namespace(wide.dtype, wide.device)
+            right: Tensor = (self.wrong_outputs(xp, wide, targets) == 0).squeeze(-1)
+            return right
+        given = predictions.argmax(-1)
+        return torch.zeros_like(given, dtype=torch.bool) if labels is None else given == labels
 
     def checked_targets(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Targets as the expressions take them, shaped like the predictions, once both are known to fit."""
@@ -111,8 +146,81 @@ class MeanSquaredError(Loss):
 
 
 @frozen(repr=False)
+class Huber(Loss):
+    """ℓ = 1/k Σⱼ h(ŷⱼ − tⱼ) for k outputs, with h(e) = e²/2 where |e| ≤ δ and δ (|e| − δ/2) beyond.
+
+    The mean over samples and outputs: half the squared error for small errors, and no more than linear in large ones.
+    Huber, "Robust estimation of a location parameter", 1964.
+
+    >>> Huber().value(torch.tensor([[0.5, 3.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor(1.3125)
+    >>> Huber().grad(torch.tensor([[0.5, 3.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor([[0.2500, 0.5000]])
+    """
+
+    delta: float = field(default=1.0, validator=checks.positive_number)
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        error = xp.abs(prediction - target)
+        within = xp.minimum(error, self.delta)
+        return xp.sum(within * (error - 0.5 * within)) / prediction.shape[-1]
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        error = prediction - target
+        return xp.maximum(xp.minimum(error, self.delta), -self.delta) / prediction.shape[-1]
+
+
+@frozen(repr=False)
+class BinaryCrossEntropy(Loss):
+    """ℓ = −1/k Σⱼ (tⱼ log σ(zⱼ) + (1−tⱼ) log(1−σ(zⱼ))), for k logits z and targets t from 0 to 1, each for itself.
+
+    The mean over samples and outputs. Targets have the shape of the logits, floating, or integers or bools that are 0
+    or 1; for one output they may be such labels (batch,). Logits of ±1e4 are no danger. A sample is right where each
+    logit is on its target's side of 0: above it for 1, not above it for 0.
+
+    >>> BinaryCrossEntropy().value(torch.tensor([[0.0], [1e4]]), torch.tensor([True, False]))
+    tensor(5000.3467)
+    >>> BinaryCrossEntropy().grad(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.5]]))
+    tensor([[-0.2500,  0.0000]])
+    """
+
+    judges_outputs: ClassVar = True
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        log_sigmoid = xp.minimum(prediction, 0) - xp.log1p(xp.exp(-xp.abs(prediction)))
+        return xp.sum((1 - target) * prediction - log_sigmoid) / prediction.shape[-1]
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        decay = xp.exp(-xp.abs(prediction))  # at most 1, so that σ neither overflows nor loses a digit
+        return (xp.where(prediction >= 0, 1, decay) / (1 + decay) - target) / prediction.shape[-1]
+
+    def wrong_outputs(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        # NaN is on neither side.
+        return xp.sum(xp.where(target > 0.5, xp.where(prediction > 0, 0, 1), xp.where(prediction <= 0, 0, 1)))
+
+    def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
+        """Labels as floating targets (..., 1), and all targets once they are known to lie between 0 and 1."""
+        checks.plain_tensor("targets", targets)
+        whole = targets.dtype == torch.bool or targets.dtype in checks.INTEGER_DTYPES
+        if not whole:
+            checks.float_tensor("targets", targets)
+        if whole and targets.shape != predictions.shape and predictions.shape == (*targets.shape, 1):
+            targets = targets.unsqueeze(-1)
+        if targets.shape != predictions.shape:
+            raise ValueError(
+                f"targets must have the shape of the predictions, {tuple(predictions.shape)}, or, for one output, be "
+                f"bools or integers without its last dimension, got {targets.dtype} of shape {tuple(targets.shape)}"
+            )
+        checks.between_0_and_1("targets", targets)
+        return targets.to(predictions.dtype) if whole else targets
+
+
+@frozen(repr=False)
 class CrossEntropy(Loss):
     """ℓ = −Σⱼ tⱼ log softmax(z)ⱼ, for logits z and target probabilities t.
+
+    With `label_smoothing` ε below 1, (1−ε) t + ε/k takes the place of t, for k classes: no logit gains from growing
+    without end. Szegedy et al., "Rethinking the inception architecture for computer vision", 2016, section 7.
 
     Targets are class indices (batch,) of dtype int64, or one-hot or soft targets (batch, classes); an integer
     one-hot is taken as such. The largest logit is subtracted first, so logits of ±1e4 are no danger.
@@ -121,16 +229,27 @@ class CrossEntropy(Loss):
     tensor(0.3466)
     >>> CrossEntropy().grad(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor([[ 0.5000, -0.5000]])
+    >>> CrossEntropy(label_smoothing=0.2).grad(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor([[ 0.4000, -0.4000]])
     """
 
+    label_smoothing: float = field(default=0.0, validator=checks.fraction_below_one)
+
     def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        target = self._smoothed(prediction, target)
         shifted = prediction - xp.max(prediction)
         log_normalizer = xp.log(xp.sum(xp.exp(shifted)))
         return xp.sum(xp.where(target == 0, 0, target * (log_normalizer - shifted)))  # 0 · log 0 is 0
 
     def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        target = self._smoothed(prediction, target)
         weights = xp.exp(prediction - xp.max(prediction))
         return xp.sum(target) * (weights / xp.sum(weights)) - target
+
+    def _smoothed(self, prediction: Array, target: Array) -> Array:
+        if self.label_smoothing == 0:
+            return target
+        return (1 - self.label_smoothing) * target + self.label_smoothing / prediction.shape[-1]
 
     def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
         """Class indices and integer one-hots as floating one-hots."""

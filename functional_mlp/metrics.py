@@ -19,7 +19,9 @@ ROWS_AT_ONCE = 4096
 
 @attrs.frozen
 class Metrics:
-    """The mean loss over a data set, and the share of its rows whose largest output is the target's class.
+    """The mean loss over a data set, and the share of its rows that are right.
+
+    Those are the rows whose largest output is the target's class, or what else the loss calls right.
 
     >>> Metrics(0.5, float("nan")) == Metrics(0.5, float("nan"))
     True
@@ -37,14 +39,14 @@ def measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metric
         predictions, _ = network.forward(params, data.inputs[first:last])
         targets = loss.encode(data.targets[first:last], predictions)
         loss_sum += len(rows) * loss.batch_value(predictions, targets).item()
-        if data.labels is not None:
-            right += count_right(predictions, data.labels[first:last])
-    return Metrics(loss_sum / len(data), math.nan if data.labels is None else right / len(data))
+        right += count_right(loss, predictions, targets, None if data.labels is None else data.labels[first:last])
+    answers = loss.has_answers(data.targets, data.labels)
+    return Metrics(loss_sum / len(data), right / len(data) if answers else math.nan)
 
 
-def count_right(predictions: Tensor, labels: Tensor) -> int:
-    """The number of rows whose largest output is the label's."""
-    return int((predictions.argmax(1) == labels).sum())
+def count_right(loss: Loss, predictions: Tensor, targets: Tensor, labels: Tensor | None) -> int:
+    """The number of rows that are right, for targets as the loss encodes them."""
+    return int(loss.are_right(predictions, targets, labels).sum())
 
 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:

@@ -57,12 +57,11 @@ def run_epoch(
             buffers.update(grads)
         outputs = torch.stack(predictions) if batch_size == 1 else torch.cat(predictions)
         loss_sum += len(rows) * loss.batch_value(outputs, targets).item()
-        if data.labels is not None:
-            right += count_right(outputs, data.labels[rows])
+        right += count_right(loss, outputs, targets, None if data.labels is None else data.labels[rows])
         done += len(rows)
         if progress is not None:
             progress(done / len(order))
-    accuracy = math.nan if data.labels is None else right / len(order)
+    accuracy = right / len(order) if loss.has_answers(data.targets, data.labels) else math.nan
     return EpochResult(buffers.state(state), loss_sum / len(order), accuracy)
 
 

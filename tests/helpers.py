@@ -117,9 +117,16 @@ def oracle(layer: fm.Layer, params: Any, x: Tensor) -> Tensor:
 
 def loss_oracle(loss: fm.Loss, predictions: Tensor, targets: Tensor) -> Tensor:
     """The loss as torch.nn.functional computes it."""
-    return (functional.mse_loss if isinstance(loss, fm.MeanSquaredError) else functional.cross_entropy)(
-        predictions, targets
-    )
+    match loss:
+        case fm.MeanSquaredError():
+            return functional.mse_loss(predictions, targets)
+        case fm.Huber():
+            return functional.huber_loss(predictions, targets, delta=loss.delta)
+        case fm.BinaryCrossEntropy():
+            return functional.binary_cross_entropy_with_logits(predictions, targets)
+        case fm.CrossEntropy():
+            return functional.cross_entropy(predictions, targets, label_smoothing=loss.label_smoothing)
+    raise AssertionError(f"torch has no {loss!r}")
 
 
 def autograd(function: Callable[..., Tensor], *trees: Any) -> tuple[Tensor, list[Any]]:

@@ -31,7 +31,14 @@ LAYERS = [
     fm.Sequential(fm.Residual(fm.Tanh()), fm.Sequential(fm.Linear(3, 3), fm.Residual(fm.Linear(3, 3))), fm.ELU()),
 ]
 
-LOSSES = [fm.MeanSquaredError(), fm.CrossEntropy()]
+LOSSES = [
+    fm.MeanSquaredError(),
+    fm.Huber(),
+    fm.Huber(delta=0.3),
+    fm.BinaryCrossEntropy(),
+    fm.CrossEntropy(),
+    fm.CrossEntropy(label_smoothing=0.2),
+]
 
 OPTIMIZERS = [
     fm.SGD(0.05),

@@ -54,11 +54,12 @@ def activation_code(layer: Elementwise | None) -> str:
 
 
 def loss_code(loss: Loss, features: int) -> str:
-    """What a loss and its gradient do for `features` outputs."""
+    """What a loss and its gradient do for `features` outputs, and where it judges them, that."""
 
     def expressions(xp: "RecordingNamespace") -> tuple[Any, ...]:
         pair = xp.arrays(2, features)
-        return loss.sample_value(xp, *pair), loss.sample_grad(xp, *pair)
+        judged = (loss.wrong_outputs(xp, *pair),) if loss.judges_outputs else ()
+        return loss.sample_value(xp, *pair), loss.sample_grad(xp, *pair), *judged
 
     return _code(loss, expressions)
 

@@ -38,6 +38,8 @@ def loss_length(loss: Loss, count: int) -> int:
             values = [operand.values[0] for operand in operands]
             pair = [Array(xp, part, vectors * _LANES) for part in (values[:vectors], values[vectors:])]
             xp.vectors(loss.sample_grad(xp, *pair), vectors)
+            if loss.judges_outputs:
+                loss.wrong_outputs(xp, *pair)
             return loss.sample_value(xp, *pair)
 
         return expression

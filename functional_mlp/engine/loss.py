@@ -41,7 +41,11 @@ class SampleLoss:
                 kept = self.e.keep_first(scaled, features - v * self.lanes)
                 self.e.store(kept, scope.activations, self.e.add(grad, v * self.lanes))
         value = self.program.loss.sample_value(self.xp, y, target)
-        return [self._as_double(scope, value), self._is_right(scope, row, prediction)]
+        if not self.program.loss.judges_outputs:
+            return [self._as_double(scope, value), self._has_label_largest(scope, row, prediction)]
+        wrong = self._as_double(scope, self.program.loss.wrong_outputs(self.xp, y, target))
+        is_right = self.builder.fcmp_ordered("==", wrong, ir.Constant(DOUBLE, 0.0))
+        return [self._as_double(scope, value), self.builder.uitofp(is_right, DOUBLE)]
 
     def _target(self, scope: Scope, row: ir.Value, count: int) -> list[ir.Value]:
         e, features = self.e, self.program.out_features
@@ -81,7 +85,7 @@ class SampleLoss:
             total = total if total.type == DOUBLE else self.builder.fpext(total, DOUBLE)
         return total
 
-    def _is_right(self, scope: Scope, row: ir.Value, prediction: Index) -> ir.Value:
+    def _has_label_largest(self, scope: Scope, row: ir.Value, prediction: Index) -> ir.Value:
         """1.0 where the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
         e, b = self.e, self.builder
         best = e.load_number(scope.activations, prediction)

@@ -13,7 +13,15 @@ from functional_mlp.engine import compiling, making, running
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.making import CannotMakeCodeError
-from functional_mlp.engine.program import CannotFuseError, Program, TrainingProgram, lower, lower_loss, lower_steps
+from functional_mlp.engine.program import (
+    CannotFuseError,
+    Program,
+    TrainingProgram,
+    lower,
+    lower_loss,
+    lower_steps,
+    takes_classes,
+)
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
 from functional_mlp.layers.elementwise import Tanh
@@ -83,7 +91,7 @@ class CompiledEpoch:
         if data.inputs.dtype != self._dtype:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
-        run = running.FusedRun(self._program(data.targets.ndim == 1), optimizer_state, data)
+        run = running.FusedRun(self._program(takes_classes(self._loss, data.targets)), optimizer_state, data)
         loss_sum, _ = run.sums_of_epoch(running.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
@@ -100,7 +108,7 @@ class CompiledEpoch:
 
 def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
-    program = lower_loss(network, loss, class_targets=data.targets.ndim == 1, dtype=data.inputs.dtype)
+    program = lower_loss(network, loss, class_targets=takes_classes(loss, data.targets), dtype=data.inputs.dtype)
     run = running.Evaluation(program, data)
     return run.metrics(run.packed(params))
 
@@ -119,7 +127,7 @@ def start(job: Job, member: Member) -> running.FusedRun:
         job.loss,
         member.optimizer,
         batch_size=job.batch_size,
-        class_targets=member.data.targets.ndim == 1,
+        class_targets=takes_classes(job.loss, member.data.targets),
         dtype=member.data.inputs.dtype,
     )
     return running.FusedRun(program, member.start.optimizer_state, member.data)

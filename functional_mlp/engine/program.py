@@ -24,7 +24,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear
-from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.value import replaced
@@ -307,7 +307,7 @@ def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> 
 
 def _check_loss(loss: Loss) -> None:
     _require_expressions(loss, Loss)
-    if type(loss).encode not in (Loss.encode, CrossEntropy.encode):
+    if type(loss).encode not in (Loss.encode, CrossEntropy.encode, BinaryCrossEntropy.encode):
         raise CannotFuseError(f"{loss!r} encodes its targets in a way of its own, which the engine cannot follow")
 
 
@@ -317,6 +317,11 @@ def _require_expressions(value: Any, base: Any) -> None:
         raise CannotFuseError(
             f"{value!r} defines {name} itself, and the engine reads only its expressions in the array algebra"
         )
+
+
+def takes_classes(loss: Loss, targets: Tensor) -> bool:
+    """Whether targets are class indices that a loss takes as they are: whatever else it takes is values."""
+    return targets.ndim == 1 and isinstance(loss, CrossEntropy)
 
 
 @attrs.frozen

@@ -13,7 +13,8 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.compiling import function_of
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
+from functional_mlp.engine.program import LossProgram, Program, TrainingProgram, takes_classes
+from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Orders, Outcomes, Rates, Tick
@@ -21,24 +22,29 @@ from functional_mlp.state import Orders, Outcomes, Rates, Tick
 
 @attrs.frozen(eq=False)
 class Rows:
-    """A data set as native code reads it: contiguous, with a label a row (-1 where there are none)."""
+    """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
+
+    It is `answered` where it says of each row what is right.
+    """
 
     inputs: Tensor
     targets: Tensor
     labels: Tensor
-    labelled: bool
+    answered: bool
 
     @classmethod
-    def of(cls, data: Dataset) -> "Rows":
-        labels = data.labels
+    def of(cls, data: Dataset, loss: Loss) -> "Rows":
+        labels, targets = data.labels, data.targets
+        if targets.ndim == 1 and not takes_classes(loss, targets):
+            targets = loss.encode(targets, data.inputs[:, :1])
         filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
-        return cls(plain(data.inputs), plain(data.targets), filled, labels is not None)
+        return cls(plain(data.inputs), plain(targets), filled, loss.has_answers(targets, labels))
 
     def pointers(self) -> tuple[int, int, int]:
         return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
 
     def accuracy(self, right: float, samples: int) -> float:
-        return right / samples if self.labelled else math.nan
+        return right / samples if self.answered else math.nan
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -129,7 +135,7 @@ class FusedRun:
     def __init__(self, program: TrainingProgram, state: OptimizerState, data: Dataset) -> None:
         self._program = program
         self._session = Session(program)
-        self._rows, self._samples = Rows.of(data), len(data)
+        self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
         self._names = ("params", *program.optimizer.slots())
@@ -201,8 +207,8 @@ class Evaluation:
     """Passes of a network over one data set, forward only."""
 
     def __init__(self, program: LossProgram, data: Dataset) -> None:
-        self._session = Session(program.with_loss(program.loss, data.targets.ndim == 1))
-        self._rows = Rows.of(data)
+        self._session = Session(program.with_loss(program.loss, takes_classes(program.loss, data.targets)))
+        self._rows = Rows.of(data, program.loss)
         self._samples = len(data)
 
     def packed(self, params: Any) -> Tensor:
@@ -225,5 +231,5 @@ def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)
     nothing = torch.empty(0, device="cpu")
-    session.run(Rows(plain(x), nothing, nothing, labelled=False), len(x), predictions=result)
+    session.run(Rows(plain(x), nothing, nothing, answered=False), len(x), predictions=result)
     return result

@@ -14,7 +14,7 @@ from functional_mlp.ensemble.trees import unstack
 from functional_mlp.evaluation import evaluate as evaluate_member
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, count_right
 
 Average = Literal["outputs", "probabilities"]
@@ -75,6 +75,8 @@ def evaluate(
     network = as_layer("evaluate: network", network)
     _check_average("evaluate", average)
     members = tuple(evaluate_member(network, loss, member, data) for member in unstack(params))
+    if average == "probabilities" and isinstance(loss, BinaryCrossEntropy):
+        raise ValueError(f"evaluate: average='probabilities' is of classes, not for {loss!r}: pass average='outputs'")
     as_logits = average == "probabilities" and isinstance(loss, CrossEntropy)
     loss_sum, right = 0.0, 0
     for first in range(0, len(data), ROWS_AT_ONCE):
@@ -83,9 +85,9 @@ def evaluate(
         together = _log_mean_softmax(outputs) if as_logits else outputs.mean(0)
         targets = loss.checked_targets(outputs[0], data.targets[rows])
         loss_sum += len(together) * loss.batch_value(together, targets).item()
-        if data.labels is not None:
-            right += count_right(together, data.labels[rows])
-    return EnsembleMetrics(loss_sum / len(data), math.nan if data.labels is None else right / len(data), members)
+        right += count_right(loss, together, targets, None if data.labels is None else data.labels[rows])
+    answers = loss.has_answers(data.targets, data.labels)
+    return EnsembleMetrics(loss_sum / len(data), right / len(data) if answers else math.nan, members)
 
 
 def _member_outputs(name: str, network: Layer, params: Params, x: Tensor, average: Average) -> Tensor:

@@ -128,10 +128,10 @@ class StackedRun:
             tick(done / samples)
             predictions = torch.cat(outputs, 1)
             loss_sums += self._loss.sample_values(predictions, targets).cpu().double().sum((1, 2))
-            right += self._right(predictions, piece)
+            right += self._loss.are_right(predictions, targets, self._labels(piece)).sum(1)
         self._learning_rates = list(rates)
         accuracies = [
-            math.nan if member.data.labels is None else count / samples
+            count / samples if self._loss.has_answers(member.data.targets, member.data.labels) else math.nan
             for member, count in zip(self._members, right.tolist(), strict=True)
         ]
         return list(zip((loss_sums / samples).tolist(), accuracies, strict=True))
@@ -142,15 +142,14 @@ class StackedRun:
         targets = [targets[own] for targets, own in zip(self._targets, rows, strict=True)]
         return torch.stack(inputs), torch.stack(targets)
 
-    def _right(self, predictions: Tensor, rows: Tensor) -> Tensor:
-        """For each member, how many rows have their largest output in the place of the label."""
-        given = predictions.argmax(2)
-        none = torch.full_like(given[0], -1)
+    def _labels(self, rows: Tensor) -> Tensor:
+        """The labels of rows (members, n), −1 where there are none."""
+        none = torch.full_like(rows[0], -1)
         labels = [
             none if member.data.labels is None else member.data.labels[own]
             for member, own in zip(self._members, rows, strict=True)
         ]
-        return (given == torch.stack(labels)).sum(1)
+        return torch.stack(labels)
 
     def _update(self, learning_rate: float | Tensor, grads: Any) -> None:
         """One step of the optimizer; the array of the params stays where it is, for the tree holds views of it."""

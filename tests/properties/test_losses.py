@@ -12,14 +12,33 @@ from functional_mlp.testing import check_loss
 from tests.tables import LOSSES
 
 
-def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    probabilities = prediction.exp() / prediction.exp().sum()
-    return -probabilities.log()[target] if target.dtype == torch.int64 else -(target * probabilities.log()).sum()
+def cross_entropy(prediction: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+    log_probabilities = (prediction.exp() / prediction.exp().sum()).log()
+    if target.dtype == torch.int64:
+        return -(1 - smoothing) * log_probabilities[target] - smoothing * log_probabilities.mean()
+    return -(((1 - smoothing) * target + smoothing / len(target)) * log_probabilities).sum()
+
+
+def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
+    probability, rest = 1 / (1 + (-prediction).exp()), 1 / (1 + prediction.exp())
+    return -(target * probability.log() + (1 - target) * rest.log()).mean()
+
+
+def huber(delta: float) -> Callable[..., Any]:
+    def formula(prediction: Tensor, target: Tensor) -> float:
+        errors = (prediction - target).abs().tolist()
+        return sum(e * e / 2 if e <= delta else delta * (e - delta / 2) for e in errors) / len(errors)
+
+    return formula
 
 
 FORMULAS: dict[fm.Loss, Callable[..., Any]] = {
     fm.MeanSquaredError(): lambda prediction, target: (prediction - target).square().mean(),
+    fm.Huber(): huber(1.0),
+    fm.Huber(delta=0.3): huber(0.3),
+    fm.BinaryCrossEntropy(): binary_cross_entropy,
     fm.CrossEntropy(): cross_entropy,
+    fm.CrossEntropy(label_smoothing=0.2): lambda prediction, target: cross_entropy(prediction, target, 0.2),
 }
 
 

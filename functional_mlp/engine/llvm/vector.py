@@ -60,10 +60,10 @@ class Sum(Operand):
 
 
 class Condition(Comparison):
-    """The outcome of a comparison: vectors of bits, or one bit."""
+    """The outcome of a comparison: vectors of bits for so many features, or one bit."""
 
-    def __init__(self, values: Sequence[ir.Value]) -> None:
-        self.values = list(values)
+    def __init__(self, values: Sequence[ir.Value], features: int = 0) -> None:
+        self.values, self.features = list(values), features
 
 
 class Scalars:
@@ -163,7 +163,8 @@ class VectorNamespace:
             builder, key = self._scalars.builder, ("compare", symbol, _key(a), _key(b))
             return Condition([self._scalars.once(key, lambda: _compare(builder, symbol, _double(a), _double(b)))])
         builder = self.emitter.builder
-        return Condition(self._elementwise(lambda x, y: _compare(builder, symbol, x, y), a, b).values)
+        bits = self._elementwise(lambda x, y: _compare(builder, symbol, x, y), a, b)
+        return Condition(bits.values, bits.features)
 
     def remainder(self, a: Any, b: Any) -> Operand:
         """a mod b for scalars and a positive number b."""
@@ -208,7 +209,7 @@ class VectorNamespace:
         select = self.emitter.builder.select
         if condition.values[0].type == I1:
             return self._elementwise(lambda x, y: select(condition.values[0], x, y), if_true, if_false)
-        bits = Array(self, condition.values, 0)
+        bits = Array(self, condition.values, condition.features)
         return self._elementwise(select, bits, if_true, if_false)
 
     def maximum(self, a: Any, b: Any) -> Operand:

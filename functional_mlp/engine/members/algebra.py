@@ -68,7 +68,7 @@ class MembersNamespace(VectorNamespace):
 
     def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         if isinstance(condition, Condition):
-            condition = Condition([self.repeated(value) for value in condition.values])
+            condition = Condition([self.repeated(value) for value in condition.values], condition.features)
         return super().where(condition, if_true, if_false)
 
     def features(self, values: Sequence[ir.Value]) -> Array:

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Index
-from functional_mlp.engine.llvm.vector import Outer, Scalar
+from functional_mlp.engine.llvm.vector import Array, Outer, Scalar
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars, Uniform
 from functional_mlp.engine.members.program import (
     INPUTS,
@@ -206,7 +206,7 @@ class MembersEpoch:
             self.steps.store(vector if scale is None else e.fmul(vector, scale), grad + i)
         loss = xp.vectors(self.program.loss.sample_value(xp, *arrays))[0]
         loss = loss if self.steps.one.e.real.type is DOUBLE else b.fpext(loss, self.doubles)
-        return grad, loss, self._is_right(y, labels)
+        return grad, loss, self._is_right(y, arrays, labels)
 
     def _targets(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         addresses = self._row_addresses(TARGETS, rows, self.program.out_features)
@@ -229,12 +229,22 @@ class MembersEpoch:
             for i in range(self.program.out_features)
         ]
 
-    def _is_right(self, y: Sequence[ir.Value], labels: ir.Value) -> ir.Value:
-        """1.0 where the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
+    def _is_right(self, y: Sequence[ir.Value], arrays: tuple[Array, Array], labels: ir.Value) -> ir.Value:
+        """1.0 where the sample is right, by its outputs or by its label, and else 0.0."""
+        b, xp, loss = self.builder, self.xp, self.program.loss
+        if loss.judges_outputs:
+            (wrong,) = xp.vectors(loss.wrong_outputs(xp, *arrays))
+            is_right = b.fcmp_ordered("==", wrong, self.e.constant(0))
+        else:
+            is_right = self._has_label_largest(y, labels)
+        one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.members) for n in (1.0, 0.0))
+        return b.select(is_right, one, zero)
+
+    def _has_label_largest(self, y: Sequence[ir.Value], labels: ir.Value) -> ir.Value:
+        """Whether the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
         e, b = self.e, self.builder
         best, place = y[0], e.integers(0)
         for i, number in enumerate(y[1:], start=1):
             better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
             best, place = (b.select(better, number, best), b.select(better, e.integers(i), place))
-        one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.members) for n in (1.0, 0.0))
-        return b.select(b.icmp_signed("==", place, labels), one, zero)
+        return b.icmp_signed("==", place, labels)

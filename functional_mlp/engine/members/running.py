@@ -17,7 +17,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
-from functional_mlp.engine.program import MOST_SAMPLES, CannotFuseError, lower_loss
+from functional_mlp.engine.program import MOST_SAMPLES, CannotFuseError, lower_loss, takes_classes
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import OptimizerState
@@ -60,7 +60,8 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
 def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
     """The program of members of one kind."""
     data = members[0].data
-    program = lower_loss(job.network, job.loss, class_targets=data.targets.ndim == 1, dtype=data.inputs.dtype)
+    classes = takes_classes(job.loss, data.targets)
+    program = lower_loss(job.network, job.loss, class_targets=classes, dtype=data.inputs.dtype)
     rule = MembersRule.of([member.optimizer for member in members])
     return MembersProgram(program, rule, min(job.batch_size, MOST_SAMPLES))
 
@@ -87,7 +88,7 @@ class MembersRun:
         self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
-        self._rows = {id(member.data): Rows.of(member.data) for member in members}
+        self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
         self._validations: dict[int, Evaluation] = {}
         self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):

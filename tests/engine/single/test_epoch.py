@@ -34,7 +34,7 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
     def workspace_after(samples: int) -> tuple[torch.Tensor, running.Session]:
         session = running.Session(program)
         session.layout.pack(state.params, session.array(0))
-        session.run(running.Rows.of(data), samples, torch.arange(100), learning_rate=0.1)
+        session.run(running.Rows.of(data, program.loss), samples, torch.arange(100), learning_rate=0.1)
         return session.workspace, session
 
     copied, session = workspace_after(100)
