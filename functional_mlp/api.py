@@ -6,7 +6,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from functional_mlp import datasets, ensemble, forks, initializers, pytree, schedules
+from functional_mlp import datasets, ensemble, forks, initializers, penalties, pytree, schedules
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
@@ -102,6 +102,7 @@ __all__ = [
     "fit_ensemble",
     "initializers",
     "load",
+    "penalties",
     "predict",
     "pytree",
     "save",

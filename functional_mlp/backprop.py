@@ -30,13 +30,16 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.penalties import Penalty, check_penalty
 
 
-def value_and_grad(network: Layer, loss: Loss) -> Callable[[Params, Tensor, Tensor], tuple[Tensor, Params]]:
+def value_and_grad(
+    network: Layer, loss: Loss, penalty: Penalty | None = None
+) -> Callable[[Params, Tensor, Tensor], tuple[Tensor, Params]]:
     """The function `(params, x, targets) -> (value, grads)` of a network under a loss.
 
-    `value` is the loss, a 0-d tensor, and `grads` has the structure of `params`. One call is one forward and
-    one backward pass (steps 1 and 2 of section III-B of the paper).
+    `value` is the loss, a 0-d tensor, with the penalty's total where there is one, and `grads`, its gradient, has the
+    structure of `params`. One call is one forward and one backward pass (steps 1 and 2 of section III-B of the paper).
 
     >>> import torch, functional_mlp as fm
     >>> network = fm.Linear(1, 1, bias=False)
@@ -48,12 +51,16 @@ def value_and_grad(network: Layer, loss: Loss) -> Callable[[Params, Tensor, Tens
     """
     layer = as_layer("value_and_grad: network", network)
     checks.instance("value_and_grad: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
+    check_penalty("value_and_grad", penalty)
 
     def evaluate(params: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, Params]:
         params, x = checked_arguments(layer, params, x)
         prediction, tape = layer.forward(params, x)
         targets = loss.checked_targets(prediction, targets)
         grads, _ = layer.backward(params, tape, loss.batch_grad(prediction, targets))
-        return narrowed(loss.batch_value(prediction, targets), prediction.dtype), grads
+        value = loss.batch_value(prediction, targets)
+        if penalty is not None:
+            value, grads = value + penalty.total(params), penalty.added_to_grads(grads, params)
+        return narrowed(value, prediction.dtype), grads
 
     return evaluate

@@ -1,5 +1,5 @@
-"""The values that the library has, by name: each class of layers, losses, optimizers, initializers, schedules and
-early stopping.
+"""The values that the library has, by name: each class of layers, losses, optimizers, initializers, schedules,
+early stopping and penalties.
 
 A class is in here by being defined in the module of its kind.
 
@@ -9,18 +9,19 @@ A class is in here by being defined in the module of its kind.
 
 from types import ModuleType
 
-from functional_mlp import initializers, losses, optimizers, schedules, stopping
+from functional_mlp import initializers, losses, optimizers, penalties, schedules, stopping
 from functional_mlp.initializers import Initializer, NormalInitializer, UniformInitializer
 from functional_mlp.layers import adapting, combinators, elementwise, linear
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule
 from functional_mlp.value import Value
 
 # These are subclassed, and make no values themselves.
-BASES = (Layer, Elementwise, Loss, Optimizer, Initializer, UniformInitializer, NormalInitializer, Schedule)
+BASES = (Layer, Elementwise, Loss, Optimizer, Initializer, UniformInitializer, NormalInitializer, Penalty, Schedule)
 
 
 def _defined_in(*modules: ModuleType, prefix: str = "") -> dict[str, type[Value]]:
@@ -39,4 +40,5 @@ OPTIMIZERS = _defined_in(optimizers)
 INITIALIZERS = _defined_in(initializers, prefix="initializers.")
 SCHEDULES = _defined_in(schedules, prefix="schedules.")
 STOPPING = _defined_in(stopping)
-VALUES = LAYERS | LOSSES | OPTIMIZERS | INITIALIZERS | SCHEDULES | STOPPING
+PENALTIES = _defined_in(penalties, prefix="penalties.")
+VALUES = LAYERS | LOSSES | OPTIMIZERS | INITIALIZERS | SCHEDULES | STOPPING | PENALTIES

@@ -69,7 +69,9 @@ def choose(job: Job) -> Literal["reference", "fused"]:
     for number, member in enumerate(job.members):
         numbers.setdefault(member.optimizer, number)
     for optimizer, number in numbers.items():
-        reason = fused.explain(job.network, job.loss, optimizer, dtype=inputs.dtype, device=inputs.device)
+        reason = fused.explain(
+            job.network, job.loss, optimizer, penalty=job.penalty, dtype=inputs.dtype, device=inputs.device
+        )
         if reason is not None and job.engine == "fused":
             which = "this" if len(job.members) == 1 else f"member {number}"
             raise ValueError(f"engine='fused' cannot run {which}: {reason}; pass engine='reference' or 'auto'")

@@ -14,6 +14,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, count_right, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty, weights_among
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 
 # Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
@@ -38,12 +39,14 @@ def run_epoch(
     order: Tensor,
     batch_size: int,
     progress: Callable[[float], None] | None = None,
+    penalty: Penalty | None = None,
 ) -> EpochResult:
     """One epoch of minibatch gradient descent over `data` in the given order.
 
-    For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update.
+    For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update. The penalty
+    counts in the update, and not in the loss.
     """
-    buffers = _Buffers(optimizer, state)
+    buffers = _Buffers(optimizer, state, penalty)
     probe, _ = network.forward(buffers.params, data.inputs[:1])  # shows the number of outputs
     batch_size = min(batch_size, len(order))
     loss_sum, right, done = 0.0, 0, 0
@@ -86,6 +89,7 @@ class ReferenceRun:
                 order,
                 self._job.batch_size,
                 ticks_after(done, tick),
+                self._job.penalty,
             )
             self._state = outcome.state
             outcomes.append([(outcome.loss, outcome.accuracy)])
@@ -121,13 +125,14 @@ class _Buffers:
     tree, of views into the array.
     """
 
-    def __init__(self, optimizer: Optimizer, state: OptimizerState) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, state: OptimizerState, penalty: Penalty | None) -> None:
+        self._optimizer, self._penalty = optimizer, penalty
         self._learning_rate = state.learning_rate
         self._step = state.step
         self._treedef = pytree.structure(state.params)
         self._shapes = [leaf.shape for leaf in pytree.leaves(state.params)]
         self._param = self._flat(pytree.leaves(state.params))
+        self._penalized = weights_among(pytree.leaves(state.params)) if penalty is not None else None
         self._slots = [self._flat(pytree.leaves(getattr(state, slot))) for slot in optimizer.slots()]
         self._checked = False
         self.params = self._treedef.unflatten(self._views(self._param))
@@ -139,6 +144,8 @@ class _Buffers:
             checks.tree_like("gradients of the network", grads, "params", self.params)
             self._checked = True
         grad = self._flat(self._treedef.flatten_up_to(grads))
+        if self._penalty is not None:
+            grad = self._penalty.added_to(grad, self._param, self._penalized)
         self._step += 1
         param, *slots = self._optimizer.apply_rule(self._step, self._learning_rate, self._param, grad, *self._slots)
         self._slots = [slot.clone() if slot is self._param else slot for slot in slots]

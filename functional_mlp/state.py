@@ -13,6 +13,7 @@ from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
 from functional_mlp.schedules import Schedule
 from functional_mlp.stopping import EarlyStopping
@@ -85,6 +86,7 @@ class Job:
     engine: EngineName
     members: tuple[Member, ...]
     early_stopping: EarlyStopping | None = None
+    penalty: Penalty | None = None
 
 
 @attrs.frozen(eq=False)

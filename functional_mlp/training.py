@@ -13,6 +13,7 @@ from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.orders import order_of
+from functional_mlp.penalties import Penalty, check_penalty
 from functional_mlp.random import Key
 from functional_mlp.state import (
     Callback,
@@ -44,6 +45,7 @@ def fit(
     epochs: int,
     batch_size: int = 1,
     schedule: ScheduleLike | None = None,
+    penalty: Penalty | None = None,
     validation: Dataset | None = None,
     params: Params | None = None,
     state: TrainState | None = None,
@@ -67,6 +69,9 @@ def fit(
         Samples an update; their mean gradient is applied. The last batch of an epoch may be short.
     schedule
         The learning rate of an epoch is the optimizer's times `schedule(epoch)`.
+    penalty
+        What is added to the loss for the size of the weights (see `functional_mlp.penalties`). The losses of the
+        history are those of the data alone.
     validation
         A data set whose loss and accuracy are taken at the end of each epoch.
     params
@@ -100,12 +105,14 @@ def fit(
     epochs = checks.integer("fit: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
     check_arguments("fit", loss, optimizer, data, schedule, engine)
+    check_penalty("fit", penalty)
     check_observers("fit", progress, callbacks, checkpoint)
     start = _start(network, optimizer, data, key, params, state)
     given = params is not None or state is not None
     member = Member(optimizer, data, validation, schedule, start, params_given=given)
     check_monitors("fit", member, early_stopping)
-    watch = Watch(Job(network, loss, epochs, batch_size, engine, (member,), early_stopping), callbacks, checkpoint)
+    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty)
+    watch = Watch(job, callbacks, checkpoint)
     _check_job(watch.job)
 
     with one_interrupt():
@@ -132,6 +139,7 @@ def train_epoch(
     optimizer: Optimizer,
     batch_size: int = 1,
     schedule: ScheduleLike | None = None,
+    penalty: Penalty | None = None,
     engine: EngineName = "auto",
 ) -> tuple[TrainState, float]:
     """One epoch of training: a new state, and the mean loss of the samples right before their own updates.
@@ -146,6 +154,8 @@ def train_epoch(
         Samples an update; the last batch may be short, and its gradient is the mean over what it holds.
     schedule
         The learning rate is the optimizer's times `schedule(state.epoch)`.
+    penalty
+        As `fit` takes it; the mean loss is that of the data alone.
     engine
         As `fit` takes it.
 
@@ -163,12 +173,14 @@ def train_epoch(
     network = as_layer("train_epoch: network", network)
     batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
     check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
+    check_penalty("train_epoch", penalty)
     check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
     if reads_history(schedule):
         raise ValueError(f"train_epoch: {schedule!r} reads the history of a run, and an epoch has none: call fit")
     member = Member(optimizer, data, None, schedule, state)
-    run = engines.lone_group(Job(network, loss, state.epoch + 1, batch_size, engine, (member,))).start()
+    job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty)
+    run = engines.lone_group(job).start()
     order = order_of(state.key, state.epoch, len(data))
     (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch)], lambda done: None)
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss

@@ -10,7 +10,7 @@ from functional_mlp import checks
 
 @attrs.frozen(repr=False)
 class Value:
-    """The base of layers, losses, optimizers, initializers and schedules.
+    """The base of layers, losses, optimizers, initializers, schedules and penalties.
 
     A value is compared, hashed and pickled by its fields, and cannot be changed. Subclasses that have
     fields of their own are decorated with `@attrs.frozen(repr=False)`. Numbers of numpy are kept as Python's.

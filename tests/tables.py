@@ -1,10 +1,10 @@
-"""Every layer, loss, optimizer, initializer and schedule, so that one property test covers them all.
+"""Every layer, loss, optimizer, initializer, schedule and penalty, so that one property test covers them all.
 
 A new one is a row here.
 """
 
 import functional_mlp as fm
-from functional_mlp import initializers, schedules
+from functional_mlp import initializers, penalties, schedules
 
 ACTIVATIONS = [
     fm.ReLU(),
@@ -79,4 +79,6 @@ HISTORY_SCHEDULES = [schedules.on_plateau(0.5, 1), schedules.warmup(2, schedules
 
 STOPPING = [fm.EarlyStopping(), fm.EarlyStopping(3, monitor="train_accuracy", min_delta=0.01)]
 
-VALUES = [*LAYERS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES, *HISTORY_SCHEDULES, *STOPPING]
+PENALTIES = [penalties.l2(0.1), penalties.l1(0.05)]
+
+VALUES = [*LAYERS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES, *HISTORY_SCHEDULES, *STOPPING, *PENALTIES]

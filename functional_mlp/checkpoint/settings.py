@@ -12,7 +12,17 @@ from functional_mlp.state import Job, Member
 from functional_mlp.value import Value
 
 # The arguments of `fit` that `Checkpoint(allow=...)` may name: a run cannot go on with another network or key.
-CHANGEABLE = ("data", "validation", "batch_size", "schedule", "params", "early_stopping", "optimizer", "loss")
+CHANGEABLE = (
+    "data",
+    "validation",
+    "batch_size",
+    "schedule",
+    "penalty",
+    "params",
+    "early_stopping",
+    "optimizer",
+    "loss",
+)
 
 
 @frozen
@@ -28,6 +38,7 @@ class Settings:
     schedule: str | None
     params: str | None
     early_stopping: str | None = None
+    penalty: str | None = None
 
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
@@ -38,6 +49,7 @@ class Settings:
             schedule=None if member.schedule is None else _named(member.schedule),
             params=f"given, digest {digest(member.start.optimizer_state)}" if member.params_given else None,
             early_stopping=None if job.early_stopping is None else repr(job.early_stopping),
+            penalty=None if job.penalty is None else _named(job.penalty),
         )
 
     def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:

@@ -50,6 +50,7 @@ from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty, check_penalty
 
 if TYPE_CHECKING:
     from functional_mlp.engine.native import CompiledEpoch
@@ -68,10 +69,11 @@ def explain(
     loss: Loss,
     optimizer: Optimizer,
     *,
+    penalty: Penalty | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> str | None:
-    """Why the engine cannot run a network under a loss and an optimizer; `None` where it can.
+    """Why the engine cannot run a network under a loss, an optimizer and a penalty; `None` where it can.
 
     The first call makes a little code and loads it, to see that this works here; whether LLVM takes the code of a
     whole network shows when it is first run, and is known here from then on.
@@ -83,13 +85,16 @@ def explain(
     """
     checks.instance("explain: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
+    check_penalty("explain", penalty)
     checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
     checks.device("explain: device", device)
     refusal = _refusal(dtype, device)
     if refusal is not None:
         return refusal
     network = as_layer("explain: network", network)
-    return _reason(lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype))
+    return _reason(
+        lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype, penalty=penalty)
+    )
 
 
 def explain_forward(network: Layer, loss: Loss | None, x: Tensor) -> str | None:
@@ -123,9 +128,17 @@ def _reason(lowered: Callable[[], Program]) -> str | None:
 
 
 def compile(
-    network: Layer, loss: Loss, optimizer: Optimizer, *, batch_size: int, dtype: torch.dtype = torch.float32
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    batch_size: int,
+    penalty: Penalty | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> "CompiledEpoch":
-    """The native epoch of a network, loss and optimizer; raises `ValueError` with `explain`'s reason if there is none.
+    """The native epoch of a network, loss, optimizer and penalty.
+
+    Raises `ValueError` with `explain`'s reason if there is none.
 
     >>> import functional_mlp as fm
     >>> network, optimizer = fm.Linear(2, 2), fm.SGD(0.01)
@@ -137,13 +150,14 @@ def compile(
     10
     """
     batch_size = checks.integer("compile: batch_size", batch_size, minimum=1)
-    reason = explain(network, loss, optimizer, dtype=dtype)
+    reason = explain(network, loss, optimizer, penalty=penalty, dtype=dtype)
     if reason is not None:
         raise ValueError(f"compile: {reason}")
     with forks.importing():
         from functional_mlp.engine import native  # loads LLVM
 
-    return native.CompiledEpoch(as_layer("compile: network", network), loss, optimizer, batch_size, dtype)
+    layer = as_layer("compile: network", network)
+    return native.CompiledEpoch(layer, loss, optimizer, batch_size, dtype, penalty)
 
 
 @functools.lru_cache(maxsize=256)

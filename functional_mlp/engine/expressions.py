@@ -20,6 +20,7 @@ from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand, not_in_algebra
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 
 
 def is_ours(cls: type) -> bool:
@@ -67,6 +68,13 @@ def loss_code(loss: Loss, features: int) -> str:
 def rule_code(optimizer: Optimizer) -> str:
     """What the rule of an optimizer does."""
     return _code(optimizer, lambda xp: xp.run_rule(optimizer.rule, len(optimizer.slots())))
+
+
+def penalty_code(penalty: Penalty | None) -> str:
+    """What a penalty adds to the gradient of a weight; where there is none, nothing."""
+    if penalty is None:
+        return ""
+    return _code(penalty, lambda xp: penalty.derivative(xp, *xp.arrays(1)))
 
 
 def _code(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:

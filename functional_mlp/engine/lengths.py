@@ -16,6 +16,7 @@ from functional_mlp.engine.program import Program, pointwise_steps
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 
 _LANES = 4
 
@@ -48,14 +49,20 @@ def loss_length(loss: Loss, count: int) -> int:
     return one + (two - one) * (count - 1)
 
 
-def rule_length(optimizer: Optimizer, count: int) -> int:
-    """The instructions of an optimizer's rule for `count` vectors of parameters, and of its scalars, which are one."""
+def rule_length(optimizer: Optimizer, penalty: Penalty | None, count: int) -> int:
+    """The instructions of an optimizer's rule, and of the penalty before it, for `count` vectors of weights.
+
+    Those of the rule's scalars are there once.
+    """
     operands = 2 + len(optimizer.slots())
 
     def rules(xp: VectorNamespace, *vectors: Array) -> Any:
         step, learning_rate = (xp.scalar(ir.Constant(DOUBLE, 1.0), name) for name in ("step", "learning_rate"))
         for first in range(0, len(vectors), operands):
-            updated = optimizer.rule(xp, step, learning_rate, *vectors[first : first + operands])
+            param, grad, *slots = vectors[first : first + operands]
+            if penalty is not None:
+                grad = grad + penalty.derivative(xp, param)
+            updated = optimizer.rule(xp, step, learning_rate, param, grad, *slots)
             for value in updated:
                 xp.vectors(value)
         return updated[0]
@@ -64,9 +71,9 @@ def rule_length(optimizer: Optimizer, count: int) -> int:
     return one + (two - one) * (count - 1)
 
 
-def rule_length_of_a_vector(optimizer: Optimizer) -> int:
-    """The instructions of an optimizer's rule for a further vector of parameters, without those of its scalars."""
-    return rule_length(optimizer, 2) - rule_length(optimizer, 1)
+def rule_length_of_a_vector(optimizer: Optimizer, penalty: Penalty | None) -> int:
+    """The instructions for a further vector of weights, without those of the rule's scalars."""
+    return rule_length(optimizer, penalty, 2) - rule_length(optimizer, penalty, 1)
 
 
 def length(function: ir.Function) -> int:

@@ -31,8 +31,13 @@ def _check_expressions(program: Program, outputs: int) -> None:
         lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
         named.append("the loss")
     if isinstance(program, TrainingProgram):
-        lengths.append((program.optimizer, _checked(program.optimizer, rule_length, program.optimizer, RULES)))
+        alone = _checked(program.optimizer, rule_length, program.optimizer, None, RULES)
+        lengths.append((program.optimizer, alone))
         named.append("the optimizer")
+        if program.penalty is not None:
+            both = _checked(program.penalty, rule_length, program.optimizer, program.penalty, RULES)
+            lengths.append((program.penalty, both - alone))
+            named.append("the penalty")
     total = sum(length for _, length in lengths)
     if total > MOST_INSTRUCTIONS:
         longest, _ = max(lengths, key=lambda entry: entry[1])

@@ -29,6 +29,7 @@ from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import CrossEntropy, Loss, MeanSquaredError
 from functional_mlp.metrics import Metrics, check_fit
 from functional_mlp.optimizers import SGD, Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.state import Job, Member
 
 # What is made to see whether code can be: a product, a part of a vector, an activation and a rule.
@@ -79,8 +80,16 @@ class CompiledEpoch:
     samples' losses right before their own updates. Calls may run at once in many threads.
     """
 
-    def __init__(self, network: Layer, loss: Loss, optimizer: Optimizer, batch_size: int, dtype: torch.dtype) -> None:
-        self._network, self._loss, self._optimizer = network, loss, optimizer
+    def __init__(
+        self,
+        network: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch_size: int,
+        dtype: torch.dtype,
+        penalty: Penalty | None,
+    ) -> None:
+        self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._batch_size, self._dtype = batch_size, dtype
         compiling.function_of(self._program(isinstance(loss, CrossEntropy)), host())
 
@@ -103,6 +112,7 @@ class CompiledEpoch:
             batch_size=self._batch_size,
             class_targets=class_targets,
             dtype=self._dtype,
+            penalty=self._penalty,
         )
 
 
@@ -129,6 +139,7 @@ def start(job: Job, member: Member) -> running.FusedRun:
         batch_size=job.batch_size,
         class_targets=takes_classes(job.loss, member.data.targets),
         dtype=member.data.inputs.dtype,
+        penalty=job.penalty,
     )
     return running.FusedRun(program, member.start.optimizer_state, member.data)
 

@@ -21,7 +21,6 @@ from functional_mlp.engine.lengths import activation_lengths, activations, loss_
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.program import (
     Layout,
-    LossProgram,
     Program,
     TrainingProgram,
     affine_steps,
@@ -29,7 +28,6 @@ from functional_mlp.engine.program import (
     pointwise_steps,
     vectors,
 )
-from functional_mlp.optimizers import Optimizer
 
 # Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
 # instructions, are emitted in one piece; in others, layers share functions, which bounds the code and the time to make
@@ -179,7 +177,7 @@ def policy_of(program: Program, target: Target) -> Policy:
     lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
     rule_length, slots = 0, 0
     if isinstance(program, TrainingProgram):
-        rule_length, slots = rule_length_of_a_vector(program.optimizer), len(program.optimizer.slots())
+        rule_length, slots = rule_length_of_a_vector(program.optimizer, program.penalty), len(program.optimizer.slots())
     sharing = _sharing(program, lanes, lengths, rule_length)
     many = len(all_steps(program.steps)) > MOST_STEPS_CALLED_ONE_BY_ONE
     return Policy(
@@ -284,22 +282,16 @@ def members_policy_of(program: Program, slots: int, batch_size: int, target: Tar
     )
 
 
-def gain_from_groups(
-    program: LossProgram,
-    optimizer: Optimizer,
-    batch_size: int,
-    count: int,
-    target: Target,
-) -> bool:
+def gain_from_groups(program: TrainingProgram, count: int, target: Target) -> bool:
     """Whether `count` networks of one program are trained faster in groups than one after the other."""
-    slots = len(optimizer.slots())
+    slots, batch_size = len(program.optimizer.slots()), program.batch_size
     members = members_policy_of(program, slots, batch_size, target).members
     return (
         2 * count > members
         and _bytes_of_a_member(program, slots, batch_size) * members <= FIRST_CACHE_BYTES
         and program.out_features <= MOST_OUTPUTS_OF_MEMBERS
         and batch_size <= MOST_SAMPLES_OF_MEMBERS
-        and _instructions_of_members(program, optimizer) <= MOST_INSTRUCTIONS_OF_MEMBERS
+        and _instructions_of_members(program) <= MOST_INSTRUCTIONS_OF_MEMBERS
     )
 
 
@@ -310,11 +302,11 @@ def _bytes_of_a_member(program: Program, slots: int, batch_size: int) -> int:
     return numbers * arrays * number_bytes(program)
 
 
-def _instructions_of_members(program: LossProgram, optimizer: Optimizer) -> int:
+def _instructions_of_members(program: TrainingProgram) -> int:
     """About how many instructions an epoch has."""
     lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
     of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))
-    of_layer = COPIES + 2 * rule_length_of_a_vector(optimizer)
+    of_layer = COPIES + 2 * rule_length_of_a_vector(program.optimizer, program.penalty)
     of_layers = of_layer * len(affine_steps(program.steps))
     return COPIES * (of_activations + of_layers) + loss_length(program.loss, program.out_features)
 

@@ -19,7 +19,7 @@ from attrs import field
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.engine.expressions import activation_code, is_ours, loss_code, rule_code
+from functional_mlp.engine.expressions import activation_code, is_ours, loss_code, penalty_code, rule_code
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
@@ -27,6 +27,7 @@ from functional_mlp.layers.linear import Linear
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.value import replaced
 
 # No data set has so many; row numbers and their sums stay well within 64 bits.
@@ -146,7 +147,7 @@ class LossProgram(Program):
     def codes(self) -> list[tuple[str, str]]:
         return [*super().codes, (self.loss_code, loss_code(self.loss, self.out_features))]
 
-    def with_update(self, optimizer: Optimizer, batch_size: int) -> "TrainingProgram":
+    def with_update(self, optimizer: Optimizer, batch_size: int, penalty: Penalty | None) -> "TrainingProgram":
         """The program of these steps and this loss that trains the network."""
         return TrainingProgram(
             self.steps,
@@ -157,6 +158,7 @@ class LossProgram(Program):
             self.class_targets,
             optimizer,
             batch_size,
+            penalty,
         )
 
 
@@ -168,23 +170,31 @@ class TrainingProgram(LossProgram):
 
     optimizer: Optimizer = field(eq=False)
     batch_size: int
+    penalty: Penalty | None = field(default=None, eq=False)
     rule_code: str = field(init=False, repr=False)
+    penalty_code: str = field(init=False, repr=False)
 
     @rule_code.default
     def _rule_code(self) -> str:
         return rule_code(self.optimizer)
 
+    @penalty_code.default
+    def _penalty_code(self) -> str:
+        return penalty_code(self.penalty)
+
     def __str__(self) -> str:
         batch = "each sample" if self.batch_size == 1 else f"each batch of {self.batch_size}"
-        return f"{super().__str__()}\nafter {batch} {self.optimizer!r}"
+        penalty = "" if self.penalty is None else f"\npenalty {self.penalty!r}"
+        return f"{super().__str__()}{penalty}\nafter {batch} {self.optimizer!r}"
 
     @property
     def values(self) -> list[object]:
-        return [*super().values, self.optimizer]
+        return [*super().values, self.optimizer, *([] if self.penalty is None else [self.penalty])]
 
     @property
     def codes(self) -> list[tuple[str, str]]:
-        return [*super().codes, (self.rule_code, rule_code(self.optimizer))]
+        own = [(self.rule_code, rule_code(self.optimizer)), (self.penalty_code, penalty_code(self.penalty))]
+        return [*super().codes, *own]
 
 
 def _describe(steps: tuple[Step, ...], indent: str) -> list[str]:
@@ -226,12 +236,14 @@ def lower(
     batch_size: int,
     class_targets: bool,
     dtype: torch.dtype,
+    penalty: Penalty | None = None,
 ) -> TrainingProgram:
     """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
     program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype)
     _require_expressions(optimizer, Optimizer)
+    check_penalty_expressions(penalty)
     with _refused_where_not_in_algebra():
-        return program.with_update(optimizer, min(batch_size, MOST_SAMPLES))
+        return program.with_update(optimizer, min(batch_size, MOST_SAMPLES), penalty)
 
 
 def lower_loss(network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype) -> LossProgram:
@@ -303,6 +315,12 @@ def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> 
         f"{layer!r} is neither Linear, Elementwise, Sequential nor Residual: "
         "only layers written in the array algebra can be fused"
     )
+
+
+def check_penalty_expressions(penalty: Penalty | None) -> None:
+    """Raise `CannotFuseError` unless a penalty, where there is one, is made of its expressions."""
+    if penalty is not None:
+        _require_expressions(penalty, Penalty)
 
 
 def _check_loss(loss: Loss) -> None:

@@ -1,7 +1,7 @@
 """The optimizer's rule, where it is emitted."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 from llvmlite import ir
@@ -10,20 +10,22 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.llvm.vector import Outer, Scalars, VectorNamespace
-from functional_mlp.optimizers import Optimizer
+from functional_mlp.engine.program import TrainingProgram
+from functional_mlp.penalties import Penalty
 
 
 class Rule:
     """The optimizer's rule, applied to vectors of parameters where they lie."""
 
     def __init__(
-        self, kernels: Kernels, optimizer: Optimizer, scope: Scope, scalars: Scalars, step_number: ir.Value
+        self, kernels: Kernels, program: TrainingProgram, scope: Scope, scalars: Scalars, step_number: ir.Value
     ) -> None:
-        self._kernels, self._optimizer, self._scope = kernels, optimizer, scope
+        self._kernels, self._optimizer, self._penalty = kernels, program.optimizer, program.penalty
+        self._scope = scope
         self._xp = VectorNamespace(kernels.e, scalars)
         self._step = self._xp.scalar(step_number, "step")
         self._learning_rate = self._xp.scalar(scope.arguments.learning_rate, "learning_rate")
-        self._slots = range(1, 1 + len(optimizer.slots()))
+        self._slots = range(1, 1 + len(program.optimizer.slots()))
 
     def apply(
         self,
@@ -31,15 +33,20 @@ class Rule:
         param: ir.Value,
         grad: ir.Value | tuple[ir.Value, ir.Value],
         distance: int | None = None,
+        *,
+        of_weights: bool,
     ) -> ir.Value:
         """Update the vector of parameters at a place, and what the rule remembers of it; returns the new vector.
 
-        Each slot's lies a `distance` further on, that of whole arrays where it is not given.
+        The penalty counts where they are weights. Each slot's lies a `distance` further on, that of whole arrays where
+        it is not given.
         A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
         anything; who reads the weights ignores them.
         """
         kernels, workspace, xp = self._kernels, self._scope.workspace, self._xp
         e, size = kernels.e, distance or kernels.layout.size
+        if of_weights and self._penalty is not None:
+            grad = penalized(self._penalty, xp, grad, param)
         gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         slots = [xp.array(e.load(workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = self._optimizer.rule
@@ -50,13 +57,47 @@ class Rule:
             e.store(xp.vectors(value)[0], workspace, e.add(place, size * slot))
         return vector
 
-    def update(self, place: Index, grad: ir.Value) -> None:
+    def update(self, place: Index, grad: ir.Value, *, of_weights: bool) -> None:
         """Update the vector of parameters at a place with its gradient."""
-        self.apply(place, self._kernels.e.load(self._scope.workspace, place), grad)
+        self.apply(place, self._kernels.e.load(self._scope.workspace, place), grad, of_weights=of_weights)
+
+
+def penalized(
+    penalty: Penalty, xp: VectorNamespace, grad: ir.Value | tuple[ir.Value, ir.Value], weights: ir.Value
+) -> ir.Value:
+    """The gradient of a vector of weights, which may be a pair whose product it is, with the penalty's added."""
+    (slope,) = xp.vectors(penalty.derivative(xp, xp.array(weights)))
+    if not isinstance(grad, tuple):
+        return xp.emitter.fadd(grad, slope)
+    factor, array = grad
+    return xp.emitter.fused_multiply_add(factor, array, slope)
+
+
+def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients: int) -> None:
+    """Add what the penalty adds to the gradients of all weights; those of the parameters lie at a place."""
+    penalty, e = program.penalty, kernels.e
+    if penalty is None:
+        return
+
+    def emit(inside: Scope, sizes: Sequence[Index], places: Sequence[Index]) -> None:
+        (size,), (offset,) = sizes, places
+
+        def body(i: Index) -> None:
+            place = e.add(offset, i)
+            at = e.add(gradients, place)
+            grad, weights = (e.load(inside.workspace, where) for where in (at, place))
+            e.store(penalized(penalty, kernels.xp, grad, weights), inside.workspace, at)
+
+        e.loop("penalty", 0, size, kernels.lanes, body)
+
+    with kernels.table(scope) as inside:
+        for matrix in kernels.layout.matrices:
+            size = matrix.bias_offset - matrix.offset
+            kernels.kernel(inside, "penalty{}", program.penalty_code, (size,), (matrix.offset,), emit)
 
 
 @contextlib.contextmanager
-def rule_after(kernels: Kernels, optimizer: Optimizer, scope: Scope, batch: ir.Value) -> Iterator[Rule]:
+def rule_after(kernels: Kernels, program: TrainingProgram, scope: Scope, batch: ir.Value) -> Iterator[Rule]:
     """The rule for the update after a batch of this epoch, counted from 0.
 
     Its scalars are emitted in a block ahead of the one that goes on.
@@ -66,7 +107,7 @@ def rule_after(kernels: Kernels, optimizer: Optimizer, scope: Scope, batch: ir.V
     update = builder.append_basic_block("update")
     builder.position_at_end(update)
     number = scalars.add(scalars.add(scope.arguments.step, batch), ir.Constant(I64, 1))
-    yield Rule(kernels, optimizer, scope, Scalars(kernels.e.at(scalars)), scalars.sitofp(number, DOUBLE))
+    yield Rule(kernels, program, scope, Scalars(kernels.e.at(scalars)), scalars.sitofp(number, DOUBLE))
     scalars.branch(update)
 
 

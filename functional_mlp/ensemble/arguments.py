@@ -10,6 +10,7 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
 from functional_mlp.state import Job, Member, ScheduleLike, TrainState, check_monitors, check_schedule, check_task
 
@@ -24,6 +25,7 @@ def job_of(
     epochs: Any,
     batch_size: Any,
     schedule: Any,
+    penalty: Any,
     validation: Any,
     params: Any,
     engine: Any,
@@ -32,6 +34,7 @@ def job_of(
     """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
     network = as_layer("fit_ensemble: network", network)
     check_task("fit_ensemble", loss, engine)
+    check_penalty("fit_ensemble", penalty)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
     keys = _checked_keys(keys)
@@ -53,7 +56,7 @@ def job_of(
     )
     for member in members:
         check_monitors("fit_ensemble", member, early_stopping)
-    return Job(network, loss, epochs, batch_size, engine, members, early_stopping)
+    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty)
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:

@@ -19,6 +19,7 @@ from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
 from functional_mlp.state import (
     Callback,
@@ -79,6 +80,7 @@ def fit_ensemble(
     epochs: int,
     batch_size: int = 1,
     schedule: ScheduleLike | Sequence[ScheduleLike] | None = None,
+    penalty: Penalty | None = None,
     validation: Dataset | Sequence[Dataset] | None = None,
     params: Params | None = None,
     engine: EngineName = "auto",
@@ -95,8 +97,8 @@ def fit_ensemble(
 
     Parameters
     ----------
-    network, loss
-        One for all members.
+    network, loss, penalty
+        As `fit` takes them, one for all members.
     optimizer, data, schedule, validation
         As `fit` takes them: one for all members, or a sequence of one each. Optimizers are of one kind, and may differ
         in their learning rates and other numbers.
@@ -140,6 +142,7 @@ def fit_ensemble(
         epochs=epochs,
         batch_size=batch_size,
         schedule=schedule,
+        penalty=penalty,
         validation=validation,
         params=params,
         engine=engine,

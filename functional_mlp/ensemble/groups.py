@@ -21,7 +21,7 @@ def grouped(job: Job) -> tuple[list[Group], bool]:
 
 def _reference_groups(job: Job) -> list[Group]:
     """Members whose epochs are the same operations, stacked; members by themselves where layers cannot be."""
-    layer = stacked_layer(job.network, job.loss, job.members[0].optimizer)
+    layer = stacked_layer(job)
     if layer is None:
         return [engines.reference_group(job, number) for number in range(len(job.members))]
     return [

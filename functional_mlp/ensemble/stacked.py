@@ -23,6 +23,7 @@ from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty, weights_among
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
 
@@ -47,12 +48,14 @@ class StackedLinear(Layer):
         return LinearParams(grad_out.mT @ tape, grad_bias), grad_out @ params.weight
 
 
-def stacked_layer(network: Layer, loss: Loss, optimizer: Optimizer) -> Layer | None:
-    """The network for parameters with a member axis; `None` where it, the loss or the optimizer is more than
-    expressions in the array algebra, and members must be trained one by one.
+def stacked_layer(job: Job) -> Layer | None:
+    """The network of a job for parameters with a member axis; `None` where it, the loss, an optimizer or the penalty
+    is more than expressions in the array algebra, and members must be trained one by one.
     """
-    more = replaced(loss, Loss, Loss.DERIVED) or replaced(optimizer, Optimizer, Optimizer.DERIVED)
-    return None if more else _stacked(network)
+    more = replaced(job.loss, Loss, Loss.DERIVED) or replaced(job.members[0].optimizer, Optimizer, Optimizer.DERIVED)
+    if more or (job.penalty is not None and replaced(job.penalty, Penalty, Penalty.DERIVED)):
+        return None
+    return _stacked(job.network)
 
 
 def _stacked(layer: Layer) -> Layer | None:
@@ -78,12 +81,13 @@ class StackedRun:
 
     def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
         self._layer, self._network, self._loss = layer, job.network, job.loss
-        self._batch_size, self._members = job.batch_size, members
+        self._batch_size, self._members, self._penalty = job.batch_size, members, job.penalty
         self._optimizer = members[0].optimizer
         self._names = ("params", *self._optimizer.slots())
         self._template = members[0].start.optimizer_state.params
         self._treedef = pytree.structure(self._template)
         self._shapes = [leaf.shape for leaf in pytree.leaves(self._template)]
+        self._penalized = None if job.penalty is None else weights_among(pytree.leaves(self._template))
         states = [member.start.optimizer_state for member in members]
         self._arrays = [torch.stack([_flat(getattr(state, name)) for state in states]) for name in self._names]
         self._step = states[0].step
@@ -159,6 +163,8 @@ class StackedRun:
         leaves: list[Any] = self._treedef.flatten_up_to(grads)
         grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in leaves], 1)
         param, *slots = self._arrays
+        if self._penalty is not None:
+            grad = self._penalty.added_to(grad, param, self._penalized)
         updated, *slots = self._optimizer.apply_rule(self._step, learning_rate, param, grad, *slots)
         self._arrays = [param, *(slot.clone() if slot is param else slot for slot in slots)]
         param.copy_(updated)

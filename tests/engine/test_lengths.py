@@ -92,5 +92,5 @@ def test_long_rules_are_emitted_few_times() -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_the_lengths_of_a_rule_grow_with_the_vectors(optimizer: fm.Optimizer) -> None:
-    one, two, three = (lengths.rule_length(optimizer, count) for count in (1, 2, 3))
+    one, two, three = (lengths.rule_length(optimizer, None, count) for count in (1, 2, 3))
     assert two - one == three - two > 0

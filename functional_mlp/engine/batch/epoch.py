@@ -17,7 +17,7 @@ from functional_mlp.engine.llvm.emitter import I64, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import TrainingProgram
-from functional_mlp.engine.update import rule_after
+from functional_mlp.engine.update import penalize, rule_after
 
 
 class BatchEpoch(BatchPasses):
@@ -34,7 +34,7 @@ class BatchEpoch(BatchPasses):
         products = LinearProducts(
             kernels,
             min(program.batch_size, policy.piece),
-            program.optimizer if self.whole else None,
+            program if self.whole else None,
             self.gradients,
         )
         end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, policy)
@@ -57,7 +57,7 @@ class BatchEpoch(BatchPasses):
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
             totals = [loss_sum, right]
             if self.whole:
-                with rule_after(self.kernels, self.program.optimizer, scope, batch) as rule:
+                with rule_after(self.kernels, self.program, scope, batch) as rule:
                     update = rule.update if scope.policy.in_one_piece else None
                     return [last, *self._train(first, b.sub(last, first), batch, scale, totals, update)]
             totals = self._train(first, b.sub(last, first), batch, scale, totals, None)
@@ -104,10 +104,12 @@ class BatchEpoch(BatchPasses):
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
         e, workspace = self.e, self.scope.workspace
-        with rule_after(self.kernels, self.program.optimizer, self.scope, batch) as rule:
+        penalize(self.kernels, self.program, self.scope, self.gradients)
+        with rule_after(self.kernels, self.program, self.scope, batch) as rule:
 
             def apply(place: Index) -> None:
-                rule.update(place, e.load(workspace, e.add(self.gradients, place)))
+                grad = e.load(workspace, e.add(self.gradients, place))
+                rule.update(place, grad, of_weights=False)  # the gradient has the penalty's
                 e.store(e.constant(0), workspace, e.add(self.gradients, place))
 
             e.loop("parameters", 0, self.kernels.layout.size, self.kernels.lanes, apply)

@@ -16,10 +16,9 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, reads_input, sizes_of
 from functional_mlp.engine.llvm.emitter import I64, Index
-from functional_mlp.engine.program import Affine
+from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.update import rule_after
 from functional_mlp.layers.elementwise import Elementwise
-from functional_mlp.optimizers import Optimizer
 
 
 @attrs.frozen(eq=False)
@@ -64,12 +63,14 @@ Places = TypeVar("Places", ForwardPlaces, GradInputPlaces, GradParamsPlaces)
 class LinearProducts:
     """Emits the products of linear layers, for pieces of at most `samples` samples.
 
-    With an `optimizer` each batch is whole, and the parameters are updated as their gradients are made; otherwise these
-    are added up at `gradients`.
+    With a `training` program each batch is whole, and the parameters are updated as their gradients are made; otherwise
+    these are added up at `gradients`.
     """
 
-    def __init__(self, kernels: Kernels, samples: int, optimizer: Optimizer | None = None, gradients: int = 0) -> None:
-        self.kernels, self.samples, self.optimizer, self.gradients = kernels, samples, optimizer, gradients
+    def __init__(
+        self, kernels: Kernels, samples: int, training: TrainingProgram | None = None, gradients: int = 0
+    ) -> None:
+        self.kernels, self.samples, self.training, self.gradients = kernels, samples, training, gradients
         self.e, self.builder = kernels.e, kernels.builder
         self.products = TiledProducts(kernels)
 
@@ -179,20 +180,23 @@ class LinearProducts:
             self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
 
         def emit(scope: Scope, sizes: Sizes, at: GradParamsPlaces) -> None:
-            if self.optimizer is None:
-                gradients(scope, sizes, at, lambda place, grad: self._accumulate(scope, place, grad))
+            if self.training is None:
+                gradients(scope, sizes, at, self._accumulate_in(scope))
             elif piece.update is not None:
                 gradients(scope, sizes, at, piece.update)
             else:
-                with rule_after(self.kernels, self.optimizer, scope, at.batch) as rule:
+                with rule_after(self.kernels, self.training, scope, at.batch) as rule:
                     gradients(scope, sizes, at, rule.update)
 
         places = GradParamsPlaces(piece.count, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
         self._kernel(piece, "grad_params", step, str(matrix.input_major), places, emit)
 
-    def _accumulate(self, scope: Scope, place: Index, grad: ir.Value) -> None:
-        place = self.e.add(self.gradients, place)
-        self.e.store(self.e.fadd(self.e.load(scope.workspace, place), grad), scope.workspace, place)
+    def _accumulate_in(self, scope: Scope) -> Update:
+        def accumulate(place: Index, grad: ir.Value, *, of_weights: bool) -> None:
+            place = self.e.add(self.gradients, place)
+            self.e.store(self.e.fadd(self.e.load(scope.workspace, place), grad), scope.workspace, place)
+
+        return accumulate
 
     def _weight_gradient(
         self,
@@ -202,12 +206,12 @@ class LinearProducts:
         at: GradParamsPlaces,
         update: Update,
     ) -> None:
-        """update(place, gradient) for each vector of the weights: the product of two places, each with its features."""
+        """The update for each vector of the weights: the product of two places, each with its features."""
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
         stride = self.kernels.stride(columns)
 
         def finish(row: Index, v: Index, value: ir.Value) -> None:
-            update(e.add(at.weights, e.add(e.multiply(row, stride), v)), value)
+            update(e.add(at.weights, e.add(e.multiply(row, stride), v)), value, of_weights=True)
 
         product = Product(
             name="grad_weight",
@@ -248,6 +252,6 @@ class LinearProducts:
             whole = self.builder.and_(at.count, ir.Constant(I64, -chains))
             sums = e.loop("grad_bias", 0, whole, chains, add_several, [e.constant(0)] * chains)
             (total,) = e.loop("grad_bias", whole, at.count, 1, add_one, [e.tree_sum(sums)])
-            update(e.add(at.biases, v), total)
+            update(e.add(at.biases, v), total, of_weights=False)
 
         self.kernels.each_vector(scope, "bias", features, body)

@@ -1,6 +1,6 @@
 """Pieces of batches, and where the numbers of their samples lie."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 from llvmlite import ir
@@ -9,8 +9,11 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.llvm.emitter import Index
 from functional_mlp.engine.program import Pointwise, vectors
 
-# Uses the gradient of the vector of parameters at a place.
-Update = Callable[[Index, ir.Value], None]
+
+class Update(Protocol):
+    """Uses the gradient of the vector of parameters at a place, which are weights or biases."""
+
+    def __call__(self, place: Index, grad: ir.Value, *, of_weights: bool) -> None: ...
 
 
 @attrs.frozen(eq=False)

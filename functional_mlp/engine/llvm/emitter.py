@@ -283,6 +283,10 @@ class Emitter:
         """a b + c, rounded once where the processor can."""
         return self.fadd(self.fmul(a, b), c)
 
+    def fused_multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a b + c as `multiply_add`, where c may be a product: it is this one that is not rounded by itself."""
+        return self.of_vector("fmuladd", a, b, c)
+
     def tree_sum(self, terms: Sequence[ir.Value]) -> ir.Value:
         """The sum of vectors, added in pairs, so that few additions wait for each other."""
         terms = list(terms)

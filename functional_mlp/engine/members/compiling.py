@@ -8,7 +8,6 @@ import attrs
 from llvmlite import ir
 
 from functional_mlp.engine.compiling import Code, begin, load, note_workspace
-from functional_mlp.engine.expressions import is_ours
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import denormals_flushed
 from functional_mlp.engine.members.epoch import MembersEpoch
@@ -47,8 +46,7 @@ def compiled(program: MembersProgram, policy: MembersPolicy, target: machine.Tar
     Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
     """
     program.check_unchanged()
-    ours = program.program.is_ours and is_ours(program.rule.kind)
-    module = None if ours else _emit_or_refuse(program, policy)
+    module = None if program.is_ours else _emit_or_refuse(program, policy)
     key = f"members {program!r} {policy!r}" if module is None else None
     code = load((program, target), key, lambda: emit(program, policy) if module is None else module, target)
     return Function(code.function("epoch", _C_TYPES), code.workspace_size, code)

@@ -30,6 +30,7 @@ from functional_mlp.engine.members.program import (
 )
 from functional_mlp.engine.members.steps import MembersSteps, Update
 from functional_mlp.engine.policy import MembersPolicy
+from functional_mlp.operands import Operand
 
 
 class MembersEpoch:
@@ -39,6 +40,7 @@ class MembersEpoch:
         self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
         self.program, self.rule, self.batch_size = program.program, program.rule, program.batch_size
+        self.penalty = program.penalty
         self.builder, self.arguments, self.members = builder, arguments, policy.members
         self.steps = MembersSteps(program, policy, builder, arguments.workspace)
         self.e, self.xp = self.steps.one.e, self.steps.one.xp
@@ -82,16 +84,39 @@ class MembersEpoch:
             width.store(width.e.constant(0), e.add(self.steps.gradients, i))
 
         def apply(width: Width, i: Index) -> None:
-            update(width, i, width.load(i), width.e.constant(1), width.load(e.add(self.steps.gradients, i)))
+            param, grad = width.load(i), width.load(e.add(self.steps.gradients, i))
+            update(width, i, param, width.e.constant(1), grad, of_weights=False)  # the gradient has the penalty's
 
         self.steps.units("gradients.clear", self.steps.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
+        if self.penalty is not None:
+            self._penalize()
         update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
         self.steps.units("parameters", self.steps.layout.size, apply)
         scalars.branch(after)
         return totals
 
-    def _accumulate(self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
+    def _penalize(self) -> None:
+        """Add what the penalty adds to the gradients of the weights of a batch."""
+        layout = self.steps.layout
+        for weights, biases in zip(layout.weights, layout.biases, strict=True):
+
+            def add(width: Width, i: Index, first: int = weights) -> None:
+                place = self.e.add(first, i)
+                at = self.e.add(self.steps.gradients, place)
+                width.store(self.e.fadd(width.load(at), self._slope(width, width.load(place))), at)
+
+            self.steps.units("penalty", biases - weights, add)
+
+    def _slope(self, width: Width, weights: ir.Value) -> ir.Value:
+        """What the penalty adds to the gradient of weights."""
+        assert self.penalty is not None, "there is a penalty"
+        (slope,) = width.xp.vectors(self.penalty.derivative(width.xp, width.xp.array(weights)))
+        return slope
+
+    def _accumulate(
+        self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
+    ) -> None:
         place = self.e.add(self.steps.gradients, place)
         width.store(width.e.multiply_add(x, delta, width.load(place)), place)
 
@@ -116,11 +141,16 @@ class MembersEpoch:
             expression = self.rule.expression(dict(zip(self.rule.per_member, rest, strict=True)))
             rules[width.units] = (xp, functools.partial(expression, xp, Uniform(xp, scalars, number, "step"), rates))
 
-        def update(width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value) -> None:
+        def update(
+            width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
+        ) -> None:
             places = [e.add(place, self.steps.layout.size * slot) for slot in slots]
             xp, rule = rules[width.units]
+            grad: Operand = Outer(xp, x, delta)
+            if of_weights and self.penalty is not None:
+                grad = xp.array(width.e.fused_multiply_add(x, delta, self._slope(width, param)))
             remembered = [xp.array(width.load(where)) for where in places]
-            updated = rule(xp.array(param), Outer(xp, x, delta), *remembered)
+            updated = rule(xp.array(param), grad, *remembered)
             for where, value in zip((place, *places), updated, strict=True):
                 width.store(xp.vectors(value)[0], where)
 

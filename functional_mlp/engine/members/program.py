@@ -7,10 +7,12 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
+from functional_mlp.engine.expressions import is_ours, penalty_code
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Places, Program, affine_steps, vectors
 from functional_mlp.operands import NotInAlgebraError
+from functional_mlp.penalties import Penalty
 
 
 @attrs.frozen
@@ -23,7 +25,9 @@ class MembersProgram:
     program: LossProgram
     rule: MembersRule = attrs.field(eq=False)
     batch_size: int
+    penalty: Penalty | None = attrs.field(default=None, eq=False)
     rule_code: str | None = attrs.field(init=False, repr=False)
+    penalty_code: str = attrs.field(init=False, repr=False)
 
     @rule_code.default
     def _rule_code(self) -> str | None:
@@ -32,13 +36,23 @@ class MembersProgram:
         except NotInAlgebraError:
             return None
 
+    @penalty_code.default
+    def _penalty_code(self) -> str:
+        return penalty_code(self.penalty)
+
+    @property
+    def is_ours(self) -> bool:
+        """As `Program.is_ours`."""
+        ours = self.penalty is None or is_ours(type(self.penalty))
+        return ours and self.program.is_ours and is_ours(self.rule.kind)
+
     def check_unchanged(self) -> None:
         """As `Program.check_unchanged`; also where the rule does not take numbers that differ between members."""
         self.program.check_unchanged()
         if self.rule_code is None:
             raise CannotFuseError(f"{self.rule.kind.__name__} does not take a number for each member")
-        if self.rule_code != self.rule.code():
-            raise CannotFuseError("the optimizer's rule has changed since the run began: start another one")
+        if self.rule_code != self.rule.code() or self.penalty_code != penalty_code(self.penalty):
+            raise CannotFuseError("the rule or the penalty has changed since the run began: start another one")
 
 
 @attrs.frozen(eq=False)

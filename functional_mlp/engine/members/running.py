@@ -17,7 +17,13 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
-from functional_mlp.engine.program import MOST_SAMPLES, CannotFuseError, lower_loss, takes_classes
+from functional_mlp.engine.program import (
+    MOST_SAMPLES,
+    CannotFuseError,
+    check_penalty_expressions,
+    lower_loss,
+    takes_classes,
+)
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import OptimizerState
@@ -45,7 +51,8 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
     """
     program, target = program_of(job, [job.members[number] for number in numbers]), machine.host()
     optimizer = job.members[numbers[0]].optimizer
-    if not policies.gain_from_groups(program.program, optimizer, program.batch_size, len(numbers), target):
+    alone = program.program.with_update(optimizer, program.batch_size, program.penalty)
+    if not policies.gain_from_groups(alone, len(numbers), target):
         return []
     policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
     try:
@@ -63,7 +70,8 @@ def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
     classes = takes_classes(job.loss, data.targets)
     program = lower_loss(job.network, job.loss, class_targets=classes, dtype=data.inputs.dtype)
     rule = MembersRule.of([member.optimizer for member in members])
-    return MembersProgram(program, rule, min(job.batch_size, MOST_SAMPLES))
+    check_penalty_expressions(job.penalty)
+    return MembersProgram(program, rule, min(job.batch_size, MOST_SAMPLES), job.penalty)
 
 
 class MembersRun:

@@ -1,6 +1,7 @@
 """The steps of a program for the samples of all members, and the products of which they are made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from llvmlite import ir
 
@@ -12,8 +13,20 @@ from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, vectors
 from functional_mlp.engine.walk import At, Backward
 
-# Uses x δ, the gradient of the parameters at a place: update(width, place, parameters, x, δ).
-Update = Callable[[Width, Index, ir.Value, ir.Value, ir.Value], None]
+
+class Update(Protocol):
+    """Uses x δ, the gradient of the parameters at a place, which are weights or biases."""
+
+    def __call__(
+        self,
+        width: Width,
+        place: Index,
+        param: ir.Value,
+        x: ir.Value,
+        delta: ir.Value,
+        *,
+        of_weights: bool,
+    ) -> None: ...
 
 
 class MembersSteps:
@@ -137,7 +150,7 @@ class MembersSteps:
                 weights = [width.load(place) for place in places]
                 totals = [width.e.multiply_add(w, delta_j, total) for w, total in zip(weights, sums, strict=False)]
                 for place, param, x_k in zip(places, weights, xs[width.units], strict=True):
-                    update(width, place, param, x_k, delta_j)
+                    update(width, place, param, x_k, delta_j, of_weights=True)
                 return totals
 
             sums = self.units(f"{name}.output", outputs, output, 0 if grad_x is None else rows)
@@ -147,7 +160,8 @@ class MembersSteps:
 
         def bias_update(width: Width, j: Index) -> None:
             place = e.add(bias, j)
-            update(width, place, width.load(place), width.e.constant(1), width.load(e.add(delta, j)))
+            param, delta_j = width.load(place), width.load(e.add(delta, j))
+            update(width, place, param, width.e.constant(1), delta_j, of_weights=False)
 
         at_once = rows_at_once(step.in_features, self.policy.most_rows)
         e.blocks(f"{name}.input", step.in_features, at_once, backward_rows, 1)

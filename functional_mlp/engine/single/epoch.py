@@ -40,7 +40,7 @@ class SampleEpoch:
         self.products, self.loss = Products(self.kernels, self.slots), SampleLoss(self.kernels, program)
         self.scope = Scope.of_function(arguments, policy)
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.layers = SampleLayers(self.kernels, program.optimizer, self.products)
+        self.layers = SampleLayers(self.kernels, program, self.products)
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
 

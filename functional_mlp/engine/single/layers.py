@@ -10,10 +10,9 @@ from llvmlite import ir
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
 from functional_mlp.engine.llvm.emitter import I64, Index
-from functional_mlp.engine.program import Affine
+from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products
 from functional_mlp.engine.update import Pending, rule_after
-from functional_mlp.optimizers import Optimizer
 
 
 @attrs.frozen(eq=False)
@@ -57,8 +56,8 @@ class SampleLayers:
     `copies` are the places of those matrices that are kept transposed.
     """
 
-    def __init__(self, kernels: Kernels, optimizer: Optimizer, products: Products) -> None:
-        self.kernels, self.optimizer, self.products = kernels, optimizer, products
+    def __init__(self, kernels: Kernels, program: TrainingProgram, products: Products) -> None:
+        self.kernels, self.program, self.products = kernels, program, products
         self.e, self.builder = kernels.e, kernels.builder
         self.inputs: dict[int, int] = {}
         self.deltas: dict[int, int] = {}
@@ -68,7 +67,7 @@ class SampleLayers:
     def pending(self, scope: Scope, position: Index, activations: ir.Value) -> Iterator[Pending]:
         """The update before a sample, with the activations of the sample that it is due to."""
         earlier = self.builder.sub(self.e.index(position), ir.Constant(I64, 1))
-        with rule_after(self.kernels, self.optimizer, scope, earlier) as rule:
+        with rule_after(self.kernels, self.program, scope, earlier) as rule:
             yield Pending(rule, position, activations)
 
     def meet(self, own: Pass, step: Affine, s: int | None) -> None:

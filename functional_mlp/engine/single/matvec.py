@@ -63,7 +63,7 @@ class Products:
             bias = e.load(scope.workspace, place)
             if pending is None:
                 return bias
-            return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)))
+            return pending.rule.apply(place, bias, e.load(pending.activations, e.add(delta, offset)), of_weights=False)
 
         return e.where(has_bias, updated)
 
@@ -140,7 +140,7 @@ class Products:
                 if pending is not None:
                     # x first and delta second, so that both copies are rounded alike.
                     gradient = (vectors[v], earlier) if grid.transposed else (earlier, vectors[v])
-                    weight = pending.rule.apply(place, weight, gradient)
+                    weight = pending.rule.apply(place, weight, gradient, of_weights=True)
                 if factor is not None:
                     index = chain * len(offsets) + v
                     sums[index] = e.multiply_add(factor, weight, sums[index])
@@ -176,7 +176,7 @@ class Products:
                 weight = e.load(scope.workspace, place)
                 if pending is not None:
                     factor = e.broadcast(pending.activations, e.add(delta, e.add(first, r)))
-                    weight = pending.rule.apply(place, weight, (factor, earlier))
+                    weight = pending.rule.apply(place, weight, (factor, earlier), of_weights=True)
                 if vector is not None:
                     results.append(self._add_product(used, vector, weight, sums[r]))
             return results

@@ -153,7 +153,7 @@ class Tails:
             weight = e.load(scope.workspace, place)
             if pending is not None:
                 earlier = e.load_repeated(pending.activations, e.add(along, row), together)
-                weight = pending.rule.apply(place, weight, (earlier, vector), tail.distance)
+                weight = pending.rule.apply(place, weight, (earlier, vector), tail.distance, of_weights=True)
             factor = e.load_repeated(scope.activations, e.add(along, row), together)
             before = sums[number % chains]
             in_use = [row + lane % together < tail.matrix.rows for lane in range(e.lanes)]
