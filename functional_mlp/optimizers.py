@@ -165,6 +165,12 @@ class BatchGD(Optimizer):
     gradient an update it equals `SGD` fed the mean gradient of each batch. A part-filled batch waits in the
     state.
 
+    "Batch size" alone always means `fit(batch_size=…)`: the samples of one update, whose mean gradient it is given.
+    Here `batch_size` counts updates, so that `fit(…, BatchGD(η, B), …, batch_size=b)` changes the parameters once in
+    B · b samples: gradient accumulation. `fit(…, SGD(η), …, batch_size=B)` makes the changes of `BatchGD(η, B)` at
+    batch size 1, and faster, where B divides the number of samples; otherwise the last batch of an epoch is applied
+    there, short as it is, and waits for the next epoch here.
+
     >>> optimizer = BatchGD(1.0, batch_size=2)
     >>> state = optimizer.update(optimizer.init(torch.tensor([0.0])), torch.tensor([1.0]))
     >>> state.params

@@ -66,7 +66,8 @@ def fit(
     epochs
         The number of epochs in all, those of `state` or of the checkpoint included.
     batch_size
-        Samples an update; their mean gradient is applied. The last batch of an epoch may be short.
+        Samples an update; their mean gradient is applied. The last batch of an epoch may be short. (`BatchGD` has a
+        number of its own: of updates whose gradients are gathered.)
     schedule
         The learning rate of an epoch is the optimizer's times `schedule(epoch)`.
     penalty

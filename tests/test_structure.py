@@ -41,6 +41,7 @@ FLOORS = {
             "losses",
             "monitors",
             "optimizers",
+            "penalties",
             "schedules",
         ),
         "stopping",

@@ -115,6 +115,7 @@ def fit_quietly(
             engine=training.engine,
             progress=progress,
             early_stopping=training.make_early_stopping(),
+            penalty=training.make_penalty(),
         )
 
 

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 OPTIONS = {
     "network": "--hidden, --activation and --initializer",
     "key": "--seed",
-    "loss": "--loss",
-    "optimizer": "--optimizer, --learning-rate and --beta",
+    "loss": "--loss and --label-smoothing",
+    "optimizer": "--optimizer, --learning-rate, --beta and --weight-decay",
     "data": "--data and --seed",
     "validation": "--validation-share and --seed",
     "batch_size": "--batch-size",
     "schedule": "--decay",
     "params": "--initializer",
     "early_stopping": "--early-stopping",
+    "penalty": "--l2",
 }
 
 

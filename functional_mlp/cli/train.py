@@ -52,7 +52,8 @@ def train(
     model = network.network(*sizes, default_initializer=samples.recipe.initializer)
     checkpoint = output.checkpoint(samples, training.epochs)
 
-    settings.make_optimizer()  # raises before anything is said
+    for make in (settings.make_loss, settings.make_optimizer, training.make_penalty):
+        make()  # raises before anything is said
     say_facts(out_console(), _describe(samples, model, network, training, settings))
     if ensemble.members > 1:
         train_members(model, samples, training, settings, ensemble.members, fit_key, plots.plot)
@@ -94,6 +95,7 @@ def _fit(
             callbacks=[display.callback],
             checkpoint=checkpoint,
             early_stopping=training.make_early_stopping(),
+            penalty=training.make_penalty(),
         )
 
 
@@ -106,12 +108,18 @@ def _describe(
 ) -> dict[str, str]:
     widths = (samples.training.inputs.shape[1], *network.hidden, len(samples.classes))
     parameters = sum(count for _, _, count in model.summary_rows(widths[0]))
-    beta = "" if settings.beta is None else f", beta {settings.beta:g}"
+    given = {
+        "beta": settings.beta,
+        "weight decay": settings.weight_decay,
+        "label smoothing": settings.label_smoothing,
+        "l2": training.l2,
+    }
+    numbers = "".join(f", {name} {number:g}" for name, number in given.items() if number is not None)
     return {
         "data": f"{samples.description}: {_count(widths[0], 'feature')}, {widths[-1]} classes",
         "network": f"{'-'.join(map(str, widths))}, {', '.join(network.activation_names())}, "
         f"{network.initializer or samples.recipe.initializer}: {parameters:,} parameters",
-        "training": f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}{beta}, "
+        "training": f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}{numbers}, "
         f"decay {settings.decay:g}, batch size {settings.batch_size}, {_count(training.epochs, 'epoch')}, "
         f"seed {training.seed}",
     }

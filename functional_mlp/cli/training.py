@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 LossName = Literal["mse", "cross-entropy"]
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
 EngineName = Literal["auto", "reference", "fused"]
 
@@ -25,6 +25,8 @@ LEARNING_RATES: dict[OptimizerName, float] = {
     "nesterov": 0.01,
     "adam": 0.003,
     "adamw": 0.003,
+    "rmsprop": 0.003,
+    "lion": 0.001,
 }
 
 
@@ -70,6 +72,15 @@ class TrainingOptions:
     """Stop after as many epochs in a row in which the validation loss was not smaller than before; what is shown, and
     what `predict` uses, is then the network of the best epoch."""
 
+    label_smoothing: Annotated[float | None, Parameter(metavar="SHARE")] = None
+    """What of each target is spread over all classes, from 0 to below 1; of cross-entropy. Default: 0."""
+
+    weight_decay: Annotated[float | None, Parameter(metavar="RATE")] = None
+    """How fast adamw and lion let all parameters decay, beside their steps. Default: 0.01 for adamw, 0 for lion."""
+
+    l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
+    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without."""
+
     seed: Annotated[int, Parameter(converter=parse_integer)] = 0
     """Every random draw follows from it: data, split, initial weights, order of the samples."""
 
@@ -99,7 +110,12 @@ class TrainingOptions:
             beta=beta,
             decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
+            label_smoothing=self.label_smoothing,
+            weight_decay=self.weight_decay,
         )
+
+    def make_penalty(self) -> fm.penalties.Penalty | None:
+        return None if self.l2 is None else fm.penalties.l2(self.l2)
 
     def make_early_stopping(self) -> fm.EarlyStopping | None:
         if self.early_stopping is None:
@@ -133,11 +149,12 @@ class RuleOptions:
     """The numbers of the update rule."""
 
     learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
-    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam and adamw."""
+    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam, adamw
+    and rmsprop, 0.001 for lion."""
 
     beta: float | None = None
     """How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and
-    beta1 of adam and adamw. Default: 0.9. sgd has none."""
+    beta1 of adam, adamw and lion, and the decay of rmsprop. Default: 0.9, and 0.99 for rmsprop. sgd has none."""
 
     decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
     """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
@@ -145,7 +162,7 @@ class RuleOptions:
 
 @frozen(kw_only=True)
 class TrainingSettings:
-    """The settings of a run, none of them open but the optimizer's own default of beta."""
+    """The settings of a run, none of them open but what has a default in the loss or the optimizer."""
 
     loss: LossName
     optimizer: OptimizerName
@@ -153,22 +170,33 @@ class TrainingSettings:
     beta: float | None
     decay: float
     batch_size: int
+    label_smoothing: float | None = None
+    weight_decay: float | None = None
 
     def make_loss(self) -> fm.Loss:
-        return fm.MeanSquaredError() if self.loss == "mse" else fm.CrossEntropy()
+        if self.loss == "cross-entropy":
+            return fm.CrossEntropy(label_smoothing=self.label_smoothing or 0.0)
+        if self.label_smoothing is not None:
+            raise ValueError("--label-smoothing: mse has no classes to spread it over: choose --loss cross-entropy")
+        return fm.MeanSquaredError()
 
     def make_optimizer(self) -> fm.Optimizer:
-        if self.optimizer == "sgd":
-            if self.beta is not None:
-                raise ValueError("--beta: sgd keeps nothing of the past: choose --optimizer momentum, say")
-            return fm.SGD(self.learning_rate)
-        kinds: dict[OptimizerName, Callable[[float, float], fm.Optimizer]] = {
+        if self.optimizer == "sgd" and self.beta is not None:
+            raise ValueError("--beta: sgd keeps nothing of the past: choose --optimizer momentum, say")
+        if self.optimizer not in ("adamw", "lion") and self.weight_decay is not None:
+            raise ValueError(f"--weight-decay: {self.optimizer} has none: choose adamw or lion, or give --l2")
+        kinds: dict[OptimizerName, Callable[..., fm.Optimizer]] = {
+            "sgd": fm.SGD,
             "momentum": fm.Momentum,
             "nesterov": fm.Nesterov,
             "adam": fm.Adam,
             "adamw": fm.AdamW,
+            "rmsprop": fm.RMSProp,
+            "lion": fm.Lion,
         }
-        return kinds[self.optimizer](self.learning_rate, 0.9 if self.beta is None else self.beta)
+        past = () if self.beta is None else (self.beta,)
+        decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        return kinds[self.optimizer](self.learning_rate, *past, **decay)
 
     def make_schedule(self) -> fm.schedules.Schedule:
         return fm.schedules.exponential_decay(self.decay)

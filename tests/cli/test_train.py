@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_results(run, table):
     assert results("1") != results("2")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"])
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
 def test_every_optimizer_trains_under_every_loss(run, optimizer, loss):
     beta = [] if optimizer == "sgd" else ["--beta", "0.5"]
@@ -106,6 +106,27 @@ def test_every_optimizer_trains_under_every_loss(run, optimizer, loss):
     assert code == 0
     shown = f"{optimizer} 0.02, beta 0.5" if beta else f"{optimizer} 0.02"
     assert f"training  {loss}, {shown}, decay 1, batch size 100, 1 epoch," in out
+
+
+def test_smoothing_weight_decay_and_l2_are_said_and_change_what_is_learnt(run):
+    arguments = ["--loss", "cross-entropy", "--optimizer", "lion", "--epochs", "2", "--batch-size", "20"]
+    plain = run("train", *arguments)[1]
+    for given, said in (
+        (["--label-smoothing", "0.1"], "lion 0.001, label smoothing 0.1, decay"),
+        (["--weight-decay", "0.2"], "lion 0.001, weight decay 0.2, decay"),
+        (["--l2", "0.5"], "lion 0.001, l2 0.5, decay"),
+    ):
+        code, out, _ = run("train", *arguments, *given)
+        assert code == 0
+        assert said in out
+        assert out[out.index("│") :] != plain[plain.index("│") :]
+
+
+def test_a_checkpoint_is_told_apart_by_its_l2(run, tmp_path):
+    arguments = ["train", "--epochs", "1", "--batch-size", "50", "--out", str(tmp_path / "m.safetensors"), "--resume"]
+    assert run(*arguments, "--l2", "0.1")[0] == 0
+    code, _, err = run(*arguments, "--l2", "0.2")
+    assert (code, "--l2" in err) == (1, True)
 
 
 def test_summary_shows_the_network_of_its_options(run):
@@ -188,6 +209,13 @@ def test_a_command_that_cannot_be_understood_exits_with_2(run, arguments, messag
         (["--initializer", "orthogonal"], "--initializer: there is no 'orthogonal'"),
         (["--beta", "0.9"], "--beta: sgd keeps nothing of the past"),
         (["--optimizer", "adam", "--beta", "1"], "must be a finite number in [0.0, 1.0)"),
+        (["--weight-decay", "0.1"], "--weight-decay: sgd has none: choose adamw or lion, or give --l2"),
+        (["--label-smoothing", "0.1"], "--label-smoothing: mse has no classes"),
+        (
+            ["--loss", "cross-entropy", "--label-smoothing", "1"],
+            "label_smoothing must be a finite number in [0.0, 1.0)",
+        ),
+        (["--l2", "-1"], "strength must be"),
         (["--learning-rate", "nan"], "learning_rate must be a finite number"),
         (["--decay", "0"], "rate must be a finite number in (0.0, 1.0]"),
         (["--batch-size", "0"], "batch_size must be a positive integer, got 0"),
