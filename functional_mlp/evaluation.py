@@ -30,7 +30,7 @@ def predict(network: Layer, params: Params, x: Tensor, *, engine: EngineName = "
 def classify(network: Layer, params: Params, x: Tensor, *, engine: EngineName = "auto") -> Tensor:
     """The class indices of inputs (..., in_features): for each, the place of the largest output.
 
-    >>> import functional_mlp as fm
+    >>> import torch, functional_mlp as fm
     >>> classify(fm.Identity(), (), torch.tensor([[0.1, 0.9], [0.8, 0.2]]))
     tensor([1, 0])
     """
@@ -42,7 +42,7 @@ def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, *, engin
 
     Accuracy is NaN where the targets are neither class indices nor one-hot.
 
-    >>> import functional_mlp as fm
+    >>> import torch, functional_mlp as fm
     >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))
     >>> evaluate(fm.Identity(), fm.CrossEntropy(), (), data).accuracy
     0.5

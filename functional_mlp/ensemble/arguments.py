@@ -25,7 +25,7 @@ def job_of(
     epochs: Any,
     batch_size: Any,
     schedule: Any,
-    penalty: Any,
+    penalty: Any = None,
     validation: Any,
     params: Any,
     engine: Any,

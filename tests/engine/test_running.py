@@ -434,3 +434,13 @@ def test_explain_refuses_what_is_no_loss_optimizer_dtype_or_device(arguments: di
     whole = {"loss": MSE, "optimizer": fm.SGD(0.1), "dtype": torch.float32} | arguments
     with pytest.raises(TypeError, match=next(iter(arguments))):
         fm.engine.explain(NETWORK, whole.pop("loss"), whole.pop("optimizer"), **whole)
+
+
+@pytest.mark.parametrize("targets", [torch.tensor([2, 0]), torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]]).double()])
+def test_a_loss_sums_over_its_outputs_and_not_over_what_fills_a_vector(targets: torch.Tensor) -> None:
+    """The log of a sum is one feature; with it, what stands beyond the outputs is not 0 under smoothed targets."""
+    network, loss = fm.Linear(2, 3), fm.CrossEntropy(label_smoothing=0.2)
+    data = fm.Dataset(torch.tensor([[0.5, -1.0], [2.0, 0.25]]).double(), targets)
+    params = network.init(KEY, dtype=torch.float64)
+    fused, reference = (fm.evaluate(network, loss, params, data, engine=engine) for engine in ("fused", "reference"))
+    assert fused.loss == pytest.approx(reference.loss, rel=1e-12)

@@ -148,7 +148,7 @@ class VectorNamespace:
     def _elementwise(self, emit: Callable[..., ir.Value], *operands: Any) -> Array:
         arrays = [operand for operand in operands if isinstance(operand, Array)]
         count = max((len(array.values) for array in arrays), default=1)
-        features = max((array.features for array in arrays), default=self.emitter.lanes)
+        features = max((array.features for array in arrays), default=1)  # a sum, or a number, is one feature
         columns = [self.vectors(operand, count) for operand in operands]
         return Array(self, [emit(*column) for column in zip(*columns, strict=True)], features)
 
