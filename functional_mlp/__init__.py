@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run the functio
     from functional_mlp import engine as engine
     from functional_mlp import plotting as plotting
     from functional_mlp import random as random
+    from functional_mlp import symbolic as symbolic
     from functional_mlp import tables as tables
     from functional_mlp import testing as testing
     from functional_mlp.api import *  # noqa: F403 - a page of nothing but public names
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run the functio
 __version__ = "0.1.0"
 
 # The modules that are not among the names of `api.py`.
-_MODULES = ("checkpoint", "engine", "plotting", "random", "tables", "testing")
+_MODULES = ("checkpoint", "engine", "plotting", "random", "symbolic", "tables", "testing")
 
 if not TYPE_CHECKING:
 

@@ -48,6 +48,7 @@ from functional_mlp.training import fit, train_epoch
 
 if TYPE_CHECKING:
     from functional_mlp.checkpoint import Checkpoint, CheckpointError, Registry, Saved, load, save
+    from functional_mlp.symbolic.formulas import latex
 
 __all__ = [
     "ELU",
@@ -101,6 +102,7 @@ __all__ = [
     "fit",
     "fit_ensemble",
     "initializers",
+    "latex",
     "load",
     "penalties",
     "predict",
@@ -111,13 +113,16 @@ __all__ = [
     "value_and_grad",
 ]
 
-# The names of `checkpoint`, which loads cattrs and safetensors when one of them is used.
-_CHECKPOINT = ("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "save")
+# Names whose modules are loaded when one of them is used: `checkpoint` loads cattrs and safetensors, `symbolic` sympy.
+_LATER = {
+    **dict.fromkeys(("Checkpoint", "CheckpointError", "Registry", "Saved", "load", "save"), "checkpoint"),
+    "latex": "symbolic.formulas",
+}
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name in _CHECKPOINT:
+        if name in _LATER:
             with forks.importing():
-                return getattr(importlib.import_module("functional_mlp.checkpoint"), name)
+                return getattr(importlib.import_module(f"functional_mlp.{_LATER[name]}"), name)
         raise AttributeError(f"module 'functional_mlp.api' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Frozen values whose repr is the code that makes them."""
 
+import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +26,15 @@ class Value:
 
     def __repr__(self) -> str:
         return f"{self._constructor()}({', '.join(self._arguments())})"
+
+    def _repr_latex_(self) -> str | None:
+        """What a notebook shows: the formulas of the value, if it has any."""
+        # Values are below what sets formulas, which loads sympy: it is looked for when a notebook asks.
+        formulas = importlib.import_module("functional_mlp.symbolic.formulas")
+        try:
+            return f"$${formulas.latex(self)}$$"
+        except TypeError:  # it has none, or they are not written in the array algebra
+            return None
 
     def _constructor(self) -> str:
         return type(self).__name__

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+import functional_mlp as fm
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.terminal import out_console, say
@@ -14,6 +15,7 @@ def summary(
     inputs: Annotated[int, Parameter(converter=parse_integer, group=NETWORK_GROUP)] = 2,
     outputs: Annotated[int, Parameter(converter=parse_integer, group=NETWORK_GROUP)] = 2,
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
+    math: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Show a network's layers, their sizes and their numbers of parameters, without training it.
 
@@ -23,6 +25,14 @@ def summary(
         Number of features.
     outputs
         Number of classes.
+    math
+        Print the equations of the forward and the backward pass as well, in LaTeX.
     """
-    for line in network.network(inputs, outputs).summary().split("\n"):
-        say(out_console(), line)
+    model = network.network(inputs, outputs)
+    console = out_console()
+    for line in model.summary().split("\n"):
+        say(console, line)
+    if math:
+        console.print()
+        for line in fm.latex(model).split("\n"):
+            say(console, line)

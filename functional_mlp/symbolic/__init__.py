@@ -4,7 +4,20 @@
     nodes.py       functions with conditions
     namespace.py   the array namespace `xp` of formulas
     regions.py     where which condition holds
+    roots.py       the zeros of conditions
     identities.py  whether a formula is 0
+    derivatives.py whether one expression is the derivative of another, piece by piece
+    claims.py      what values claim by their expressions
+    letters.py     the letters of the field for the numbers of values
+
+and for LaTeX
+
+    formulas.py    the equations of each kind of value
+    networks.py    those of both passes
+    sums.py        losses of any number of outputs
+    timetables.py  schedules
+    tidying.py     one formula for many pieces
+    printing.py    how a person would write it
 
 sympy is loaded with this package, and only then.
 """

@@ -151,6 +151,9 @@ class _Unknowns:
 
     def _root(self, base: sympy.Expr, exponent: sympy.Rational) -> sympy.Expr:
         radicand = base if base.is_number else remainder(base)
-        unknown = self._unknown(radicand ** sympy.Rational(1, exponent.q), positive=bool(radicand.is_positive))
+        root = radicand ** sympy.Rational(1, exponent.q)
+        if root.is_Mul and not base.is_number:  # a root of a product that sympy divides
+            return self.rational(root) ** exponent.p
+        unknown = self._unknown(root, positive=bool(radicand.is_positive))
         self.equations.setdefault(unknown, (exponent.q, self.rational(radicand)))
         return unknown**exponent.p

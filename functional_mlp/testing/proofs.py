@@ -14,10 +14,11 @@ from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
-from functional_mlp.symbolic import claims
-from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, Refuted, proved
+from functional_mlp.symbolic import claims, formulas
+from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, Kink, Refuted, proved
 from functional_mlp.symbolic.letters import number_symbols, with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace
+from functional_mlp.symbolic.printing import tex
 from functional_mlp.symbolic.roots import FARTHEST
 from functional_mlp.testing.search import failures_of, named
 from functional_mlp.value import replaced
@@ -43,6 +44,10 @@ class Proof:
     pieces: tuple[str, ...]
     kinks: tuple[str, ...]
     method: str
+    latex: str
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex}$$"
 
     def __repr__(self) -> str:
         return "\n  ".join([f"{self.statement}, {self.method}", *self.pieces, *self.kinks])
@@ -99,7 +104,7 @@ def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int 
         return _of_loss(thing)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
         held = _held(thing, claims.of_one_symbol(thing, "w"))
-        return _proof(f"{thing!r}: the derivative is that of the value for all real w", held)
+        return _proof(thing, f"{thing!r}: the derivative is that of the value for all real w", held)
     raise TypeError(
         f"prove: expected an Elementwise, a Loss, an Optimizer, or a value and a derivative in the array algebra, "
         f"got {checks.describe(thing)}"
@@ -132,7 +137,7 @@ def _of_elementwise(layer: Elementwise) -> Proof:
     held = held or _held(layer, claims.of_elementwise(layer))
     names = [name for name, _ in held]
     what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
-    return _proof(f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
+    return _proof(layer, f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
 
 
 def _of_loss(loss: Loss) -> Proof:
@@ -150,7 +155,7 @@ def _of_loss(loss: Loss) -> Proof:
         except AssertionError as error:
             failures.append(error)
         else:
-            return _proof(f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
+            return _proof(loss, f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
     raise failures[0]
 
 
@@ -190,7 +195,7 @@ def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: in
     name = getattr(formula, "__name__", repr(formula))
     letters = _listed(number_symbols(optimizer, positive=True).values())
     count = f"{steps} step{'s'[: steps > 1]}"
-    return _proof(f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
+    return _proof(optimizer, f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
 
 
 def _held(thing: Any, named: Iterable[claims.Named]) -> list[tuple[str, Holds]]:
@@ -214,7 +219,7 @@ def _listed(symbols: Iterable[sympy.Symbol]) -> str:
     return ", ".join(map(str, symbols))
 
 
-def _proof(statement: str, held: list[tuple[str, Holds]]) -> Proof:
+def _proof(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
     methods = {piece.method for _, how in held for piece in how.pieces}
     method = BY_ALGEBRA if methods == {BY_ALGEBRA} else "as the pieces say"
     names: dict[str, dict[str, None]] = {}
@@ -230,4 +235,22 @@ def _proof(statement: str, held: list[tuple[str, Holds]]) -> Proof:
     kinks += [f"{name}: not looked at where {wall} = 0" for name, how in held for wall in how.unseen]
     searched = {expression: None for _, how in held for expression in how.searched}
     notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
-    return Proof(statement, tuple(pieces), tuple(kinks + notes), method)
+    return Proof(statement, tuple(pieces), tuple(kinks + notes), method, _typeset(thing, statement, method, held))
+
+
+def _typeset(thing: Any, statement: str, method: str, held: list[tuple[str, Holds]]) -> str:
+    """The statement, the formulas that it is about, and of functions of one variable the derivative in each piece."""
+    lines = [(rf"\text{{{statement}, {method}}}", "", "")]
+    with contextlib.suppress(NotInAlgebraError):  # a rule may branch on the step, for which there is no letter then
+        lines += formulas.lines_of(thing) or ()
+    for name, how in held:
+        if len(how.claim.variables) == 1:
+            pieces = [(rf"\text{{{name}, {piece.region}}}", ":", tex(piece.derivative)) for piece in how.pieces]
+            lines += pieces if len(pieces) > 1 else []
+            lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
+    return formulas.aligned(lines)
+
+
+def _kink_in_latex(kink: Kink) -> str:
+    left, right, given = map(tex, (kink.left, kink.right, kink.given))
+    return rf"{left} \text{{ on the left, }} {right} \text{{ on the right, }} {given} \text{{ given}}"

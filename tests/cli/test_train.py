@@ -135,6 +135,12 @@ def test_summary_shows_the_network_of_its_options(run):
     assert (code, out) == (0, network.summary() + "\n")
 
 
+def test_summary_prints_the_equations(run):
+    code, out, _ = run("summary", "--hidden", "3", "--activation", "gelu", "--math")
+    network = fm.Sequential(fm.Linear(2, 3), fm.GELU(), fm.Linear(3, 2))
+    assert (code, out) == (0, f"{network.summary()}\n\n{fm.latex(network)}\n")
+
+
 def test_summary_without_options_shows_the_papers_network(run):
     out = run("summary")[1]
     assert [line.split()[0] for line in out.splitlines()[2:-2]] == [

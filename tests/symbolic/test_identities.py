@@ -19,6 +19,7 @@ ZEROS = [
     log((1 + exp(x)) ** 2) - 2 * log(1 + exp(x)),
     sqrt(1 + x**2) ** 3 - sqrt(1 + x**2) * (1 + x**2),
     1 / (sqrt(2) + 1) - (sqrt(2) - 1),
+    sqrt(x * (1 + y**2)) - sqrt(x + x * y**2),
     sqrt(8 / sympy.pi) - 4 / sqrt(2 * sympy.pi),
     1 / (sqrt(x**2 + 1) - x) - sqrt(x**2 + 1) - x,
     sympy.erf(x * (x + 1)) - sympy.erf(x**2 + x),

@@ -9,7 +9,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.testing import Proof, prove
-from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
+from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
@@ -22,6 +22,11 @@ def test_every_loss_is_proved(loss):
     proof = prove(loss)
     assert proof.method == "by algebra"
     assert "all real targets" in proof.statement
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+def test_every_penalty_is_proved(penalty):
+    assert prove(penalty).method == "by algebra"
 
 
 # What the papers say, in their words: a recursion over all gradients so far, from zero.
@@ -60,6 +65,20 @@ def decoupled(w, gradients, learning_rate, beta1, beta2, eps, weight_decay):
     return algorithm_1(w - learning_rate * weight_decay * w, gradients, learning_rate, beta1, beta2, eps)
 
 
+def rmsprop(w, gradients, learning_rate, decay, eps):
+    count = len(gradients)
+    mean = (1 - decay) * sum(decay ** (count - t) * g**2 for t, g in enumerate(gradients, 1))
+    return w - learning_rate * gradients[-1] / (sympy.sqrt(mean) + eps)
+
+
+def algorithm_2(w, gradients, learning_rate, beta1, beta2, weight_decay):
+    m = 0
+    for g in gradients:
+        c = beta1 * m + (1 - beta1) * g
+        m = beta2 * m + (1 - beta2) * g
+    return w - learning_rate * (sympy.sign(c) + weight_decay * w)
+
+
 FORMULAS = {
     fm.SGD: sgd,
     fm.BatchGD: batch_gd,
@@ -67,10 +86,12 @@ FORMULAS = {
     fm.Nesterov: nesterov,
     fm.Adam: algorithm_1,
     fm.AdamW: decoupled,
+    fm.RMSProp: rmsprop,
+    fm.Lion: algorithm_2,
 }
 
 
-@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if type(o) in FORMULAS], ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_a_rule_is_its_formula(optimizer):
     proof = prove(optimizer, formula=FORMULAS[type(optimizer)])
     assert proof.method == "by algebra"

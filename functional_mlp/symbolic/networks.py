@@ -1,0 +1,100 @@
+"""The forward and the backward pass of layers, in LaTeX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.combinators import Residual, Sequential
+from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.linear import Linear
+
+Line = tuple[str, str, str]
+
+
+def of_layer(layer: Layer, define: Callable[[Any], list[Line]]) -> list[Line]:
+    """The equations of a layer; `define` gives those of an activation, each of which is there once."""
+    passes = Passes()
+    output = passes.through(layer, "x^{(0)}")
+    size = f" \\in \\mathbb{{R}}^{{{layer.in_features}}}" if layer.in_features is not None else ""
+    lines = [(f"x^{{(0)}}{size}", "", r"\text{(input)}"), *passes.forward]
+    lines.append((gradient(output), "", r"\text{(from the loss)}"))
+    lines += [line for lines_of_one in reversed(passes.backward) for line in lines_of_one]
+    for activation in passes.activations:
+        lines += define(activation)
+    return lines
+
+
+def gradient(of: str) -> str:
+    return rf"\frac{{\partial \ell}}{{\partial {of}}}"
+
+
+@attrs.define
+class Passes:
+    """The lines of both passes, written down layer by layer; those of the backward pass are read from the last."""
+
+    forward: list[Line] = attrs.field(factory=list)
+    backward: list[list[Line]] = attrs.field(factory=list)
+    activations: list[Elementwise] = attrs.field(factory=list)
+    linear: int = 0
+    number: int = 0
+
+    def through(self, layer: Layer, x: str) -> str:
+        """Write down a layer with an input; returns its output's name."""
+        if isinstance(layer, Sequential):
+            for inner in layer:
+                x = self.through(inner, x)
+            return x
+        if isinstance(layer, Residual):
+            return self._residual(layer, x)
+        if isinstance(layer, Linear):
+            return self._linear(layer, x)
+        return self._other(layer, x)
+
+    def _new(self, letter: str) -> str:
+        self.number += 1
+        return f"{letter}^{{({self.number})}}"
+
+    def _linear(self, layer: Linear, x: str) -> str:
+        self.linear += 1
+        w, b, s = (f"{letter}^{{({self.linear})}}" for letter in "wbs")
+        sizes = rf"\quad {w} \in \mathbb{{R}}^{{{layer.out_features} \times {layer.in_features}}}"
+        bias = f" + {b}" if layer.bias else ""
+        self.forward.append((s, "=", f"{w} \\, {x}{bias}, {sizes}"))
+        lines = [(gradient(w), "=", rf"{gradient(s)} \, {_transposed(x)} \quad (4)")]
+        if layer.bias:
+            lines.append((gradient(b), "=", rf"{gradient(s)} \quad (5)"))
+        lines.append((gradient(x), "=", rf"{_transposed(w)} \, {gradient(s)} \quad (2)"))
+        self.backward.append(lines)
+        return s
+
+    def _other(self, layer: Layer, x: str) -> str:
+        y = self._new("x")
+        if isinstance(layer, Elementwise):
+            name = rf"\operatorname{{{type(layer).__name__}}}"
+            if layer not in self.activations:
+                self.activations.append(layer)
+            back = rf"{gradient(y)} \odot {name}'({x}) \quad (3)"
+        else:
+            name = rf"\operatorname{{{type(layer).__name__}}}"
+            back = rf"\left(\frac{{\partial {y}}}{{\partial {x}}}\right)^{{\top}} {gradient(y)}"
+        self.forward.append((y, "=", rf"{name}({x})"))
+        self.backward.append([(gradient(x), "=", back)])
+        return y
+
+    def _residual(self, layer: Residual, x: str) -> str:
+        first = len(self.backward)
+        inner = self.through(layer.layer, x)
+        y = self._new("x")
+        self.forward.append((y, "=", f"{x} + {inner}"))
+        # The gradient of x comes through the layer, and past it.
+        *others, (left, relation, through) = self.backward[first]
+        formula, mark, number = through.partition(r" \quad ")
+        self.backward[first] = [*others, (left, relation, f"{formula} + {gradient(y)}{mark}{number}")]
+        self.backward.append([(gradient(inner), "=", gradient(y))])
+        return y
+
+
+def _transposed(x: str) -> str:
+    return rf"({x})^{{\top}}"

@@ -1,0 +1,83 @@
+"""Formulas made short: what is written in pieces for the sake of rounding, and is one formula, as that."""
+
+import sympy
+
+from functional_mlp.symbolic.identities import is_zero
+from functional_mlp.symbolic.nodes import Where, is_smooth
+from functional_mlp.symbolic.printing import LargestOf, Total
+from functional_mlp.symbolic.regions import Region, Undecided, resolved
+
+SIGMOID = sympy.Function("σ", real=True)
+NORMAL = sympy.Function("Φ", real=True)
+# Pieces that are looked at.
+_MOST_PIECES = 8
+
+
+def tidied(expression: sympy.Expr) -> sympy.Expr:
+    """The formula that an expression is in all pieces, if it is one, with sums tidied first.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> tidied(Where(3, s, 0, 1, sympy.exp(-sympy.Abs(s))) / (1 + sympy.exp(-sympy.Abs(s))))
+    1/(1 + exp(-s))
+    """
+    for total in expression.atoms(Total, LargestOf):
+        expression = expression.xreplace({total: total.func(tidied(total.args[0]), total.args[1])})
+    if is_smooth(expression):
+        return expression
+    pieces: list[sympy.Expr] = []
+    pending = [Region.everywhere(tuple(sorted(expression.free_symbols, key=str)))]
+    while pending and len(pieces) + len(pending) <= _MOST_PIECES:
+        region = pending.pop()
+        try:
+            pieces.append(resolved(expression, region))
+        except Undecided as undecided:
+            pending += undecided.parts
+    if not pending and pieces and all(is_zero(piece - pieces[0]) for piece in pieces[1:]):
+        return min(pieces, key=lambda piece: (piece.count_ops(), str(piece)))
+    return _cases_outside(expression)
+
+
+def _cases_outside(expression: sympy.Expr) -> sympy.Expr:
+    """The expression with the factors of cases in the cases, where there is one of them."""
+    wheres = [factor for factor in sympy.Mul.make_args(expression) if isinstance(factor, Where)]
+    if len(wheres) != 1 or expression == wheres[0]:
+        return expression
+    (where,), rest = wheres, expression / wheres[0]
+    return Where(*where.args[:3], where.args[3] * rest, where.args[4] * rest)
+
+
+def with_sigmoids(expression: sympy.Expr) -> sympy.Expr:
+    """σ(v) for 1 / (1 + e⁻ᵛ)."""
+
+    def is_gate(e: sympy.Expr) -> bool:
+        return bool(e.is_Pow and e.exp == -1 and _gate(e.base) is not None)
+
+    return expression.replace(is_gate, lambda e: SIGMOID(_gate(e.base)))
+
+
+def factored(expression: sympy.Expr) -> sympy.Expr:
+    """√(8/π) (s + c s³) for a polynomial whose coefficients have a root in common."""
+    return expression.replace(lambda e: e.is_Add and e.is_polynomial() and e.has(sympy.pi), _over_first)
+
+
+def _over_first(polynomial: sympy.Expr) -> sympy.Expr:
+    """The coefficient of the lowest term, times the rest, if that has rational coefficients."""
+    terms = sympy.Poly(polynomial, *polynomial.free_symbols).terms()
+    lowest = min(terms)[1]
+    rest = sympy.expand(polynomial / lowest)
+    is_rational = all(term.as_coeff_Mul()[1].is_polynomial() and not term.has(sympy.pi) for term in rest.args)
+    return sympy.Mul(lowest, rest, evaluate=False) if is_rational else polynomial
+
+
+def with_gate(expressions: list[sympy.Expr], v: sympy.Symbol) -> tuple[list[sympy.Expr], sympy.Expr | None]:
+    """The expressions with σ(v) for σ of one long argument, and the argument; None where there is no such."""
+    arguments = {gate.args[0] for expression in expressions for gate in expression.atoms(SIGMOID)}
+    if len(arguments) != 1 or (argument := arguments.pop()).is_Symbol:
+        return expressions, None
+    return [expression.xreplace({SIGMOID(argument): SIGMOID(v)}) for expression in expressions], argument
+
+
+def _gate(denominator: sympy.Expr) -> sympy.Expr | None:
+    """v, of 1 + e⁻ᵛ."""
+    power = denominator - 1
+    return -power.args[0] if isinstance(power, sympy.exp) else None

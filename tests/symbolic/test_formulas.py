@@ -1,0 +1,193 @@
+"""Formulas are set as a person would write them, and from the code."""
+
+import re
+
+import attrs
+import pytest
+
+import functional_mlp as fm
+from functional_mlp import schedules
+from functional_mlp.symbolic.printing import decimal
+from functional_mlp.testing import prove
+from tests.tables import (
+    ACTIVATIONS,
+    HISTORY_SCHEDULES,
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULES,
+)
+
+
+class Huber(fm.Loss):
+    def sample_value(self, xp, prediction, target):
+        error = xp.abs(prediction - target)
+        capped = xp.minimum(error, 1.5)
+        return xp.sum(capped * (error - 0.5 * capped)) / prediction.shape[-1]
+
+    def sample_grad(self, xp, prediction, target):
+        return xp.maximum(-1.5, xp.minimum(1.5, prediction - target)) / prediction.shape[-1]
+
+
+class BinaryLogistic(fm.Loss):
+    def sample_value(self, xp, p, t):
+        return xp.sum(xp.maximum(p, 0) - t * p + xp.log1p(xp.exp(-xp.abs(p)))) / p.shape[-1]
+
+    def sample_grad(self, xp, p, t):
+        decay = xp.exp(-xp.abs(p))
+        return (xp.where(p >= 0, 1, decay) / (1 + decay) - t) / p.shape[-1]
+
+
+class Ridge:
+    def value(self, xp, w):
+        return 0.005 * w * w
+
+    def derivative(self, xp, w):
+        return 0.01 * w
+
+
+FORMULAS = [
+    (fm.ReLU(), r"\operatorname{ReLU}(s) &= \max(s, 0)"),
+    (fm.ReLU(), r"\operatorname{ReLU}'(s) &= \begin{cases} 0 & \text{if } y \le 0 \\ 1 & \text{otherwise} \end{cases}"),
+    (fm.ReLU(), r"y &= \operatorname{ReLU}(s)"),
+    (fm.Sigmoid(), r"\operatorname{Sigmoid}(s) &= \frac{1}{1 + e^{-s}}"),
+    (fm.LeakyReLU(0.2), r"\begin{cases} s & \text{if } s > 0 \\ \alpha \, s & \text{otherwise} \end{cases}"),
+    (fm.LeakyReLU(0.2), r"\alpha &= 0.2"),
+    (fm.ELU(), r"\begin{cases} \alpha \, (e^{s} - 1) & \text{if } s \le 0 \\ s & \text{otherwise} \end{cases}"),
+    (fm.Softplus(), r"\operatorname{Softplus}(s) &= \log(1 + e^{s})"),
+    (fm.Softplus(), r"\operatorname{Softplus}'(s) &= \sigma(s)"),
+    (fm.SiLU(), r"\operatorname{SiLU}'(s) &= \sigma(s) + s \, \sigma(s) \, (1 - \sigma(s))"),
+    (fm.GELU(), r"\operatorname{GELU}(s) &= s \, \Phi(s)"),
+    (fm.GELU(), r"\Phi(s) + \frac{1}{\sqrt{2 \, \pi}} \, s \, e^{-\frac{s^{2}}{2}}"),
+    (fm.GELU("tanh"), r"v &= \sqrt{\frac{8}{\pi}} \, (s + 0.044715 \, s^{3})"),
+    (fm.MeanSquaredError(), r"\ell(\hat{y}, t) &= \frac{1}{k} \, \sum_{j} (\hat{y}_{j} - t_{j})^{2}"),
+    (fm.MeanSquaredError(), r"\frac{\partial \ell}{\partial \hat{y}_{j}} &= \frac{2 \, (\hat{y}_{j} - t_{j})}{k}"),
+    (fm.CrossEntropy(), r"\sum_{j} t_{j} \, \left(\log\left(\sum_{i} e^{\hat{y}_{i}}\right) - \hat{y}_{j}\right)"),
+    (fm.CrossEntropy(), r"\frac{e^{\hat{y}_{j}}}{\sum_{i} e^{\hat{y}_{i}}} \, \sum_{i} t_{i} - t_{j}"),
+    (BinaryLogistic(), r"\frac{1}{k} \, \sum_{j} (\log(1 + e^{\hat{y}_{j}}) - \hat{y}_{j} \, t_{j})"),
+    (BinaryLogistic(), r"\frac{\sigma(\hat{y}_{j}) - t_{j}}{k}"),
+    (Huber(), r"\min\left(\left|t_{j} - \hat{y}_{j}\right|, \frac{3}{2}\right)"),
+    (fm.SGD(0.1), r"w &\leftarrow w - \eta \, g"),
+    (fm.Momentum(0.1), r"V &\leftarrow \beta \, V + (1 - \beta) \, g"),
+    (fm.Momentum(0.1), r"w &\leftarrow w - \eta \, V"),
+    (fm.Nesterov(0.1), r"w &\leftarrow w - \eta \, (\mu \, V + g)"),
+    (fm.BatchGD(0.1, 3), r"w - \frac{\eta \, (G + g)}{B} & \text{if } t \bmod B = 0"),
+    (fm.Adam(0.1), r"v &\leftarrow \beta_{2} \, v + (1 - \beta_{2}) \, g^{2}"),
+    (fm.Adam(0.1), r"\hat{m} &= \frac{m}{1 - \beta_{1}^{t}}"),
+    (fm.Adam(0.1), r"w &\leftarrow w - \frac{\eta \, \hat{m}}{\sqrt{\hat{v}} + \varepsilon}"),
+    (fm.Adam(0.1), r"\varepsilon &= 10^{-8}"),
+    (fm.AdamW(0.1), r"w - \eta \, \lambda \, w - \frac{\eta \, \hat{m}}{\sqrt{\hat{v}} + \varepsilon}"),
+    (fm.CrossEntropy(label_smoothing=0.2), r"0.8 \, t_{j} + \frac{0.2}{k}"),
+    (fm.RMSProp(0.1), r"w &\leftarrow w - \frac{\eta \, g}{\sqrt{v} + \varepsilon}"),
+    (fm.Lion(0.1), r"w - \eta \, (\lambda \, w + \operatorname{sign}(\beta_{1} \, m + (1 - \beta_{1}) \, g))"),
+    (schedules.exponential_decay(0.9), r"\operatorname{factor}(e) &= 0.9^{e}"),
+    (schedules.step_decay(0.1, 3), r"0.1^{\left\lfloor{\frac{e}{3}}\right\rfloor}"),
+    (schedules.cosine_decay(5), r"\cos\left(\frac{\pi \, e}{5}\right)}{2} & \text{if } e < 5 \\ 0 & \text{otherwise}"),
+    (schedules.warmup(2, schedules.exponential_decay(0.9)), r"0.9^{e - 2} & \text{otherwise}"),
+    (schedules.on_plateau(0.1), r"0.1^{k}"),
+    (Ridge(), r"\operatorname{Ridge}(w) &= 0.005 \, w^{2}"),
+    (Ridge(), r"\operatorname{Ridge}'(w) &= 0.01 \, w"),
+    (fm.Linear(2, 25), r"s^{(1)} &= w^{(1)} \, x^{(0)} + b^{(1)}, \quad w^{(1)} \in \mathbb{R}^{25 \times 2}"),
+    (fm.Linear(2, 25), r"{\partial x^{(0)}} &= (w^{(1)})^{\top} \, \frac{\partial \ell}{\partial s^{(1)}} \quad (2)"),
+    (fm.Linear(2, 25), r"{\partial w^{(1)}} &= \frac{\partial \ell}{\partial s^{(1)}} \, (x^{(0)})^{\top} \quad (4)"),
+    (fm.Linear(2, 25), r"{\partial b^{(1)}} &= \frac{\partial \ell}{\partial s^{(1)}} \quad (5)"),
+    (fm.Sequential(fm.Linear(2, 2), fm.Tanh()), r"\odot \operatorname{Tanh}'(s^{(1)}) \quad (3)"),
+    (fm.Residual(fm.Linear(3, 3)), r"x^{(1)} &= x^{(0)} + s^{(1)}"),
+    (
+        fm.Residual(fm.Linear(3, 3)),
+        r"\frac{\partial \ell}{\partial s^{(1)}} + \frac{\partial \ell}{\partial x^{(1)}} \quad (2)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("thing", "formula"), FORMULAS, ids=lambda value: str(value)[:40])
+def test_a_formula_is_set(thing, formula):
+    assert formula in fm.latex(thing)
+
+
+@pytest.mark.parametrize(
+    "thing", [*ACTIVATIONS, *LAYERS, *LOSSES, *OPTIMIZERS, *PENALTIES, *SCHEDULES, *HISTORY_SCHEDULES], ids=repr
+)
+def test_everything_has_formulas(thing):
+    text = fm.latex(thing)
+    assert text.isascii()
+    assert text.count("{") == text.count("}")
+    assert text.count(r"\left") == text.count(r"\right") + text.count(r"\leftarrow")
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert "nan" not in text
+    assert thing._repr_latex_() == f"$${text}$$"
+
+
+def test_a_network_has_both_passes_in_order():
+    text = fm.latex(fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 1, bias=False)))
+    left = re.findall(r"^(.*?) &", text, re.MULTILINE)
+    d = r"\frac{{\partial \ell}}{{\partial {}}}".format
+    assert left == [
+        r"x^{(0)} \in \mathbb{R}^{2}",
+        *("s^{(1)}", "x^{(1)}", "s^{(2)}"),
+        *(d("s^{(2)}"), d("w^{(2)}"), d("x^{(1)}"), d("s^{(1)}"), d("w^{(1)}"), d("b^{(1)}"), d("x^{(0)}")),
+        *(r"\operatorname{Tanh}(s)", r"\operatorname{Tanh}'(s)"),
+        *(["y"] if "y^{2}" in text else []),
+    ]
+
+
+def test_a_formula_changes_with_the_code():
+    class Halved(fm.Tanh):
+        def value(self, xp, s):
+            return 0.5 * super().value(xp, s)
+
+    assert r"\operatorname{Halved}(s) &= \frac{\tanh(s)}{2}" in fm.latex(Halved())
+
+
+def test_what_was_remembered_before_the_step_is_told_from_what_is_after_it():
+    @attrs.frozen(repr=False)
+    class Both(fm.Momentum):
+        def rule(self, xp, step, learning_rate, param, grad, velocity):
+            new = self.beta * velocity + grad
+            return param - learning_rate * (new * new - velocity), new
+
+    assert r"w &\leftarrow w - \eta \, (V^{2} - V_{\mathrm{before}})" in fm.latex(Both(0.1))
+
+
+def test_a_number_that_an_expression_branches_on_is_shown_as_it_is():
+    @attrs.frozen(repr=False)
+    class Scaled(fm.Elementwise):
+        factor: float = 3.0
+
+        def value(self, xp, s):
+            return self.factor * s if self.factor > 1 else s
+
+        def derivative(self, xp, s, y):
+            return self.factor if self.factor > 1 else 1
+
+    assert r"\operatorname{Scaled}(s) &= 3 \, s" in fm.latex(Scaled())
+
+
+def test_other_things_have_no_formulas():
+    with pytest.raises(
+        TypeError, match="latex: expected a layer, a loss, an optimizer, a schedule or a penalty, got 3"
+    ):
+        fm.latex(3)
+    assert INITIALIZERS[0]._repr_latex_() is None
+
+    class Branches(fm.Tanh):
+        def value(self, xp, s):
+            return s if s > 0 else 0
+
+    with pytest.raises(TypeError, match=r"use xp.where \(in value, line \d+"):
+        fm.latex(Branches())
+    assert Branches()._repr_latex_() is None
+
+
+def test_a_proof_shows_its_formulas():
+    text = prove(fm.ReLU())._repr_latex_()
+    assert text.startswith("$$\\begin{aligned}\n\\text{ReLU(): derivative and pullback are")
+    assert r"\operatorname{ReLU}(s) &= \max(s, 0)" in text
+    assert r"s = 0 &: 0 \text{ on the left, } 1 \text{ on the right, } 0 \text{ given}" in text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0.1, "0.1"), (1e-8, "10^{-8}"), (3e-9, r"3 \cdot 10^{-9}"), (2, "2")])
+def test_a_decimal_number_is_written(number, text):
+    assert decimal(number) == text
