@@ -32,7 +32,7 @@ class Loss(Value):
     tensor(1.5000)
     """
 
-    DERIVED: ClassVar = (
+    DERIVED: ClassVar[tuple[str, ...]] = (
         "value",
         "grad",
         "batch_value",
@@ -44,7 +44,7 @@ class Loss(Value):
     )
     """What this class makes of a subclass's expressions: a subclass that has its own is more than its expressions."""
 
-    judges_outputs: ClassVar = False
+    judges_outputs: ClassVar[bool] = False
     """Whether a sample is right where `wrong_outputs` is 0; otherwise where its largest output is its label's."""
 
     def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
@@ -184,7 +184,7 @@ class BinaryCrossEntropy(Loss):
     tensor([[-0.2500,  0.0000]])
     """
 
-    judges_outputs: ClassVar = True
+    judges_outputs: ClassVar[bool] = True
 
     def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
         log_sigmoid = xp.minimum(prediction, 0) - xp.log1p(xp.exp(-xp.abs(prediction)))

@@ -44,7 +44,7 @@ class Optimizer(Value):
 
     State: ClassVar[type[OptimizerState]] = OptimizerState
 
-    DERIVED: ClassVar = ("init", "update", "apply_rule", "rebuild")
+    DERIVED: ClassVar[tuple[str, ...]] = ("init", "update", "apply_rule", "rebuild")
     """What this class makes of a subclass's rule: a subclass that has its own is more than its rule."""
 
     # mypy takes this signature to admit every other, so that a rule can name its slots.

@@ -45,7 +45,7 @@ class Penalty(Value):
     derivative(xp, w)   P'(w), like w
     """
 
-    DERIVED: ClassVar = ("total", "added_to_grads", "added_to")
+    DERIVED: ClassVar[tuple[str, ...]] = ("total", "added_to_grads", "added_to")
     """What this class makes of a subclass's expressions: a subclass that has its own is more than its expressions."""
 
     def value(self, xp: Namespace, w: Array) -> Array:

@@ -18,7 +18,7 @@ TORCH_EPOCHS = 150
 LEARNING_RATE = 0.01
 BETA = 0.5
 
-LOSS = fm.MeanSquaredError()
+LOSS: fm.Loss = fm.MeanSquaredError()
 UNIFORM = uniform(-1.0, 1.0)
 PYTORCH_DEFAULT = torch_default()
 DECAY = exponential_decay(0.9)

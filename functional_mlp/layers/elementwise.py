@@ -28,7 +28,7 @@ class Elementwise(Layer):
 
     keeps_features: ClassVar[bool] = True
 
-    DERIVED: ClassVar = ("init", "apply", "vjp", "forward", "backward")
+    DERIVED: ClassVar[tuple[str, ...]] = ("init", "apply", "vjp", "forward", "backward")
     """What this class makes of a subclass's expressions: a subclass that has its own is more than its expressions."""
 
     def init(self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Params:

@@ -16,11 +16,11 @@ from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import attempt, inherits
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 
-SHAPES = [(), (2,), (1,), (2, 3), (0,)]
+SHAPES: list[tuple[int, ...]] = [(), (2,), (1,), (2, 3), (0,)]
 
 # The leaves that every seed goes through, and the sizes of their gradients, an update each: 0 after ordinary ones,
 # large after small, and more updates than a rule needs to settle.
-LEAVES = [(3,), (2, 2), (1,), (0,), (), (2, 3)]
+LEAVES: list[tuple[int, ...]] = [(3,), (2, 2), (1,), (0,), (), (2, 3)]
 GRADIENTS = (1.0, 4.0, 0.0, 1.0, 1e3, 1e-4, 0.0, 0.0, 30.0, 1.0, 1e-8, 1.0, 1e3, 1.0)
 
 
