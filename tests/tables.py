@@ -21,6 +21,9 @@ ACTIVATIONS = [
     fm.Identity(),
 ]
 
+# tanh' and σ' are found from tanh and σ, which have few digits of what they lack of 1.
+ACTIVATIONS_OF_EXACT_DERIVATIVES = [layer for layer in ACTIVATIONS if layer not in (fm.Tanh(), fm.Sigmoid())]
+
 LAYERS = [
     fm.Linear(3, 2),
     fm.Linear(1, 4, bias=False),

@@ -1,6 +1,7 @@
 """float16 and bfloat16: what is computed from them is within one unit in the last place of the exact value."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -96,10 +97,18 @@ def test_a_step_of_an_optimizer(optimizer: fm.Optimizer, size: float, dtype: tor
         wide = pytree.map(Tensor.double, state)
         state = optimizer.update(state, grad)
         exact = optimizer.update(wide, grad.double())
-        # The step of Lion is a sign, which float32 and float64 may find differently where a mean is next to 0.
-        compared = optimizer.slots() if isinstance(optimizer, fm.Lion) else ("params", *optimizer.slots())
-        for name in compared:
-            assert_within_ulps(getattr(state, name), getattr(exact, name), 1, absolute=1e-6 * size)
+        signs_are_sure = _signs_are_sure(optimizer, wide, grad.double(), 1e-6 * size)
+        for name in ("params", *optimizer.slots()):
+            own, wanted = getattr(state, name)[signs_are_sure], getattr(exact, name)[signs_are_sure]
+            assert_within_ulps(own, wanted, 1, absolute=1e-6 * size)
+
+
+def _signs_are_sure(optimizer: fm.Optimizer, state: Any, grad: Tensor, margin: float) -> Tensor:
+    """Where a step does not hang on the sign of what rounds to 0: Lion steps by the sign of a mean."""
+    if not isinstance(optimizer, fm.Lion):
+        return torch.ones_like(grad, dtype=torch.bool)
+    mean = optimizer.beta1 * state.first_moment + (1 - optimizer.beta1) * grad
+    return (mean.abs() > margin) | (mean == 0)
 
 
 @half
@@ -123,7 +132,9 @@ def test_a_network_learns_in_float16_what_it_learns_in_float32(loss: fm.Loss) ->
         result = fm.fit(network, loss, fm.Adam(0.01), data, key=KEY, epochs=10, batch_size=16, engine="reference")
         return result.history.train_loss[-1]
 
-    assert last_loss(torch.float16) == pytest.approx(last_loss(torch.float32), rel=0.1)
+    # The gradients of a narrow Huber are small, and Adam's mean of their squares has few digits in float16.
+    share = 0.1 if loss == fm.Huber(0.3) else 0.05
+    assert last_loss(torch.float16) == pytest.approx(last_loss(torch.float32), rel=share)
 
 
 @half
