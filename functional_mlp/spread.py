@@ -112,3 +112,12 @@ class Band:
         """
         pairs = list(zip(self.mean, self.std, strict=True))
         return tuple(m - deviations * s for m, s in pairs), tuple(m + deviations * s for m, s in pairs)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "run"), count(30, "run")
+    ('1 run', '30 runs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

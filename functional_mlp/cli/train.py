@@ -20,6 +20,7 @@ from functional_mlp.cli.report import print_results
 from functional_mlp.cli.terminal import err_console, out_console, plain_warnings, say_facts, say_written
 from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.interrupts import no_interrupt
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:
     from functional_mlp.random import Key
@@ -116,14 +117,10 @@ def _describe(
     }
     numbers = "".join(f", {name} {number:g}" for name, number in given.items() if number is not None)
     return {
-        "data": f"{samples.description}: {_count(widths[0], 'feature')}, {widths[-1]} classes",
+        "data": f"{samples.description}: {count(widths[0], 'feature')}, {widths[-1]} classes",
         "network": f"{'-'.join(map(str, widths))}, {', '.join(network.activation_names())}, "
         f"{network.initializer or samples.recipe.initializer}: {parameters:,} parameters",
         "training": f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}{numbers}, "
-        f"decay {settings.decay:g}, batch size {settings.batch_size}, {_count(training.epochs, 'epoch')}, "
+        f"decay {settings.decay:g}, batch size {settings.batch_size}, {count(training.epochs, 'epoch')}, "
         f"seed {training.seed}",
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -12,9 +12,9 @@ from functional_mlp.experiments import misclassified, paper, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.misclassified import Misclassified
 from functional_mlp.experiments.paper import Published, Recipe
-from functional_mlp.experiments.statements import comparison_rows, comparison_statements, count, difference
+from functional_mlp.experiments.statements import comparison_rows, comparison_statements, difference
 from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
-from functional_mlp.spread import Spread, plus_minus
+from functional_mlp.spread import Spread, count, plus_minus
 
 
 @attrs.frozen

@@ -11,10 +11,9 @@ from functional_mlp import style
 from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.statements import count
 from functional_mlp.experiments.trials import Curves, Draw, Performance, largest_difference
 from functional_mlp.schedules import constant, exponential_decay
-from functional_mlp.spread import plus_minus
+from functional_mlp.spread import count, plus_minus
 
 BATCH_SIZES = (1, 10, 50, 100)
 TIMED_RUNS = 3

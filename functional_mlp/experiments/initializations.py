@@ -9,11 +9,10 @@ from functional_mlp import style
 from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.statements import count
 from functional_mlp.experiments.trials import Curves, Draw, Performance
 from functional_mlp.initializers import kaiming_uniform, xavier_uniform, zeros
 from functional_mlp.schedules import Schedule, constant, exponential_decay
-from functional_mlp.spread import plus_minus
+from functional_mlp.spread import count, plus_minus
 
 # Xavier and Kaiming describe weights: their biases start at zero.
 NETWORKS = {

@@ -15,10 +15,10 @@ from functional_mlp import style
 from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.statements import count, difference
+from functional_mlp.experiments.statements import difference
 from functional_mlp.experiments.trials import Draw, Performance
 from functional_mlp.schedules import exponential_decay
-from functional_mlp.spread import Spread, plus_minus
+from functional_mlp.spread import Spread, count, plus_minus
 
 DECAYS = (0.9, 0.95, 0.98)
 BETAS = (0.5, 0.8, 0.9)

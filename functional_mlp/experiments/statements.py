@@ -78,11 +78,3 @@ def difference(first: Spread, second: Spread) -> str:
         f"a difference of {100 * gap.mean:+.2f} ± {100 * gap.standard_error:.2f} points (standard error), which is "
         f"{chance} than chance"
     )
-
-
-def count(number: int, noun: str) -> str:
-    """
-    >>> count(1, "run"), count(30, "run")
-    ('1 run', '30 runs')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,10 +13,10 @@ from functional_mlp.experiments import paper, torch_nn, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
 from functional_mlp.experiments.factorial import TORCH_CELL, Cell, Factorial
 from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.statements import ROWS, comparison_statements, count
+from functional_mlp.experiments.statements import ROWS, comparison_statements
 from functional_mlp.experiments.trials import Draw
 from functional_mlp.schedules import constant
-from functional_mlp.spread import plus_minus
+from functional_mlp.spread import count, plus_minus
 
 # The PyTorch model of section VI-B: its own initialization and a constant step size.
 RECIPE = Recipe(network=paper.network(paper.PYTORCH_DEFAULT), schedule=constant(), epochs=paper.TORCH_EPOCHS)
