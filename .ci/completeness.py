@@ -4,7 +4,7 @@ import json
 import subprocess
 
 # Raise it when the score has risen. What is missing is llvmlite, whose values have no types.
-LEAST = 0.88
+LEAST = 0.89
 
 command = ["pyright", "--verifytypes", "functional_mlp", "--ignoreexternal", "--outputjson"]
 done = subprocess.run(command, capture_output=True, text=True, check=False)  # its code tells of a score below 1
