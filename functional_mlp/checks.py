@@ -36,6 +36,8 @@ def _with_article(noun: str) -> str:
 
 def any_integer(name: str, value: object, wanted: str = "an integer") -> int:
     """`value` as an int, once it is an integer: Python's or numpy's; a bool, a float and a tensor are none."""
+    if type(value) is int:  # as at each draw of an order, where the question for numpy's takes too long
+        return value
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
     return operator.index(value)

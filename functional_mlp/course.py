@@ -87,8 +87,8 @@ class Course:
         self._run = group.start()
         self._pace = Pace.of(job, self._run, watched or any(map(self._is_watched, self._members)))
         self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data))
-        self._recorders = [Recorder(member.history) for member in self._members]
-        self._memories = [_remembered(member, None, member.history.records()) for member in self._members]
+        self._recorders = [Recorder(member.progress.history) for member in self._members]
+        self._memories = [_remembered(member, None, member.progress.history.records()) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
         start = self._run.snapshot()
         self._standings = [
@@ -96,9 +96,9 @@ class Course:
                 member.start.epoch,
                 start,
                 trained=member.start.epoch,
-                ended=member.ended,
+                ended=member.progress.ended,
                 stopped_early=self._is_over(improvement),
-                best=member.best,
+                best=member.progress.best,
             )
             for member, improvement in zip(self._members, self._improvements, strict=True)
         ]
@@ -110,7 +110,7 @@ class Course:
 
     def _improvement(self, member: Member) -> Improvement:
         stopping = self._job.early_stopping
-        return Improvement() if stopping is None else stopping.over(member.history)
+        return Improvement() if stopping is None else stopping.over(member.progress.history)
 
     def _is_over(self, improvement: Improvement) -> bool:
         return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
@@ -232,7 +232,7 @@ class Course:
 
     def _history(self, member: int, epoch: int) -> History:
         """The records of a member's epochs before `epoch`."""
-        begun = self._members[member].start.epoch - len(self._members[member].history)
+        begun = self._members[member].start.epoch - len(self._members[member].progress.history)
         return self._recorders[member].first(epoch - begun)
 
 

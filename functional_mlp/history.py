@@ -91,9 +91,8 @@ class Recorder:
         self._columns = {name: list(getattr(history, name)) for name in NAMES}
 
     def append(self, records: Sequence[EpochRecord]) -> None:
-        for record in records:
-            for column, figure in zip(self._columns.values(), FIGURES(record), strict=True):
-                column.append(figure)
+        for column, figures in zip(self._columns.values(), zip(*map(FIGURES, records), strict=True), strict=True):
+            column.extend(figures)
 
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""

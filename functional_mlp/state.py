@@ -68,11 +68,13 @@ class Member:
     data: Dataset
     validation: Dataset | None
     schedule: ScheduleLike | None
-    start: TrainState
+    progress: Progress
     params_given: bool = False
-    history: History = field(factory=History)
-    ended: bool = False
-    best: TrainState | None = None
+
+    @property
+    def start(self) -> TrainState:
+        """The state to start from."""
+        return self.progress.state
 
 
 @attrs.frozen(eq=False)
@@ -146,25 +148,28 @@ def reads_history(schedule: ScheduleLike | None) -> bool:
     return isinstance(schedule, Schedule) and schedule.monitor is not None
 
 
-def learning_rates(members: Sequence[Member], epoch: int, memories: Sequence[Any] = ()) -> list[float]:
+def learning_rates(members: Sequence[Member], epoch: int, memories: Sequence[Any]) -> list[float]:
     """Each member's learning rate in an epoch: its optimizer's, times the factor of its schedule.
 
-    `memories` are what those schedules remember of the member's epochs that read the history.
+    `memories` are what each schedule remembers of its member's epochs, where it reads the history.
     """
-    schedules = {id(member.schedule): member.schedule for member in members}  # which many members share
-    factors = {
-        place: 1.0 if schedule is None else checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
-        for place, schedule in schedules.items()
-        if not reads_history(schedule)
-    }
-    rates = []
-    for number, member in enumerate(members):
-        factor = factors.get(id(member.schedule))
-        if factor is None:
-            assert isinstance(member.schedule, Schedule)
-            factor = member.schedule.factor_after(memories[number], epoch)
-        rates.append(member.optimizer.learning_rate * factor)
-    return rates
+    factors: dict[int, float] = {}  # of the schedules that many members share
+    return [
+        member.optimizer.learning_rate * _factor(member.schedule, epoch, memory, factors)
+        for member, memory in zip(members, memories, strict=True)
+    ]
+
+
+def _factor(schedule: ScheduleLike | None, epoch: int, memory: Any, known: dict[int, float]) -> float:
+    """The factor of a schedule; those that depend on the epoch alone are known once they have been asked."""
+    if schedule is None:
+        return 1.0
+    if reads_history(schedule):
+        assert isinstance(schedule, Schedule)
+        return schedule.factor_after(memory, epoch)
+    if id(schedule) not in known:
+        known[id(schedule)] = checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
+    return known[id(schedule)]
 
 
 def check_arguments(

@@ -22,6 +22,7 @@ from functional_mlp.state import (
     Job,
     Keeper,
     Member,
+    Progress,
     ScheduleLike,
     TrainState,
     check_arguments,
@@ -110,7 +111,7 @@ def fit(
     check_observers("fit", progress, callbacks, checkpoint)
     start = _start(network, optimizer, data, key, params, state)
     given = params is not None or state is not None
-    member = Member(optimizer, data, validation, schedule, start, params_given=given)
+    member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
     check_monitors("fit", member, early_stopping)
     job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty)
     watch = Watch(job, callbacks, checkpoint)
@@ -179,11 +180,11 @@ def train_epoch(
     check_fit(network, loss, state.optimizer_state.params, data)
     if reads_history(schedule):
         raise ValueError(f"train_epoch: {schedule!r} reads the history of a run, and an epoch has none: call fit")
-    member = Member(optimizer, data, None, schedule, state)
+    member = Member(optimizer, data, None, schedule, Progress(state))
     job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty)
     run = engines.lone_group(job).start()
     order = order_of(state.key, state.epoch, len(data))
-    (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch)], lambda done: None)
+    (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch, [None])], lambda done: None)
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
 
 

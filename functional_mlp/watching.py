@@ -22,9 +22,7 @@ class Watch:
         self._kept = None if checkpoint is None else checkpoint.keep(job)
         resumed = job if self._kept is None else self._kept.job
         self.job: Job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
-        self._progress = [
-            Progress(member.start, member.history, member.ended, member.best) for member in self.job.members
-        ]
+        self._progress = [member.progress for member in self.job.members]
         self._lock = threading.Lock()
         self._saved_at, self._saving = 0.0, 0.0
 
@@ -63,11 +61,12 @@ class Watch:
 
     def _asked_again(self, member: Member) -> Member:
         """A member that a callback has ended is over as long as a callback says so."""
-        return attrs.evolve(member, ended=member.ended and self._says_end(member))
+        progress = member.progress
+        return attrs.evolve(member, progress=attrs.evolve(progress, ended=progress.ended and self._says_end(progress)))
 
-    def _says_end(self, reached: Progress | Member) -> bool:
-        state = reached.state if isinstance(reached, Progress) else reached.start
-        answers = [callback(state.epoch - 1, state, reached.history) for callback in self._callbacks]  # all are asked
+    def _says_end(self, reached: Progress) -> bool:
+        state, history = reached.state, reached.history
+        answers = [callback(state.epoch - 1, state, history) for callback in self._callbacks]  # all are asked
         return any(answers)
 
     def _has_time(self) -> bool:

@@ -14,7 +14,7 @@ import functional_mlp as fm
 from functional_mlp.course import Course
 from functional_mlp.engines import Group
 from functional_mlp.metrics import Metrics
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
+from functional_mlp.state import Job, Member, Orders, Outcomes, Progress, Rates, Tick
 
 DATA = fm.datasets.disk(fm.random.key(0), 4)
 OPTIMIZER = fm.SGD(1.0)
@@ -77,7 +77,7 @@ class Counting:
 def course_of(run: Counting, epochs: int, *, watched: bool = False, **changes: Any) -> Course:
     state = OPTIMIZER.init((torch.zeros(1),))
     members = tuple(
-        Member(OPTIMIZER, DATA, None, None, fm.TrainState(state, key, 0))
+        Member(OPTIMIZER, DATA, None, None, Progress(fm.TrainState(state, key, 0)))
         for key in fm.random.key(1).split(len(run.lost))
     )
     members = tuple(attrs.evolve(member, **changes) for member in members)
@@ -131,7 +131,7 @@ def test_a_state_is_finite_where_a_turn_gives_it() -> None:
 def test_nothing_is_trained_where_the_last_epoch_is_reached() -> None:
     run = Counting([None])
     state = fm.TrainState(OPTIMIZER.init((torch.zeros(1),)), fm.random.key(1), 3)
-    assert list(course_of(run, 3, start=state)) == []
+    assert list(course_of(run, 3, progress=Progress(state))) == []
     assert run.calls == []
 
 

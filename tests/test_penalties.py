@@ -7,7 +7,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp import engines, penalties, pytree
 from functional_mlp.algebra import torch_namespace
-from functional_mlp.state import Job, Member
+from functional_mlp.state import Job, Member, Progress
 from tests.helpers import (
     assert_close,
     assert_same_bits,
@@ -172,7 +172,7 @@ def test_a_penalty_that_is_more_than_its_expressions_trains_on_the_reference_alo
         fm.fit(NETWORK, LOSS, fm.SGD(0.1), DATA, key=KEY, epochs=1, penalty=Own(0.1), engine="fused")
     with pytest.raises(ValueError, match=r"compile: .*defines added_to itself"):
         fm.engine.compile(NETWORK, LOSS, fm.SGD(0.1), batch_size=1, penalty=Own(0.1))
-    member = Member(fm.SGD(0.1), DATA, None, None, fm.TrainState(fm.SGD(0.1).init(PARAMS), KEY, 0))
+    member = Member(fm.SGD(0.1), DATA, None, None, Progress(fm.TrainState(fm.SGD(0.1).init(PARAMS), KEY, 0)))
     assert engines.choose(Job(NETWORK, LOSS, 1, 1, "auto", (member,), penalty=Own(0.1))) == "reference"
 
 

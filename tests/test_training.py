@@ -92,15 +92,14 @@ def test_fit_is_a_loop_over_train_epoch(optimizer: fm.Optimizer, batch_size: int
     assert result.history.train_loss == tuple(losses)
 
 
-# Lion steps by signs, which rounding may turn where a mean is next to 0.
-@pytest.mark.parametrize("optimizer", [rule for rule in OPTIMIZERS if not isinstance(rule, fm.Lion)], ids=repr)
+@every_optimizer
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_fit_is_a_loop_over_value_and_grad_and_update(optimizer: fm.Optimizer, batch_size: int) -> None:
     result = fit(optimizer=optimizer, batch_size=batch_size, schedule=schedules.step_decay(0.5, 2))
     init_key, train_key = KEY.split()
     state = optimizer.init(NETWORK.init(init_key, dtype=torch.float64))
     for epoch in range(3):
-        state = attrs.evolve(state, learning_rate=0.05 * 0.5 ** (epoch // 2))
+        state = attrs.evolve(state, learning_rate=optimizer.learning_rate * 0.5 ** (epoch // 2))
         for rows in fm.random.permutation(train_key.fold_in(epoch), len(DATA)).split(batch_size):
             _, grads = fm.value_and_grad(NETWORK, LOSS)(state.params, DATA.inputs[rows], DATA.targets[rows])
             state = optimizer.update(state, grads)

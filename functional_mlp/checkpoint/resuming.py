@@ -161,7 +161,7 @@ def _moved_on(member: Member, saved: Saved) -> Member:
         return pytree.map(lambda leaf: leaf.to(device), state)
 
     best = None if saved.best is None else moved(saved.best)
-    return attrs.evolve(member, start=moved(saved.state), history=saved.history, ended=saved.ended, best=best)
+    return attrs.evolve(member, progress=Progress(moved(saved.state), saved.history, saved.ended, best))
 
 
 def _is_where(saved: Saved, start: TrainState) -> bool:

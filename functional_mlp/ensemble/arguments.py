@@ -12,7 +12,16 @@ from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
-from functional_mlp.state import Job, Member, ScheduleLike, TrainState, check_monitors, check_schedule, check_task
+from functional_mlp.state import (
+    Job,
+    Member,
+    Progress,
+    ScheduleLike,
+    TrainState,
+    check_monitors,
+    check_schedule,
+    check_task,
+)
 
 
 def job_of(
@@ -52,7 +61,7 @@ def job_of(
                 check_fit(network, loss, state.optimizer_state.params, samples)
     members = tuple(
         Member(*own, params_given=params is not None)
-        for own in zip(optimizers, datasets, validations, schedules, states, strict=True)
+        for own in zip(optimizers, datasets, validations, schedules, map(Progress, states), strict=True)
     )
     for member in members:
         check_monitors("fit_ensemble", member, early_stopping)
