@@ -219,7 +219,8 @@ class Course:
         diverged_at = standing.diverged_at
         if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it
             diverged_at = standing.epoch
-        state = attrs.evolve(self._state(member, standing.epoch, standing.snapshot))  # with its tensors
+        key = self._members[member].start.key
+        state = TrainState(self._run.state(standing.snapshot, member), key, standing.epoch)
         best = state if standing.best is None or standing.best.epoch == state.epoch else attrs.evolve(standing.best)
         history = self._history(member, standing.trained)
         return FitResult(state, history, diverged_at, interrupted, best, standing.stopped_early)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from functional_mlp.course import Course
-from functional_mlp.state import Callback, Job, Keeper, Member, Progress
+from functional_mlp.state import Callback, Job, Keeper, Progress
 
 # Many members share a file, which holds all of them: to save takes at most about this share of the time.
 SAVING_SHARE = 0.1
@@ -20,8 +20,7 @@ class Watch:
     def __init__(self, job: Job, callbacks: Sequence[Callback], checkpoint: Keeper | None) -> None:
         self._callbacks = callbacks
         self._kept = None if checkpoint is None else checkpoint.keep(job)
-        resumed = job if self._kept is None else self._kept.job
-        self.job: Job = attrs.evolve(resumed, members=tuple(map(self._asked_again, resumed.members)))
+        self.job = job if self._kept is None else self._asked_again(self._kept.job)
         self._progress = [member.progress for member in self.job.members]
         self._lock = threading.Lock()
         self._saved_at, self._saving = 0.0, 0.0
@@ -59,10 +58,14 @@ class Watch:
                 self._progress[number] = course.progress(member)
             self._save()
 
-    def _asked_again(self, member: Member) -> Member:
-        """A member that a callback has ended is over as long as a callback says so."""
-        progress = member.progress
-        return attrs.evolve(member, progress=attrs.evolve(progress, ended=progress.ended and self._says_end(progress)))
+    def _asked_again(self, job: Job) -> Job:
+        """The job as it goes on: a member that a callback has ended is over as long as a callback says so."""
+
+        def asked(progress: Progress) -> Progress:
+            return attrs.evolve(progress, ended=progress.ended and self._says_end(progress))
+
+        members = [attrs.evolve(member, progress=asked(member.progress)) for member in job.members]
+        return attrs.evolve(job, members=tuple(members))
 
     def _says_end(self, reached: Progress) -> bool:
         state, history = reached.state, reached.history

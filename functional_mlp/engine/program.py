@@ -9,8 +9,8 @@ one workspace. Matrices are stored in rows padded to whole vectors, in the orien
 
 import contextlib
 import functools
-from collections.abc import Hashable, Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, ClassVar, Literal, TypeVar
 
 import attrs
 import optree
@@ -239,24 +239,50 @@ def lower(
     penalty: Penalty | None = None,
 ) -> TrainingProgram:
     """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
-    program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype)
-    _require_expressions(optimizer, Optimizer)
-    check_penalty_expressions(penalty)
-    with _refused_where_not_in_algebra():
-        return program.with_update(optimizer, min(batch_size, MOST_SAMPLES), penalty)
+    values = (network, loss, optimizer, penalty)
+    return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, dtype))
 
 
 def lower_loss(network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype) -> LossProgram:
     """As `lower`, the program that measures the loss of a network."""
+    return _known(_measured, (network, loss), (class_targets, dtype))
+
+
+def lower_steps(network: Layer, *, dtype: torch.dtype) -> Program:
+    """As `lower`, the program that passes inputs forward through a network."""
+    return _known(_passed, (network,), (dtype,))
+
+
+def _trained(
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    penalty: Penalty | None,
+    batch_size: int,
+    class_targets: bool,
+    dtype: torch.dtype,
+) -> TrainingProgram:
+    program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype)
+    _require_expressions(optimizer, Optimizer)
+    check_penalty_expressions(penalty)
+    with _refused_where_not_in_algebra():
+        return program.with_update(optimizer, batch_size, penalty)
+
+
+def _measured(network: Layer, loss: Loss, class_targets: bool, dtype: torch.dtype) -> LossProgram:
     program = lower_steps(network, dtype=dtype)
     _check_loss(loss)
     with _refused_where_not_in_algebra():
         return program.with_loss(loss, class_targets)
 
 
-def lower_steps(network: Layer, *, dtype: torch.dtype) -> Program:
-    """As `lower`, the program that passes inputs forward through a network."""
-    return _lowered_once(Exactly(network, id(network)), dtype) or _lowered(network, dtype)
+def _passed(network: Layer, dtype: torch.dtype) -> Program:
+    if network.in_features is None:
+        raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
+    steps: list[Step] = []
+    with _refused_where_not_in_algebra():
+        features = _lower(network, network.in_features, steps, [0])
+        return Program(tuple(steps), network.in_features, features, dtype)
 
 
 @contextlib.contextmanager
@@ -267,28 +293,35 @@ def _refused_where_not_in_algebra() -> Iterator[None]:
         raise CannotFuseError(str(error)) from error
 
 
+_AnyProgram = TypeVar("_AnyProgram", bound=Program)
+
+
 @attrs.frozen
 class Exactly:
-    """A value known by a key, for values that are equal may differ in the sign of a zero."""
+    """A value known by which object it is, for values that are equal may differ in the sign of a zero."""
 
     value: Any = field(eq=False)
-    key: Hashable
+    identity: int = field(init=False)
+
+    @identity.default
+    def _identity(self) -> int:
+        return id(self.value)
 
 
-@functools.lru_cache(maxsize=256)
-def _lowered_once(network: Exactly, dtype: torch.dtype) -> Program | None:
-    """The program of a network, `None` where it has to be made anew because others can change its expressions."""
-    program = _lowered(network.value, dtype)
+def _known(make: Callable[..., _AnyProgram], values: tuple[Any, ...], settings: tuple[Hashable, ...]) -> _AnyProgram:
+    """The program that `make` makes of values and settings.
+
+    It is made once, unless others can change its expressions: then it is made anew, for they may do something else now.
+    """
+    return _made_once(make, tuple(map(Exactly, values)), settings) or make(*values, *settings)
+
+
+@functools.lru_cache(maxsize=1024)
+def _made_once(
+    make: Callable[..., _AnyProgram], values: tuple[Exactly, ...], settings: tuple[Hashable, ...]
+) -> _AnyProgram | None:
+    program = make(*(exactly.value for exactly in values), *settings)
     return program if program.is_ours else None
-
-
-def _lowered(network: Layer, dtype: torch.dtype) -> Program:
-    if network.in_features is None:
-        raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
-    steps: list[Step] = []
-    with _refused_where_not_in_algebra():
-        features = _lower(network, network.in_features, steps, [0])
-        return Program(tuple(steps), network.in_features, features, dtype)
 
 
 def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:
