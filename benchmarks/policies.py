@@ -9,6 +9,7 @@ fastest turn of each as a share of the usual policy's fastest: above 1, the usua
 import argparse
 import ctypes
 import itertools
+import operator
 import time
 from collections.abc import Callable
 from typing import Any
@@ -67,8 +68,11 @@ SHAPES_1, SHAPES_50 = Case("six shapes, 1", SHAPES, fm.SGD(0.01)), Case("six sha
 DEEP_1, DEEP_50 = Case("ten layers, 1", DEEP, fm.SGD(0.01)), Case("ten layers, 50", DEEP, fm.SGD(0.01), 50)
 WIDE_1, WIDE_32 = Case("wide, 1", WIDE, fm.SGD(0.01), 1, 100), Case("wide, 32", WIDE, fm.SGD(0.01), 32, 320)
 CLASSES = Case("100 outputs, 1", dense(8, 40, 100, activation=fm.ReLU()), fm.SGD(0.01))
+OUTPUTS_10 = Case("ten outputs, 1", dense(16, 32, 10, activation=fm.ReLU()), fm.SGD(0.01))
+ADAM, ADAM_10 = Case("paper, 1, Adam", PAPER, fm.Adam(0.01)), Case("paper, 10, Adam", PAPER, fm.Adam(0.01), 10)
+ADAM_SHAPES = Case("six shapes, 50, Adam", SHAPES, fm.Adam(0.01), 50)
 
-# For each field the values that are tried, and the cases that they may matter in.
+# For each field, or field of a field, the values that are tried, and the cases that they may matter in.
 TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
     "sharing": ([*Sharing], [SINGLE, MOMENTUM, BATCH, DEEP_1, DEEP_50, SHAPES_1, SHAPES_50]),
     "calls_in_tables": ([True, False], [DEEP_1, DEEP_50, SHAPES_1]),
@@ -77,6 +81,14 @@ TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
         [Unrolled(vectors=1), Unrolled(products=0), Unrolled(products=32), Unrolled(products=512)],
         [SINGLE, MOMENTUM, BATCH],
     ),
+    "unrolled_in_one_piece.transposed_blocks": ([0, 1, 8], [SINGLE, BATCH]),
+    "unrolled_in_one_piece.row_blocks": ([0, 1, 8], [SINGLE, MOMENTUM, OUTPUTS_10]),
+    "unrolled_in_one_piece.column_blocks": ([0, 1, 8], [SINGLE, BATCH, OUTPUTS_10]),
+    "unrolled_in_one_piece.grad_vectors": ([0, 1, 16], [SINGLE, OUTPUTS_10]),
+    "one_by_one": ([0, 8, 128], [BATCH, LARGE_BATCH]),
+    "most_outputs_compared": ([0, 16], [SINGLE, LARGE_BATCH, OUTPUTS_10]),
+    "most_outputs_added": ([0, 16], [SINGLE, LARGE_BATCH, OUTPUTS_10]),
+    "long_rule": ([True, False], [ADAM, ADAM_10, ADAM_SHAPES]),
     "most_loss_vectors": ([0, 64], [CLASSES]),
     "most_copied_vectors": ([0, 30, 1000], [SINGLE, WIDE_1]),
     "product_width": ([1, 2, 8], [SINGLE, MOMENTUM, WIDE_1]),
@@ -99,10 +111,16 @@ def main() -> None:
         for case in cases:
             program = case.program()
             usual = policy_of(program, host())
-            others = {value: attrs.evolve(usual, **{field: value}) for value in values}
-            shares = compare(case, program, usual, list(others.values()), options.rounds)
-            shown = ", ".join(f"{value} {share:.2f}" for value, share in zip(others, shares, strict=True))
-            print(f"{field} {getattr(usual, field)} ({case.name}): {shown}", flush=True)
+            others = [with_value(usual, field, value) for value in values]
+            shares = compare(case, program, usual, others, options.rounds)
+            shown = ", ".join(f"{value} {share:.2f}" for value, share in zip(values, shares, strict=True))
+            print(f"{field} {operator.attrgetter(field)(usual)} ({case.name}): {shown}", flush=True)
+
+
+def with_value(policy: Any, field: str, value: Any) -> Any:
+    """A policy with another value of a field, or of a field of one, such as `unrolled_in_one_piece.vectors`."""
+    name, _, inner = field.partition(".")
+    return attrs.evolve(policy, **{name: with_value(getattr(policy, name), inner, value) if inner else value})
 
 
 def compare(case: Case, program: Program, usual: Policy, others: list[Policy], rounds: int) -> list[float]:
@@ -117,7 +135,8 @@ def compare(case: Case, program: Program, usual: Policy, others: list[Policy], r
 def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
     """What runs a few epochs under a policy, and returns the seconds of the fastest."""
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
-    rows = running.Rows.of(fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features))))
+    data = fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features)))
+    rows = running.Rows.of(data, fm.MeanSquaredError())
     function, order = compiling.compiled(program, policy, host()), fm.random.permutation(KEY, case.rows)
     workspace = running.new_workspace(function.workspace_size, program.dtype)
     function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])

@@ -19,7 +19,7 @@ def cubic(
     shorten: Callable[[Array], Array],
     digits: int,
 ) -> tuple[Array, Array]:
-    """a s + b s³ as the sum of two arrays, the second small; `shorten` cuts an array to so many binary digits.
+    """a s + b s³ as the sum of two arrays, the second small; `shorten` leaves out the last binary digits of an array.
 
     With h the short form of s, and k that of r = a + b s², it is s r = h k + (s − h) k + s (r − k). So is r − k, found
     from a and b as short numbers and what is left of them, and from s² = h² + (s − h)(s + h). Products of short
@@ -34,7 +34,7 @@ def cubic(
 
 
 def split(number: Coefficient, digits: int) -> tuple[float, float]:
-    """The number rounded to so many binary digits, and the rest of it.
+    """The number rounded to `digits` binary digits, and the rest of it.
 
     >>> split(Fraction(1, 3), 4)
     (0.34375, -0.010416666666666666)

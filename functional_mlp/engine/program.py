@@ -30,7 +30,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.value import replaced
 
-# No data set has so many; row numbers and their sums stay well within 64 bits.
+# More than any data set has: row numbers and their sums stay well within 64 bits.
 MOST_SAMPLES = 1 << 48
 
 

@@ -53,7 +53,7 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
-    """So many zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
+    """Zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
     workspace = torch.zeros(size, dtype=dtype, device="cpu")
     checks.plain_tensor("the engine's workspace", workspace)
     return workspace

@@ -15,7 +15,7 @@ from functional_mlp.symbolic.identities import is_zero, remainder
 from functional_mlp.symbolic.regions import Point, Region, Side, Signs, Undecided, Wall, resolved
 
 BY_ALGEBRA = "by algebra"
-# Where algebra does not tell: at so many points of a piece, from so many tries, to so many digits.
+# Where algebra does not tell: the points of a piece, the tries to find them, the digits, and those that must agree.
 POINTS, TRIES, DIGITS, AGREEING = 400, 4000, 60, 50
 # Pieces that an expression may have.
 MOST_PIECES = 1000

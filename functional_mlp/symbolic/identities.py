@@ -11,7 +11,8 @@ import functools
 import sympy
 from sympy.polys.polyerrors import PolynomialError
 
-# Beyond so many operations nothing is tried: a bound on the work and not on the time, for the same answer everywhere.
+# Expressions of more operations are left as they are: a bound on the work and not on the time, for the same answer
+# everywhere.
 MOST_OPERATIONS = 4000
 _NO_NUMBERS = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 

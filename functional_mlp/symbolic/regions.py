@@ -138,7 +138,7 @@ class Region:
         return most, {variable: place.get(variable, sympy.S.Zero) for variable in self.variables}
 
     def points(self, start: Point | None, tries: int) -> Iterator[Point]:
-        """Points of the region, from so many tries: near and far ones, and those right beyond a bound."""
+        """Points of the region that a number of tries finds: near and far ones, and those right beyond a bound."""
         source = random.Random(0)
         for attempt in range(tries):
             point = _random_point(self.variables, source, (1, 4, 16, 64)[attempt % 4], whole=attempt < 16)

@@ -27,7 +27,7 @@ class IndexedNamespace(SymbolicNamespace):
 
 
 def _over(node: Any, term: sympy.Expr, times: sympy.Expr) -> sympy.Expr:
-    """A sum, or a maximum, over the index of a term; a term without the index so many times."""
+    """A sum, or a maximum, over the index of a term; a term without the index, `times` times itself."""
     if not any(symbol.name.endswith(f"_{FREE}") for symbol in term.free_symbols):
         return times * term
     used = {str(symbol) for symbol in term.free_symbols}

@@ -36,8 +36,8 @@ OUTPUTS = range(1, 5)
 class Proof:
     """What was proved, in which pieces, and how; `prove` makes it.
 
-    `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at so many points.
-    `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
+    `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at a number of
+    points. `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
     """
 
     statement: str
@@ -61,7 +61,7 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
     - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
       does not hold and the loss encodes its targets, they are probabilities, or else classes. The proof says which;
-    - an `Optimizer`: `rule`, from zero state, does in each of so many `steps` what `formula(w, gradients, **numbers)`
+    - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
       by their names: `learning_rate`, `beta`;
     - whatever else has `value(xp, x)` and `derivative(xp, x)`.

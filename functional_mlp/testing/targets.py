@@ -12,7 +12,7 @@ from torch import Tensor
 from functional_mlp import random
 from functional_mlp.losses import one_hot
 
-# Targets for so many samples and features, of a dtype, from integers between 0 and 128, one for each number of them.
+# Targets of a dtype, in the shape (samples, features) of integers between 0 and 128 that they are made of.
 Targets = Callable[[Tensor, torch.dtype], Tensor]
 
 INTEGERS = 128

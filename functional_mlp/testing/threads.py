@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-# A thread that has not answered after so many seconds waits for a lock, and not for a slow machine.
+# Seconds: a thread that has not answered until then waits for a lock, and not for a slow machine.
 PATIENCE = 60.0
 
 # A thread that interrupts may have to wait for a lock that the interrupted one holds.

@@ -308,7 +308,7 @@ def _mills_ratio(e: Emitter, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]
 
 
 def leading_digits(e: Emitter, x: ir.Value, digits: int) -> ir.Value:
-    """x cut to so many binary digits."""
+    """x cut to a number of binary digits."""
     bits = e.builder.bitcast(x, e.integers_type)
     mask = -(1 << (e.real.mantissa_bits + 1 - digits))
     return e.builder.bitcast(e.builder.and_(bits, e.integers(mask)), e.vector_type)

@@ -60,7 +60,7 @@ class Sum(Operand):
 
 
 class Condition(Comparison):
-    """The outcome of a comparison: vectors of bits for so many features, or one bit."""
+    """The outcome of a comparison: vectors of bits for `features` features, or one bit."""
 
     def __init__(self, values: Sequence[ir.Value], features: int = 0) -> None:
         self.values, self.features = list(values), features

@@ -19,7 +19,7 @@ MORE_SEEDS = tuple(range(2, 14))
 
 
 def relative_bound(dtype: torch.dtype, steps: int) -> float:
-    """By how much of its magnitude a leaf may differ after so many steps, for rounding alone.
+    """By how much of its magnitude a leaf may differ after `steps` steps, for rounding alone.
 
     >>> relative_bound(torch.float64, 1000), relative_bound(torch.float32, 1000) < 0.01
     (1e-10, True)

@@ -28,7 +28,7 @@ NUMBERS_OF_A_CONSTANT_INIT = 2
 
 INFLUENCE_TRIALS = 100
 
-# Of a larger batch, so many rows are tried alone, and the others together.
+# Of a larger batch, this many rows are tried alone, and the others together.
 ROWS_ALONE = 8
 
 # Cotangents are scaled by powers of 2, which rounds nothing.

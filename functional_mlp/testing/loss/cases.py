@@ -20,7 +20,7 @@ from functional_mlp.testing.trees import largest
 
 FEATURES = (1, 2, 3, 4, 12)
 
-# The batches that every seed goes through: so many rows.
+# The batches that every seed goes through: their numbers of rows.
 ROWS = (1, 2, 9, 70)
 
 # Predictions of these sizes are gone through for each seed, where the loss is defined there.

@@ -15,7 +15,7 @@ from functional_mlp.testing.trees import assert_close, assert_like, assert_same,
 
 Formula = Callable[[float, list[float]], float]
 
-# An optimizer may gather gradients before it changes the params; so many updates are waited for that.
+# An optimizer may gather gradients before it changes the params; this many updates are waited for that.
 PATIENCE = 10_000
 
 
