@@ -6,6 +6,7 @@ that are not tensors (a learning rate, a step count) belong to the structure, no
 """
 
 import builtins
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -25,7 +26,22 @@ def node(cls: C) -> C:
 
     `eq=False`, for comparing tensors yields tensors: use `equal`.
     """
-    return optree.integrations.attrs.register_node(cls, namespace=NAMESPACE)
+    fields = [each for each in attrs.fields(cls) if each.init]
+    children = tuple(each.name for each in fields if not _is_structure(each))
+    settings = tuple(each.name for each in fields if _is_structure(each))
+    children_of, settings_of = _getter(children), _getter(settings)
+    aliases = tuple(each.alias for each in sorted(fields, key=_is_structure))
+
+    # Each step of training goes through several trees: these are twice as fast as what optree makes for attrs classes.
+    def flatten(tree: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
+        return children_of(tree), settings_of(tree), children
+
+    def unflatten(settings: Any, children: Iterable[Any]) -> Any:
+        return cls(**dict(zip(aliases, (*children, *settings), strict=True)))
+
+    entry = optree.integrations.attrs.AttrsEntry
+    optree.register_pytree_node(cls, flatten, unflatten, path_entry_type=entry, namespace=NAMESPACE)
+    return cls
 
 
 # The leaves of a tree, and its structure.
@@ -33,6 +49,17 @@ Flat = tuple[list[Any], optree.PyTreeSpec]
 
 # The metadata of a field that belongs to a node's structure rather than to its leaves.
 STRUCTURE = {"pytree_node": False}
+
+
+def _is_structure(field: "attrs.Attribute[Any]") -> bool:
+    return field.metadata.items() >= STRUCTURE.items()
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the attributes of these names of an object, a tuple however few they are."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return (lambda tree: (getattr(tree, names[0]),)) if names else lambda tree: ()
 
 
 def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
@@ -115,7 +142,7 @@ def first_difference(tree: Any, template: Any) -> tuple[str, Any, Any]:
             return path + rest, first, second
     for field in attrs.fields(type(tree)) if attrs.has(type(tree)) else ():
         settings = getattr(tree, field.name), getattr(template, field.name)
-        if field.metadata.items() >= STRUCTURE.items() and settings[0] != settings[1]:
+        if _is_structure(field) and settings[0] != settings[1]:
             return f".{field.name}", *settings
     return "", tree, template
 
