@@ -83,6 +83,88 @@ def test_the_disk_is_a_function_of_its_key() -> None:
     assert len(fm.datasets.disk(KEY)) == 1000
 
 
+PLANE = [fm.datasets.disk, fm.datasets.checkers, fm.datasets.moons, fm.datasets.spirals, fm.datasets.rings]
+
+
+def angle_and_radius(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where points are around the middle of the unit square: the angle in full turns, and the distance."""
+    x, y = (points - 0.5).T
+    return torch.atan2(y, x) / (2 * math.pi), torch.hypot(x, y)
+
+
+@pytest.mark.parametrize("draw_points", PLANE)
+def test_points_of_the_plane_are_a_function_of_their_key(draw_points) -> None:
+    first, second = draw_points(KEY, 101, noise=0.1), draw_points(KEY, 101, noise=0.1)
+    assert_same_bits((first.inputs, first.targets), (second.inputs, second.targets))
+    assert not torch.equal(first.inputs, draw_points(fm.random.key(1), 101, noise=0.1).inputs)
+    assert len(draw_points(KEY)) == 1000
+
+
+@pytest.mark.parametrize("draw_points", PLANE)
+def test_points_of_the_plane_fill_the_unit_square_before_noise(draw_points) -> None:
+    data = draw_points(KEY, 2000, dtype=torch.float64)
+    assert data.inputs.dtype == data.targets.dtype == torch.float64
+    assert data.inputs.shape == data.targets.shape == (2000, 2)
+    assert data.inputs.min() >= 0
+    assert data.inputs.max() <= 1
+    assert (data.inputs.amax(0) - data.inputs.amin(0)).min() > 0.4
+
+
+@pytest.mark.parametrize("draw_points", PLANE)
+def test_noise_moves_points_by_its_deviation_and_leaves_their_classes(draw_points) -> None:
+    still, moved = (draw_points(KEY, 5000, noise=noise, dtype=torch.float64) for noise in (0.0, 0.2))
+    by = moved.inputs - still.inputs
+    assert_same_bits(moved.targets, still.targets)
+    assert by.std(0).tolist() == pytest.approx([0.2, 0.2], rel=0.05)
+    assert by.mean(0).tolist() == pytest.approx([0, 0], abs=0.01)
+    assert abs(torch.corrcoef(by.T)[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("draw_points", [fm.datasets.moons, fm.datasets.spirals, fm.datasets.rings])
+def test_classes_come_in_turn(draw_points) -> None:
+    assert draw_points(KEY, 5).labels.tolist() == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("draw_points", [fm.datasets.spirals, fm.datasets.rings])
+def test_there_are_as_many_classes_as_are_asked_for(draw_points) -> None:
+    data = draw_points(KEY, 8, classes=3)
+    assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert data.targets.shape == (8, 3)
+
+
+def test_checkers_are_squares_of_two_colours() -> None:
+    data = fm.datasets.checkers(KEY, 2000, squares=3)
+    for (x, y), label in zip(data.inputs.tolist(), data.labels.tolist(), strict=True):
+        assert label == (sum(x > edge for edge in (1 / 3, 2 / 3)) + sum(y > edge for edge in (1 / 3, 2 / 3))) % 2
+    assert data.labels.double().mean().item() == pytest.approx(4 / 9, abs=0.03)
+
+
+def test_moons_are_half_circles_that_reach_into_each_other() -> None:
+    data = fm.datasets.moons(KEY, 2000, dtype=torch.float64)
+    for label, middle, side in ((0, (4 / 12, 5 / 12), 1), (1, (8 / 12, 7 / 12), -1)):
+        points = data.inputs[data.labels == label] - torch.tensor(middle, dtype=torch.float64)
+        torch.testing.assert_close(points.norm(dim=1), torch.full((1000,), 1 / 3, dtype=torch.float64))
+        assert (side * points[:, 1]).min() > -1e-12
+        assert points[:, 0].mean().abs() < 0.02  # from one end to the other
+
+
+@pytest.mark.parametrize(("classes", "turns"), [(2, 1.5), (3, 0.75)])
+def test_spirals_wind_with_the_distance(classes: int, turns: float) -> None:
+    data = fm.datasets.spirals(KEY, 1200, classes=classes, turns=turns, dtype=torch.float64)
+    angle, radius = angle_and_radius(data.inputs)
+    off = angle - 2 * turns * radius - data.labels / classes
+    assert (off - off.round()).abs().max() < 1e-9
+    # Half of the points are in the half of the disk's area that is nearest to the middle.
+    assert (radius < math.sqrt(0.125)).double().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_rings_are_circles_around_one_middle() -> None:
+    data = fm.datasets.rings(KEY, 999, classes=3, dtype=torch.float64)
+    angle, radius = angle_and_radius(data.inputs)
+    torch.testing.assert_close(radius, (data.labels + 1).double() / 6)
+    assert angle.histc(4, -0.5, 0.5).min() > 200
+
+
 def with_entry(value: float, row: int, column: int) -> torch.Tensor:
     x = torch.zeros(4, 3)
     x[row:, column] = value
@@ -148,6 +230,18 @@ def with_entry(value: float, row: int, column: int) -> torch.Tensor:
             "numpy targets", lambda: fm.Dataset(X, INDICES.numpy()), TypeError, "targets", "torch.Tensor", "ndarray"
         ),
         refusal("disk of an int key", lambda: fm.datasets.disk(0), TypeError, "Key", "0, an int", "random.key(seed)"),
+        *(
+            refusal(f"{make.__name__} of {what}", call, error, f"{make.__name__}: {word}", fragment)
+            for make in PLANE
+            for what, call, error, word, fragment in [
+                ("half a point", lambda make=make: make(KEY, 0.5), TypeError, "n", "0.5, a float"),
+                ("negative noise", lambda make=make: make(KEY, 5, noise=-0.1), ValueError, "noise", "-0.1"),
+                ("a bad device", lambda make=make: make(KEY, 5, device="nope"), ValueError, "device", "'nope'"),
+            ]
+        ),
+        refusal("one square", lambda: fm.datasets.checkers(KEY, 5, squares=1), ValueError, "squares", "at least 2"),
+        refusal("one ring", lambda: fm.datasets.rings(KEY, 5, classes=1), ValueError, "rings: classes", "at least 2"),
+        refusal("no turn", lambda: fm.datasets.spirals(KEY, 5, turns=0), ValueError, "spirals: turns", "0"),
         refusal("disk of no points", lambda: fm.datasets.disk(KEY, 0), ValueError, "disk: n", "positive integer", "0"),
         refusal("disk of True points", lambda: fm.datasets.disk(KEY, True), TypeError, "disk: n", "True, a bool"),
         refusal(

@@ -28,7 +28,7 @@ MODULE_NAMES = {
     ),
     "random": "key Key uniform normal permutation",
     "schedules": "constant exponential_decay step_decay cosine_decay warmup",
-    "datasets": "disk",
+    "datasets": "disk moons spirals rings checkers",
     "pytree": "map leaves paths structure equal NAMESPACE",
 }
 

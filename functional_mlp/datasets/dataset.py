@@ -1,16 +1,9 @@
-"""Data sets: inputs and targets, checked once, and the paper's disk."""
+"""A data set: inputs and targets, checked once."""
 
-import math
-
-import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp import checks, random
-from functional_mlp.losses import one_hot
-from functional_mlp.random import Key
-
-Device = torch.device | str | None
+from functional_mlp import checks
 
 
 @frozen(eq=False, init=False)
@@ -23,6 +16,7 @@ class Dataset:
     Raises `TypeError` or `ValueError` for lengths, dtypes or devices that do not fit, for an empty set, and for
     NaN or infinity, naming the first row and column.
 
+    >>> import torch
     >>> data = Dataset(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     >>> len(data), data.labels
     (3, tensor([0, 1, 1]))
@@ -43,35 +37,6 @@ class Dataset:
     def __repr__(self) -> str:
         inputs, targets = checks.describe(self.inputs), checks.describe(self.targets)
         return f"<Dataset of {len(self)} rows: inputs {inputs}, targets {targets}>"
-
-
-def disk(
-    key: Key,
-    n: int = 1000,
-    *,
-    center: tuple[float, float] = (0.5, 0.5),
-    radius: float = 1 / math.sqrt(2 * math.pi),
-    dtype: torch.dtype = torch.float32,
-    device: Device = None,
-) -> Dataset:
-    """The paper's data (section II): points uniform in [0,1]², of class 1 inside a disk and 0 outside.
-
-    Targets are one-hot. The default disk covers half of the unit square.
-
-    >>> data = disk(random.key(0), 5)
-    >>> data.inputs.shape, data.targets.shape
-    (torch.Size([5, 2]), torch.Size([5, 2]))
-    """
-    n = checks.integer("disk: n", n, minimum=1)
-    checks.device("disk: device", device)
-    radius = checks.number("disk: radius", radius, low=0.0, open_low=True)
-    if not isinstance(center, tuple) or len(center) != 2:
-        raise TypeError(f"disk: center must be two numbers, got {checks.describe(center)}")
-    middle = [checks.number("disk: center", coordinate) for coordinate in center]
-    points = random.uniform(key, (n, 2), dtype=dtype)
-    x, y = (points.double() - torch.tensor(middle, dtype=torch.float64, device="cpu")).T
-    inside = torch.hypot(x, y) < radius
-    return Dataset(points.to(device), one_hot(inside.long(), 2, dtype).to(device))
 
 
 def _checked_inputs(inputs: Tensor) -> Tensor:
