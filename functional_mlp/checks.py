@@ -138,6 +138,11 @@ def fraction_below_one(owner: object, attribute: "attrs.Attribute[Any]", value: 
     number(field_name(owner, attribute), value, low=0.0, high=1.0, open_high=True)
 
 
+def boolean(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """An attrs validator: True or False."""
+    instance(field_name(owner, attribute), value, bool, "pass True or False")
+
+
 def instance(name: str, value: object, kind: type, advice: str) -> None:
     """Raise TypeError unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):

@@ -121,10 +121,12 @@ class normal(NormalInitializer):
 
 @frozen(repr=False)
 class xavier_uniform(UniformInitializer):
-    """U[-a, a) with a = √(6 / (fan_in + fan_out)): keeps the variance through tanh layers."""
+    """U[-a, a) with a = gain · √(6 / (fan_in + fan_out)): keeps the variance through tanh layers."""
+
+    gain: float = field(default=1.0, validator=checks.positive_number)
 
     def interval(self, fan_in: int, fan_out: int) -> tuple[float, float]:
-        bound = math.sqrt(6.0 / (fan_in + fan_out))
+        bound = self.gain * math.sqrt(6.0 / (fan_in + fan_out))
         return -bound, bound
 
 

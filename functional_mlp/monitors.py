@@ -1,12 +1,36 @@
 """The figures of a history that a rule may look at, and when one of them is better than another."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from functional_mlp import checks
 
 LOSSES, ACCURACIES = ("train_loss", "validation_loss"), ("train_accuracy", "validation_accuracy")
+
+
+class Rule(Protocol):
+    """What looks at a figure: gains of up to `min_delta` count for nothing, or, where it is `cumulative`, add up."""
+
+    @property
+    def monitor(self) -> str: ...
+    @property
+    def min_delta(self) -> float: ...
+    @property
+    def cumulative(self) -> bool: ...
+
+
+def compared(rule: Rule, figure: float, best: float) -> tuple[bool, float]:
+    """Whether a figure is better than the best before it, and the best that the next one is compared with.
+
+    >>> import functional_mlp as fm
+    >>> rule = fm.EarlyStopping(min_delta=0.2)
+    >>> compared(rule, 0.4, 0.5), compared(attrs.evolve(rule, cumulative=False), 0.4, 0.5)
+    ((False, 0.5), (False, 0.4))
+    """
+    better = is_better(rule.monitor, figure, best, rule.min_delta)
+    kept = not better and (rule.cumulative or not is_better(rule.monitor, figure, best, 0.0))
+    return better, best if kept else figure
 
 
 def is_better(monitor: str, figure: float, best: float, min_delta: float) -> bool:

@@ -14,7 +14,7 @@ import attrs
 from attrs import field, frozen
 
 from functional_mlp import checks
-from functional_mlp.monitors import check_monitor, is_better
+from functional_mlp.monitors import check_monitor, compared
 from functional_mlp.value import Value
 
 
@@ -92,6 +92,25 @@ class step_decay(Schedule):
 
 
 @frozen(repr=False)
+class inverse_decay(Schedule):
+    """(1 + rate · epoch)^−power: ever smaller, so slowly that no place is too far to be reached.
+
+    The sum of the factors is infinite for powers up to 1, that of their squares finite for powers above ½. Robbins and
+    Monro, "A stochastic approximation method", 1951.
+
+    >>> [round(inverse_decay(3.0, power=0.5)(epoch), 3) for epoch in (0, 1, 5)]
+    [1.0, 0.5, 0.25]
+    """
+
+    rate: float = field(validator=checks.non_negative_number)
+    power: float = field(default=1.0, validator=checks.non_negative_number)
+
+    def factor(self, epoch: int) -> float:
+        slowed: float = (1 + self.rate * epoch) ** -self.power
+        return slowed
+
+
+@frozen(repr=False)
 class cosine_decay(Schedule):
     """(1 + cos(π epoch / epochs)) / 2: from 1 to 0 over `epochs`, then 0.
 
@@ -158,7 +177,8 @@ class on_plateau(Schedule):
     """factorᵏ, where k counts the times that `monitor` was not better for more than `patience` epochs in a row.
 
     A figure is better where it passes the best before it by more than `min_delta`: a loss falls, an accuracy grows.
-    The counting starts anew with each reduction: torch's `ReduceLROnPlateau` with `threshold_mode="abs"`.
+    The counting starts anew with each reduction: torch's `ReduceLROnPlateau` with `threshold_mode="abs"`. Smaller gains
+    add up, unless `cumulative` is False: the best is then that of all epochs, and not of the last better one.
 
     >>> import functional_mlp as fm
     >>> history = fm.History(train_loss=(0.5, 0.4, 0.4, 0.4))
@@ -170,16 +190,18 @@ class on_plateau(Schedule):
     patience: int = field(default=10, validator=checks.positive_integer)
     monitor: str = field(default="train_loss", kw_only=True, validator=check_monitor)
     min_delta: float = field(default=1e-4, kw_only=True, validator=checks.non_negative_number)
+    cumulative: bool = field(default=True, kw_only=True, validator=checks.boolean)
 
     def start(self) -> Plateau:
         return Plateau()
 
     def after(self, memory: Plateau, figure: float) -> Plateau:
-        if is_better(self.monitor, figure, memory.best, self.min_delta):
-            return Plateau(figure, 0, memory.reductions)
+        better, best = compared(self, figure, memory.best)
+        if better:
+            return Plateau(best, 0, memory.reductions)
         if memory.since == self.patience:
-            return Plateau(memory.best, 0, memory.reductions + 1)
-        return Plateau(memory.best, memory.since + 1, memory.reductions)
+            return Plateau(best, 0, memory.reductions + 1)
+        return Plateau(best, memory.since + 1, memory.reductions)
 
     def factor_after(self, memory: Plateau, epoch: int) -> float:
         return self.factor**memory.reductions

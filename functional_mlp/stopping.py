@@ -2,22 +2,27 @@
 
 import math
 
-import attrs
 from attrs import field, frozen
 
 from functional_mlp import checks
 from functional_mlp.history import History
-from functional_mlp.monitors import check_monitor, is_better
+from functional_mlp.monitors import check_monitor, compared
 from functional_mlp.value import Value
 
 
 @frozen
 class Improvement:
-    """How a figure has improved over some epochs: its best value, the index of its epoch, and how many they were."""
+    """How a figure has improved over some epochs.
+
+    Its best value, the index of that epoch, and how many epochs there were; how many were not better since one was, or
+    since the last plateau, and how many plateaus there were.
+    """
 
     best: float = math.nan
     epoch: int | None = None
     epochs: int = 0
+    since: int = 0
+    plateaus: int = 0
 
 
 @frozen(repr=False)
@@ -25,8 +30,12 @@ class EarlyStopping(Value):
     """A run is over after `patience` epochs in a row that are not better than the best before them.
 
     `monitor` names the figure of a `History` that is looked at: a loss, which is to fall, or an accuracy, which is to
-    grow. An epoch is better where it passes the best by more than `min_delta`; NaN is never better. Both answers are
-    pure functions of a history. Prechelt, "Early stopping, but when?", 1998.
+    grow. An epoch is better where it passes the best by more than `min_delta`; NaN is never better. The best is that of
+    the last better epoch, so that smaller gains add up; with `cumulative=False` it is that of all epochs, and a run
+    that gains less than `min_delta` an epoch is over. With `plateaus` above 1 the run goes on until that many times
+    `patience` epochs have passed without a better one, as where `schedules.on_plateau` shortens its steps in between.
+
+    Both answers are pure functions of a history. Prechelt, "Early stopping, but when?", 1998.
 
     >>> import functional_mlp as fm
     >>> history = fm.History(validation_loss=(0.5, 0.3, 0.4, 0.35))
@@ -38,6 +47,8 @@ class EarlyStopping(Value):
     patience: int = field(default=10, validator=checks.positive_integer)
     monitor: str = field(default="validation_loss", kw_only=True, validator=check_monitor)
     min_delta: float = field(default=0.0, kw_only=True, validator=checks.non_negative_number)
+    cumulative: bool = field(default=True, kw_only=True, validator=checks.boolean)
+    plateaus: int = field(default=1, kw_only=True, validator=checks.positive_integer)
 
     def best_epoch(self, history: History) -> int | None:
         """The index of the best epoch of a history; None where no epoch has a figure."""
@@ -49,15 +60,17 @@ class EarlyStopping(Value):
 
     def after(self, improvement: Improvement, figure: float) -> Improvement:
         """The improvement one epoch on: what a run keeps, so as not to go through its history again and again."""
-        epochs = improvement.epochs + 1
-        if is_better(self.monitor, figure, improvement.best, self.min_delta):
-            return Improvement(figure, improvement.epochs, epochs)
-        return attrs.evolve(improvement, epochs=epochs)
+        better, best = compared(self, figure, improvement.best)
+        epoch, epochs = improvement.epoch if best is improvement.best else improvement.epochs, improvement.epochs + 1
+        if better:  # a run that was over, and goes on, is over no more
+            return Improvement(best, epoch, epochs, 0, min(improvement.plateaus, self.plateaus - 1))
+        if improvement.since + 1 == self.patience:
+            return Improvement(best, epoch, epochs, 0, improvement.plateaus + 1)
+        return Improvement(best, epoch, epochs, improvement.since + 1, improvement.plateaus)
 
     def is_over_after(self, improvement: Improvement) -> bool:
         """Whether a run that has improved so is to end."""
-        since = improvement.epochs if improvement.epoch is None else improvement.epochs - 1 - improvement.epoch
-        return since >= self.patience
+        return improvement.plateaus >= self.plateaus
 
     def over(self, history: History) -> Improvement:
         """How a history has improved."""

@@ -61,6 +61,7 @@ INITIALIZERS = [
     initializers.uniform(-1, 1),
     initializers.normal(0.5, 2.0),
     initializers.xavier_uniform(),
+    initializers.xavier_uniform(gain=0.5),
     initializers.xavier_normal(),
     initializers.kaiming_uniform(),
     initializers.kaiming_normal(),
@@ -73,6 +74,8 @@ SCHEDULES = [
     schedules.constant(),
     schedules.exponential_decay(0.9),
     schedules.step_decay(0.5, 2),
+    schedules.inverse_decay(0.5),
+    schedules.inverse_decay(20, power=0.5),
     schedules.cosine_decay(5),
     schedules.warmup(2, schedules.exponential_decay(0.9)),
 ]
@@ -80,7 +83,10 @@ SCHEDULES = [
 # Those that read the history, and are called with it.
 HISTORY_SCHEDULES = [schedules.on_plateau(0.5, 1), schedules.warmup(2, schedules.on_plateau(monitor="validation_loss"))]
 
-STOPPING = [fm.EarlyStopping(), fm.EarlyStopping(3, monitor="train_accuracy", min_delta=0.01)]
+STOPPING = [
+    fm.EarlyStopping(),
+    fm.EarlyStopping(3, monitor="train_accuracy", min_delta=0.01, cumulative=False, plateaus=2),
+]
 
 PENALTIES = [penalties.l2(0.1), penalties.l1(0.05)]
 

@@ -33,6 +33,7 @@ def test_a_draw_is_a_function_of_the_key(initializer: Initializer) -> None:
     ("initializer", "torch_initializer"),
     [
         (initializers.xavier_uniform(), torch.nn.init.xavier_uniform_),
+        (initializers.xavier_uniform(gain=0.25), lambda w: torch.nn.init.xavier_uniform_(w, gain=0.25)),
         (initializers.xavier_normal(), torch.nn.init.xavier_normal_),
         (initializers.kaiming_uniform(), lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu")),
         (initializers.kaiming_normal(), lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="relu")),

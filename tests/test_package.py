@@ -27,7 +27,7 @@ MODULE_NAMES = {
         "uniform normal xavier_uniform xavier_normal kaiming_uniform kaiming_normal torch_default constant zeros"
     ),
     "random": "key Key uniform normal permutation",
-    "schedules": "constant exponential_decay step_decay cosine_decay warmup",
+    "schedules": "constant exponential_decay step_decay inverse_decay cosine_decay warmup on_plateau",
     "datasets": "disk moons spirals rings checkers",
     "pytree": "map leaves paths structure equal NAMESPACE",
 }

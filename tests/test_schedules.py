@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 from functional_mlp import schedules
 from functional_mlp.schedules import Schedule
@@ -34,6 +35,14 @@ def torch_factors(make) -> list[float]:
 )
 def test_factors_are_those_of_torch(schedule: Schedule, make) -> None:
     assert [schedule(epoch) for epoch in EPOCHS] == pytest.approx(torch_factors(make), rel=1e-12)
+
+
+def test_inverse_decay_is_that_of_scikit_learn() -> None:
+    optimizer, theirs = SGDOptimizer([], 1.0, "invscaling", power_t=0.3), []
+    for epoch in EPOCHS:
+        theirs.append(optimizer.learning_rate)
+        optimizer.iteration_ends(20 * (epoch + 1))
+    assert [schedules.inverse_decay(20, power=0.3)(epoch) for epoch in EPOCHS] == pytest.approx(theirs, rel=1e-12)
 
 
 def test_cosine_decay_is_torchs_and_then_stays_at_zero() -> None:

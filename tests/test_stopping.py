@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 import functional_mlp as fm
 from functional_mlp import schedules
@@ -143,6 +145,35 @@ def test_on_plateau_is_torchs_rule(figures: list[float], patience: int) -> None:
         assert schedule(epoch, history) == optimizer.param_groups[0]["lr"]
         oracle.step(figure)
     assert schedule(len(figures), history) == optimizer.param_groups[0]["lr"]
+
+
+def theirs(losses: list[float], patience: int, tol: float, rate: float) -> tuple[list[float], bool]:
+    """The learning rate of each epoch with losses, and whether the run is over, by scikit-learn's adaptive rule."""
+    model, optimizer, rates = MLPClassifier(tol=tol), SGDOptimizer([], rate, "adaptive"), []
+    model.loss_curve_, model.best_loss_, model._no_improvement_count = [], math.inf, 0
+    for loss in losses:
+        rates.append(optimizer.learning_rate)
+        model.loss_curve_.append(loss)
+        model._update_no_improvement_count(False, None, None, None)
+        if model._no_improvement_count > patience:
+            if optimizer.trigger_stopping("", False):
+                return rates, True
+            model._no_improvement_count = 0
+    return rates, False
+
+
+@given(losses=st.lists(st.integers(0, 30).map(float), max_size=60), patience=st.integers(1, 3))
+@settings(deadline=None)
+def test_rules_that_are_not_cumulative_are_those_of_scikit_learn(losses: list[float], patience: int) -> None:
+    shared: dict[str, Any] = {"monitor": "train_loss", "min_delta": 1.5, "cumulative": False}
+    schedule = schedules.on_plateau(0.2, patience, **shared)
+    rule = fm.EarlyStopping(patience + 1, **shared, plateaus=3)  # rates of 1e-5, 2e-6, and 4e-7 which is small enough
+    rates, over = theirs(losses, patience, 1.5, 1e-5)
+    figures = losses[: len(rates)]
+    history = fm.History(train_loss=tuple(figures), **others(len(figures), "train_loss"))
+    assert [1e-5 * schedule(epoch, history) for epoch in range(len(rates))] == pytest.approx(rates, rel=1e-12)
+    assert rule.is_over(history) == over
+    assert rule.best_epoch(history) == (figures.index(min(figures)) if figures else None)
 
 
 @engines

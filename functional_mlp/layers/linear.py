@@ -53,13 +53,9 @@ class Linear(Layer):
 
     in_features: int = field(validator=checks.positive_integer)
     out_features: int = field(validator=checks.positive_integer)
-    bias: bool = field(default=True, kw_only=True)
+    bias: bool = field(default=True, kw_only=True, validator=checks.boolean)
     weight_init: Initializer = field(default=xavier_uniform(), kw_only=True, validator=_check_initializer)
     bias_init: Initializer = field(default=zeros(), kw_only=True, validator=_check_initializer)
-
-    @bias.validator
-    def _check_bias(self, attribute: object, value: object) -> None:
-        checks.instance("Linear: bias", value, bool, "pass True or False")
 
     def init(
         self, key: Key, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None

@@ -84,6 +84,7 @@ FORMULAS = [
     (fm.Lion(0.1), r"w - \eta \, (\lambda \, w + \operatorname{sign}(\beta_{1} \, m + (1 - \beta_{1}) \, g))"),
     (schedules.exponential_decay(0.9), r"\operatorname{factor}(e) &= 0.9^{e}"),
     (schedules.step_decay(0.1, 3), r"0.1^{\left\lfloor{\frac{e}{3}}\right\rfloor}"),
+    (schedules.inverse_decay(3.0, power=0.5), r"\sqrt{"),
     (schedules.cosine_decay(5), r"\cos\left(\frac{\pi \, e}{5}\right)}{2} & \text{if } e < 5 \\ 0 & \text{otherwise}"),
     (schedules.warmup(2, schedules.exponential_decay(0.9)), r"0.9^{e - 2} & \text{otherwise}"),
     (schedules.on_plateau(0.1), r"0.1^{k}"),
