@@ -15,6 +15,7 @@ from functional_mlp import forks
 if TYPE_CHECKING:  # for type checkers and editors, which do not run the functions below
     from functional_mlp import checkpoint as checkpoint
     from functional_mlp import engine as engine
+    from functional_mlp import interop as interop
     from functional_mlp import plotting as plotting
     from functional_mlp import random as random
     from functional_mlp import symbolic as symbolic
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run the functio
 __version__ = "0.1.0"
 
 # The modules that are not among the names of `api.py`.
-_MODULES = ("checkpoint", "engine", "plotting", "random", "symbolic", "tables", "testing")
+_MODULES = ("checkpoint", "engine", "interop", "plotting", "random", "symbolic", "tables", "testing")
 
 if not TYPE_CHECKING:
 

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch
 
 from functional_mlp import pytree
 
@@ -209,6 +210,21 @@ def plain_tensor(name: str, value: object) -> None:
         raise ValueError(f"{name} must hold plain numbers, got {describe(value)}: call .dequantize()")
     if value.is_meta or type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         raise ValueError(f"{name} must hold data, got {type(value).__name__} on {value.device}, which holds none")
+    if functorch.is_functorch_wrapped_tensor(value):
+        _not_differentiated(name, value)
+
+
+def _not_differentiated(name: str, value: Tensor) -> None:
+    """Raise where `torch.func` follows a tensor to differentiate: it would find no connection, and so zeros."""
+    inner = value
+    while functorch.is_functorch_wrapped_tensor(inner):  # vmap's wrapping may be around, and is none to refuse
+        if functorch.is_gradtrackingtensor(inner):
+            raise TypeError(
+                f"{name} must not be differentiated by torch.func, got {describe(value)}: gradients are written by "
+                "hand here, in vjp, grad and value_and_grad; functional_mlp.interop.to_torch makes a module that "
+                "torch.func can differentiate"
+            )
+        inner = functorch.get_unwrapped(inner)
 
 
 def is_float_tensor(value: object) -> bool:

@@ -3,10 +3,15 @@
 A pytree is a leaf, or a tuple, list, dict or registered class of pytrees; `None` is a tree without leaves.
 The library's classes that hold tensors are registered with `optree` under `NAMESPACE`, and their fields
 that are not tensors (a learning rate, a step count) belong to the structure, not to the leaves.
+
+torch's own functions of trees (`torch.utils._pytree`, which `torch.func` and `torch.export` go by) see the same leaves,
+and those of jax do where it has been imported before the class was made, or `register_with_jax` has been called.
 """
 
 import builtins
+import importlib
 import operator
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,6 +20,7 @@ import optree
 import optree.integrations.attrs
 import torch
 from torch import Tensor
+from torch.utils import _pytree as torch_pytree
 
 NAMESPACE = "functional_mlp"
 
@@ -41,7 +47,35 @@ def node(cls: C) -> C:
 
     entry = optree.integrations.attrs.AttrsEntry
     optree.register_pytree_node(cls, flatten, unflatten, path_entry_type=entry, namespace=NAMESPACE)
+    _register_elsewhere(cls, lambda tree: flatten(tree)[:2], unflatten)
     return cls
+
+
+# The functions that torch and jax take a tree apart with, and make it again.
+_Flatten = Callable[[Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
+_Unflatten = Callable[[Any, Iterable[Any]], Any]
+_unknown_to_jax: list[tuple[type[Any], _Flatten, _Unflatten]] = []
+
+
+def _register_elsewhere(cls: type[Any], flatten: _Flatten, unflatten: _Unflatten) -> None:
+    def torch_flatten(tree: Any) -> tuple[list[Any], Any]:
+        children, settings = flatten(tree)
+        return list(children), settings
+
+    torch_pytree.register_pytree_node(cls, torch_flatten, lambda children, settings: unflatten(settings, children))
+    _unknown_to_jax.append((cls, flatten, unflatten))
+    if "jax" in sys.modules:
+        register_with_jax()
+
+
+def register_with_jax() -> None:
+    """Let `jax.tree` see the library's classes, and those that `node` has registered, as trees of their tensors.
+
+    It needs no call where jax was imported before they were made: before a name of this package was first used.
+    """
+    tree_util = importlib.import_module("jax.tree_util")
+    while _unknown_to_jax:
+        tree_util.register_pytree_node(*_unknown_to_jax.pop())
 
 
 # The leaves of a tree, and its structure.

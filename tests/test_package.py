@@ -132,8 +132,8 @@ fm.Linear, fm.fit, fm.random, fm.engine, fm.testing, fm.tables, fm.load, fm.chec
 
 
 FORBIDDEN = ("torch.autograd", "torch.nn", "torch.func", "torch.optim", "torch._functorch")
-# Those that compare with torch, inside functions: section 3 of the design.
-MAY_COMPARE = ("testing", "testing.py", "experiments")
+# Those that compare with torch or hand over to it, inside functions and classes: section 3 of the design.
+MAY_COMPARE = ("testing", "experiments", "interop")
 
 
 def torch_names(tree: ast.AST) -> list[str]:
