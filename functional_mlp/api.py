@@ -44,6 +44,7 @@ from functional_mlp.optimizers import (
 )
 from functional_mlp.state import FitResult, TrainState
 from functional_mlp.stopping import EarlyStopping
+from functional_mlp.tracing import Trace, trace
 from functional_mlp.training import fit, train_epoch
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "Trace",
     "TrainState",
     "classify",
     "count_parameters",
@@ -109,6 +111,7 @@ __all__ = [
     "pytree",
     "save",
     "schedules",
+    "trace",
     "train_epoch",
     "value_and_grad",
 ]

@@ -17,6 +17,8 @@ Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ�
     algorithm 1    an epoch, batch by batch            reference.py           run_epoch
                    the order of its samples            orders.py              order_of
                    the step size of an epoch           schedules.py           exponential_decay.factor
+
+`tracing.trace` shows (1) to (5) with the numbers of one sample.
 """
 
 from collections.abc import Callable

@@ -47,7 +47,7 @@ FLOORS = {
         "stopping",
         "symbolic",
     ),
-    "an epoch": ("backprop", "metrics", "orders", "reference", "state"),
+    "an epoch": ("backprop", "metrics", "orders", "reference", "state", "tracing"),
     "native code": ("engine",),
     "the door to it": ("engines",),
     "training": ("course", "evaluation", "training", "watching"),

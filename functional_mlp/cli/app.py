@@ -14,6 +14,7 @@ from functional_mlp.cli.reproduce import reproduce
 from functional_mlp.cli.summary import summary
 from functional_mlp.cli.sweep import sweep
 from functional_mlp.cli.terminal import fail
+from functional_mlp.cli.trace import trace
 from functional_mlp.cli.train import train
 from functional_mlp.interrupts import one_interrupt
 
@@ -28,7 +29,7 @@ app: App = App(
 )
 
 
-for command in (train, summary, sweep, predict, inspect, reproduce):
+for command in (train, summary, trace, sweep, predict, inspect, reproduce):
     app.command(command)
 
 

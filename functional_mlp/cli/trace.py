@@ -1,0 +1,53 @@
+"""The command `trace`: one sample on its way through a network and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import functional_mlp as fm
+from functional_mlp.cli.data import DataOptions
+from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.terminal import out_console, say
+from functional_mlp.cli.training import TRAINING_GROUP, LossName, TrainingOptions
+
+
+def trace(
+    *,
+    data: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
+    loss: Annotated[LossName | None, Parameter(group=TRAINING_GROUP)] = None,
+    sample: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP, metavar="ROW")] = 0,
+    seed: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP)] = 0,
+) -> None:
+    """Show one step of back-propagation: what each layer gives, and each gradient, with the number of its equation.
+
+    The network has the weights that it starts with. A small one is easy to follow with pencil and paper, for example
+    functional-mlp trace --hidden 3 --activation tanh.
+
+    Parameters
+    ----------
+    loss
+        What the step makes small. Default: mse on the paper's disk, cross-entropy on a table.
+    sample
+        Which of the training samples goes through, counted from 0.
+    seed
+        The data and the weights follow from it, as in `train`.
+    """
+    options = TrainingOptions(loss=loss, seed=seed)
+    data_key, fit_key = fm.random.key(seed).split()
+    samples = data.load(data_key, options.torch_dtype(), options.torch_device())
+    rows = samples.training
+    if not 0 <= sample < len(rows):
+        raise ValueError(f"--sample: there are {len(rows):,} samples, counted from 0, got {sample}")
+    sizes = rows.inputs.shape[1], len(samples.classes)
+    model = network.network(*sizes, default_initializer=samples.recipe.initializer)
+    params = model.init(fit_key.split()[0], dtype=rows.inputs.dtype)  # what `train` starts with
+    step = fm.trace(
+        model, options.filled(samples.recipe).make_loss(), params, rows.inputs[sample], rows.targets[sample]
+    )
+    console = out_console()
+    for line in repr(step).split("\n"):
+        say(console, line)

@@ -1,0 +1,140 @@
+import re
+
+import pytest
+import torch
+
+import functional_mlp as fm
+from tests.helpers import (
+    KEY,
+    assert_close,
+    assert_same_bits,
+    autograd,
+    check_refused,
+    draw,
+    draw_like,
+    loss_oracle,
+    oracle,
+    random_network,
+    refusal,
+)
+from tests.properties.layer_norm import LayerNorm
+from tests.tables import ACTIVATIONS, LAYERS, LOSSES
+
+NETWORK = fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 2))
+PARAMS = NETWORK.init(KEY)
+MSE, X, T = fm.MeanSquaredError(), torch.tensor([0.25, -1.0]), torch.tensor([1.0, 0.0])
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_trace_is_the_work_of_one_step(loss: fm.Loss, seed: int) -> None:
+    network = random_network(seed)
+    params, x = draw_like(network.init(KEY, dtype=torch.float64)), draw(network.in_features or 4)
+    targets = draw_like(network.apply(params, x), seed=4).softmax(-1)
+    seen = fm.trace(network, loss, params, x, targets)
+    assert_same_bits((seen["ℓ"], seen.grads), fm.value_and_grad(network, loss)(params, x, targets))
+    # Each leaf of the gradient is among the quantities, from the last layer to the first.
+    leaves = [quantity.value for quantity in seen.backward if re.match("∂ℓ/∂[wbθ]", quantity.name)]
+    assert sorted(map(str, leaves)) == sorted(map(str, fm.pytree.leaves(seen.grads)))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("loss", [MSE, fm.CrossEntropy()], ids=repr)
+def test_every_signal_and_its_gradient_are_those_of_torch(activation: fm.Elementwise, loss: fm.Loss) -> None:
+    network = fm.Sequential(fm.Linear(3, 4), activation, fm.Linear(4, 4, bias=False), activation, fm.Linear(4, 2))
+    params, x = draw_like(network.init(KEY, dtype=torch.float64)), draw(3)
+    targets = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    seen = fm.trace(network, loss, params, x, targets)
+    signals = ["x⁽⁰⁾", "s⁽¹⁾", "x⁽¹⁾", "s⁽²⁾", "x⁽²⁾", "s⁽³⁾"]
+    gradients = ["∂ℓ/∂x⁽⁰⁾", "δ⁽¹⁾", "∂ℓ/∂x⁽¹⁾", "δ⁽²⁾", "∂ℓ/∂x⁽²⁾", "δ⁽³⁾"]
+    for index, (signal, gradient) in enumerate(zip(signals, gradients, strict=True)):
+        rest, rest_params = network.layers[index:], params[index:]
+        expected = x if index == 0 else oracle(network[:index], params[:index], x)
+        assert_close(seen[signal], expected)
+
+        def value(s, rest=rest, rest_params=rest_params):
+            return loss_oracle(loss, oracle(fm.Sequential(*rest), rest_params, s) if rest else s, targets)
+
+        assert_close(seen[gradient], autograd(value, expected)[1][0])
+
+
+def in_letters(latex: str) -> str:
+    """A left side of `fm.latex` as a trace names it."""
+    latex = re.sub(r"\\frac\{\\partial \\ell\}\{\\partial (.*)\}$", r"∂ℓ/∂\1", latex)
+    latex = re.sub(r"\^\{\((\d+)\)\}", lambda found: "⁽" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in found[1]) + "⁾", latex)
+    return latex.replace("∂ℓ/∂s", "δ")
+
+
+@pytest.mark.parametrize("network", [layer for layer in LAYERS if layer.in_features], ids=repr)
+def test_names_and_equations_are_those_of_latex(network: fm.Layer) -> None:
+    seen = fm.trace(
+        network,
+        MSE,
+        network.init(KEY),
+        draw(network.in_features, dtype=torch.float32),
+        torch.zeros(network.out_features),
+    )
+    lines = [line.split(" &", 1) for line in fm.latex(network).split("\n") if r"\text{(" not in line]
+    names = [in_letters(left) for left, *_ in lines]
+    names = [name for name in names if re.fullmatch("(∂ℓ/∂)?[xswbδ]⁽.*⁾", name)]
+    computed = [quantity for quantity in (*seen.forward, *seen.backward) if quantity.formula]
+    assert [quantity.name for quantity in computed if quantity.equation != "(1)"] == names
+    numbers = [number for line in lines for number in re.findall(r"\\quad (\(\d\))", line[-1])]
+    assert [quantity.equation for quantity in computed if quantity.equation not in ("", "(1)")] == numbers
+
+
+def test_a_layer_of_ones_own_is_traced_with_its_parameters() -> None:
+    network = fm.Sequential(LayerNorm(3), fm.Linear(3, 2))
+    seen = fm.trace(network, MSE, network.init(KEY), torch.tensor([1.0, 2.0, 4.0]), T)
+    assert [str(quantity) for quantity in seen.backward][-3:] == [
+        "∂ℓ/∂θ⁽¹⁾['scale'] = (∂x⁽¹⁾/∂θ⁽¹⁾['scale'])ᵀ ∂ℓ/∂x⁽¹⁾",
+        "∂ℓ/∂θ⁽¹⁾['shift'] = (∂x⁽¹⁾/∂θ⁽¹⁾['shift'])ᵀ ∂ℓ/∂x⁽¹⁾",
+        "∂ℓ/∂x⁽⁰⁾ = (∂x⁽¹⁾/∂x⁽⁰⁾)ᵀ ∂ℓ/∂x⁽¹⁾",
+    ]
+    assert "x⁽¹⁾ = LayerNorm(x⁽⁰⁾)" in repr(seen)
+
+
+def test_every_layer_has_a_heading_of_its_own() -> None:
+    network = fm.Sequential(fm.Linear(2, 2), fm.Linear(2, 2), fm.Residual(fm.Tanh()))
+    text = repr(fm.trace(network, MSE, network.init(KEY), X, T))
+    headings = re.findall(r"^  (\d\. .*)$", text, re.MULTILINE)
+    assert headings == [
+        *("1. Linear(2, 2)", "2. Linear(2, 2)", "3. Tanh()", "4. Residual"),
+        *("4. Residual", "3. Tanh()", "2. Linear(2, 2)", "1. Linear(2, 2)"),
+    ]
+
+
+def test_a_notebook_shows_a_table() -> None:
+    page = fm.trace(NETWORK, MSE, PARAMS, X, T)._repr_html_()
+    assert page.startswith("<table>")
+    assert page.count("<tr>") == page.count("</tr>")
+    assert "(w⁽²⁾)ᵀ δ⁽²⁾</td><td style='text-align:left'>(2)" in page
+    named = type("<b>", (fm.Tanh,), {})()
+    assert "<b>" not in fm.trace(named, MSE, (), X, T)._repr_html_()
+
+
+def test_large_values_are_cut_short_and_half_precision_is_shown() -> None:
+    network = fm.Linear(200, 100)
+    params = network.init(KEY, dtype=torch.bfloat16)
+    text = repr(fm.trace(network, MSE, params, torch.zeros(200).bfloat16(), torch.zeros(100).bfloat16()))
+    assert max(map(len, text.splitlines())) < 160
+    assert len(text.splitlines()) < 40
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragments"),
+    [
+        refusal(
+            "a batch", lambda: fm.trace(NETWORK, MSE, PARAMS, X[None], T[None]), ValueError, "one sample", "inputs[0]"
+        ),
+        refusal("a wrong width", lambda: fm.trace(NETWORK, MSE, PARAMS, X[:1], T), ValueError, "Linear", "must be 2"),
+        refusal("wrong targets", lambda: fm.trace(NETWORK, MSE, PARAMS, X, T[:1]), ValueError, "targets"),
+        refusal("wrong params", lambda: fm.trace(NETWORK, MSE, PARAMS[:2], X, T), ValueError, "params"),
+        refusal("no loss", lambda: fm.trace(NETWORK, fm.SGD(0.1), PARAMS, X, T), TypeError, "loss", "SGD"),
+        refusal("no network", lambda: fm.trace(fm.Linear, MSE, PARAMS, X, T), TypeError, "network", "Linear"),
+        refusal("lists", lambda: fm.trace(NETWORK, MSE, PARAMS, [1.0, 2.0], T), TypeError, "inputs", "a list"),
+        refusal("no such name", lambda: fm.trace(NETWORK, MSE, PARAMS, X, T)["δ⁽³⁾"], KeyError, "δ⁽³⁾", "δ⁽²⁾"),
+    ],
+)
+def test_bad_input_is_refused(call, error, fragments) -> None:
+    check_refused(call, error, fragments)
