@@ -14,7 +14,7 @@ import attrs
 
 from functional_mlp.engines import Group, Run, Snapshot
 from functional_mlp.history import EpochRecord, History, Recorder
-from functional_mlp.metrics import Metrics
+from functional_mlp.metrics import Metrics, scored
 from functional_mlp.orders import Orders
 from functional_mlp.schedules import Schedule
 from functional_mlp.state import FitResult, Job, Member, Progress, Tick, TrainState, learning_rates, reads_history
@@ -159,8 +159,14 @@ class Course:
         return records, finite and self._run.is_finite(active)
 
     def _validate(self, member: int) -> Metrics:
-        data = self._members[member].validation
-        return Metrics(math.nan, math.nan) if data is None else self._run.evaluate(member, data)
+        data, score = self._members[member].validation, self._job.score
+        if data is None:
+            return Metrics(math.nan, math.nan)
+        metrics = self._run.evaluate(member, data)
+        if score is None:
+            return metrics
+        params = self._run.state(self._run.snapshot(), member).params
+        return Metrics(metrics.loss, scored(self._job.network, params, data, score))
 
     def _move_on(
         self,

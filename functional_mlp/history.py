@@ -14,7 +14,8 @@ class EpochRecord:
     """One epoch of training; losses and accuracies are NaN where they do not apply.
 
     `train_loss` is the mean loss and `train_accuracy` the share of samples that were right, each sample
-    judged right before its own update. The validation figures are taken at the epoch's end.
+    judged right before its own update. The validation figures are taken at the epoch's end; where `fit` is given a
+    `score`, `validation_accuracy` is that score.
 
     >>> EpochRecord(0.5, 0.8, float("nan"), float("nan"), 0.01, 0.1) == EpochRecord(
     ...     0.5, 0.8, float("nan"), float("nan"), 0.01, 0.1

@@ -1,12 +1,14 @@
 """Loss and accuracy of a network over data: how right answers are counted, and whether data fit."""
 
 import math
+from collections.abc import Callable
 
 import attrs
 import torch
 from attrs import field
 from torch import Tensor
 
+from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
 from functional_mlp.layers.base import Layer, Params
@@ -47,6 +49,15 @@ def measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metric
 def count_right(loss: Loss, predictions: Tensor, targets: Tensor, labels: Tensor | None) -> int:
     """The number of rows that are right, for targets as the loss encodes them."""
     return int(loss.are_right(predictions, targets, labels).sum())
+
+
+def scored(network: Layer, params: Params, data: Dataset, score: Callable[[Tensor, Dataset], float]) -> float:
+    """What a score makes of the outputs of a network over a data set."""
+    outputs = torch.cat([network.forward(params, rows)[0] for rows in data.inputs.split(ROWS_AT_ONCE)])
+    figure = checks.plain_number(score(outputs, data))
+    if not isinstance(figure, float | int):
+        raise TypeError(f"score(outputs, validation) must return a number, got {checks.describe(figure)}")
+    return float(figure)
 
 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:

@@ -21,6 +21,8 @@ from functional_mlp.value import Deferred
 
 EngineName = Literal["auto", "reference", "fused"]
 ScheduleLike = Callable[[int], float]
+# What stands for the accuracy on validation data: a number made of a network's outputs over them; more is better.
+Score = Callable[[Tensor, Dataset], float]
 
 # What an engine is given for each of some epochs, and for every member in it: an order of the rows, a learning rate.
 Orders = Sequence[Sequence[Tensor]]
@@ -89,6 +91,7 @@ class Job:
     members: tuple[Member, ...]
     early_stopping: EarlyStopping | None = None
     penalty: Penalty | None = None
+    score: Score | None = None
 
 
 @attrs.frozen(eq=False)
@@ -214,6 +217,17 @@ def check_monitors(name: str, member: Member, early_stopping: Any) -> None:
                 f"{name}: {rule!r} looks at {monitor}, and there is no validation data: pass validation, or "
                 f"monitor={monitor.replace('validation', 'train')!r}"
             )
+
+
+def check_score(name: str, score: Any, validation: Dataset | None) -> None:
+    """Raise unless this is a score of validation data that there are, or None."""
+    if score is not None:
+        if not callable(score):
+            raise TypeError(
+                f"{name}: score must be callable, got {checks.describe(score)}: pass f(outputs, validation)"
+            )
+        if validation is None:
+            raise ValueError(f"{name}: score looks at validation data, and there are none: pass validation")
 
 
 def check_state(name: str, state: Any, optimizer: Optimizer) -> None:

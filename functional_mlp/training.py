@@ -24,10 +24,12 @@ from functional_mlp.state import (
     Member,
     Progress,
     ScheduleLike,
+    Score,
     TrainState,
     check_arguments,
     check_monitors,
     check_observers,
+    check_score,
     check_state,
     learning_rates,
     reads_history,
@@ -48,6 +50,7 @@ def fit(
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,
     validation: Dataset | None = None,
+    score: Score | None = None,
     params: Params | None = None,
     state: TrainState | None = None,
     engine: EngineName = "auto",
@@ -76,6 +79,10 @@ def fit(
         history are those of the data alone.
     validation
         A data set whose loss and accuracy are taken at the end of each epoch.
+    score
+        A function of the outputs over the validation data and of these: what `score(outputs, validation)` returns is
+        the `validation_accuracy` of the epoch, in place of the share of right answers. It is taken to be better the
+        larger it is.
     params
         Parameters to start from, in place of `network.init`'s.
     state
@@ -113,7 +120,8 @@ def fit(
     given = params is not None or state is not None
     member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
     check_monitors("fit", member, early_stopping)
-    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty)
+    check_score("fit", score, validation)
+    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score)
     watch = Watch(job, callbacks, checkpoint)
     _check_job(watch.job)
 

@@ -128,6 +128,43 @@ def test_a_run_that_diverges_keeps_its_best_state() -> None:
     assert not result.stopped_early
 
 
+# Scores
+
+
+def worst_output(outputs: torch.Tensor, data: fm.Dataset) -> float:
+    """The largest error of all, with its sign turned: a score that is no mean over the samples."""
+    return -(outputs - data.targets).abs().max().item()
+
+
+@engines
+def test_a_score_stands_for_the_accuracy_and_stops_the_run(tmp_path: Path, engine: str) -> None:
+    rule = fm.EarlyStopping(patience=3, monitor="validation_accuracy")
+    checkpoint = fm.Checkpoint(tmp_path / "run")
+    result = fit(engine=engine, score=worst_output, early_stopping=rule, checkpoint=checkpoint)
+    outputs = fm.predict(NETWORK, result.best_params, VALIDATION.inputs)
+    assert result.stopped_early
+    assert max(result.history.validation_accuracy) == pytest.approx(worst_output(outputs, VALIDATION), rel=1e-9)
+    assert result.history.validation_loss == fit(engine=engine, epochs=result.state.epoch).history.validation_loss
+    with pytest.raises(fm.CheckpointError, match=r"score is .*worst_output there, and None"):
+        fit(early_stopping=rule, checkpoint=checkpoint)
+
+
+def test_each_member_of_an_ensemble_has_a_score_of_its_own() -> None:
+    result = fm.fit_ensemble(
+        NETWORK,
+        fm.MeanSquaredError(),
+        fm.Adam(0.3),
+        DATA,
+        keys=fm.random.key(5).split(3),
+        epochs=2,
+        validation=VALIDATION,
+        score=worst_output,
+    )
+    for member in result.members:
+        expected = worst_output(fm.predict(NETWORK, member.params, VALIDATION.inputs), VALIDATION)
+        assert member.history.validation_accuracy[-1] == pytest.approx(expected, rel=1e-9)
+
+
 # Schedules that read the history
 
 
@@ -216,6 +253,14 @@ def test_each_member_of_an_ensemble_has_a_plateau_of_its_own(engine: str) -> Non
         (lambda: fm.EarlyStopping(monitor="loss"), ValueError, "monitor must be one of 'train_loss'.*got 'loss'"),
         (lambda: fm.EarlyStopping(monitor="seconds"), ValueError, "monitor must be one of"),
         (lambda: fm.EarlyStopping(min_delta=-1.0), ValueError, r"min_delta must be a finite number in \[0.0"),
+        (lambda: fit(score="accuracy"), TypeError, "fit: score must be callable, got 'accuracy', a str: pass f"),
+        (
+            lambda: fit(score=worst_output, validation=None),
+            ValueError,
+            "fit: score looks at validation data, and there",
+        ),
+        (lambda: fit(score=lambda outputs, data: outputs), TypeError, "must return a number, got a torch.float64 ten"),
+        (lambda: fm.EarlyStopping(cumulative=1), TypeError, "cumulative must be a bool, got 1"),
         (lambda: fit(early_stopping=3), TypeError, "fit: early_stopping must be an EarlyStopping, got 3"),
         (
             lambda: fit(early_stopping=RULE, validation=None),

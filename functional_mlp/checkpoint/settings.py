@@ -20,6 +20,7 @@ CHANGEABLE = (
     "penalty",
     "params",
     "early_stopping",
+    "score",
     "optimizer",
     "loss",
 )
@@ -39,6 +40,7 @@ class Settings:
     params: str | None
     early_stopping: str | None = None
     penalty: str | None = None
+    score: str | None = None
 
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
@@ -50,6 +52,7 @@ class Settings:
             params=f"given, digest {digest(member.start.optimizer_state)}" if member.params_given else None,
             early_stopping=None if job.early_stopping is None else repr(job.early_stopping),
             penalty=None if job.penalty is None else _named(job.penalty),
+            score=None if job.score is None else _named(job.score),
         )
 
     def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ OPTIONS = {
     "params": "--initializer",
     "early_stopping": "--early-stopping",
     "penalty": "--l2",
+    "score": "fit(score=...), which the command leaves out",
 }
 
 

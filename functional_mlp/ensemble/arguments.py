@@ -20,6 +20,7 @@ from functional_mlp.state import (
     TrainState,
     check_monitors,
     check_schedule,
+    check_score,
     check_task,
 )
 
@@ -36,6 +37,7 @@ def job_of(
     schedule: Any,
     penalty: Any = None,
     validation: Any,
+    score: Any = None,
     params: Any,
     engine: Any,
     early_stopping: Any = None,
@@ -65,7 +67,8 @@ def job_of(
     )
     for member in members:
         check_monitors("fit_ensemble", member, early_stopping)
-    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty)
+        check_score("fit_ensemble", score, member.validation)
+    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty, score)
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:

@@ -27,6 +27,7 @@ from functional_mlp.state import (
     FitResult,
     Keeper,
     ScheduleLike,
+    Score,
     check_observers,
 )
 from functional_mlp.stopping import EarlyStopping
@@ -82,6 +83,7 @@ def fit_ensemble(
     schedule: ScheduleLike | Sequence[ScheduleLike] | None = None,
     penalty: Penalty | None = None,
     validation: Dataset | Sequence[Dataset] | None = None,
+    score: Score | None = None,
     params: Params | None = None,
     engine: EngineName = "auto",
     progress: Callable[[float], None] | None = None,
@@ -97,7 +99,7 @@ def fit_ensemble(
 
     Parameters
     ----------
-    network, loss, penalty
+    network, loss, penalty, score
         As `fit` takes them, one for all members.
     optimizer, data, schedule, validation
         As `fit` takes them: one for all members, or a sequence of one each. Optimizers are of one kind, and may differ
@@ -144,6 +146,7 @@ def fit_ensemble(
         schedule=schedule,
         penalty=penalty,
         validation=validation,
+        score=score,
         params=params,
         engine=engine,
         early_stopping=early_stopping,
