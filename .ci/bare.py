@@ -26,6 +26,7 @@ NEEDS = {
         ["predict", "--model", "model.safetensors", "--data", "points.csv", "--out", "classes.csv"],
     ],
     "testing": ["import functional_mlp.testing"],
+    "onnx": ["import functional_mlp as fm; fm.interop.to_onnx('model.onnx', fm.ReLU(), ())"],
 }
 
 
@@ -40,7 +41,9 @@ def main() -> None:
 
 
 def check_that_extras_are_missing() -> None:
-    found = [name for name in ("polars", "matplotlib", "hypothesis", "pytest") if importlib.util.find_spec(name)]
+    found = [
+        name for name in ("polars", "matplotlib", "hypothesis", "onnx", "pytest") if importlib.util.find_spec(name)
+    ]
     assert not found, f"this environment is not bare: it has {found}"
 
 

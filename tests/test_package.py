@@ -73,7 +73,7 @@ def loaded_by(code: str, modules: Sequence[str]) -> list[str]:
     return ast.literal_eval(done.stdout)
 
 
-EXTRAS = ["matplotlib", "hypothesis", "polars", "pandas", "sklearn", "sympy"]
+EXTRAS = ["matplotlib", "hypothesis", "polars", "pandas", "sklearn", "sympy", "onnx", "jax"]
 
 
 def test_importing_the_package_loads_torch_with_the_first_name() -> None:

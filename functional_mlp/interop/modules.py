@@ -12,7 +12,7 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.layers.adapting import as_layer
-from functional_mlp.layers.arguments import template
+from functional_mlp.layers.arguments import params_dtype
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
@@ -37,11 +37,7 @@ def to_torch(network: Layer, params: Params) -> "torch.nn.Module":
     GELU(approximate='none')
     """
     network = as_layer("to_torch: network", network)
-    leaves = checks.float_leaves("params", params)
-    dtype = leaves[0].dtype if leaves else torch.float32
-    checks.tree_like(
-        "params", params, "the network's params", template(network, dtype), reference=leaves[0] if leaves else None
-    )
+    params_dtype(network, params)
     return _module(network, params)
 
 

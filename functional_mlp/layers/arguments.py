@@ -35,6 +35,15 @@ def checked_arguments(layer: "Layer", params: Any, x: Tensor) -> tuple[Any, Tens
     return params, x.detach()
 
 
+def params_dtype(layer: "Layer", params: Any) -> torch.dtype:
+    """The dtype of params, once they are known to be the layer's; float32 where there are none."""
+    leaves = checks.float_leaves("params", params)
+    first = leaves[0] if leaves else torch.zeros(0)
+    expected = template(layer, first.dtype)
+    checks.tree_like("params", params, "the layer's params", expected, reference=first)
+    return first.dtype
+
+
 @functools.lru_cache(maxsize=256)
 def template(layer: "Layer", dtype: torch.dtype) -> Any:
     """The layer's params as meta tensors: their structure and shapes, without data."""
