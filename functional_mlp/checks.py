@@ -306,6 +306,12 @@ def class_indices(name: str, value: Tensor, classes: int | None = None) -> None:
         raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
 
 
+def plain_indices(value: Tensor) -> Tensor:
+    """Class indices of any integer dtype, or bools, as int64; all else as it is."""
+    whole = not (value.is_floating_point() or value.dtype.is_complex)
+    return value.detach().long() if whole else value.detach()
+
+
 def is_one_hot(targets: Tensor) -> Tensor:
     """Which rows of (..., classes) hold a single 1 and else 0."""
     return ((targets == 0) | (targets == 1)).all(-1) & (targets.sum(-1) == 1)

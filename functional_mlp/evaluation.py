@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from functional_mlp import checks, engines
+from functional_mlp.arrays import Array, as_tensor
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments
@@ -12,22 +13,23 @@ from functional_mlp.metrics import Metrics, check_fit, measure
 from functional_mlp.state import EngineName
 
 
-def predict(network: Layer, params: Params, x: Tensor, *, engine: EngineName = "auto") -> Tensor:
-    """The network's outputs for inputs (..., in_features).
+def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
+    """The network's outputs for inputs (..., in_features), a tensor or a numpy array.
 
     `engine` is "reference", "fused" (native code, made when it is first used; a `ValueError` with the reason where
     there can be none), or "auto", which is the reference here: a single pass is soon over.
     """
     network = as_layer("predict: network", network)
     checks.engine("predict", engine)
+    inputs = as_tensor("predict: inputs", x)
     if engine != "fused":
-        return network.apply(params, x)
-    params, x = checked_arguments(network, params, x)
-    checks.features(f"{network!r}", x, network.in_features)
-    return engines.fused_predict(network, params, x)
+        return network.apply(params, inputs)
+    params, inputs = checked_arguments(network, params, inputs)
+    checks.features(f"{network!r}", inputs, network.in_features)
+    return engines.fused_predict(network, params, inputs)
 
 
-def classify(network: Layer, params: Params, x: Tensor, *, engine: EngineName = "auto") -> Tensor:
+def classify(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
     """The class indices of inputs (..., in_features): for each, the place of the largest output.
 
     >>> import torch, functional_mlp as fm

@@ -67,9 +67,13 @@ class Loss(Value):
         targets = self.checked_targets(predictions, targets)
         return self.batch_grad(predictions.detach(), targets)
 
-    def batch_value(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """`value` without its checks, for targets as `encode` returns them; of half precision in float32."""
-        return self.sample_values(predictions, targets).mean()
+    def batch_value(self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """`value` without its checks, for targets as `encode` returns them; of half precision in float32.
+
+        With `weights` (..., 1) it is 1/n Σᵢ wᵢ ℓᵢ, in the dtype that the loss is computed in.
+        """
+        values = self.sample_values(predictions, targets)
+        return values.mean() if weights is None else (weights * values).mean()
 
     def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample (..., 1), of which `batch_value` is the mean."""
@@ -77,13 +81,17 @@ class Loss(Value):
         values: Tensor = self.sample_value(torch_namespace(predictions.dtype, predictions.device), predictions, targets)
         return values
 
-    def batch_grad(self, predictions: Tensor, targets: Tensor, samples: int | None = None) -> Tensor:
-        """`grad` without its checks, for targets as `encode` returns them.
+    def batch_grad(
+        self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None, *, samples: int | None = None
+    ) -> Tensor:
+        """`grad` without its checks, for targets as `encode` returns them, and `weights` as `batch_value` takes them.
 
         The sum of the samples' gradients is divided by `samples`, by default the number of samples.
         """
         wide, targets = widened(predictions), widened(targets)
         grad: Tensor = self.sample_grad(torch_namespace(wide.dtype, wide.device), wide, targets)
+        if weights is not None:
+            grad = weights * grad
         if samples is None:
             samples = predictions.numel() // predictions.shape[-1]
         return narrowed(grad if samples == 1 else grad / samples, predictions.dtype)

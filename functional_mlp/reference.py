@@ -1,6 +1,6 @@
 """The reference engine: an epoch as a loop of torch operations, on any device and in any floating dtype."""
 
-import math
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, count_right, measure
+from functional_mlp.metrics import Metrics, Tally, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty, weights_among
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
@@ -49,23 +49,22 @@ def run_epoch(
     buffers = _Buffers(optimizer, state, penalty)
     probe, _ = network.forward(buffers.params, data.inputs[:1])  # shows the number of outputs
     batch_size = min(batch_size, len(order))
-    loss_sum, right, done = 0.0, 0, 0
+    tally, done = Tally(loss, data), 0
     for rows in order.to(data.inputs.device).split(BATCHES_AT_ONCE * batch_size):
         inputs, targets = data.inputs[rows], loss.encode(data.targets[rows], probe.expand(len(rows), -1))
         predictions = []
-        for x, target in _batches(inputs, targets, batch_size):
+        for x, target, weight in _batches(batch_size, inputs, targets, data.weights_of(rows)):
             prediction, tape = network.forward(buffers.params, x)
             predictions.append(prediction.clone())  # a layer may return a view of its params
-            grads, _ = network.backward(buffers.params, tape, loss.batch_grad(prediction, target))
+            grads, _ = network.backward(buffers.params, tape, loss.batch_grad(prediction, target, weight))
             buffers.update(grads)
         outputs = torch.stack(predictions) if batch_size == 1 else torch.cat(predictions)
-        loss_sum += len(rows) * loss.batch_value(outputs, targets).item()
-        right += count_right(loss, outputs, targets, None if data.labels is None else data.labels[rows])
+        tally.add(rows, outputs, targets)
         done += len(rows)
         if progress is not None:
             progress(done / len(order))
-    accuracy = right / len(order) if loss.has_answers(data.targets, data.labels) else math.nan
-    return EpochResult(buffers.state(state), loss_sum / len(order), accuracy)
+    metrics = tally.metrics()
+    return EpochResult(buffers.state(state), metrics.loss, metrics.accuracy)
 
 
 class ReferenceRun:
@@ -112,10 +111,15 @@ class ReferenceRun:
         return measure(self._job.network, self._job.loss, self._state.params, data)
 
 
-def _batches(inputs: Tensor, targets: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    if batch_size == 1:  # single samples without a batch dimension: vectors are faster than one-row matrices
-        return zip(inputs.unbind(), targets.unbind(), strict=True)
-    return zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+def _batches(
+    batch_size: int, inputs: Tensor, targets: Tensor, weights: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def batches(rows: Tensor) -> Sequence[Tensor]:
+        # Single samples have no batch dimension: vectors are faster than one-row matrices.
+        return rows.unbind() if batch_size == 1 else rows.split(batch_size)
+
+    each_weight = itertools.repeat(None) if weights is None else batches(weights)
+    return zip(batches(inputs), batches(targets), each_weight)  # noqa: B905 - `repeat` has no end
 
 
 class _Buffers:

@@ -1,6 +1,8 @@
 import math
 import pickle
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,32 @@ def test_class_indices_are_their_own_labels() -> None:
     data = fm.Dataset(X, INDICES)
     assert len(data) == 4
     assert_same_bits((data.inputs, data.targets, data.labels), (X, INDICES, INDICES))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64]
+)
+def test_class_indices_of_any_integer_dtype_or_bool_become_int64(dtype: torch.dtype) -> None:
+    expected = INDICES.bool().long() if dtype == torch.bool else INDICES
+    assert_same_bits(fm.Dataset(X, INDICES.to(dtype)).targets, expected)
+    assert_same_bits(fm.Dataset(X.numpy(), INDICES.to(dtype).numpy()).targets, expected)
+
+
+def test_numpy_arrays_are_taken_as_tensors_are_and_where_they_lie() -> None:
+    inputs = np.arange(24, dtype=np.float64).reshape(4, 6)
+    data = fm.Dataset(inputs[:, ::2], INDICES.numpy(), np.ones(4))
+    assert data.inputs.data_ptr() == inputs.ctypes.data
+    assert data.targets.data_ptr() != INDICES.data_ptr() or data.targets.equal(INDICES)
+    read_only = inputs.copy()
+    read_only.flags.writeable = False
+    for array in (inputs, read_only, inputs[::-1, ::-1], inputs.astype(">f8"), np.asfortranarray(inputs)):
+        assert_same_bits(fm.Dataset(array, INDICES).inputs, torch.tensor(array.tolist(), dtype=torch.float64))
+    network = fm.Linear(6, 2)
+    params = network.init(KEY, dtype=torch.float64)
+    assert_same_bits(fm.predict(network, params, inputs), fm.predict(network, params, torch.from_numpy(inputs)))
+    for engine in ("reference", "fused"):
+        given: Any = engine
+        assert fm.classify(network, params, inputs, engine=given).shape == (4,)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32])
@@ -205,12 +233,10 @@ def with_entry(value: float, row: int, column: int) -> torch.Tensor:
             "float indices",
             lambda: fm.Dataset(X, INDICES.float()),
             ValueError,
-            "torch.int64",
+            "integer dtype",
             "torch.float32",
             ".long()",
         ),
-        refusal("int32 indices", lambda: fm.Dataset(X, INDICES.int()), ValueError, "torch.int64", "torch.int32"),
-        refusal("boolean indices", lambda: fm.Dataset(X, INDICES > 0), ValueError, "torch.int64", "torch.bool"),
         refusal("dtypes", lambda: fm.Dataset(X, X.double()), ValueError, "one dtype", "torch.float64", "torch.float32"),
         refusal(
             "many-hot integers", lambda: fm.Dataset(X, torch.ones(4, 2).int()), ValueError, "one-hot", "[1, 1]", "[0]"
@@ -226,9 +252,26 @@ def with_entry(value: float, row: int, column: int) -> torch.Tensor:
             if kind != "integer"
         ),
         refusal("lists", lambda: fm.Dataset([[1.0]], INDICES), TypeError, "inputs", "torch.Tensor", "a list"),
+        refusal("words", lambda: fm.Dataset(X, np.array(["a", "b", "a", "b"])), TypeError, "targets", "numbers", "<U1"),
         refusal(
-            "numpy targets", lambda: fm.Dataset(X, INDICES.numpy()), TypeError, "targets", "torch.Tensor", "ndarray"
+            "masked", lambda: fm.Dataset(np.ma.masked_invalid(X.numpy()), INDICES), TypeError, "inputs", ".filled("
         ),
+        *(
+            refusal(f"{what} weights", lambda given=given: fm.Dataset(X, INDICES, given), error, "weights", *fragments)
+            for what, given, error, *fragments in (
+                ("negative", torch.tensor([1.0, -2.0, 1.0, 1.0]), ValueError, "not negative", "-2.0 in row 1"),
+                ("NaN", torch.tensor([1.0, 1.0, math.nan, 1.0]), ValueError, "finite", "nan in row 2"),
+                ("infinite", torch.tensor([math.inf, 1.0, 1.0, 1.0]), ValueError, "finite", "inf in row 0"),
+                ("zero", torch.zeros(4), ValueError, "not all be 0"),
+                ("too few", torch.ones(3), ValueError, "(4,)", "(3,)"),
+                ("a column of", torch.ones(4, 1), ValueError, "(4,)", "(4, 1)"),
+                ("complex", torch.ones(4) + 0j, ValueError, "real", "complex64"),
+                ("a list of", [1.0] * 4, TypeError, "torch.Tensor", "a list"),
+            )
+        ),
+        refusal("no labels", lambda: fm.datasets.balanced_weights(INDICES[:0]), ValueError, "labels", "(n,)", "(0,)"),
+        refusal("labels that are values", lambda: fm.datasets.balanced_weights(X), ValueError, "labels", "(4, 3)"),
+        refusal("labels of floats", lambda: fm.datasets.balanced_weights(X[0]), ValueError, "class indices", "float32"),
         refusal("disk of an int key", lambda: fm.datasets.disk(0), TypeError, "Key", "0, an int", "random.key(seed)"),
         *(
             refusal(f"{make.__name__} of {what}", call, error, f"{make.__name__}: {word}", fragment)

@@ -19,6 +19,7 @@ ROOT = Path(functional_mlp.__file__).parent
 FLOORS = {
     "ground": (
         "algebra",
+        "arrays",
         "checks",
         "compensation",
         "files",

@@ -79,7 +79,8 @@ def digest(tree: Any) -> str:
 
 def _described(data: Dataset) -> str:
     rows, features = data.inputs.shape
-    return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets))}"
+    weights = () if data.weights is None else (data.weights,)
+    return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets, *weights))}"
 
 
 def _named(schedule: Any) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
@@ -32,6 +32,17 @@ class ClassificationData:
     recipe: Recipe
     standardization: Standardization | None = None
 
+    def balanced(self) -> ClassificationData:
+        """The same with the weights that give each class of a part the same sum."""
+        validation = None if self.validation is None else _balanced(self.validation)
+        description = f"{self.description}, balanced class weights"
+        return evolve(self, description=description, training=_balanced(self.training), validation=validation)
+
+
+def _balanced(data: fm.Dataset) -> fm.Dataset:
+    assert data.labels is not None  # both kinds of data have classes
+    return fm.Dataset(data.inputs, data.targets, fm.datasets.balanced_weights(data.labels))
+
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
 @frozen(kw_only=True)
@@ -49,11 +60,14 @@ class DataOptions:
     validation_share: Annotated[float | None, Parameter(metavar="SHARE")] = None
     """Share of the table's rows that are kept for validation, from 0 to below 1. Default: 0.2."""
 
+    class_weights: Annotated[Literal["balanced"] | None, Parameter(show_default=False)] = None
+    """Let each class count the same, however many samples it has: in training, and in the losses and accuracies that
+    are shown. Default: each sample counts the same."""
+
     def load(self, key: Key, dtype: torch.dtype, device: torch.device) -> ClassificationData:
         """Draw or read the data; raises `ValueError` or `OSError` as `read_table` does."""
-        if self.data is None:
-            return self._disk(key, dtype, device)
-        return self._table(self.data, key, dtype, device)
+        samples = self._table(self.data, key, dtype, device) if self.data else self._disk(key, dtype, device)
+        return samples if self.class_weights is None else samples.balanced()
 
     def _disk(self, key: Key, dtype: torch.dtype, device: torch.device) -> ClassificationData:
         if self.target is not None or self.validation_share is not None:

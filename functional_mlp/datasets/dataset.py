@@ -1,42 +1,63 @@
-"""A data set: inputs and targets, checked once."""
+"""A data set: inputs, targets and weights, checked once."""
 
 from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks
+from functional_mlp.arrays import Array, as_tensor
+from functional_mlp.datasets.weights import checked_weights
+
+Rows = Tensor | slice
 
 
 @frozen(eq=False, init=False)
 class Dataset:
-    """Inputs (n, features) with targets: class indices (n,) of dtype int64, or values (n, outputs).
+    """Inputs (n, features) with targets: class indices (n,), or values (n, outputs); and a weight for each row, if any.
 
-    Values have the dtype of the inputs; an integer one-hot (n, classes) is converted to it. `labels` are the
-    class indices, `None` where the targets are neither class indices nor one-hot.
+    Tensors or numpy arrays, whose memory is used where it can be. Class indices have any integer dtype or bool, and are
+    kept as int64. Values have the dtype of the inputs; an integer one-hot (n, classes) is converted to it. `labels` are
+    the class indices, `None` where the targets are neither class indices nor one-hot.
 
-    Raises `TypeError` or `ValueError` for lengths, dtypes or devices that do not fit, for an empty set, and for
-    NaN or infinity, naming the first row and column.
+    With `weights` (n,) a batch's loss is (1/n_b) Σ wᵢ ℓᵢ, and losses and accuracies of a data set are means weighted
+    by them: a row of weight 3 counts as three such rows, one of weight 0 not at all. They are kept divided by their
+    mean, for only their ratios matter.
+
+    Raises `TypeError` or `ValueError` for lengths, dtypes or devices that do not fit, for an empty set, for NaN or
+    infinity, naming the first row and column, and for weights that are negative or all 0.
 
     >>> import torch
-    >>> data = Dataset(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
-    >>> len(data), data.labels
-    (3, tensor([0, 1, 1]))
+    >>> data = Dataset(torch.zeros(3, 2), torch.tensor([0, 1, 1]), weights=torch.tensor([4, 1, 1]))
+    >>> len(data), data.labels, data.weights
+    (3, tensor([0, 1, 1]), tensor([2.0000, 0.5000, 0.5000]))
     """
 
     inputs: Tensor
     targets: Tensor
+    weights: Tensor | None
     labels: Tensor | None = field(repr=False)
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        inputs = _checked_inputs(inputs)
-        targets = _checked_targets(targets, inputs)
-        self.__attrs_init__(inputs, targets, _labels(targets))
+    def __init__(self, inputs: Array, targets: Array, weights: Array | None = None) -> None:
+        inputs = _checked_inputs(as_tensor("Dataset: inputs", inputs))
+        targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs)
+        if weights is not None:
+            weights = checked_weights(as_tensor("Dataset: weights", weights), inputs)
+        self.__attrs_init__(inputs, targets, weights, _labels(targets))
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
     def __repr__(self) -> str:
         inputs, targets = checks.describe(self.inputs), checks.describe(self.targets)
-        return f"<Dataset of {len(self)} rows: inputs {inputs}, targets {targets}>"
+        weighted = "" if self.weights is None else ", with weights"
+        return f"<Dataset of {len(self)} rows: inputs {inputs}, targets {targets}{weighted}>"
+
+    def labels_of(self, rows: Rows) -> Tensor | None:
+        """The labels of some rows, where there are any."""
+        return None if self.labels is None else self.labels[rows]
+
+    def weights_of(self, rows: Rows) -> Tensor | None:
+        """The weights of some rows, a column as losses take it, where there are any."""
+        return None if self.weights is None else self.weights[rows].unsqueeze(-1)
 
 
 def _checked_inputs(inputs: Tensor) -> Tensor:
@@ -62,11 +83,12 @@ def _checked_targets(targets: Tensor, inputs: Tensor) -> Tensor:
     if targets.ndim == 1:
         if targets.is_floating_point():
             raise ValueError(
-                f"Dataset: targets of shape ({len(targets)},) must be class indices of dtype torch.int64, got "
+                f"Dataset: targets of shape ({len(targets)},) must be class indices of an integer dtype, got "
                 f"{targets.dtype}: call .long() for classes, .unsqueeze(1) for one output"
             )
+        targets = checks.plain_indices(targets)
         checks.class_indices("Dataset: targets", targets)
-        return targets.detach()
+        return targets
     if targets.numel() == 0:
         raise ValueError(f"Dataset: targets must not be empty, got shape {tuple(targets.shape)}")
     if targets.dtype in checks.INTEGER_DTYPES:

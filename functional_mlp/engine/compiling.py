@@ -163,7 +163,7 @@ def compiled(program: Program, policy: Policy, target: machine.Target) -> Functi
 def any_batch(program: Program, target: machine.Target) -> Hashable:
     """What the programs that do one thing with a network have in common, whatever the batches."""
     if isinstance(program, LossProgram):
-        program = attrs.evolve(program, class_targets=False)
+        program = attrs.evolve(program, class_targets=False, weighted=False)
     if isinstance(program, TrainingProgram):
         program = attrs.evolve(program, batch_size=1)
     return program, target

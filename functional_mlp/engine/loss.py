@@ -1,4 +1,4 @@
-"""The loss of a sample, its gradient, and whether the sample is right."""
+"""The loss of a sample, its gradient, and whether the sample is right, all times its weight where it has one."""
 
 from llvmlite import ir
 
@@ -24,7 +24,10 @@ class SampleLoss:
         grad: Index | None = None,
         scale: ir.Value | None = None,
     ) -> list[ir.Value]:
-        """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`."""
+        """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`.
+
+        The weight of a sample that has one counts in all three.
+        """
         self.builder.comment(f"loss: {self.program.loss!r}")
         features = self.program.out_features
         count = vectors(features, self.lanes)
@@ -34,7 +37,11 @@ class SampleLoss:
             features,
         )
         target = Array(self.xp, self._target(scope, row, count), features)
+        weight = self._weight(scope, row) if self.program.weighted else None
         if grad is not None:
+            if weight is not None:
+                splat = self.e.splat(weight)
+                scale = splat if scale is None else self.e.fmul(splat, scale)
             gradient = self.program.loss.sample_grad(self.xp, y, target)
             for v, vector in enumerate(self.xp.vectors(gradient, count)):
                 scaled = vector if scale is None else self.e.fmul(vector, scale)
@@ -42,15 +49,25 @@ class SampleLoss:
                 self.e.store(kept, scope.activations, self.e.add(grad, v * self.lanes))
         value = self.program.loss.sample_value(self.xp, y, target)
         if not self.program.loss.judges_outputs:
-            return [self._as_double(scope, value), self._has_label_largest(scope, row, prediction)]
-        wrong = self._as_double(scope, self.program.loss.wrong_outputs(self.xp, y, target))
-        is_right = self.builder.fcmp_ordered("==", wrong, ir.Constant(DOUBLE, 0.0))
-        return [self._as_double(scope, value), self.builder.uitofp(is_right, DOUBLE)]
+            outcome = [self._as_double(scope, value), self._has_label_largest(scope, row, prediction)]
+        else:
+            wrong = self._as_double(scope, self.program.loss.wrong_outputs(self.xp, y, target))
+            is_right = self.builder.fcmp_ordered("==", wrong, ir.Constant(DOUBLE, 0.0))
+            outcome = [self._as_double(scope, value), self.builder.uitofp(is_right, DOUBLE)]
+        if weight is None:
+            return outcome
+        factor = weight if weight.type == DOUBLE else self.builder.fpext(weight, DOUBLE)
+        return [self.builder.fmul(number, factor) for number in outcome]
+
+    def _weight(self, scope: Scope, row: ir.Value) -> ir.Value:
+        """The last number of the row of the targets."""
+        place = self.e.add(self.e.multiply(row, self.program.target_stride), self.program.target_features)
+        return self.e.load_number(scope.arguments.targets, place)
 
     def _target(self, scope: Scope, row: ir.Value, count: int) -> list[ir.Value]:
         e, features = self.e, self.program.out_features
         if not self.program.class_targets:
-            base = e.multiply(row, features)
+            base = e.multiply(row, self.program.target_stride)
             return [
                 e.load_first(scope.arguments.targets, e.add(base, v * self.lanes), features - v * self.lanes)
                 for v in range(count)

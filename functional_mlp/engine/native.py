@@ -100,11 +100,12 @@ class CompiledEpoch:
         if data.inputs.dtype != self._dtype:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
-        run = running.FusedRun(self._program(takes_classes(self._loss, data.targets)), optimizer_state, data)
+        program = self._program(takes_classes(self._loss, data.targets), weighted=data.weights is not None)
+        run = running.FusedRun(program, optimizer_state, data)
         loss_sum, _ = run.sums_of_epoch(running.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
-    def _program(self, class_targets: bool) -> TrainingProgram:
+    def _program(self, class_targets: bool, *, weighted: bool = False) -> TrainingProgram:
         return lower(
             self._network,
             self._loss,
@@ -112,6 +113,7 @@ class CompiledEpoch:
             batch_size=self._batch_size,
             class_targets=class_targets,
             dtype=self._dtype,
+            weighted=weighted,
             penalty=self._penalty,
         )
 
@@ -139,6 +141,7 @@ def start(job: Job, member: Member) -> running.FusedRun:
         batch_size=job.batch_size,
         class_targets=takes_classes(job.loss, member.data.targets),
         dtype=member.data.inputs.dtype,
+        weighted=member.data.weights is not None,
         penalty=job.penalty,
     )
     return running.FusedRun(program, member.start.optimizer_state, member.data)

@@ -117,19 +117,24 @@ class Program:
         if any(before != now for before, now in self.codes):
             raise CannotFuseError("an expression has changed since the run began: start another one")
 
-    def with_loss(self, loss: Loss, class_targets: bool) -> "LossProgram":
+    def with_loss(self, loss: Loss, class_targets: bool, weighted: bool = False) -> "LossProgram":
         """The program of these steps that measures a loss."""
-        return LossProgram(self.steps, self.in_features, self.out_features, self.dtype, loss, class_targets)
+        sizes = self.in_features, self.out_features
+        return LossProgram(self.steps, *sizes, self.dtype, loss, class_targets, weighted)
 
 
 @attrs.frozen(cache_hash=True)
 class LossProgram(Program):
-    """The steps of a network, and the loss of its outputs."""
+    """The steps of a network, and the loss of its outputs.
+
+    A row of the targets holds a number an output, or none where they are classes, and then its weight if it has one.
+    """
 
     kind: ClassVar[Kind] = "evaluate"
 
     loss: Loss = field(eq=False)
     class_targets: bool
+    weighted: bool
     loss_code: str = field(init=False, repr=False)
 
     @loss_code.default
@@ -137,7 +142,17 @@ class LossProgram(Program):
         return loss_code(self.loss, self.out_features)
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\nloss {self.loss!r}"
+        return f"{super().__str__()}\nloss {self.loss!r}{', weighted' if self.weighted else ''}"
+
+    @property
+    def target_features(self) -> int:
+        """How many numbers of a row of the targets are values."""
+        return 0 if self.class_targets else self.out_features
+
+    @property
+    def target_stride(self) -> int:
+        """How many numbers a row of the targets holds."""
+        return self.target_features + int(self.weighted)
 
     @property
     def values(self) -> list[object]:
@@ -156,6 +171,7 @@ class LossProgram(Program):
             self.dtype,
             self.loss,
             self.class_targets,
+            self.weighted,
             optimizer,
             batch_size,
             penalty,
@@ -236,16 +252,19 @@ def lower(
     batch_size: int,
     class_targets: bool,
     dtype: torch.dtype,
+    weighted: bool = False,
     penalty: Penalty | None = None,
 ) -> TrainingProgram:
     """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
     values = (network, loss, optimizer, penalty)
-    return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, dtype))
+    return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, weighted, dtype))
 
 
-def lower_loss(network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype) -> LossProgram:
+def lower_loss(
+    network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype, weighted: bool = False
+) -> LossProgram:
     """As `lower`, the program that measures the loss of a network."""
-    return _known(_measured, (network, loss), (class_targets, dtype))
+    return _known(_measured, (network, loss), (class_targets, weighted, dtype))
 
 
 def lower_steps(network: Layer, *, dtype: torch.dtype) -> Program:
@@ -260,20 +279,21 @@ def _trained(
     penalty: Penalty | None,
     batch_size: int,
     class_targets: bool,
+    weighted: bool,
     dtype: torch.dtype,
 ) -> TrainingProgram:
-    program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype)
+    program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype, weighted=weighted)
     _require_expressions(optimizer, Optimizer)
     check_penalty_expressions(penalty)
     with _refused_where_not_in_algebra():
         return program.with_update(optimizer, batch_size, penalty)
 
 
-def _measured(network: Layer, loss: Loss, class_targets: bool, dtype: torch.dtype) -> LossProgram:
+def _measured(network: Layer, loss: Loss, class_targets: bool, weighted: bool, dtype: torch.dtype) -> LossProgram:
     program = lower_steps(network, dtype=dtype)
     _check_loss(loss)
     with _refused_where_not_in_algebra():
-        return program.with_loss(loss, class_targets)
+        return program.with_loss(loss, class_targets, weighted)
 
 
 def _passed(network: Layer, dtype: torch.dtype) -> Program:

@@ -15,7 +15,7 @@ from functional_mlp.engine.compiling import function_of
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram, takes_classes
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics
+from functional_mlp.metrics import Metrics, share
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Orders, Outcomes, Rates, Tick
 
@@ -24,27 +24,34 @@ from functional_mlp.state import Orders, Outcomes, Rates, Tick
 class Rows:
     """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
 
-    It is `answered` where it says of each row what is right.
+    A row of `targets` is as `LossProgram` says; `weight` is that of all rows. The set is `answered` where it says of
+    each row what is right.
     """
 
     inputs: Tensor
     targets: Tensor
     labels: Tensor
+    weight: float
     answered: bool
 
     @classmethod
     def of(cls, data: Dataset, loss: Loss) -> "Rows":
-        labels, targets = data.labels, data.targets
-        if targets.ndim == 1 and not takes_classes(loss, targets):
+        labels, targets, weights = data.labels, data.targets, data.weights
+        classes = takes_classes(loss, targets)
+        if targets.ndim == 1 and not classes:
             targets = loss.encode(targets, data.inputs[:, :1])
+        answered = loss.has_answers(targets, labels)
+        if weights is not None:
+            targets = weights.unsqueeze(1) if classes else torch.cat([targets, weights.unsqueeze(1)], 1)
         filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
-        return cls(plain(data.inputs), plain(targets), filled, loss.has_answers(targets, labels))
+        weight = len(data) if weights is None else weights.double().sum().item()
+        return cls(plain(data.inputs), plain(targets), filled, weight, answered)
 
     def pointers(self) -> tuple[int, int, int]:
         return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
 
-    def accuracy(self, right: float, samples: int) -> float:
-        return right / samples if self.answered else math.nan
+    def accuracy(self, right: float) -> float:
+        return share(right, self.weight) if self.answered else math.nan
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -159,7 +166,7 @@ class FusedRun:
             sums = self._session.run_epochs(self._rows, own, samples, rates, self._step)
             self._move_on(len(own), samples, rates[-1])
             tick(len(own))
-        return [[(loss_sum / samples, self._rows.accuracy(right, samples))] for loss_sum, right in sums]
+        return [[(loss_sum / samples, self._rows.accuracy(right))] for loss_sum, right in sums]
 
     def sums_of_epoch(
         self, order: Tensor, samples: int, learning_rate: float, tick: Tick | None
@@ -207,7 +214,8 @@ class Evaluation:
     """Passes of a network over one data set, forward only."""
 
     def __init__(self, program: LossProgram, data: Dataset) -> None:
-        self._session = Session(program.with_loss(program.loss, takes_classes(program.loss, data.targets)))
+        classes, weighted = takes_classes(program.loss, data.targets), data.weights is not None
+        self._session = Session(program.with_loss(program.loss, classes, weighted))
         self._rows = Rows.of(data, program.loss)
         self._samples = len(data)
 
@@ -221,7 +229,7 @@ class Evaluation:
         """Loss and accuracy with parameters in the engine's layout."""
         self._session.array(0).copy_(params)
         loss_sum, right = self._session.run(self._rows, self._samples)
-        return Metrics(loss_sum / self._samples, self._rows.accuracy(right, self._samples))
+        return Metrics(loss_sum / self._samples, self._rows.accuracy(right))
 
 
 def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
@@ -231,5 +239,5 @@ def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)
     nothing = torch.empty(0, device="cpu")
-    session.run(Rows(plain(x), nothing, nothing, answered=False), len(x), predictions=result)
+    session.run(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), predictions=result)
     return result

@@ -35,4 +35,5 @@ def _kind(member: Member) -> Hashable:
     start = member.start
     rule = attrs.evolve(member.optimizer, learning_rate=1.0)
     # 0.0 and −0.0 are equal, and are written differently.
-    return len(member.data), rule, repr(rule), start.epoch, start.optimizer_state.step
+    weighted = member.data.weights is not None
+    return len(member.data), weighted, rule, repr(rule), start.epoch, start.optimizer_state.step

@@ -15,7 +15,7 @@ from functional_mlp.evaluation import evaluate as evaluate_member
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
-from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, count_right
+from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally
 
 Average = Literal["outputs", "probabilities"]
 
@@ -78,16 +78,14 @@ def evaluate(
     if average == "probabilities" and isinstance(loss, BinaryCrossEntropy):
         raise ValueError(f"evaluate: average='probabilities' is of classes, not for {loss!r}: pass average='outputs'")
     as_logits = average == "probabilities" and isinstance(loss, CrossEntropy)
-    loss_sum, right = 0.0, 0
+    tally = Tally(loss, data)
     for first in range(0, len(data), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         outputs = _member_outputs("evaluate", network, params, data.inputs[rows], "outputs" if as_logits else average)
         together = _log_mean_softmax(outputs) if as_logits else outputs.mean(0)
-        targets = loss.checked_targets(outputs[0], data.targets[rows])
-        loss_sum += len(together) * loss.batch_value(together, targets).item()
-        right += count_right(loss, together, targets, None if data.labels is None else data.labels[rows])
-    answers = loss.has_answers(data.targets, data.labels)
-    return EnsembleMetrics(loss_sum / len(data), right / len(data) if answers else math.nan, members)
+        tally.add(rows, together, loss.checked_targets(outputs[0], data.targets[rows]))
+    total = tally.metrics()
+    return EnsembleMetrics(total.loss, total.accuracy, members)
 
 
 def _member_outputs(name: str, network: Layer, params: Params, x: Tensor, average: Average) -> Tensor:

@@ -21,7 +21,7 @@ from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, measure
+from functional_mlp.metrics import Metrics, measure, share
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty, weights_among
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
@@ -115,36 +115,43 @@ class StackedRun:
         )
         samples, done = len(orders[0]), 0
         loss_sums = torch.zeros(len(orders), dtype=torch.float64, device="cpu")
-        right = torch.zeros(len(orders), dtype=torch.int64, device=inputs.device)
+        right, total = torch.zeros(2, len(orders), dtype=torch.float64, device=inputs.device)
         self._arrays = [array.clone() for array in self._arrays]
         params = self._views(self._arrays[0])
         for piece in torch.stack(list(orders)).to(inputs.device).split(BATCHES_AT_ONCE * self._batch_size, 1):
-            x, targets = self._gathered(piece)
+            x, targets, weights = self._gathered(piece)
             outputs = []
             for rows in torch.arange(piece.shape[1]).split(self._batch_size):
                 batch = slice(int(rows[0]), int(rows[-1]) + 1)
                 prediction, tape = self._layer.forward(params, x[:, batch])
                 outputs.append(prediction)
-                grad = self._loss.batch_grad(prediction, targets[:, batch], len(rows))
+                weight = None if weights is None else weights[:, batch]
+                grad = self._loss.batch_grad(prediction, targets[:, batch], weight, samples=len(rows))
                 grads, _ = self._layer.backward(params, tape, grad)
                 self._update(learning_rate, grads)
             done += piece.shape[1]
             tick(done / samples)
             predictions = torch.cat(outputs, 1)
-            loss_sums += self._loss.sample_values(predictions, targets).cpu().double().sum((1, 2))
-            right += self._loss.are_right(predictions, targets, self._labels(piece)).sum(1)
+            values = self._loss.sample_values(predictions, targets)
+            values = values if weights is None else weights * values
+            loss_sums += values.cpu().double().sum((1, 2))
+            counts = torch.ones_like(piece) if weights is None else weights.squeeze(-1).double()
+            right += (counts * self._loss.are_right(predictions, targets, self._labels(piece))).sum(1)
+            total += counts.sum(1)
         self._learning_rates = list(rates)
         accuracies = [
-            count / samples if self._loss.has_answers(member.data.targets, member.data.labels) else math.nan
-            for member, count in zip(self._members, right.tolist(), strict=True)
+            share(own, whole) if self._loss.has_answers(member.data.targets, member.data.labels) else math.nan
+            for member, own, whole in zip(self._members, right.tolist(), total.tolist(), strict=True)
         ]
         return list(zip((loss_sums / samples).tolist(), accuracies, strict=True))
 
-    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of rows (members, n), each of its member's own data."""
+    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Inputs, targets and weights of rows (members, n), each of its member's own data."""
         inputs = [member.data.inputs[own] for member, own in zip(self._members, rows, strict=True)]
         targets = [targets[own] for targets, own in zip(self._targets, rows, strict=True)]
-        return torch.stack(inputs), torch.stack(targets)
+        weights = [member.data.weights_of(own) for member, own in zip(self._members, rows, strict=True)]
+        columns = [own for own in weights if own is not None]  # those of all members, or none
+        return torch.stack(inputs), torch.stack(targets), torch.stack(columns) if columns else None
 
     def _labels(self, rows: Tensor) -> Tensor:
         """The labels of rows (members, n), −1 where there are none."""

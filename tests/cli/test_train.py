@@ -122,6 +122,22 @@ def test_smoothing_weight_decay_and_l2_are_said_and_change_what_is_learnt(run):
         assert out[out.index("│") :] != plain[plain.index("│") :]
 
 
+def test_balanced_class_weights_are_said_and_let_each_class_count_the_same(run, tmp_path):
+    lines = [f"{x},{'rare' if x == 0 else 'common'}" for x in (0, 1, 2, 3, 0, 4, 5, 6, 7, 8, 9, 3, 4, 5)]
+    (tmp_path / "rare.csv").write_text("\n".join(["x,kind", *lines]))
+    arguments = ["train", "--data", str(tmp_path / "rare.csv"), "--target", "kind", "--validation-share", "0"]
+    plain = run(*arguments, "--epochs", "1", "--learning-rate", "1e-9")
+    code, out, _ = run(*arguments, "--epochs", "1", "--learning-rate", "1e-9", "--class-weights", "balanced")
+    assert (code, plain[0]) == (0, 0)
+    assert "balanced class weights: 1 feature, 2 classes" in out
+    # With hardly a step the answers are the same, and so are the counts; their shares are taken a class each.
+    counts = re.findall(r"(?:rare|common) +│ +(\d+) │ +(\d+)", out)
+    assert counts == re.findall(r"(?:rare|common) +│ +(\d+) │ +(\d+)", plain[1])
+    (common, wrong_common), (wrong_rare, rare) = ([int(n) for n in row] for row in counts)
+    shares = common / (common + wrong_common), rare / (rare + wrong_rare)
+    assert metrics(out, "training")[1] == pytest.approx(sum(shares) / 2, abs=1e-4)
+
+
 def test_a_checkpoint_is_told_apart_by_its_l2(run, tmp_path):
     arguments = ["train", "--epochs", "1", "--batch-size", "50", "--out", str(tmp_path / "m.safetensors"), "--resume"]
     assert run(*arguments, "--l2", "0.1")[0] == 0

@@ -224,23 +224,41 @@ class MembersEpoch:
     def _loss(
         self, rows: Sequence[ir.Value], prediction: int, scale: ir.Value | None
     ) -> tuple[int, ir.Value, ir.Value]:
-        """The place of the loss's gradient, the loss and whether the sample is right, as doubles."""
+        """The place of the loss's gradient, the loss and whether the sample is right, as doubles.
+
+        The weight of a sample that has one counts in all three.
+        """
         e, b, xp, features = self.e, self.builder, self.xp, self.program.out_features
         b.comment(f"loss: {self.program.loss!r}")
         y = [self.steps.load(prediction + i) for i in range(features)]
         labels = self._labels(rows)
         target = self._one_hot(labels) if self.program.class_targets else self._targets(rows)
         arrays = xp.features(y), xp.features(target)
+        weight = self._weights(rows) if self.program.weighted else None
+        if weight is not None:
+            scale = weight if scale is None else e.fmul(weight, scale)
         grad = self.steps.reserve(features)
         for i, vector in enumerate(xp.vectors(self.program.loss.sample_grad(xp, *arrays), features)):
             self.steps.store(vector if scale is None else e.fmul(vector, scale), grad + i)
-        loss = xp.vectors(self.program.loss.sample_value(xp, *arrays))[0]
-        loss = loss if self.steps.one.e.real.type is DOUBLE else b.fpext(loss, self.doubles)
-        return grad, loss, self._is_right(y, arrays, labels)
+        loss = self._as_doubles(xp.vectors(self.program.loss.sample_value(xp, *arrays))[0])
+        right = self._is_right(y, arrays, labels)
+        if weight is not None:
+            factor = self._as_doubles(weight)
+            loss, right = b.fmul(loss, factor), b.fmul(right, factor)
+        return grad, loss, right
+
+    def _as_doubles(self, vector: ir.Value) -> ir.Value:
+        return vector if self.steps.one.e.real.type is DOUBLE else self.builder.fpext(vector, self.doubles)
 
     def _targets(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
-        addresses = self._row_addresses(TARGETS, rows, self.program.out_features)
+        addresses = self._row_addresses(TARGETS, rows, self.program.target_stride)
         return [self._gathered(addresses, i) for i in range(self.program.out_features)]
+
+    def _weights(self, rows: Sequence[ir.Value]) -> ir.Value:
+        """The weight of each member's row, the last number of its targets."""
+        return self._gathered(
+            self._row_addresses(TARGETS, rows, self.program.target_stride), self.program.target_features
+        )
 
     def _labels(self, rows: Sequence[ir.Value]) -> ir.Value:
         """The label of each member's row, as integers of the size of the reals."""

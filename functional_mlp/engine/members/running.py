@@ -36,6 +36,7 @@ def kind_of(member: Member) -> Hashable:
     return (
         len(member.data),
         member.data.targets.ndim,
+        member.data.weights is not None,
         real_numbers_aside(member.optimizer),
         start.epoch,
         start.optimizer_state.step,
@@ -67,8 +68,13 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
 def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
     """The program of members of one kind."""
     data = members[0].data
-    classes = takes_classes(job.loss, data.targets)
-    program = lower_loss(job.network, job.loss, class_targets=classes, dtype=data.inputs.dtype)
+    program = lower_loss(
+        job.network,
+        job.loss,
+        class_targets=takes_classes(job.loss, data.targets),
+        dtype=data.inputs.dtype,
+        weighted=data.weights is not None,
+    )
     rule = MembersRule.of([member.optimizer for member in members])
     check_penalty_expressions(job.penalty)
     return MembersProgram(program, rule, min(job.batch_size, MOST_SAMPLES), job.penalty)
@@ -137,7 +143,7 @@ class MembersRun:
             self._function.call(*arguments, first, min(first + self._rows_per_call, samples), self._step, results)
         self._step += -(-samples // self._batch_size)
         return [
-            (results[index] / samples, self._rows[id(member.data)].accuracy(results[size + index], samples))
+            (results[index] / samples, self._rows[id(member.data)].accuracy(results[size + index]))
             for index, member in enumerate(self._members)
         ]
 

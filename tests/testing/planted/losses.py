@@ -74,7 +74,7 @@ class LossOfNothing(Squared):
 
 @planted(check_loss, says="value is not the mean|the gradient of predictions|value is nan")
 class SoftmaxOverTheBatch(fm.CrossEntropy):
-    def batch_value(self, predictions, targets):
+    def batch_value(self, predictions, targets, weights=None):
         return -(targets * predictions.log_softmax(0)).sum(-1).mean()
 
 
@@ -101,8 +101,8 @@ class LossInFloat64(Squared):
 class LossKeepsTheGraph(fm.MeanSquaredError):
     """The base class promises to detach."""
 
-    def batch_value(self, predictions, targets):
-        return super().batch_value(predictions, targets).requires_grad_()
+    def batch_value(self, predictions, targets, weights=None):
+        return super().batch_value(predictions, targets, weights).requires_grad_()
 
 
 @planted(

@@ -101,9 +101,9 @@ class ForgetsRowsBeyondSixtyFour(Squared):
 
 @planted(check_loss, says=NO_MEAN)
 class DividesByTheDistinctClasses(fm.CrossEntropy):
-    def batch_value(self, predictions, targets):
+    def batch_value(self, predictions, targets, weights=None):
         classes = len(targets.argmax(1).unique())
-        return super().batch_value(predictions, targets) * (1 if classes < 5 else classes)
+        return super().batch_value(predictions, targets, weights) * (1 if classes < 5 else classes)
 
 
 @planted(check_loss, says=WRONG)
