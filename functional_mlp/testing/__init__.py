@@ -1,10 +1,11 @@
-"""The testing kit: prove a layer, a loss or an optimizer right in one line.
+"""The testing kit: prove a layer, a loss, an optimizer or a penalty right in one line.
 
     >>> import functional_mlp as fm
     >>> from functional_mlp import testing
     >>> testing.check_layer(fm.Sequential(fm.Linear(2, 3), fm.Tanh()))
     >>> testing.check_loss(fm.MeanSquaredError())
     >>> testing.check_optimizer(fm.Momentum(0.1))
+    >>> testing.check_penalty(fm.penalties.l2(0.1))
 
 Each check tries a list of properties on cases: those that hypothesis draws, and those that every seed goes through.
 It raises `AssertionError` with the smallest case that fails. A check is deterministic: the same `examples` and `seed`
@@ -15,6 +16,7 @@ The checks take any object with the right functions; it need not be a subclass o
     check_layer       init, apply, vjp
     check_loss        value, grad
     check_optimizer   init, update
+    check_penalty     total, added_to_grads
 
 The strategies draw what the checks are fed with, for properties of your own.
 
@@ -34,6 +36,7 @@ from functional_mlp.testing.layer import check_layer, check_vjp
 from functional_mlp.testing.loss import check_loss
 from functional_mlp.testing.networks import layers, networks
 from functional_mlp.testing.optimizer import check_optimizer
+from functional_mlp.testing.penalty import check_penalty
 from functional_mlp.testing.proofs import Proof, prove
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
@@ -45,6 +48,7 @@ __all__ = [
     "check_layer",
     "check_loss",
     "check_optimizer",
+    "check_penalty",
     "check_vjp",
     "datasets",
     "keys",

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.symbolic import claims, formulas
 from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, Kink, Refuted, proved
 from functional_mlp.symbolic.letters import number_symbols, with_symbols
@@ -64,7 +66,7 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
       by their names: `learning_rate`, `beta`;
-    - whatever else has `value(xp, x)` and `derivative(xp, x)`.
+    - a `Penalty`, or whatever else has `value(xp, x)` and `derivative(xp, x)`.
 
     The numbers of a layer stand for any real numbers, if it holds for any. The line is divided at the conditions that
     the expressions contain, and each piece is proved by itself. Where algebra does not find that the difference is 0,
@@ -112,11 +114,18 @@ def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int 
 
 
 def prove_expressions(thing: Any) -> None:
-    """`prove`, where a layer or a loss is written in the array algebra: nothing is said about any other."""
-    for base in (Elementwise, Loss):
+    """`prove`, where a layer, a loss or a penalty is written in the array algebra; nothing is said about others.
+
+    What cannot be decided is said in a `RuntimeWarning`, for then the tests alone speak for it.
+    """
+    for base in (Elementwise, Loss, Penalty):
         if isinstance(thing, base) and not replaced(thing, base, base.DERIVED):
-            with contextlib.suppress(NotInAlgebraError, CannotProveError):
+            try:
                 _proof_of(thing)
+            except NotInAlgebraError:
+                pass  # there are no expressions to be proved
+            except CannotProveError as error:
+                warnings.warn(f"{error}: it is tested, and not proved", RuntimeWarning, stacklevel=3)
 
 
 def _of_elementwise(layer: Elementwise) -> Proof:

@@ -157,7 +157,7 @@ def datasets(
 ) -> Dataset:
     """Data that a network can learn from: its sizes, and with a loss only targets that the loss takes.
 
-    Targets are values, fractions, one-hot, probabilities or class indices.
+    Targets are values, fractions, one-hot, probabilities or class indices; some have weights.
 
     >>> import functional_mlp as fm
     >>> from hypothesis import given
@@ -175,7 +175,8 @@ def datasets(
     kinds = list(TARGET_KINDS) if loss is None else accepted_kinds(loss, network.out_features)
     kind = draw(st.sampled_from(kinds))
     inputs = draw(tensors((size, network.in_features), dtype))
-    return Dataset(inputs, draw(targets(kind, size, network.out_features, dtype)))
+    weights = draw(st.none() | tensors((size,), dtype, elements=st.integers(1, 4).map(float)))
+    return Dataset(inputs, draw(targets(kind, size, network.out_features, dtype)), weights)
 
 
 def losses() -> SearchStrategy[Loss]:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 import functional_mlp as fm
-from functional_mlp.testing import check_layer, check_loss, check_optimizer
+from functional_mlp.testing import check_layer, check_loss, check_optimizer, check_penalty
 from tests.properties.layer_norm import LayerNorm
-from tests.tables import LAYERS, LOSSES, OPTIMIZERS
+from tests.tables import LAYERS, LOSSES, OPTIMIZERS, PENALTIES
 from tests.testing.planted import Affine, Descent, Square, Squared
+from tests.testing.planted.penalties import Shrink
 
 
 class ByRows(Square):
@@ -254,6 +255,20 @@ class SignDescent(fm.SGD):
         return (param - learning_rate * xp.sign(grad),)
 
 
+@attrs.frozen(repr=False)
+class Elastic(fm.penalties.Penalty):
+    """|w| up to 1, and (w² + 1) / 2 beyond: a kink at 0, and a jump of the curvature at ±1."""
+
+    share: float
+
+    def value(self, xp, w):
+        size = xp.abs(w)
+        return self.share * xp.where(size > 1, (w * w + 1) / 2, size)
+
+    def derivative(self, xp, w):
+        return self.share * xp.where(xp.abs(w) > 1, w, xp.sign(w))
+
+
 AWKWARD_LAYERS = [
     Affine(3, 2),
     Square(),
@@ -281,6 +296,7 @@ AWKWARD_LAYERS = [
     fm.Linear(300, 2),
 ]  # fmt: skip
 AWKWARD_LOSSES = [Squared(), Hinge(), Absolute(), Largest(), Poisson(), Logistic()]
+AWKWARD_PENALTIES = [Shrink(), fm.penalties.l1(0.0), fm.penalties.l2(1e3), Elastic(0.5)]
 AWKWARD_OPTIMIZERS = [
     Descent(0.1),
     SignDescent(0.1),
@@ -302,6 +318,7 @@ AWKWARD: Subjects = [
     *map(partial(_subject, check_layer), AWKWARD_LAYERS),
     *map(partial(_subject, check_loss), AWKWARD_LOSSES),
     *map(partial(_subject, check_optimizer), AWKWARD_OPTIMIZERS),
+    *map(partial(_subject, check_penalty), AWKWARD_PENALTIES),
 ]
 
 # The library's own as well, which tests/properties/ goes through.
@@ -310,4 +327,5 @@ SUBJECTS: Subjects = [
     *map(partial(_subject, check_layer), LAYERS),
     *map(partial(_subject, check_loss), LOSSES),
     *map(partial(_subject, check_optimizer), OPTIMIZERS),
+    *map(partial(_subject, check_penalty), PENALTIES),
 ]

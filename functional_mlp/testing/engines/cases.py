@@ -14,6 +14,7 @@ import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
+from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
 from functional_mlp.testing.rounding import nudged_network, nudged_params
 from functional_mlp.testing.trees import packed
@@ -55,12 +56,13 @@ class TrainingRun:
     epochs: int
     batch_size: int
     schedule: Callable[[int], float] | None
+    penalty: Penalty | None
     key: Key
 
     def __str__(self) -> str:
         return (
             f"fit({self.network!r}, {self.loss!r}, {self.optimizer!r}, data, key={self.key!r}, epochs={self.epochs}, "
-            f"batch_size={self.batch_size}, schedule={self.schedule!r})"
+            f"batch_size={self.batch_size}, schedule={self.schedule!r}, penalty={self.penalty!r})"
         )
 
     @property
@@ -79,7 +81,8 @@ class TrainingRun:
         return self.network.init(self.key, dtype=self.dtype, device=self.data.inputs.device)
 
     def options(self, engine: Engine) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "schedule": self.schedule, "engine": engine}
+        common = {"batch_size": self.batch_size, "schedule": self.schedule, "penalty": self.penalty}
+        return {**common, "engine": engine}
 
     def outcome(self, params: Any, engine: Engine, *, validated: bool = True) -> Outcome:
         """What `fit` gives; without validation an engine may train several epochs at once."""
@@ -126,7 +129,8 @@ class Comparison:
     @functools.cached_property
     def handed_in(self) -> dict[str, Any]:
         """What the engine must not change, and copies of it."""
-        handed_in = {"params": self.params, "inputs": self.run.data.inputs, "targets": self.run.data.targets}
+        data = self.run.data
+        handed_in = {"params": self.params, "inputs": data.inputs, "targets": data.targets, "weights": data.weights}
         return {"given": handed_in, "copies": pytree.map(packed, handed_in)}
 
     @functools.cached_property

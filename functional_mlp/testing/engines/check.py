@@ -18,6 +18,7 @@ from typing import Any
 
 from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
+from functional_mlp.penalties import Penalty
 from functional_mlp.testing.engines import properties
 from functional_mlp.testing.engines.cases import Comparison, Engine, TrainingRun
 from functional_mlp.testing.search import failures_of, for_each
@@ -42,6 +43,7 @@ def check_engines_agree(
     epochs: int = 3,
     batch_size: int = 1,
     schedule: Callable[[int], float] | None = None,
+    penalty: Penalty | None = None,
     params: Any = None,
     seed: int = 0,
 ) -> None:
@@ -62,7 +64,7 @@ def check_engines_agree(
     >>> check_engines_agree(network, fm.CrossEntropy(), fm.Momentum(0.1), data, batch_size=4)
     """
     checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset")
-    run = TrainingRun(network, loss, optimizer, data, epochs, batch_size, schedule, random.key(seed))
+    run = TrainingRun(network, loss, optimizer, data, epochs, batch_size, schedule, penalty, random.key(seed))
     with failures_of(f"check_engines_agree({network!r}, {loss!r}, {optimizer!r}, batch_size={batch_size})"):
         compare(run, params, "fused")
 

@@ -38,6 +38,7 @@ def check_loss(
     - **grad** is the gradient of `value`, by differences with a bound on their error: see `testing.derivatives`.
     - **sample_value and sample_grad** of a `Loss` are proved for all real numbers: see `prove`.
     - **value** is the mean over the samples: of a batch, the mean of its rows' values, and grad theirs over n.
+    - **Weights** of samples, for a `Loss`: `batch_value` and `batch_grad` are of 1/n Σ wᵢ ℓᵢ.
     - Shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is read or written, no
       result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and whatever
       other threads do.
@@ -71,7 +72,7 @@ def check_loss(
             for_each(shaped_cases(loss, one_of_each, domain, key, dtype), functions.UNDISTURBED)
         for_all(cases(loss, kinds, domain), [*of_formula, properties.is_mean_over_samples, gradient], **budget)
         gradient.tally.assert_decided()
-        for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples])
+        for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples, properties.weights_count])
         for_each(sweep(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
 
 

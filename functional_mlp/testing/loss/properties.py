@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from functional_mlp.losses import Loss
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import Tally, assert_gradient
 from functional_mlp.testing.loss.cases import LossCase
@@ -59,6 +60,23 @@ def is_mean_over_samples(case: LossCase) -> None:
     grad = attempt("grad", loss.grad, case.predictions, case.targets)
     expected = torch.cat([attempt("grad", loss.grad, *row) for row in rows]) / n
     assert_close("grad is not that of the mean over the samples", grad, expected, case.size)
+
+
+def weights_count(case: LossCase) -> None:
+    """With weights, a `Loss` is 1/n Σ wᵢ ℓᵢ, whatever the weights add up to, and its gradient likewise."""
+    loss, n = case.loss, len(case.predictions)
+    if not isinstance(loss, Loss):
+        return
+    weights = (torch.arange(n, dtype=torch.float64) % 3 + 0.5).unsqueeze(1)
+    aims = attempt("encode", loss.encode, case.targets, case.predictions)
+    arguments = case.predictions, aims, weights
+    rows = [(case.predictions[i : i + 1], aims[i : i + 1]) for i in range(n)]
+    values = torch.stack([attempt("batch_value", loss.batch_value, *row) for row in rows])
+    value = attempt("batch_value", loss.batch_value, *arguments)
+    assert_close("batch_value is not 1/n Σ wᵢ ℓᵢ", value, (weights[:, 0] * values).mean(), case.size)
+    grads = torch.cat([attempt("batch_grad", loss.batch_grad, *row) for row in rows])
+    grad = attempt("batch_grad", loss.batch_grad, *arguments)
+    assert_close("batch_grad is not the gradient of 1/n Σ wᵢ ℓᵢ", grad, weights * grads / n, case.size)
 
 
 def nothing_becomes_nan(case: LossCase) -> None:

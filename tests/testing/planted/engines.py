@@ -50,7 +50,7 @@ class Mistake:
 
 
 def check_mistake(mistake: Mistake, *, seed: int, **options: Any) -> None:
-    settings = {"epochs": 3, "batch_size": 4, "schedule": None, **options}
+    settings = {"epochs": 3, "batch_size": 4, "schedule": None, "penalty": None, **options}
     loss, optimizer = settings.pop("loss", fm.MeanSquaredError()), settings.pop("optimizer", fm.Momentum(0.1))
     params = settings.pop("params", None)
     data = fm.datasets.disk(fm.random.key(0), SAMPLES, dtype=torch.float64)
