@@ -3,8 +3,8 @@
 import json
 import subprocess
 
-# Raise it when the score has risen. What is missing is llvmlite, whose values have no types.
-LEAST = 0.89
+# What is missing are classes whose bases are sympy's, which have no types.
+LEAST = 0.98
 
 command = ["pyright", "--verifytypes", "functional_mlp", "--ignoreexternal", "--outputjson"]
 done = subprocess.run(command, capture_output=True, text=True, check=False)  # its code tells of a score below 1

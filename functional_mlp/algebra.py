@@ -60,7 +60,7 @@ A loss of your own is written the same way: see `functional_mlp.losses.Loss`.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import attrs
 import torch
@@ -140,7 +140,10 @@ def _apply(function: Callable[[Tensor], Tensor], x: Array) -> Array:
     return function(x) if isinstance(x, Tensor) else function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
 
 
-def _unary(function: Callable[[Tensor], Tensor]) -> Callable[["TorchNamespace", Array], Array]:
+_Unary = Callable[["TorchNamespace", Array], Array]
+
+
+def _unary(function: Callable[[Tensor], Tensor]) -> _Unary:
     return lambda self, x: _apply(function, x)
 
 
@@ -156,17 +159,17 @@ class TorchNamespace:
     dtype: torch.dtype
     device: torch.device
 
-    abs = _unary(torch.abs)
-    sqrt = _unary(torch.sqrt)
-    exp = _unary(torch.exp)
-    expm1 = _unary(torch.expm1)
-    log = _unary(torch.log)
-    log1p = _unary(torch.log1p)
-    tanh = _unary(torch.tanh)
-    erf = _unary(torch.erf)
-    ndtr = _unary(gates.ndtr)
-    gelu = _unary(gates.gelu)
-    gelu_slope = _unary(gates.gelu_slope)
+    abs: ClassVar[_Unary] = _unary(torch.abs)
+    sqrt: ClassVar[_Unary] = _unary(torch.sqrt)
+    exp: ClassVar[_Unary] = _unary(torch.exp)
+    expm1: ClassVar[_Unary] = _unary(torch.expm1)
+    log: ClassVar[_Unary] = _unary(torch.log)
+    log1p: ClassVar[_Unary] = _unary(torch.log1p)
+    tanh: ClassVar[_Unary] = _unary(torch.tanh)
+    erf: ClassVar[_Unary] = _unary(torch.erf)
+    ndtr: ClassVar[_Unary] = _unary(gates.ndtr)
+    gelu: ClassVar[_Unary] = _unary(gates.gelu)
+    gelu_slope: ClassVar[_Unary] = _unary(gates.gelu_slope)
 
     def gated(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
         return _apply(lambda array: gates.gated(array, a, b), s)

@@ -42,6 +42,7 @@ from functional_mlp.optimizers import (
     OptimizerState,
     RMSProp,
 )
+from functional_mlp.pytree import Params
 from functional_mlp.state import FitResult, TrainState
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.tracing import Trace, trace
@@ -84,6 +85,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "OptimizerState",
+    "Params",
     "RMSProp",
     "ReLU",
     "Registry",

@@ -2,15 +2,17 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, cast
 
 import attrs
 import torch
 from attrs import field, frozen
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from functional_mlp import checks, pytree
 from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.pytree import Params
 from functional_mlp.value import Value
 
 
@@ -22,13 +24,17 @@ class OptimizerState:
     Rules that remember more have subclasses with a tree like the parameters for each thing remembered.
     """
 
-    params: Any
+    params: Params
     learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
     step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
 
 
+# The state of an optimizer; `Optimizer` alone is one of any.
+S = TypeVar("S", bound=OptimizerState, default=Any)
+
+
 @frozen(repr=False)
-class Optimizer(Value):
+class Optimizer(Value, Generic[S]):
     """The base class: `init` and `update` for trees of parameters, from a rule for one array.
 
     A subclass gives `State`, a subclass of `OptimizerState` whose further fields are the slots that the rule
@@ -59,7 +65,7 @@ class Optimizer(Value):
         shared = {a.name for a in attrs.fields(OptimizerState)}
         return tuple(a.name for a in attrs.fields(cls.State) if a.name not in shared)
 
-    def init(self, params: Any) -> OptimizerState:
+    def init(self, params: Params) -> S:
         """The state before the first update: every slot is zero.
 
         >>> SGD(0.1).init((torch.tensor([1.0]),))
@@ -72,9 +78,9 @@ class Optimizer(Value):
         for dtype in {leaf.dtype for leaf in leaves}:
             _check_rule(self, dtype)
         zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
-        return self.State(params, float(self.learning_rate), 0, **zeros)
+        return cast(S, self.State(params, float(self.learning_rate), 0, **zeros))
 
-    def update(self, state: Any, grads: Any) -> Any:
+    def update(self, state: S, grads: Params) -> S:
         """A new state, one step on. Raises `ValueError`, naming the path, for grads that are not like the params.
 
         >>> optimizer = SGD(0.1)
@@ -101,7 +107,7 @@ class Optimizer(Value):
             slots = [_not_vanishing(slot, param.dtype) for slot in slots]
         return [narrowed(updated, param.dtype), *slots]
 
-    def rebuild(self, state: Any, step: int, updated: Sequence[Sequence[Tensor]]) -> Any:
+    def rebuild(self, state: S, step: int, updated: Sequence[Sequence[Tensor]]) -> S:
         """A state like `state`, with for each leaf of the params what the rule returned for it."""
         names = ("params", *self.slots())
         trees = {name: pytree.unflatten(state.params, [leaf[i] for leaf in updated]) for i, name in enumerate(names)}
@@ -142,7 +148,7 @@ def _check_rule(optimizer: Optimizer, dtype: torch.dtype) -> None:
 
 
 @frozen(repr=False)
-class SGD(Optimizer):
+class SGD(Optimizer[OptimizerState]):
     """w ← w − ηg: stochastic gradient descent, equations (6) and (7) of the paper."""
 
     def rule(self, xp: Namespace, step: Array, learning_rate: Array, param: Array, grad: Array) -> tuple[Array, ...]:
@@ -154,11 +160,11 @@ class SGD(Optimizer):
 class BatchGDState(OptimizerState):
     """`grad_sum` is the sum of the gradients since the last change of the parameters."""
 
-    grad_sum: Any
+    grad_sum: Params
 
 
 @frozen(repr=False)
-class BatchGD(Optimizer):
+class BatchGD(Optimizer[BatchGDState]):
     """Batch gradient descent (section V-A of the paper): every `batch_size` updates apply their mean gradient.
 
     w ← w − η (g₁ + … + g_B) / B at every B-th update, and w is unchanged at the others: fed one sample's
@@ -203,11 +209,11 @@ class BatchGD(Optimizer):
 class MomentumState(OptimizerState):
     """`velocity` is V in the formula of `Momentum`."""
 
-    velocity: Any
+    velocity: Params
 
 
 @frozen(repr=False)
-class Momentum(Optimizer):
+class Momentum(Optimizer[MomentumState]):
     """V ← βV + (1−β)g, w ← w − ηV, with V = 0 at first (section V-B of the paper).
 
     >>> optimizer = Momentum(1.0, beta=0.75)
@@ -237,11 +243,11 @@ class Momentum(Optimizer):
 class NesterovState(OptimizerState):
     """`velocity` is V in the formula of `Nesterov`: another mean of gradients than that of `Momentum`."""
 
-    velocity: Any
+    velocity: Params
 
 
 @frozen(repr=False)
-class Nesterov(Optimizer):
+class Nesterov(Optimizer[NesterovState]):
     """V ← μV + g, w ← w − η(g + μV): the rule of `torch.optim.SGD(nesterov=True)`.
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
@@ -269,12 +275,12 @@ class Nesterov(Optimizer):
 class AdamState(OptimizerState):
     """The running means of the gradient and of its square."""
 
-    first_moment: Any
-    second_moment: Any
+    first_moment: Params
+    second_moment: Params
 
 
 @frozen(repr=False)
-class Adam(Optimizer):
+class Adam(Optimizer[AdamState]):
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η m̂ / (√v̂ + ε).
 
     m̂ = m / (1−β₁ᵗ) and v̂ = v / (1−β₂ᵗ) undo the start from zero. Kingma and Ba, "Adam: a method for
@@ -340,11 +346,11 @@ class AdamW(Adam):
 class RMSPropState(OptimizerState):
     """The running mean of the square of the gradient."""
 
-    second_moment: Any
+    second_moment: Params
 
 
 @frozen(repr=False)
-class RMSProp(Optimizer):
+class RMSProp(Optimizer[RMSPropState]):
     """v ← ρv + (1−ρ)g², w ← w − η g / (√v + ε), with ρ the `decay`: the rule of `torch.optim.RMSprop`.
 
     Tieleman and Hinton, "Lecture 6.5: rmsprop", 2012.
@@ -371,11 +377,11 @@ class RMSProp(Optimizer):
 class LionState(OptimizerState):
     """The running mean of the gradient, m in the formula of `Lion`."""
 
-    first_moment: Any
+    first_moment: Params
 
 
 @frozen(repr=False)
-class Lion(Optimizer):
+class Lion(Optimizer[LionState]):
     """w ← w − η (sign(β₁m + (1−β₁)g) + λw), and then m ← β₂m + (1−β₂)g, with λ the `weight_decay`.
 
     Every parameter moves by η in each update, so η is a third to a tenth of what `Adam` takes. Chen et al.,

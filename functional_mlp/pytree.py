@@ -13,7 +13,7 @@ import importlib
 import operator
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import optree
@@ -77,6 +77,12 @@ def register_with_jax() -> None:
     while _unknown_to_jax:
         tree_util.register_pytree_node(*_unknown_to_jax.pop())
 
+
+Params: TypeAlias = Any
+"""A pytree of tensors: the parameters of a layer, their gradients, or what an optimizer remembers of them.
+
+Which one is the layer's to say, and type checkers are told no more: the entries of a network's are those of its layers.
+"""
 
 # The leaves of a tree, and its structure.
 Flat = tuple[list[Any], optree.PyTreeSpec]

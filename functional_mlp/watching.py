@@ -17,6 +17,8 @@ SAVING_SHARE = 0.1
 class Watch:
     """The callbacks and the checkpoint of a job, whose groups may train in several threads."""
 
+    job: Job
+
     def __init__(self, job: Job, callbacks: Sequence[Callback], checkpoint: Keeper | None) -> None:
         self._callbacks = callbacks
         self._kept = None if checkpoint is None else checkpoint.keep(job)

@@ -34,6 +34,11 @@ table = fm.tables.read_table("points.csv", "side")
 fm.save(Path("model.safetensors"), result.state, network=network, optimizer=optimizer)
 saved: fm.Saved = fm.load("model.safetensors")
 error: type[Exception] = fm.checkpoint.CheckpointError
+params: fm.Params = result.params
+adam, sgd = fm.Adam(0.01), fm.SGD(0.01)
+moment: fm.Params = adam.update(adam.init(params), params).second_moment
+either: fm.Optimizer = sgd if accuracy > 0.5 else adam
+module: torch.nn.Module = fm.interop.to_torch(network, params)
 ensemble: fm.EnsembleResult = fm.fit_ensemble(network, loss, optimizer, data, keys=key.split(3), epochs=2)
 """
 
@@ -58,6 +63,10 @@ fm.fit(network, loss, optimizer, data, key=0, epochs=1)  # wrong
 result = fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="auto")
 fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="fast")  # wrong
 print(result.parameters)  # wrong
+adam, sgd = fm.Adam(0.01), fm.SGD(0.01)
+print(sgd.init(result.params).second_moment)  # wrong
+print(adam.init(result.params).grad_sum)  # wrong
+adam.update(sgd.init(result.params), result.params)  # wrong
 result.history.train_loss.append(0.5)  # wrong
 first: str = result.history.train_loss[0]  # wrong
 result.history = fm.History()  # wrong

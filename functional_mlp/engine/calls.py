@@ -14,8 +14,8 @@ import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
-from llvmlite import ir
 
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index
 from functional_mlp.engine.policy import Policy, Sharing
 
@@ -92,6 +92,9 @@ Emit = Callable[[Scope, Sequence[Index], Sequence[Index]], None]
 
 class Calls:
     """Emits kernels at a builder's place."""
+
+    builder: ir.IRBuilder
+    e: Emitter
 
     def __init__(self, builder: ir.IRBuilder, e: Emitter) -> None:
         self.builder, self.e = builder, e

@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 import torch
-from llvmlite import ir
 
 from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.batch.epoch import BatchEpoch
 from functional_mlp.engine.batch.passes import ForwardPasses
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.policy import Policy

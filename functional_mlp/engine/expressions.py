@@ -99,6 +99,10 @@ def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) 
 class Recorded(Operand):
     """The outcome of an operation, known by its number, with its features, if any."""
 
+    xp: "RecordingNamespace"
+    number: int
+    features: int | None
+
     def __init__(self, xp: "RecordingNamespace", number: int, features: int | None) -> None:
         self.xp, self.number, self.features = xp, number, features
 

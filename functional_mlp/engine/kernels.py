@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Calls, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Index, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.policy import Policy
@@ -45,6 +45,11 @@ def fields_of(record: Any) -> tuple[Index, ...]:
 
 class Kernels(Calls):
     """The kernels of a program, emitted at a builder's place."""
+
+    layout: Layout
+    lanes: int
+    real: Real
+    xp: VectorNamespace
 
     def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder) -> None:
         self.layout = Layout.of(program, policy.lanes)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from llvmlite import ir
 
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
 from functional_mlp.engine.program import Program, pointwise_steps

@@ -1,16 +1,22 @@
 """The loss of a sample, its gradient, and whether the sample is right, all times its weight where it has one."""
 
-from llvmlite import ir
-
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.llvm.vector import Array, Sum
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
+from functional_mlp.engine.llvm.vector import Array, Sum, VectorNamespace
 from functional_mlp.engine.program import LossProgram, vectors
 
 
 class SampleLoss:
     """Emits the loss of samples."""
+
+    program: LossProgram
+    lanes: int
+    real: Real
+    builder: ir.IRBuilder
+    e: Emitter
+    xp: VectorNamespace
 
     def __init__(self, kernels: Kernels, program: LossProgram) -> None:
         self.program, self.lanes, self.real = program, kernels.lanes, kernels.real

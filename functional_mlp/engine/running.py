@@ -13,7 +13,8 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.compiling import function_of
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.program import LossProgram, Program, TrainingProgram, takes_classes
+from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram, takes_classes
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, share
 from functional_mlp.optimizers import OptimizerState
@@ -68,6 +69,10 @@ def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
 
 class Session:
     """The function of a program at work: its workspace, and its calls."""
+
+    layout: Layout
+    policy: Policy
+    workspace: Tensor
 
     def __init__(self, program: Program) -> None:
         self._function = function_of(program, machine.host())

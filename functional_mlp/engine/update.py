@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
 from functional_mlp.engine.llvm.vector import Outer, Scalars, VectorNamespace
 from functional_mlp.engine.program import TrainingProgram

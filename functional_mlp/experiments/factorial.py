@@ -19,12 +19,13 @@ from functional_mlp.experiments.document import Block, Heading, Paragraph, Pictu
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
 from functional_mlp.experiments.variance import Explanation, explain
+from functional_mlp.initializers import Initializer
 from functional_mlp.random import Key
-from functional_mlp.schedules import constant
+from functional_mlp.schedules import Schedule, constant
 from functional_mlp.spread import Spread, plus_minus
 
-INITIALIZATIONS = {"U(−1, 1)": paper.UNIFORM, "PyTorch's": paper.PYTORCH_DEFAULT}
-STEP_SIZES = {"× 0.9 an epoch": paper.DECAY, "constant": constant()}
+INITIALIZATIONS: dict[str, Initializer] = {"U(−1, 1)": paper.UNIFORM, "PyTorch's": paper.PYTORCH_DEFAULT}
+STEP_SIZES: dict[str, Schedule] = {"× 0.9 an epoch": paper.DECAY, "constant": constant()}
 FACTORS = ("initialization", "step-size decay", "framework")
 PAPER_CELL, TORCH_CELL = 0, 3
 # A factor with less of the variance than this is not said to explain an outcome.

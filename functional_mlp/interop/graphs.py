@@ -109,6 +109,9 @@ class Graph:
 class GraphArray(Operand):
     """An array of a graph, known by its name."""
 
+    xp: "GraphNamespace"
+    name: str
+
     def __init__(self, xp: "GraphNamespace", name: str) -> None:
         self.xp, self.name = xp, name
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import torch
+from optree import PyTreeSpec
 from torch import Tensor
 
 from functional_mlp import checks, pytree
@@ -79,6 +80,10 @@ class ResidualModule(torch.nn.Module):
 
 class LayerModule(torch.nn.Module):
     """A layer that torch has not: its own functions compute it, and `leaves` holds its parameters in order."""
+
+    structure: PyTreeSpec
+    layer: Layer
+    leaves: torch.nn.ParameterList
 
     def __init__(self, layer: Layer, params: Params) -> None:
         super().__init__()

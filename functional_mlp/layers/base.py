@@ -28,10 +28,10 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.layers.arguments import check_init_arguments, checked_arguments, template
 from functional_mlp.layers.summary import Row, count_parameters, table
+from functional_mlp.pytree import Params as Params
 from functional_mlp.random import Key
 from functional_mlp.value import Value
 
-Params = Any
 Tape = Any
 
 

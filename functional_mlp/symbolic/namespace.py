@@ -6,7 +6,7 @@ mathematics here: `expm1(x)` is eˣ − 1, and `gated(s, a, b)` is s / (1 + e^(�
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import sympy
@@ -22,6 +22,8 @@ class Formula(Operand):
     """An array of formulas, one a feature; what has one number for all features has no shape."""
 
     xp: "SymbolicNamespace"
+    parts: tuple[Any, ...]
+    has_shape: bool
 
     def __init__(self, xp: "SymbolicNamespace", parts: Sequence[sympy.Expr], *, has_shape: bool = True) -> None:
         self.xp, self.parts, self.has_shape = xp, tuple(parts), has_shape
@@ -47,7 +49,10 @@ class FormulaComparison(Comparison):
     right: Features
 
 
-def _unary(function: Callable[[sympy.Expr], sympy.Expr]) -> Callable[["SymbolicNamespace", Any], Any]:
+_Unary = Callable[["SymbolicNamespace", Any], Any]
+
+
+def _unary(function: Callable[[sympy.Expr], sympy.Expr]) -> _Unary:
     return lambda self, x: self.elementwise(function, x)
 
 
@@ -60,6 +65,8 @@ class SymbolicNamespace:
     >>> print(y)
     Maximum(s, 0) + log(1 + exp(-Abs(s)))
     """
+
+    features: Formula | None
 
     def __init__(self, features: sympy.Expr | None = None) -> None:
         self.features = None if features is None else self.scalar(features)
@@ -101,18 +108,20 @@ class SymbolicNamespace:
 
     # The functions of the algebra
 
-    abs = _unary(sympy.Abs)
-    sign = _unary(sympy.sign)
-    sqrt = _unary(sympy.sqrt)
-    exp = _unary(sympy.exp)
-    expm1 = _unary(lambda x: sympy.exp(x) - 1)
-    log = _unary(sympy.log)
-    log1p = _unary(lambda x: sympy.log(1 + x))
-    tanh = _unary(sympy.tanh)
-    erf = _unary(sympy.erf)
-    ndtr = _unary(lambda x: normal_distribution(x))
-    gelu = _unary(lambda s: s * normal_distribution(s))
-    gelu_slope = _unary(lambda s: normal_distribution(s) + s * sympy.exp(-s * s / 2) / sympy.sqrt(2 * sympy.pi))
+    abs: ClassVar[_Unary] = _unary(sympy.Abs)
+    sign: ClassVar[_Unary] = _unary(sympy.sign)
+    sqrt: ClassVar[_Unary] = _unary(sympy.sqrt)
+    exp: ClassVar[_Unary] = _unary(sympy.exp)
+    expm1: ClassVar[_Unary] = _unary(lambda x: sympy.exp(x) - 1)
+    log: ClassVar[_Unary] = _unary(sympy.log)
+    log1p: ClassVar[_Unary] = _unary(lambda x: sympy.log(1 + x))
+    tanh: ClassVar[_Unary] = _unary(sympy.tanh)
+    erf: ClassVar[_Unary] = _unary(sympy.erf)
+    ndtr: ClassVar[_Unary] = _unary(lambda x: normal_distribution(x))
+    gelu: ClassVar[_Unary] = _unary(lambda s: s * normal_distribution(s))
+    gelu_slope: ClassVar[_Unary] = _unary(
+        lambda s: normal_distribution(s) + s * sympy.exp(-s * s / 2) / sympy.sqrt(2 * sympy.pi)
+    )
 
     def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         if not isinstance(condition, FormulaComparison):

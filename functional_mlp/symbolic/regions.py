@@ -202,6 +202,9 @@ class Region:
 class Undecided(Exception):  # noqa: N818 - no error, but a question with its answers
     """An expression has several signs in a region: the regions in which it has one, and the walls between them."""
 
+    parts: list[Region]
+    walls: tuple[Any, ...]
+
     def __init__(self, parts: list[Region], walls: tuple[sympy.Expr, ...]) -> None:
         super().__init__(str(walls))
         self.parts, self.walls = parts, walls

@@ -46,6 +46,8 @@ class Branching(Comparison):
 class Path:
     """The decisions on the way through a function: the first ones are given, and all others are true."""
 
+    decisions: list[bool]
+
     def __init__(self, decisions: tuple[bool, ...]) -> None:
         self.decisions = list(decisions)
         self.comparisons: list[Branching] = []

@@ -4,8 +4,6 @@ A batch goes through the network in pieces. Products need the weights in both or
 made for each batch.
 """
 
-from llvmlite import ir
-
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.passes import BatchPasses
@@ -13,6 +11,7 @@ from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.batch.steps import Output
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import I64, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
@@ -24,6 +23,9 @@ class BatchEpoch(BatchPasses):
     """Emits the epoch of a program with batches of more than one sample into a function."""
 
     program: TrainingProgram
+    loss: SampleLoss
+    whole: bool
+    gradients: int
 
     def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
         kernels = Kernels(program, policy, builder)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
 from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, reads_input, sizes_of
-from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
 from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.update import rule_after
 from functional_mlp.layers.elementwise import Elementwise
@@ -66,6 +66,14 @@ class LinearProducts:
     With a `training` program each batch is whole, and the parameters are updated as their gradients are made; otherwise
     these are added up at `gradients`.
     """
+
+    kernels: Kernels
+    samples: int
+    training: TrainingProgram | None
+    gradients: int
+    e: Emitter
+    builder: ir.IRBuilder
+    products: TiledProducts
 
     def __init__(
         self, kernels: Kernels, samples: int, training: TrainingProgram | None = None, gradients: int = 0

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
 
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]
@@ -35,6 +35,9 @@ class Product:
 
 class TiledProducts:
     """Emits products."""
+
+    kernels: Kernels
+    e: Emitter
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.e = kernels, kernels.e

@@ -5,15 +5,14 @@ Products need the weights in both orientations, so a transposed copy is made of 
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.piece import Memory, Piece
 from functional_mlp.engine.batch.steps import BatchSteps, Output
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program
@@ -21,6 +20,15 @@ from functional_mlp.engine.program import LossProgram, Program
 
 class BatchPasses:
     """What emits passes over pieces into a function: their memory lies from `end` on, and some have a `way_back`."""
+
+    kernels: Kernels
+    scope: Scope
+    samples: int
+    e: Emitter
+    builder: ir.IRBuilder
+    memory: Memory
+    copies: dict[int, int]
+    steps: BatchSteps
 
     def __init__(
         self,

@@ -3,9 +3,9 @@
 from typing import Protocol
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Index
 from functional_mlp.engine.program import Pointwise, vectors
 
@@ -40,6 +40,8 @@ class Activation:
 
 class Memory:
     """The places of the workspace, given out one after the other."""
+
+    end: int
 
     def __init__(self, lanes: int, end: int) -> None:
         self._lanes, self.end = lanes, end

@@ -9,7 +9,8 @@ from functional_mlp.engine.batch.piece import Activation, Memory, Piece
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, reads_input
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import Emitter, Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise
 from functional_mlp.engine.walk import At, Backward
 from functional_mlp.layers.elementwise import Elementwise
@@ -30,6 +31,13 @@ class Output:
 
 class BatchSteps:
     """Emits steps for pieces of batches; `copies` are the places of transposed weights, by layer."""
+
+    kernels: Kernels
+    memory: Memory
+    copies: dict[int, int]
+    products: LinearProducts
+    e: Emitter
+    builder: ir.IRBuilder
 
     def __init__(self, kernels: Kernels, memory: Memory, copies: dict[int, int], products: LinearProducts) -> None:
         self.kernels, self.memory, self.copies, self.products = kernels, memory, copies, products

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from llvmlite import ir
 
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.stored import StoredVectors
 
 Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
@@ -29,6 +29,8 @@ CONTRACT = ("contract",)
 
 class Real:
     """One of the two floating types, with what its bits mean."""
+
+    integer: ir.IntType
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -63,6 +65,10 @@ def _rounded(number: float) -> float:
 
 class Emitter:
     """Emits into one function; `lanes` numbers of type `real` make a vector."""
+
+    vector_type: ir.VectorType
+    integers_type: ir.VectorType
+    stored: StoredVectors
 
     def __init__(self, builder: ir.IRBuilder, real: Real, lanes: int, stored: StoredVectors | None = None) -> None:
         self.builder = builder

@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from llvmlite import ir
-
 from functional_mlp.compensation import split
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.erf_coefficients import (
     CENTER,

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from attrs import frozen
-from llvmlite import ir
 
 from functional_mlp.compensation import split
-from functional_mlp.engine.llvm import functions
+from functional_mlp.engine.llvm import functions, ir
 from functional_mlp.engine.llvm.emitter import Emitter
 
 

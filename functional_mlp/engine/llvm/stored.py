@@ -7,7 +7,8 @@ different bases never overlap: parameters, activations, data and results lie apa
 """
 
 import attrs
-from llvmlite import ir
+
+from functional_mlp.engine.llvm import ir
 
 
 @attrs.frozen(eq=False)

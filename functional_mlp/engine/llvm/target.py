@@ -12,14 +12,16 @@ import secrets
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import llvmlite
-from llvmlite import binding, ir
+from llvmlite import binding
 
 import functional_mlp
 from functional_mlp import forks
 from functional_mlp.engine import cache
+from functional_mlp.engine.llvm import ir
 
 # Held by whoever uses LLVM, whose own lock a forked child would find taken.
 _llvm = forks.lock()
@@ -37,7 +39,7 @@ class Target:
     def lanes(self, number_bytes: int) -> int:
         return self.vector_bytes // number_bytes
 
-    def machine(self) -> binding.TargetMachine:
+    def machine(self) -> Any:
         target = binding.Target.from_triple(self.triple)
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=1, jit=True, codemodel="jitdefault"
@@ -115,7 +117,7 @@ class MachineCode:
         return address
 
 
-def _close(engine: binding.ExecutionEngine) -> None:
+def _close(engine: Any) -> None:
     with _llvm:
         engine.close()
 

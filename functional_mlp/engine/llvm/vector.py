@@ -15,16 +15,19 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from llvmlite import ir
 
 from functional_mlp.compensation import Coefficient, cubic
-from functional_mlp.engine.llvm import functions, gates
+from functional_mlp.engine.llvm import functions, gates, ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
 from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand
 
 
 class Array(Operand):
     """The features of one sample, in the lanes of vectors; lanes beyond the features hold anything."""
+
+    xp: "VectorNamespace"
+    values: list[ir.Value]
+    features: int
 
     def __init__(self, xp: "VectorNamespace", values: Sequence[ir.Value], features: int) -> None:
         self.xp, self.values, self.features = xp, list(values), features
@@ -37,6 +40,10 @@ class Array(Operand):
 class Scalar(Operand):
     """A double known when the code runs; `key` tells equal computations."""
 
+    xp: "VectorNamespace"
+    value: ir.Value
+    key: Any
+
     def __init__(self, xp: "VectorNamespace", value: ir.Value, key: Any) -> None:
         self.xp, self.value, self.key = xp, value, key
 
@@ -47,6 +54,10 @@ class Outer(Operand):
     What multiplies it is applied to `array`, once for all products with it.
     """
 
+    xp: "VectorNamespace"
+    factor: ir.Value
+    array: ir.Value
+
     def __init__(self, xp: "VectorNamespace", factor: ir.Value, array: ir.Value) -> None:
         self.xp, self.factor, self.array = xp, factor, array
         self.product: ir.Value | None = None
@@ -55,6 +66,9 @@ class Outer(Operand):
 class Sum(Operand):
     """The sum over the lanes of one vector."""
 
+    xp: "VectorNamespace"
+    lanes: ir.Value
+
     def __init__(self, xp: "VectorNamespace", lanes: ir.Value) -> None:
         self.xp, self.lanes = xp, lanes
 
@@ -62,12 +76,18 @@ class Sum(Operand):
 class Condition(Comparison):
     """The outcome of a comparison: vectors of bits for `features` features, or one bit."""
 
+    values: list[ir.Value]
+    features: int
+
     def __init__(self, values: Sequence[ir.Value], features: int = 0) -> None:
         self.values, self.features = list(values), features
 
 
 class Scalars:
     """Where scalar computations are emitted: once, ahead of the vectors that use them, equal ones together."""
+
+    pair: Emitter
+    builder: ir.IRBuilder
 
     def __init__(self, emitter: Emitter) -> None:
         self.pair = Emitter(emitter.builder, Real(torch.float64), 2)

@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 import torch
-from llvmlite import ir
 
 from functional_mlp.engine.expressions import RecordingNamespace, is_ours, recorded
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
 from functional_mlp.engine.llvm.vector import (
     Array,
@@ -28,6 +28,8 @@ from functional_mlp.optimizers import Optimizer
 
 class MembersScalars(Scalars):
     """Where computations with a number a member are emitted; `doubles` is their assembler."""
+
+    doubles: Emitter
 
     def __init__(self, emitter: Emitter) -> None:
         super().__init__(emitter)

@@ -5,9 +5,9 @@ import functools
 from collections.abc import Callable
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.compiling import Code, begin, load, note_workspace
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import denormals_flushed
 from functional_mlp.engine.members.epoch import MembersEpoch

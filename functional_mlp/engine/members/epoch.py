@@ -13,12 +13,11 @@ by side; an odd one at the end is treated by itself.
 import functools
 from collections.abc import Sequence
 
-from llvmlite import ir
-
 from functional_mlp.engine import walk
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index
 from functional_mlp.engine.llvm.vector import Array, Outer, Scalar
-from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars, Uniform
+from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
 from functional_mlp.engine.members.program import (
     INPUTS,
     LABELS,
@@ -30,11 +29,25 @@ from functional_mlp.engine.members.program import (
 )
 from functional_mlp.engine.members.steps import MembersSteps, Update
 from functional_mlp.engine.policy import MembersPolicy
+from functional_mlp.engine.program import LossProgram
 from functional_mlp.operands import Operand
+from functional_mlp.penalties import Penalty
 
 
 class MembersEpoch:
     """Emits the epoch of a group of members into a function."""
+
+    program: LossProgram
+    rule: MembersRule
+    batch_size: int
+    penalty: Penalty | None
+    builder: ir.IRBuilder
+    arguments: MembersArguments
+    members: int
+    steps: MembersSteps
+    e: Emitter
+    xp: MembersNamespace
+    doubles: ir.VectorType
 
     def __init__(
         self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments

@@ -4,10 +4,10 @@ import functools
 
 import attrs
 import torch
-from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp.engine.expressions import is_ours, penalty_code
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Places, Program, affine_steps, vectors

@@ -1,10 +1,9 @@
 """The steps of a program for the samples of all members, and the products of which they are made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from llvmlite import ir
-
+from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Body, Emitter, Index, Real
 from functional_mlp.engine.llvm.stored import StoredVectors
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars
@@ -35,6 +34,17 @@ class MembersSteps:
     The workspace holds the parameters, what the optimizers remember of them, the gradients of a batch at `gradients`,
     and what is kept of a sample.
     """
+
+    policy: MembersPolicy
+    builder: ir.IRBuilder
+    layout: MembersLayout
+    one: Width
+    widths: list[Width]
+    e: Emitter
+    load: Callable[[Index], ir.Value]
+    store: Callable[[ir.Value, Index], None]
+    gradients: int
+    end: int
 
     def __init__(self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, workspace: ir.Value):
         self.policy, self.builder = policy, builder

@@ -15,13 +15,12 @@ share vectors for their last columns (see `functional_mlp.engine.single.tails`) 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from llvmlite import ir
-
 from functional_mlp.engine import walk
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps, vectors
@@ -33,6 +32,16 @@ from functional_mlp.layers.elementwise import Elementwise
 
 class SampleEpoch:
     """Emits the epoch of a program with batch size 1 into a function."""
+
+    kernels: Kernels
+    slots: int
+    products: Products
+    loss: SampleLoss
+    scope: Scope
+    e: Emitter
+    builder: ir.IRBuilder
+    program: TrainingProgram
+    layers: SampleLayers
 
     def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
         self.kernels = Kernels(program, policy, builder)

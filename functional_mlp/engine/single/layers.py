@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
-from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
 from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products
 from functional_mlp.engine.update import Pending, rule_after
@@ -55,6 +55,12 @@ class SampleLayers:
 
     `copies` are the places of those matrices that are kept transposed.
     """
+
+    kernels: Kernels
+    program: TrainingProgram
+    products: Products
+    e: Emitter
+    builder: ir.IRBuilder
 
     def __init__(self, kernels: Kernels, program: TrainingProgram, products: Products) -> None:
         self.kernels, self.program, self.products = kernels, program, products

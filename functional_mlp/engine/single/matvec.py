@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import Emitter, Index
 from functional_mlp.engine.policy import Sharing
 from functional_mlp.engine.single.tails import Tail, Tails, VectorsMet
 from functional_mlp.engine.update import Pending
@@ -41,6 +41,10 @@ class Products:
 
     Vectors of activations and their gradients are given by their places.
     """
+
+    kernels: Kernels
+    e: Emitter
+    tails: Tails
 
     def __init__(self, kernels: Kernels, slots: int) -> None:
         self.kernels, self.e = kernels, kernels.e

@@ -10,11 +10,11 @@ where they are needed.
 from collections.abc import Callable, Sequence
 
 import attrs
-from llvmlite import ir
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import Emitter, Index
 from functional_mlp.engine.program import Matrix
 from functional_mlp.engine.update import Pending
 
@@ -65,6 +65,9 @@ class Tails:
     Rules without memory have none: they keep transposed copies, which gain more. Where functions are shared, or a rule
     is long, code is to be short, and there are none either.
     """
+
+    kernels: Kernels
+    e: Emitter
 
     def __init__(self, kernels: Kernels, slots: int) -> None:
         self.kernels, self.e = kernels, kernels.e

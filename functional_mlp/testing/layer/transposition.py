@@ -52,6 +52,8 @@ class Transposition:
     Where a point has a kink, one nearby is tried.
     """
 
+    tally: Tally
+
     def __init__(self) -> None:
         self.tally = Tally()
 

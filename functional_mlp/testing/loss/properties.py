@@ -101,6 +101,8 @@ def agrees_with_formula(case: LossCase, formula: Formula) -> None:
 class Gradient:
     """grad is the gradient of value; where the value has a kink, that is seen at predictions nearby."""
 
+    tally: Tally
+
     def __init__(self) -> None:
         self.tally = Tally()
 
