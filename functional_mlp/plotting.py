@@ -7,7 +7,7 @@ in dash and classes in marker, so that every figure can be read in grey.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,19 +26,24 @@ if TYPE_CHECKING:  # loaded by `style`, whose error names the extra where there 
 # Runs this short are drawn with a marker at each epoch: a single point makes no line.
 MARKED_EPOCHS = 15
 GRID_POINTS = 301
+MOST_IN_LEGEND = 10
 
 
-def to_png(figure: "Figure") -> bytes:
-    """The content of a PNG file of a figure."""
+def to_bytes(figure: "Figure", kind: str = "png") -> bytes:
+    """The content of a file of a figure, of a kind that matplotlib knows: "png", "svg" or "pdf"."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format=kind)
     return buffer.getvalue()
 
 
-def learning_curves(history: History, *, best_epoch: int | None = None) -> "Figure":
+def learning_curves(
+    history: History, *, best_epoch: int | None = None, loss_name: str = "", title: str = ""
+) -> "Figure":
     """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
 
-    `best_epoch`, counted from 0 as in `FitResult`, is marked where it is given.
+    `best_epoch`, counted from 0 as in `FitResult`, is marked where it is given. `loss_name` is said beside the axis,
+    and `title`, such as the name of the data, above. Where there are no accuracies, as of quantities, there is one
+    panel.
 
     Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
     Figures that are NaN are left out. Raises `ValueError` for a history without epochs.
@@ -50,17 +55,21 @@ def learning_curves(history: History, *, best_epoch: int | None = None) -> "Figu
     """
     if len(history) == 0:
         raise ValueError("learning_curves: the history holds no epoch: train for at least one")
-    figure, (losses, accuracies) = style.panels(2)
-    _curves(losses, "loss", history.train_loss, history.validation_loss)
-    _curves(accuracies, "accuracy", history.train_accuracy, history.validation_accuracy)
+    accurate = any(map(math.isfinite, (*history.train_accuracy, *history.validation_accuracy)))
+    figure, axes = style.panels(2) if accurate else style.panels(1, width=5.0)
+    losses, *others = axes
+    _curves(losses, f"loss ({loss_name})" if loss_name else "loss", history.train_loss, history.validation_loss)
+    for accuracies in others:
+        _curves(accuracies, "accuracy", history.train_accuracy, history.validation_accuracy)
+    style.title(figure, title)
     figures = [loss for loss in (*history.train_loss, *history.validation_loss) if math.isfinite(loss)]
     if figures and min(figures) > 0:
         style.logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
     if best_epoch is not None:
         checks.integer("learning_curves: best_epoch", best_epoch, minimum=0)
-        for axes in (losses, accuracies):
-            axes.axvline(best_epoch + 1, label="best epoch", linewidth=0.9, **style.GREEN.options())
-            axes.legend(frameon=False)
+        for each in axes:
+            each.axvline(best_epoch + 1, label="best epoch", linewidth=0.9, **style.GREEN.options())
+            each.legend(frameon=False)
     return figure
 
 
@@ -71,12 +80,16 @@ def decision_boundary(
     *,
     feature_names: Sequence[str] = ("x₁", "x₂"),
     class_names: Sequence[str] | None = None,
+    scales: Sequence[tuple[float, float]] | None = None,
+    title: str = "",
 ) -> "Figure":
     """The plane of two features: the classes' regions, the boundary between them, and the points of a data set.
 
-    A point that the network classifies wrongly is circled. Names are drawn as they are, without mathematics. Raises
-    `ValueError` for data that have not two features, whose targets are no classes, or are classes that the network has
-    no output for.
+    A point that the network classifies wrongly is circled. Names are drawn as they are, without mathematics, and long
+    ones without their middle; of more than ten classes there is no legend. `scales` are the mean and the standard
+    deviation by which each feature was standardized: the axes then show the numbers before that. Raises `ValueError`
+    for data that have not two features, whose targets are no classes, or are classes that the network has no output
+    for.
 
     >>> import functional_mlp as fm
     >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0]))
@@ -91,7 +104,8 @@ def decision_boundary(
     classes = outputs.shape[1]
     _check_classes(classes, data.labels, feature_names, class_names)
     wrong = (outputs.argmax(1) != data.labels).cpu()
-    points, labels = data.inputs.cpu().double(), data.labels.cpu()
+    mean, std = torch.tensor(scales or [(0.0, 1.0)] * 2, dtype=torch.float64, device="cpu").T
+    points, labels = data.inputs.cpu().double() * std + mean, data.labels.cpu()
     least = 1e-6 * points.abs().amax(0).clamp_min(1)  # wide enough to be a range, where all points are in one place
     margin_x, margin_y = 0.04 * torch.maximum(points.amax(0) - points.amin(0), least)
     x_limits = float(points[:, 0].min() - margin_x), float(points[:, 0].max() + margin_x)
@@ -99,7 +113,12 @@ def decision_boundary(
 
     figure = style.new_figure(5.2, 4.6)
     axes = figure.subplots()
-    _draw_regions(axes, network, params, data.inputs, x_limits, y_limits)
+
+    def outputs_at(points: Tensor) -> Tensor:
+        inputs = ((points - mean) / std).to(data.inputs.dtype).to(data.inputs.device)
+        return predict(network, params, inputs).cpu().double()
+
+    _draw_regions(axes, outputs_at, x_limits, y_limits)
     names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
     for index in range(classes):
         chosen = points[labels == index].numpy()
@@ -108,10 +127,32 @@ def decision_boundary(
     missed = points[wrong].numpy()
     axes.scatter(missed[:, 0], missed[:, 1], s=42, facecolors="none", edgecolors="black", linewidths=0.9, zorder=4)
     axes.set(xlim=x_limits, ylim=y_limits)
-    style.name_axes(axes, *feature_names)
+    style.name_axes(axes, *map(style.shortened, feature_names))
     if 0.5 < (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0]) < 2:
         axes.set_aspect("equal")  # so that the paper's disk is round
     _draw_boundary_legend(figure, names, int(wrong.sum()), len(data))
+    style.title(figure, title)
+    return figure
+
+
+def predicted_against_true(predicted: Tensor, true: Tensor, *, name: str = "y", title: str = "") -> "Figure":
+    """Predicted quantities (n,) against the true ones (n,), with the line on which they are equal.
+
+    >>> figure = predicted_against_true(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), name="price")
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('true price', 'predicted price')
+    """
+    if predicted.ndim != 1 or predicted.shape != true.shape or len(true) == 0:
+        shapes = f"{tuple(predicted.shape)} and {tuple(true.shape)}"
+        raise ValueError(f"predicted_against_true takes values of one shape (n,), got {shapes}")
+    figure, (axes,) = style.panels(1, width=4.8, height=4.4)
+    xs, ys = true.cpu().double(), predicted.cpu().double()
+    low, high = float(torch.minimum(xs, ys).min()), float(torch.maximum(xs, ys).max())
+    axes.plot([low, high], [low, high], linewidth=0.9, **style.BLACK.options())
+    look = {"color": style.VALIDATION.color, "edgecolors": "black", "linewidths": 0.25, "zorder": 3}
+    axes.scatter(xs.numpy(), ys.numpy(), s=11, **look)
+    style.name_axes(axes, f"true {style.shortened(name)}", f"predicted {style.shortened(name)}")
+    style.title(figure, title)
     return figure
 
 
@@ -122,7 +163,7 @@ def _curves(axes: "Axes", label: str, training: Sequence[float], validation: Seq
         if any(math.isfinite(value) for value in values):
             look = {"linewidth": 1.4, "marker": marker, "markersize": 3.5, **line.options()}
             axes.plot(style.epochs(values), values, label=name, **look)
-    axes.set(xlabel="epoch", ylabel=label)
+    style.name_axes(axes, "epoch", label)
     style.label_integers(axes.xaxis)
     if axes.lines:
         axes.legend(frameon=False)
@@ -130,9 +171,7 @@ def _curves(axes: "Axes", label: str, training: Sequence[float], validation: Seq
 
 def _draw_regions(
     axes: "Axes",
-    network: Layer,
-    params: Params,
-    inputs: Tensor,
+    outputs_at: Callable[[Tensor], Tensor],
     x_limits: tuple[float, float],
     y_limits: tuple[float, float],
 ) -> None:
@@ -140,7 +179,7 @@ def _draw_regions(
     xs = torch.linspace(*x_limits, GRID_POINTS, dtype=torch.float64, device="cpu")
     ys = torch.linspace(*y_limits, GRID_POINTS, dtype=torch.float64, device="cpu")
     grid = torch.cartesian_prod(ys, xs).flip(1)
-    outputs = predict(network, params, grid.to(inputs.dtype).to(inputs.device)).cpu().double()
+    outputs = outputs_at(grid)
     classes = outputs.shape[1]
     for index in range(classes):
         others = outputs[:, torch.arange(classes) != index].amax(1)
@@ -175,8 +214,9 @@ def _check_classes(
 
 def _draw_boundary_legend(figure: "Figure", names: Sequence[str], wrong: int, total: int) -> None:
     entries = [
-        style.legend_entry(name, marker=style.marker(index), color=style.color(index), markersize=5)
+        style.legend_entry(style.shortened(name), marker=style.marker(index), color=style.color(index), markersize=5)
         for index, name in enumerate(names)
+        if len(names) <= MOST_IN_LEGEND
     ]
     entries.append(style.legend_entry("decision boundary", linestyle="-", color="black", linewidth=1.1))
     circles = f"misclassified ({wrong} of {total})"

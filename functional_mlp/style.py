@@ -138,6 +138,24 @@ def name_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, parse_math=False)
 
 
+def title(figure: Figure, text: str) -> None:
+    """What is shown, above the panels, as it is written; nothing where there is no text."""
+    if text:
+        figure.suptitle(shortened(text, 80), fontsize="small", parse_math=False)
+
+
+def shortened(name: str, most: int = 32) -> str:
+    """A name of at most so many letters, without its middle where it has more: beginnings and ends tell names apart.
+
+    >>> shortened("the temperature of the water at noon", 20)
+    'the tempe…er at noon'
+    """
+    if len(name) <= most:
+        return name
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[-end:]}"
+
+
 def legend_above(figure: Figure, handles: Sequence[Any], columns: int) -> None:
     """What is drawn, artists or containers of them, by their labels as they are, above the panels."""
     numbers = map(str, range(len(handles)))  # a label that begins with _ would be left out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
 import functional_mlp as fm
+from functional_mlp.cli.evaluate import evaluate
 from functional_mlp.cli.inspect import inspect
 from functional_mlp.cli.predict import predict
 from functional_mlp.cli.reproduce import reproduce
@@ -29,7 +31,7 @@ app: App = App(
 )
 
 
-for command in (train, summary, trace, sweep, predict, inspect, reproduce):
+for command in (train, summary, trace, sweep, predict, evaluate, inspect, reproduce):
     app.command(command)
 
 
@@ -40,9 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with one_interrupt(last=is_program):
             app(sys.argv[1:] if is_program else arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return fail(f"{error} (functional-mlp --help explains the commands)", MISUSED)
+        return fail(f"{error} ({_help_of(error)})", MISUSED)
+    except BrokenPipeError:
+        return _end_quietly()
     except (ValueError, OSError, ImportError) as error:
         return fail(str(error), FAILED)
     except KeyboardInterrupt as error:
         return fail(str(error) or "interrupted", INTERRUPTED)
     return 0
+
+
+def _help_of(error: CycloptsError) -> str:
+    """Where what was misused is explained."""
+    if not error.command_chain:
+        return "functional-mlp --help explains the commands"
+    return f"functional-mlp {' '.join(error.command_chain)} --help explains the options"
+
+
+def _end_quietly() -> int:
+    """End as programs do whose reader has gone: whatever is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

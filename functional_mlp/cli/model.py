@@ -1,21 +1,26 @@
-"""The options that keep a trained network, and what travels with it: the names and the scale of its data."""
+"""The options that keep trained networks, and those networks as they are found again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import cattrs
 from attrs import frozen
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 import functional_mlp as fm
-from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.description import DataDescription
+from functional_mlp.cli.output import OUTPUT_GROUP
+from functional_mlp.cli.scores import probabilities_of
 
 if TYPE_CHECKING:
+    import polars
+    import torch
     from torch import Tensor
+
+    from functional_mlp.layers.base import Params
 
 # The options that decide an argument of `fit`.
 OPTIONS = {
@@ -34,67 +39,54 @@ OPTIONS = {
 }
 
 
-@frozen
-class DataDescription:
-    """What a classifier must know of the data that it learnt from."""
-
-    features: tuple[str, ...]
-    classes: tuple[str, ...]
-    standardization: fm.tables.Standardization | None
-
-    @classmethod
-    def of(cls, data: ClassificationData) -> DataDescription:
-        features = ("x1", "x2") if data.standardization is None else data.standardization.features
-        return cls(features, data.classes, data.standardization)
-
-    def standardize(self, values: Tensor) -> Tensor:
-        """Values (n, features) of a table as the network takes them."""
-        return values if self.standardization is None else self.standardization.apply(values)
-
-    def to_json(self) -> Any:
-        return {"data": cattrs.unstructure(self)}
-
-
 @frozen(eq=False)
 class Model:
-    """A trained classifier, as `train --out` saved it."""
+    """A trained network, or several that answer together, as `train --out` saved them."""
 
     saved: fm.Saved
-    data: DataDescription
+    about: DataDescription
 
     @classmethod
     def load(cls, path: Path) -> Model:
         """Raises `OSError`, or `CheckpointError` for a file that is none of `train --out`."""
         saved = fm.load(path)
-        try:
-            converter = cattrs.Converter(forbid_extra_keys=True)
-            data = converter.structure(saved.extra["data"], DataDescription)
-        except (TypeError, KeyError, cattrs.BaseValidationError):
-            reason = "does not say what its features and classes are: make it with functional-mlp train --out"
-            raise fm.CheckpointError(path, reason) from None
-        sizes = (saved.network.in_features, saved.network.out_features)
-        if sizes != (len(data.features), len(data.classes)):
-            raise fm.CheckpointError(path, f"names other features and classes than its network has, {sizes}")
-        return cls(saved, data)
+        about = DataDescription.from_saved(path, saved)
+        about.check_fits(path, saved.network)
+        return cls(saved, about)
 
-    def probabilities(self, path: Path) -> Tensor:
-        """The probabilities (n, classes) of a table's rows.
+    @property
+    def loss(self) -> fm.Loss:
+        return self.saved.loss if self.saved.loss is not None else fm.MeanSquaredError()
 
-        They are the softmax of the outputs where the network has learnt with the cross-entropy. With the mean squared
-        error the outputs themselves estimate them, and are made to lie between 0 and 1 with the sum 1.
-        """
-        inputs = self.data.standardize(fm.tables.read_features(path, self.data.features))
-        best = self.saved.best
-        params = self.saved.params if best is None else best.optimizer_state.params
-        leaves = fm.pytree.leaves(params)
-        outputs = fm.predict(self.saved.network, params, inputs.to(leaves[0].dtype)).cpu().double()
-        if isinstance(self.saved.loss, fm.CrossEntropy):
-            return outputs.softmax(1)
-        shares = outputs.clamp(1e-12, 1)
-        return shares / shares.sum(1, keepdim=True)
+    @property
+    def members(self) -> list[Params]:
+        """The parameters of each network: those of its best epoch, where early stopping has looked for one."""
+        found = self.saved.members or (self.saved,)
+        return [each.params if each.best is None else each.best.optimizer_state.params for each in found]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The kind of number that the network computes with."""
+        dtype: torch.dtype = fm.pytree.leaves(self.saved.params)[0].dtype
+        return dtype
+
+    def probabilities(self, columns: polars.DataFrame) -> Tensor:
+        """The probabilities (members, n, classes) of raw columns (see `probabilities_of`)."""
+        return probabilities_of(self.saved.loss, self._outputs(columns))
+
+    def quantities(self, columns: polars.DataFrame) -> Tensor:
+        """The quantities (members, n) of raw columns, in the target's units."""
+        assert self.about.scale is not None
+        return self._outputs(columns).squeeze(2).double() * self.about.scale.std + self.about.scale.mean
+
+    def _outputs(self, columns: polars.DataFrame) -> Tensor:
+        import torch
+
+        inputs = self.about.preparation.apply(columns, self.dtype)
+        return torch.stack([fm.predict(self.saved.network, params, inputs) for params in self.members])
 
 
-@Parameter(name="*", group=Group("Output", sort_key=4))
+@Parameter(name="*", group=OUTPUT_GROUP)
 @frozen(kw_only=True)
 class ModelOptions:
     """Where to keep what is learnt."""
@@ -108,34 +100,33 @@ class ModelOptions:
     with_changes: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """With --resume: go on although options, or the data, are not those that the training was started with."""
 
-    def checkpoint(self, data: ClassificationData, epochs: int) -> fm.Checkpoint | None:
+    def checkpoint(self, about: DataDescription, epochs: int) -> fm.Checkpoint | None:
         """The checkpoint of a run over some data, up to some epochs; `ValueError` where it is not that of the file."""
         if self.out is None:
             if self.resume:
                 raise ValueError("--resume goes on with the file of --out: name it")
             return None
-        description = DataDescription.of(data)
         if self.out.exists():
             if not self.resume:
                 raise ValueError(f"--out: {self.out} is there already: go on with it by --resume, or name another file")
-            self._check_saved(fm.load(self.out), description, epochs)
+            self._check_saved(fm.load(self.out), about, epochs)
         from functional_mlp.checkpoint.settings import CHANGEABLE  # not loaded for a help
 
         allow = tuple(CHANGEABLE) if self.with_changes else ()
-        return fm.Checkpoint(self.out, extra=description.to_json(), allow=allow)
+        return fm.Checkpoint(self.out, extra=about.to_json(), allow=allow)
 
-    def _check_saved(self, saved: fm.Saved, description: DataDescription, epochs: int) -> None:
+    def _check_saved(self, saved: fm.Saved, about: DataDescription, epochs: int) -> None:
         """Raise `ValueError` where the training of a file cannot go on over such data, or up to `epochs`."""
         assert self.out is not None
-        known = description.to_json()["data"]
-        found = saved.extra["data"] if isinstance(saved.extra, dict) and "data" in saved.extra else {}
-        asked = ("features", "classes") if self.with_changes else known
-        if any(found.get(name) != known[name] for name in asked):
+        try:
+            found = DataDescription.from_saved(self.out, saved)
+        except fm.CheckpointError:
+            found = None
+        if found is None or (not _is_alike(found, about) if self.with_changes else found != about):
             raise fm.CheckpointError(self.out, "was trained on other data: name those, or another file")
-        if saved.state is not None and epochs < saved.state.epoch:
-            raise ValueError(
-                f"--epochs is the total, at least the {saved.state.epoch} that {self.out} has had, got {epochs}"
-            )
+        reached = max((each.state.epoch for each in saved.members or (saved,) if each.state is not None), default=0)
+        if epochs < reached:
+            raise ValueError(f"--epochs is the total, at least the {reached} that {self.out} has had, got {epochs}")
 
     @contextmanager
     def in_options(self) -> Iterator[None]:
@@ -149,3 +140,9 @@ class ModelOptions:
             reason = error.reason.split(": pass ")[0]
             advice = "give what it was started with, name another file, or, where this is meant, add --with-changes"
             raise ValueError(f"{self.out}: {reason} (see {options}): {advice}") from error
+
+
+def _is_alike(one: DataDescription, other: DataDescription) -> bool:
+    """Whether a network of one could go on with the other: the same features and classes, be their scales others."""
+    features = one.preparation.features == other.preparation.features
+    return features and one.classes == other.classes and (one.scale is None) == (other.scale is None)

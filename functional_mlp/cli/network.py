@@ -52,7 +52,8 @@ class NetworkOptions:
         tuple[int, ...],
         Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS", show_default=lambda _: "25,25,25"),
     ] = (25, 25, 25)
-    """Widths of the hidden layers, from input to output."""
+    """Widths of the hidden layers, from input to output, joined by commas; none for a network without hidden layers,
+    whose outputs are linear in the features."""
 
     activation: Annotated[
         tuple[str, ...] | None, Parameter(converter=parse_names, n_tokens=1, negative="", metavar="NAMES")
@@ -74,15 +75,15 @@ class NetworkOptions:
         for name in names:
             if name not in ACTIVATIONS:
                 raise ValueError(f"--activation: there is no {name!r}: choose from {', '.join(ACTIVATIONS)}")
-        if len(names) not in (1, depth):
+        if depth and len(names) not in (1, depth):
             raise ValueError(
                 f"--activation names {len(names)} functions for {depth} hidden layers: give one for all, or {depth}"
             )
-        return names if len(names) == depth else names * depth
+        return names if len(names) == depth else names[:1] * depth
 
     def network(self, in_features: int, out_features: int, default_initializer: str | None = None) -> fm.Sequential:
         """The network, with a linear layer to the outputs at its end."""
-        if min(self.hidden) < 1:
+        if min(self.hidden, default=1) < 1:
             raise ValueError(f"--hidden: a layer has at least one unit, got {','.join(map(str, self.hidden))}")
         initializer = self.initializer or default_initializer
         inits = {} if initializer is None else parse_initializer(initializer)

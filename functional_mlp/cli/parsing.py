@@ -17,8 +17,18 @@ def parse_integer(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 def parse_widths(kind: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
-    """Whole numbers joined by commas."""
-    text = ",".join(token.value for token in tokens)
+    """Whole numbers joined by commas, or `none`."""
+    return widths(",".join(token.value for token in tokens))
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """The widths that a text stands for.
+
+    >>> widths("25,25"), widths("none")
+    ((25, 25), ())
+    """
+    if text.strip() == "none":
+        return ()
     if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
         raise ValueError(f"expected widths joined by commas, such as 25,25,25, got {text!r}")
     return tuple(map(int, text.split(",")))

@@ -24,3 +24,20 @@ def check_files(reads: Mapping[str, Path | None], writes: Mapping[str, Path | No
             )
     for path in written.values():
         check_writable(path)
+
+
+def named_and_placed(file: Path | None, model: Path | None, data: Path | None) -> tuple[Path, Path]:
+    """The model and the data, one of which may be named by its place alone. Raises `ValueError` where one is not.
+
+    >>> named_and_placed(Path("points.csv"), Path("model"), None) == (Path("model"), Path("points.csv"))
+    True
+    """
+    if file is not None and data is None:
+        data = file
+    elif file is not None and model is None:
+        model = file
+    elif file is not None:
+        raise ValueError(f"{file}: --model and --data name both files already: leave it out")
+    if model is None or data is None:
+        raise ValueError(f"{'--model' if model is None else '--data'} is missing: name the file")
+    return model, data

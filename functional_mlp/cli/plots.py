@@ -7,24 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 import functional_mlp as fm
-from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.output import OUTPUT_GROUP
+from functional_mlp.cli.run import Run
 from functional_mlp.files import write_atomically
 
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
     from matplotlib.figure import Figure
 
+    from functional_mlp.layers.base import Params
 
-@Parameter(name="*", group=Group("Output", sort_key=4))
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@Parameter(name="*", group=OUTPUT_GROUP)
 @frozen(kw_only=True)
 class PlotOptions:
     """What to draw."""
 
     plot: Annotated[Path | None, Parameter(metavar="FILE.png")] = None
-    """Draw the learning curves into this file. With two features, FILE-boundary.png shows the decision boundary
-    with the misclassified samples."""
+    """Draw the learning curves into this file, .png, .svg or .pdf. With two features that are numbers,
+    FILE-boundary.png shows the decision boundary with the misclassified samples; for a quantity, FILE-predictions.png
+    the predicted values against the true ones."""
 
     def check(self) -> None:
         """Raise, before any training, where the plots could not be drawn."""
@@ -32,39 +38,81 @@ class PlotOptions:
             return
         importlib.import_module("functional_mlp.plotting")  # raises ImportError without matplotlib
 
-        if self.plot.suffix.lower() != ".png":
-            raise ValueError(f"--plot: a plot is a .png file, got {str(self.plot)!r}")
+        if self.plot.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"--plot: a plot is a file {', '.join(SUFFIXES)}, got {str(self.plot)!r}")
 
     def files(self) -> dict[str, Path]:
         """The files that may be written, by how they are named."""
         if self.plot is None:
             return {}
-        return {"--plot": self.plot, "the decision boundary of --plot": self._boundary_path(self.plot)}
+        return {
+            "--plot": self.plot,
+            "the decision boundary of --plot": self._beside(self.plot, "boundary"),
+            "the predictions of --plot": self._beside(self.plot, "predictions"),
+        }
 
-    def save(self, network: fm.Layer, result: fm.FitResult, data: ClassificationData) -> list[Path]:
+    def save(self, run: Run, result: fm.FitResult) -> list[Path]:
         """Write the plots, and return their paths; none where no epoch was finished."""
         if self.plot is None or len(result.history) == 0:
             return []
-        from functional_mlp.plotting import decision_boundary, learning_curves
+        from functional_mlp.plotting import learning_curves
 
         best_epoch = None if result.best is result.state else result.best_epoch
-        write_figure(learning_curves(result.history, best_epoch=best_epoch), self.plot)
-        if len(data.features) != 2:
-            return [self.plot]
-        shown = data.training if data.validation is None else data.validation
-        figure = decision_boundary(
-            network, result.best_params, shown, feature_names=data.features, class_names=data.classes
+        curves = learning_curves(
+            result.history, best_epoch=best_epoch, loss_name=run.settings.loss, title=run.samples.description
         )
-        write_figure(figure, self._boundary_path(self.plot))
-        return [self.plot, self._boundary_path(self.plot)]
+        write_figure(curves, self.plot)
+        kind, figure = _second_figure(run, result.best_params)
+        if figure is None:
+            return [self.plot]
+        write_figure(figure, self._beside(self.plot, kind))
+        return [self.plot, self._beside(self.plot, kind)]
+
+    def save_members(self, run: Run, results: fm.EnsembleResult) -> list[Path]:
+        """Write the learning curves of an ensemble."""
+        if self.plot is None or len(results.history) == 0:
+            return []
+        from functional_mlp.ensemble.plotting import learning_bands
+
+        title = f"{run.samples.description}, {len(results)} networks"
+        write_figure(learning_bands(results.history, loss_name=run.settings.loss, title=title), self.plot)
+        return [self.plot]
 
     @staticmethod
-    def _boundary_path(path: Path) -> Path:
-        return path.with_name(f"{path.stem}-boundary.png")
+    def _beside(path: Path, what: str) -> Path:
+        return path.with_name(f"{path.stem}-{what}{path.suffix}")
+
+
+def _second_figure(run: Run, params: Params) -> tuple[str, Figure | None]:
+    """What the network has learnt as a figure, by its name, if it can be drawn: two numbers, or a quantity."""
+    from functional_mlp.plotting import decision_boundary, predicted_against_true
+    from functional_mlp.tables import NumberColumn
+
+    about, recipes = run.samples.about, run.samples.about.preparation.recipes
+    part = "training" if run.samples.validation is None else "validation"
+    data = run.samples.parts[part]
+    title = f"{run.samples.description}: {part} samples"
+    if about.scale is not None:
+        own = fm.predict(run.network, params, data.inputs), data.targets
+        predicted, true = (values.double().squeeze(1) * about.scale.std + about.scale.mean for values in own)
+        return "predictions", predicted_against_true(predicted, true, name=about.target, title=title)
+    scales = [(each.scale.mean, each.scale.std) for each in recipes if isinstance(each, NumberColumn)]
+    if len(about.preparation.features) != 2 or len(scales) != 2:
+        return "boundary", None
+    figure = decision_boundary(
+        run.network,
+        params,
+        data,
+        feature_names=about.preparation.features,
+        class_names=about.classes,
+        scales=scales,
+        title=title,
+    )
+    return "boundary", figure
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file."""
-    from functional_mlp.plotting import to_png
+    """Write a figure as its file's suffix says."""
+    from functional_mlp.plotting import to_bytes
 
-    write_atomically(path, to_png(figure))
+    write_atomically(path, to_bytes(figure, path.suffix.lower()[1:]))

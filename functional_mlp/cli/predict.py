@@ -1,54 +1,116 @@
-"""The command `predict`: the classes of a table's rows."""
+"""The command `predict`: the classes, or the quantity, of a table's rows."""
+
+from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+import functional_mlp as fm
+from functional_mlp.cli.data import FormatOptions, Names
 from functional_mlp.cli.model import Model
-from functional_mlp.cli.paths import check_files
-from functional_mlp.cli.terminal import out_console, say
+from functional_mlp.cli.output import Printing
+from functional_mlp.cli.paths import check_files, named_and_placed
+from functional_mlp.cli.terminal import say, say_notes
 from functional_mlp.files import write_atomically
+
+if TYPE_CHECKING:
+    import polars
+
+    from functional_mlp.tables import Table
+
+SUFFIXES = (".csv", ".parquet")
+STANDARD_OUTPUT = Path("-")
 
 
 def predict(
+    file: Annotated[Path | None, Parameter(show_default=False)] = None,
+    /,
     *,
-    model: Annotated[Path, Parameter(metavar="FILE.safetensors")],
-    data: Annotated[Path, Parameter(metavar="FILE")],
-    out: Annotated[Path, Parameter(metavar="FILE")],
+    model: Annotated[Path | None, Parameter(metavar="FILE.safetensors")] = None,
+    data: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    out: Annotated[Path, Parameter(metavar="FILE", allow_leading_hyphen=True)],
+    keep: Names = (),
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    written: FormatOptions = FormatOptions(),  # noqa: B008 - frozen
+    printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
-    """Tell the classes of a table's rows, with a network that `train --out` has saved.
+    """Tell the classes, or the quantity, of a table's rows, with what `train --out` has saved.
 
-    The table that it writes has a row for each of the data: the class, and the probability of each class.
+    The table that it writes has a row for each of the data: the prediction, in a column named as the target, and the
+    probability of each class. Of an ensemble it is the mean prediction, and a column `spread` tells by how much the
+    networks differ: the standard deviation of the quantity, or of the probability of the class.
 
     Parameters
     ----------
+    file
+        The table, or, where --data names that, the trained network.
     model
         The trained network.
     data
-        A table with a header, .csv or .parquet, with the columns that the network was trained on; others are left
-        out of account.
+        A table with a header, .csv, .tsv, .csv.gz or .parquet, with the columns that the network was trained on; others
+        are left out of account.
     out
-        The table to write, .csv or .parquet.
+        The table to write, .csv or .parquet, or - for standard output.
+    keep
+        Columns of the data to write as well, before the prediction, joined by commas.
+    force
+        Write over a file that is there.
     """
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(f"--out: a table is a .csv or a .parquet file, got {str(out)!r}")
-    check_files(reads={"--model": model, "--data": data}, writes={"--out": out})
-    classifier = Model.load(model)
-    probabilities, classes = classifier.probabilities(data), classifier.data.classes
-    columns: dict[str, list[Any]] = {"class": [classes[label] for label in probabilities.argmax(1).tolist()]}
-    for name, column in zip(classes, probabilities.T, strict=True):
-        columns[f"probability of {name}"] = column.tolist()
-    write_atomically(out, _table(columns, out.suffix.lower()))
-    say(out_console(), f"{len(probabilities):,} rows: {out}")
+    model, data = named_and_placed(file, model, data)
+    if out != STANDARD_OUTPUT:
+        if out.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"--out: a table is a .csv or a .parquet file, got {str(out)!r}")
+        check_files(reads={"--model": model, "--data": data}, writes={"--out": out})
+        if out.exists() and not force:
+            raise ValueError(f"--out: {out} is there already: name another file, or add --force to write over it")
+    known = Model.load(model)
+    about = known.about
+    table = fm.tables.read_table(data, preparation=about.preparation, beside=keep, **written.arguments())
+    taken = [repr(name) for name in keep if name in (about.target, "spread")]
+    if taken:
+        raise ValueError(f"--keep: {', '.join(taken)} is the name of a column of the predictions: leave it out")
+    notes = [f"{data}: {note}" for note in (*table.notes, *about.preparation.surprises(table.columns))]
+    answers = _predictions(known, table)
+    if out == STANDARD_OUTPUT:
+        sys.stdout.write(_content(answers, ".csv").decode())
+        say_notes(printing.err(), notes)
+        return
+    write_atomically(out, _content(answers, out.suffix.lower()))
+    say(printing.out(), f"{len(table):,} rows: {out}")
+    say_notes(printing.err(), notes)
+    printing.finish({"rows": len(table), "predictions": out, "notes": notes})
 
 
-def _table(columns: dict[str, list[Any]], suffix: str) -> bytes:
+def _predictions(model: Model, table: Table) -> polars.DataFrame:
+    """The columns that are kept, the prediction, and how sure it is."""
+    import polars
+
+    about = model.about
+    columns: dict[str, Any] = {}
+    if about.scale is not None:
+        quantities = model.quantities(table.columns)
+        columns[about.target] = quantities.mean(0).numpy()
+        spread = quantities.std(0) if len(quantities) > 1 else None
+    else:
+        members = model.probabilities(table.columns)
+        shares = members.mean(0)
+        labels = shares.argmax(1)
+        columns[about.target] = polars.Series(about.classes, dtype=polars.String)[labels.numpy()]
+        columns |= {f"probability of {name}": own.numpy() for name, own in zip(about.classes, shares.T, strict=True)}
+        chosen = members.gather(2, labels.expand(len(members), -1)[..., None]).squeeze(2)
+        spread = chosen.std(0) if len(members) > 1 else None
+    if spread is not None:
+        columns["spread"] = spread.numpy()
+    return polars.concat([table.beside, polars.DataFrame(columns)], how="horizontal")
+
+
+def _content(table: polars.DataFrame, suffix: str) -> bytes:
     """The content of a file of a table."""
-    import polars  # the extra that has read the data
-
-    table, content = polars.DataFrame(columns), io.BytesIO()
+    content = io.BytesIO()
     if suffix == ".csv":
         table.write_csv(content)
     else:

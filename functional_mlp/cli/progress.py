@@ -50,6 +50,18 @@ def training_display(console: Console, epochs: int) -> Iterator[Display]:
         yield Display(progress, callback)
 
 
+@contextmanager
+def ensemble_display(console: Console, epochs: int) -> Iterator[Callable[[float], None] | None]:
+    """Show a bar on a terminal, for what `fit_ensemble` tells of its progress."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("epoch {task.completed:.0f}/{task.total}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=epochs)
+        yield lambda done: bar.update(task, completed=done)
+
+
 def _line_printer(console: Console, epochs: int) -> Callback:
     every = max(epochs // LINES, 1)
 

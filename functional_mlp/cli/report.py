@@ -1,65 +1,76 @@
-"""The tables that a training run ends with."""
+"""The tables of scores, and what is to be said of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 import functional_mlp as fm
-from functional_mlp.cli.data import ClassificationData
+from functional_mlp.cli.scores import ClassScore, ClassScores, QuantityScores, Scores
 from functional_mlp.cli.terminal import Table, say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from functional_mlp.layers.base import Params
-
 MISTAKES_SHOWN = 15
+CLASSES_SHOWN = 15
 UNBOUNDED_WIDTH = 100_000
+# A validation loss that has grown by this factor from its least has grown in earnest.
+GROWN = 1.1
 
 
-def print_results(
-    console: Console, network: fm.Layer, loss: fm.Loss, result: fm.FitResult, data: ClassificationData
-) -> None:
-    """Loss and accuracy for training and validation, the confusion matrix, and the speed."""
-    _print_titled(console, "Results", _metrics_table(network, loss, result.best_params, data))
-    if result.best is not result.state:
-        ended = "stopped early after" if result.stopped_early else "after"
-        say(
-            console,
-            f"{ended} {result.state.epoch} epochs; these are the results of the best, epoch {result.best.epoch}",
+def print_scores(console: Console, title: str, scores: Mapping[str, Scores]) -> None:
+    """The scores of each part, and, of the last but training that is measured for it, each class and each mistake."""
+    _print_titled(console, title, _classes_table(scores) if _are_classes(scores) else _quantities_table(scores))
+    shown = "validation" if "validation" in scores else next(iter(scores))
+    chosen = scores[shown]
+    if isinstance(chosen, ClassScores):
+        _print_each_class(console, shown, chosen)
+        names = [each.name for each in chosen.classes]
+        matrix, explained = _confusion_table(chosen.confusion, names), "a row for each class, a column for each answer"
+        unbounded = console.options.update(width=UNBOUNDED_WIDTH)
+        if console.measure(matrix, options=unbounded).maximum <= console.width:
+            _print_titled(console, f"Confusion matrix ({shown}): {explained}", matrix)
+        else:
+            _print_titled(console, f"Most frequent mistakes ({shown})", _mistakes_table(chosen.confusion, names))
+
+
+def remarks(scores: Mapping[str, Scores], history: fm.History | None = None) -> Iterator[str]:
+    """What whoever reads the scores should not miss."""
+    judged = scores.get("validation")
+    if isinstance(judged, ClassScores) and judged.accuracy < judged.majority:
+        yield (
+            f"on the validation samples it is worse than always answering the most frequent class "
+            f"({judged.accuracy:.4f} against {judged.majority:.4f})"
         )
-    name, shown = ("training", data.training) if data.validation is None else ("validation", data.validation)
-    counts = confusion_matrix(network, result.best_params, shown, len(data.classes))
-    matrix = _confusion_table(counts, data.classes)
-    unbounded = console.options.update(width=UNBOUNDED_WIDTH)
-    if console.measure(matrix, options=unbounded).maximum <= console.width:
-        _print_titled(console, f"Confusion matrix ({name}): a row for each class, a column for each answer", matrix)
-    else:
-        _print_titled(console, f"Most frequent mistakes ({name})", _mistakes_table(counts, data.classes))
+    if isinstance(judged, QuantityScores) and judged.rmse > judged.mean_rmse:
+        yield (
+            f"on the validation samples it is worse than always answering the mean "
+            f"(RMSE {judged.rmse:.4g} against {judged.mean_rmse:.4g})"
+        )
+    if history is not None and _overfits(history):
+        yield "overfitting: the validation loss grew while the training loss fell: try --early-stopping 10, or --l2"
+
+
+def _overfits(history: fm.History) -> bool:
+    losses = history.validation_loss
+    if not losses or not all(map(math.isfinite, losses)):
+        return False
+    best = min(range(len(losses)), key=losses.__getitem__)
+    return losses[-1] > GROWN * losses[best] and history.train_loss[-1] < history.train_loss[best]
+
+
+def print_speed(console: Console, samples: int, seconds: float) -> None:
     console.print()
-    seconds = math.fsum(result.history.seconds)
     if seconds > 0:
-        samples = len(result.history) * len(data.training)
         say(console, f"{samples:,} samples in {seconds:.2f} s of training: {samples / seconds:,.0f} samples a second")
 
 
-def confusion_matrix(network: fm.Layer, params: Params, data: fm.Dataset, classes: int) -> Tensor:
-    """How many samples of each class (row) were given each class (column): (classes, classes), int64.
-
-    >>> import torch
-    >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))
-    >>> confusion_matrix(fm.Identity(), (), data, classes=2)
-    tensor([[0, 0],
-            [1, 1]])
-    """
-    if data.labels is None:
-        raise ValueError("confusion_matrix: the targets of data must be class indices or one-hot, got other values")
-    given = fm.classify(network, params, data.inputs)
-    return (data.labels * classes + given).cpu().bincount(minlength=classes**2).reshape(classes, classes)
+def _are_classes(scores: Mapping[str, Scores]) -> bool:
+    return all(isinstance(each, ClassScores) for each in scores.values())
 
 
 def _print_titled(console: Console, title: str, table: Table) -> None:
@@ -68,23 +79,56 @@ def _print_titled(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
-def _metrics_table(network: fm.Layer, loss: fm.Loss, params: Params, data: ClassificationData) -> Table:
-    table = Table()
-    table.add_column("")
-    for heading in ("samples", "loss", "accuracy"):
-        table.add_column(heading, justify="right")
-    for name, part in (("training", data.training), ("validation", data.validation)):
-        if part is not None:
-            metrics = fm.evaluate(network, loss, params, part)
-            table.add_row(name, f"{len(part):,}", f"{metrics.loss:.4f}", f"{metrics.accuracy:.4f}")
+def _classes_table(scores: Mapping[str, Scores]) -> Table:
+    aucs = [each.auc for each in scores.values() if isinstance(each, ClassScores) and each.auc is not None]
+    table = _figures("samples", "loss", "accuracy", "majority", *(["AUC"] if aucs else []))
+    for name, each in scores.items():
+        assert isinstance(each, ClassScores)
+        auc = [] if not aucs else [_figure(each.auc)]
+        figures = (f"{each.loss:.4f}", f"{each.accuracy:.4f}", f"{each.majority:.4f}")
+        table.add_row(name, f"{each.samples:,}", *figures, *auc)
     return table
 
 
-def _confusion_table(counts: Tensor, classes: Sequence[str]) -> Table:
+def _quantities_table(scores: Mapping[str, Scores]) -> Table:
+    table = _figures("samples", "loss", "RMSE", "MAE", "R²")
+    for name, each in scores.items():
+        assert isinstance(each, QuantityScores)
+        errors = (f"{each.rmse:.4g}", f"{each.mae:.4g}", _figure(each.r2))
+        table.add_row(name, f"{each.samples:,}", f"{each.loss:.4f}", *errors)
+        table.add_row("  the mean", "", "", f"{each.mean_rmse:.4g}", f"{each.mean_mae:.4g}", _figure(each.mean_r2))
+    return table
+
+
+def _figures(*headings: str) -> Table:
+    """A table of figures, a row for what is named."""
     table = Table()
     table.add_column("")
-    for name in classes:
-        table.add_column(name, justify="right", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _figure(number: float | None) -> str:
+    return "" if number is None or math.isnan(number) else f"{number:.4f}"
+
+
+def _print_each_class(console: Console, part: str, scores: ClassScores) -> None:
+    """Precision, recall and F1 of each class, or of those that are found worst."""
+    shown: Sequence[ClassScore] = scores.classes
+    title = f"Classes ({part})"
+    if len(shown) > CLASSES_SHOWN:
+        present = [each for each in shown if each.samples]
+        shown = sorted(present, key=lambda each: each.f1)[:CLASSES_SHOWN]
+        title = f"The {len(shown)} of {len(scores.classes)} classes with the least F1 ({part})"
+    table = _figures("samples", "precision", "recall", "F1")
+    for each in shown:
+        table.add_row(each.name, f"{each.samples:,}", *map(_figure, (each.precision, each.recall, each.f1)))
+    _print_titled(console, title, table)
+
+
+def _confusion_table(counts: Tensor, classes: Sequence[str]) -> Table:
+    table = _figures(*classes)
     for name, row in zip(classes, counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))
     return table

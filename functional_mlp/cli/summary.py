@@ -6,8 +6,9 @@ from cyclopts import Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
+from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.cli.terminal import out_console, say
+from functional_mlp.cli.terminal import say
 
 
 def summary(
@@ -16,6 +17,7 @@ def summary(
     outputs: Annotated[int, Parameter(converter=parse_integer, group=NETWORK_GROUP)] = 2,
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
     math: Annotated[bool, Parameter(negative="")] = False,
+    printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Show a network's layers, their sizes and their numbers of parameters, without training it.
 
@@ -29,10 +31,13 @@ def summary(
         Print the equations of the forward and the backward pass as well, in LaTeX.
     """
     model = network.network(inputs, outputs)
-    console = out_console()
+    console = printing.out()
     for line in model.summary().split("\n"):
         say(console, line)
     if math:
         console.print()
         for line in fm.latex(model).split("\n"):
             say(console, line)
+    rows = [{"layer": name, "outputs": size, "parameters": own} for name, size, own in model.summary_rows(inputs)]
+    total = fm.count_parameters(model.init(fm.random.key(0)))
+    printing.finish({"network": repr(model), "layers": rows, "parameters": total})

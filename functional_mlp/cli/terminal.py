@@ -8,7 +8,7 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def out_console() -> Console:
+def out_console(*, quiet: bool = False) -> Console:
     """Standard output, for results."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return Console(highlight=False, markup=False, emoji=False, quiet=quiet)
 
 
-def err_console() -> Console:
+def err_console(*, quiet: bool = False) -> Console:
     """Standard error, for what goes on meanwhile."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, quiet=quiet)
 
 
 def say(console: Console, text: str) -> None:
@@ -49,6 +49,12 @@ def say_facts(console: Console, facts: Mapping[str, str]) -> None:
     """Print names with what is to be said of them, a line each."""
     for name, text in facts.items():
         say(console, f"{name:<10}{text}")
+
+
+def say_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print what is not to be missed, a line each."""
+    for note in notes:
+        say(console, f"note      {note}")
 
 
 def say_written(console: Console, kind: str, path: Path) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:
     import torch
 
-LossName = Literal["mse", "cross-entropy"]
+LossName = Literal["mse", "cross-entropy", "huber"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
 EngineName = Literal["auto", "reference", "fused"]
@@ -48,6 +49,8 @@ class Recipe:
 PAPER_RECIPE = Recipe(initializer="uniform(-1,1)", loss="mse", optimizer="sgd", decay=0.9, batch_size=1)
 # Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for.
 TABLE_RECIPE = Recipe(initializer="kaiming_uniform", loss="cross-entropy", optimizer="adam", decay=0.97, batch_size=32)
+# The same for a quantity, whose one output is linear.
+QUANTITY_RECIPE = evolve(TABLE_RECIPE, loss="mse")
 
 
 @Parameter(name="*", group=TRAINING_GROUP)
@@ -58,12 +61,9 @@ class TrainingOptions:
     epochs: Annotated[int, Parameter(converter=parse_integer)] = 100
     """Passes over the training samples."""
 
-    batch_size: Annotated[int | None, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
-    """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
-
     loss: LossName | None = None
-    """What training makes small: the mean squared error, or the cross-entropy of the softmax of the outputs.
-    Default: mse on the paper's disk, cross-entropy on a table."""
+    """What training makes small: the mean squared error, the cross-entropy of the softmax of the outputs, or
+    Huber's loss, which outliers pull less. Default: cross-entropy for the classes of a table, else mse."""
 
     optimizer: OptimizerName | None = None
     """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
@@ -77,9 +77,6 @@ class TrainingOptions:
 
     weight_decay: Annotated[float | None, Parameter(metavar="RATE")] = None
     """How fast adamw and lion let all parameters decay, beside their steps. Default: 0.01 for adamw, 0 for lion."""
-
-    l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
-    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without."""
 
     seed: Annotated[int, Parameter(converter=parse_integer)] = 0
     """Every random draw follows from it: data, split, initial weights, order of the samples."""
@@ -100,8 +97,13 @@ class TrainingOptions:
         learning_rate: float | None = None,
         beta: float | None = None,
         decay: float | None = None,
+        batch_size: int | None = None,
+        l2: float | None = None,
     ) -> TrainingSettings:
         """The settings with some numbers of the rule, and with the recipe's where an option was left open."""
+        for option, number in (("--epochs", self.epochs), ("--batch-size", batch_size)):
+            if number is not None and number < 1:
+                raise ValueError(f"{option} must be a positive integer, got {number}")
         optimizer = self.optimizer or recipe.optimizer
         return TrainingSettings(
             loss=self.loss or recipe.loss,
@@ -109,19 +111,17 @@ class TrainingOptions:
             learning_rate=LEARNING_RATES[optimizer] if learning_rate is None else learning_rate,
             beta=beta,
             decay=recipe.decay if decay is None else decay,
-            batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
+            batch_size=recipe.batch_size if batch_size is None else batch_size,
+            l2=l2,
             label_smoothing=self.label_smoothing,
             weight_decay=self.weight_decay,
         )
 
-    def make_penalty(self) -> fm.penalties.Penalty | None:
-        return None if self.l2 is None else fm.penalties.l2(self.l2)
-
-    def make_early_stopping(self) -> fm.EarlyStopping | None:
+    def make_early_stopping(self, *, has_validation: bool) -> fm.EarlyStopping | None:
         if self.early_stopping is None:
             return None
-        if self.early_stopping < 1:
-            raise ValueError(f"--early-stopping: wait for at least one epoch, got {self.early_stopping}")
+        if not has_validation:
+            raise ValueError("--early-stopping looks at the validation loss: give a --validation-share above 0")
         return fm.EarlyStopping(self.early_stopping)
 
     def torch_dtype(self) -> torch.dtype:
@@ -146,7 +146,7 @@ class TrainingOptions:
 @Parameter(name="*", group=TRAINING_GROUP)
 @frozen(kw_only=True)
 class RuleOptions:
-    """The numbers of the update rule."""
+    """The numbers of the update rule, which `sweep` can vary."""
 
     learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
     """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam, adamw
@@ -159,6 +159,12 @@ class RuleOptions:
     decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
     """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk, 0.97 on a table."""
 
+    batch_size: Annotated[int | None, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
+    """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
+
+    l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
+    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without."""
+
 
 @frozen(kw_only=True)
 class TrainingSettings:
@@ -170,15 +176,20 @@ class TrainingSettings:
     beta: float | None
     decay: float
     batch_size: int
+    l2: float | None = None
     label_smoothing: float | None = None
     weight_decay: float | None = None
 
-    def make_loss(self) -> fm.Loss:
+    def make_loss(self, *, is_quantity: bool = False) -> fm.Loss:
+        if is_quantity and self.loss == "cross-entropy":
+            raise ValueError("--loss: cross-entropy is of classes, and the target is a quantity: choose mse or huber")
         if self.loss == "cross-entropy":
             return fm.CrossEntropy(label_smoothing=self.label_smoothing or 0.0)
         if self.label_smoothing is not None:
-            raise ValueError("--label-smoothing: mse has no classes to spread it over: choose --loss cross-entropy")
-        return fm.MeanSquaredError()
+            raise ValueError(
+                f"--label-smoothing: {self.loss} has no classes to spread it over: choose --loss cross-entropy"
+            )
+        return fm.Huber() if self.loss == "huber" else fm.MeanSquaredError()
 
     def make_optimizer(self) -> fm.Optimizer:
         if self.optimizer == "sgd" and self.beta is not None:
@@ -200,3 +211,20 @@ class TrainingSettings:
 
     def make_schedule(self) -> fm.schedules.Schedule:
         return fm.schedules.exponential_decay(self.decay)
+
+    def make_penalty(self) -> fm.penalties.Penalty | None:
+        return None if self.l2 is None else fm.penalties.l2(self.l2)
+
+    def describe(self, training: TrainingOptions) -> str:
+        """The settings in a line."""
+        given = {
+            "beta": self.beta,
+            "weight decay": self.weight_decay,
+            "label smoothing": self.label_smoothing,
+            "l2": self.l2,
+        }
+        numbers = "".join(f", {name} {number:g}" for name, number in given.items() if number is not None)
+        return (
+            f"{self.loss}, {self.optimizer} {self.learning_rate:g}{numbers}, decay {self.decay:g}, "
+            f"batch size {self.batch_size}, {count(training.epochs, 'epoch')}, seed {training.seed}"
+        )

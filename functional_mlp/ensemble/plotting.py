@@ -8,15 +8,17 @@ import attrs
 
 from functional_mlp import style
 from functional_mlp.ensemble.history import EnsembleHistory
-from functional_mlp.plotting import learning_curves
+from functional_mlp.plotting import MOST_IN_LEGEND, learning_curves
 from functional_mlp.spread import Band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_bands(history: EnsembleHistory) -> "Figure":
+def learning_bands(history: EnsembleHistory, *, loss_name: str = "", title: str = "") -> "Figure":
     """The means over the members of loss and accuracy, in bands of one standard deviation to both sides.
+
+    `loss_name` and `title` are as in `learning_curves`.
 
     >>> from functional_mlp.history import EpochRecord, History
     >>> records = [EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.4, 0.6)]
@@ -25,8 +27,8 @@ def learning_bands(history: EnsembleHistory) -> "Figure":
     ['loss', 'accuracy']
     """
     mean, std = history.mean(), history.std()
-    figure = learning_curves(mean)
-    for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
+    figure = learning_curves(mean, loss_name=loss_name, title=title)
+    for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=False):  # there may be no accuracies
         for part, line in (("train", style.TRAINING), ("validation", style.VALIDATION)):
             band = Band(getattr(mean, f"{part}_{name}"), getattr(std, f"{part}_{name}"))
             style.fill_band(axes, style.epochs(band.mean), band, line)
@@ -42,7 +44,7 @@ class Curve:
     stds: Sequence[float]
 
 
-def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) -> "Figure":
+def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve], *, title: str = "") -> "Figure":
     """A figure of merit against a hyperparameter, a curve for each setting of the others; bars are deviations.
 
     >>> curve = Curve([0.01, 0.1], [0.3, 0.2], [0.02, 0.01])
@@ -62,6 +64,7 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve]) 
     if means and 0 < 10 * min(means) <= max(means):
         axes.set_yscale("log")
     style.name_axes(axes, parameter, figure_name)
-    if len(curves) > 1:
+    style.title(figure, title)
+    if 1 < len(curves) <= MOST_IN_LEGEND:
         style.legend_above(figure, drawn, columns=min(len(curves), 4))
     return figure

@@ -19,7 +19,7 @@ from functional_mlp.experiments import (
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from functional_mlp.experiments.reproduction import Reproduction
 from functional_mlp.files import write_atomically
-from functional_mlp.plotting import to_png
+from functional_mlp.plotting import to_bytes
 
 TITLE = "A multi-layer perceptron from tensor operations: the paper, reproduced"
 
@@ -27,7 +27,7 @@ TITLE = "A multi-layer perceptron from tensor operations: the paper, reproduced"
 def write(result: Reproduction, folder: Path) -> tuple[Path, ...]:
     """Write `report.html`, `report.md`, `results.json` and the figures into an existing folder."""
     blocks = build(result)
-    images = {block.name: to_png(block.figure) for block in blocks if isinstance(block, Picture)}
+    images = {block.name: to_bytes(block.figure) for block in blocks if isinstance(block, Picture)}
     texts = {
         "report.html": to_html(TITLE, blocks, images),
         "report.md": to_markdown(blocks),

@@ -11,7 +11,7 @@ from functional_mlp.experiments.document import (
     to_html,
     to_markdown,
 )
-from functional_mlp.plotting import to_png
+from functional_mlp.plotting import to_bytes
 
 PICTURE = Picture("curve", Figure(figsize=(1, 1)), "A curve.", "a curve of x < y")
 BLOCKS = [
@@ -30,7 +30,7 @@ def test_markdown_links_its_pictures():
 
 
 def test_html_holds_its_pictures_and_escapes_its_text():
-    page = to_html("Title", BLOCKS, {"curve": to_png(PICTURE.figure)})
+    page = to_html("Title", BLOCKS, {"curve": to_bytes(PICTURE.figure)})
     assert "<p>x &lt; y in <code>code</code></p>" in page
     assert "<li>one</li>" in page
     assert "<td>row</td><td>1</td>" in page

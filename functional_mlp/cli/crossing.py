@@ -1,0 +1,68 @@
+"""`train --cross-validate`: many trainings, each with another part of the table for validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import functional_mlp as fm
+from functional_mlp.cli.data import DataOptions, samples_of
+from functional_mlp.cli.ending import check_completed
+from functional_mlp.cli.measuring import score_parts
+from functional_mlp.cli.members import spread_table
+from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.output import Printing
+from functional_mlp.cli.run import Run
+from functional_mlp.cli.terminal import say, say_facts, say_notes
+from functional_mlp.cli.training import RuleOptions, TrainingOptions
+from functional_mlp.interrupts import no_interrupt
+
+if TYPE_CHECKING:
+    from functional_mlp.random import Key
+
+
+def cross_validate(
+    parts: int,
+    data: DataOptions,
+    network: NetworkOptions,
+    training: TrainingOptions,
+    rule: RuleOptions,
+    printing: Printing,
+    key: Key,
+    fit_key: Key,
+) -> None:
+    """Train once for each part, on all the others, and print the mean of the scores with its deviation."""
+    table = data.read()
+    assert table is not None
+    import torch
+
+    strata = torch.zeros(len(table), dtype=torch.int64) if table.labels is None else table.labels
+    if not 2 <= parts <= len(table):
+        raise ValueError(f"--cross-validate takes from 2 to as many parts as there are rows, {len(table)}, got {parts}")
+    dtype, device = training.torch_dtype(), training.torch_device()
+    scores, results, notes = [], [], list(table.notes)
+    for number, (own, others) in enumerate(fm.tables.stratified_folds(key, strata, parts)):
+        split = fm.tables.parts_of(table, own, others, dtype=dtype, device=device)
+        samples = data.with_test(samples_of(table, split), dtype, device)
+        run = Run.of(samples, network, training, rule)
+        if number == 0:
+            say_facts(printing.out(), run.facts(network))
+            say_notes(printing.out(), samples.notes)
+        result = run.fit(fit_key.fold_in(number), printing.err())
+        results.append(result)
+        with no_interrupt():
+            scores.append(score_parts(run.network, run.loss, [result.best_params], samples))
+        if result.interrupted:
+            break
+    with no_interrupt():
+        out = printing.out()
+        out.print()
+        said = f"{len(scores)} of {parts}" if len(scores) < parts else f"{parts}"
+        say(out, f"Results of {said} trainings, each validated on another part: mean ± standard deviation")
+        out.print(spread_table(scores))
+        printing.finish({**run.facts(network), "notes": notes, "parts": [_as_json(each) for each in scores]})
+    for result in results:
+        check_completed(result, training.epochs)
+
+
+def _as_json(scores: Any) -> dict[str, Any]:
+    return {name: each.to_json() for name, each in scores.items()}

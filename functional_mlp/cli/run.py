@@ -1,0 +1,128 @@
+"""A run of training as the options ask for it: what is trained, on what, and how."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import asdict, frozen
+from rich.console import Console
+
+import functional_mlp as fm
+from functional_mlp.cli.data import Samples, describe
+from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.progress import ensemble_display, training_display
+from functional_mlp.cli.terminal import plain_warnings
+from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
+from functional_mlp.cli.wording import in_options
+
+if TYPE_CHECKING:
+    from functional_mlp.random import Key
+
+
+@frozen(eq=False)
+class Run:
+    """The samples and the network of a run, with the values that its settings stand for."""
+
+    samples: Samples
+    network: fm.Sequential
+    training: TrainingOptions
+    settings: TrainingSettings
+    loss: fm.Loss
+    optimizer: fm.Optimizer
+    schedule: fm.schedules.Schedule
+    penalty: fm.penalties.Penalty | None
+    early_stopping: fm.EarlyStopping | None
+
+    @classmethod
+    def of(cls, samples: Samples, network: NetworkOptions, training: TrainingOptions, rule: RuleOptions) -> Run:
+        """Raises `ValueError`, in options, for settings that cannot be."""
+        settings = training.filled(samples.recipe, **asdict(rule))
+        with in_options():
+            return cls(
+                samples,
+                network.network(
+                    len(samples.about.preparation.features),
+                    samples.about.outputs,
+                    default_initializer=samples.recipe.initializer,
+                ),
+                training,
+                settings,
+                settings.make_loss(is_quantity=samples.about.scale is not None),
+                settings.make_optimizer(),
+                settings.make_schedule(),
+                settings.make_penalty(),
+                training.make_early_stopping(has_validation=samples.validation is not None),
+            )
+
+    def facts(self, network: NetworkOptions) -> dict[str, str]:
+        """What is trained, on what and how, in a line each."""
+        about = self.samples.about
+        widths = (len(about.preparation.features), *network.hidden, about.outputs)
+        parameters = sum(count for _, _, count in self.network.summary_rows(widths[0]))
+        layers = ["-".join(map(str, widths)), *([", ".join(network.activation_names())] if network.hidden else [])]
+        initializer = network.initializer or self.samples.recipe.initializer
+        return {
+            "data": describe(self.samples),
+            "network": f"{', '.join(layers)}, {initializer}: {parameters:,} parameters",
+            "training": self.settings.describe(self.training),
+        }
+
+    def fit(self, key: Key, console: Console, checkpoint: fm.Checkpoint | None = None) -> fm.FitResult:
+        """`fit` with a display, and without its warnings: the end of the run says what diverged."""
+        with training_display(console, self.training.epochs) as display, _quietly("fit: "), in_options():
+            return fm.fit(
+                self.network,
+                self.loss,
+                self.optimizer,
+                self.samples.training,
+                key=key,
+                epochs=self.training.epochs,
+                batch_size=self.settings.batch_size,
+                schedule=self.schedule,
+                validation=self.samples.validation,
+                engine=self.training.engine,
+                progress=display.progress,
+                callbacks=[display.callback],
+                checkpoint=checkpoint,
+                early_stopping=self.early_stopping,
+                penalty=self.penalty,
+            )
+
+    def fit_ensemble(
+        self,
+        keys: Sequence[Key],
+        console: Console,
+        *,
+        optimizers: Sequence[fm.Optimizer] | None = None,
+        schedules: Sequence[fm.schedules.Schedule] | None = None,
+        checkpoint: fm.Checkpoint | None = None,
+    ) -> fm.EnsembleResult:
+        """`fit_ensemble` likewise; `optimizers` and `schedules` are those of each key, where they differ."""
+        with ensemble_display(console, self.training.epochs) as progress, _quietly("fit_ensemble: "), in_options():
+            return fm.fit_ensemble(
+                self.network,
+                self.loss,
+                self.optimizer if optimizers is None else optimizers,
+                self.samples.training,
+                keys=keys,
+                epochs=self.training.epochs,
+                batch_size=self.settings.batch_size,
+                schedule=self.schedule if schedules is None else schedules,
+                validation=self.samples.validation,
+                engine=self.training.engine,
+                progress=progress,
+                checkpoint=checkpoint,
+                early_stopping=self.early_stopping,
+                penalty=self.penalty,
+            )
+
+
+@contextmanager
+def _quietly(speaker: str) -> Iterator[None]:
+    """Show warnings as lines, but for those of a function that the end of the run tells."""
+    with plain_warnings():
+        warnings.filterwarnings("ignore", speaker, RuntimeWarning)
+        yield

@@ -1,0 +1,146 @@
+"""Files of tables, CSV and Parquet, as columns of cells: text without the blanks around it, null where one is missing.
+
+Row numbers in messages are those of the file: in a text file the header is row 1, unless lines of comment stand before
+it, in a Parquet file the first row of data is. Lines without any value are skipped, and counted.
+"""
+
+import csv
+import functools
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from functional_mlp.tables.dialect import Dialect, content_of, dialect_of
+
+if TYPE_CHECKING:
+    import polars
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "?", "null", "NULL")
+"""The texts that stand for a missing value."""
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet")
+ROW = "\0row"  # no name of a column: that has no control characters at its ends
+
+
+@frozen(eq=False)
+class File:
+    """A file that is yet to be read: `cells` has its columns, and in `ROW` the numbers of its rows."""
+
+    path: Path
+    names: tuple[str, ...]
+    cells: "polars.LazyFrame"
+    decimal: str = "."
+    notes: tuple[str, ...] = ()
+    check_rows: Callable[[], None] = lambda: None
+    """Raises `ValueError` where it finds why the rows cannot be read, by names that the reader of the file lacks."""
+
+    def collect(self, *columns: Any) -> "polars.DataFrame":
+        """Columns, or what is computed from them, for all rows; read piece by piece, so that text is not kept."""
+        import polars
+
+        try:
+            return self.cells.select(*columns).collect(engine="streaming")
+        except polars.exceptions.PolarsError as error:
+            self.check_rows()
+            raise _unreadable(self.path, error) from None
+
+
+def open_file(
+    path: Path,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    na: Sequence[str] = (),
+) -> File:
+    """The file at a path. Raises `OSError`, `ImportError` without polars, or `ValueError` for what is no table."""
+    try:
+        import polars
+    except ImportError:
+        raise ImportError("reading a table needs polars: pip install 'functional-mlp[table]'") from None
+    _check_arguments(separator, decimal)
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: a table must be a file {', '.join(SUFFIXES)}, got {path.suffix or 'no suffix'!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    if name.endswith(".parquet"):
+        frame = _scan_parquet(path)
+        file = File(path, tuple(frame.collect_schema()), frame.with_row_index(ROW, 1))
+    else:
+        file = _open_text(path, separator, decimal, encoding)
+    words = [*MISSING, *na]
+    text = polars.col(polars.String).str.strip_chars()
+    numbers = polars.col(polars.Float32, polars.Float64)
+    known = file.cells.with_columns(
+        polars.when(text.is_in(words).not_()).then(text).name.keep(),
+        polars.when(numbers.is_nan().not_()).then(numbers).name.keep(),
+    )
+    values = [polars.col(name) for name in file.names]
+    filled = known.filter(polars.any_horizontal([value.is_not_null() for value in values]))
+    return evolve(file, cells=filled)
+
+
+def _open_text(path: Path, separator: str | None, decimal: str | None, encoding: str | None) -> File:
+    import polars
+
+    content = content_of(path, encoding)
+    dialect = dialect_of(path, content, separator, decimal)
+    try:
+        frame = polars.scan_csv(
+            path if content is None else content,
+            has_header=False,
+            skip_lines=dialect.skipped,
+            separator=dialect.separator,
+            infer_schema=False,
+            schema=dict.fromkeys(dialect.names, polars.String),
+            glob=False,
+        )
+        frame.collect_schema()
+    except polars.exceptions.PolarsError as error:
+        raise _unreadable(path, error) from None
+    header = dialect.skipped + 1
+    rows = frame.with_row_index(ROW, header).filter(polars.col(ROW) > header)
+    check_rows = functools.partial(_check_long_rows, path, content, dialect)
+    return File(path, dialect.names, rows, dialect.decimal, dialect.notes, check_rows)
+
+
+def _scan_parquet(path: Path) -> "polars.LazyFrame":
+    import polars
+
+    try:
+        frame = polars.scan_parquet(path, glob=False)
+        frame.collect_schema()
+    except polars.exceptions.PolarsError as error:
+        raise _unreadable(path, error) from None
+    return frame
+
+
+def _check_arguments(separator: str | None, decimal: str | None) -> None:
+    if separator is not None and (len(separator) != 1 or ord(separator) > 127 or separator in '"\n\r'):
+        raise ValueError(f"a separator is one character such as ';', got {separator!r}")
+    if decimal not in (None, ".", ","):
+        raise ValueError(f"a decimal mark is '.' or ',', got {decimal!r}")
+    if decimal is not None and decimal == separator:
+        raise ValueError(f"{separator!r} cannot be both the separator and the decimal mark: choose another")
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    kind = "parquet" if path.suffix.lower() == ".parquet" else "csv"
+    return ValueError(f"{path} cannot be read as a {kind} file: {str(error).strip().splitlines()[0]}")
+
+
+def _check_long_rows(path: Path, content: bytes | None, dialect: Dialect) -> None:
+    """Raise `ValueError` naming the first row with more cells than the header."""
+    with path.open(encoding="utf-8", newline="") if content is None else io.StringIO(content.decode()) as file:
+        for _ in range(dialect.skipped):
+            next(file)
+        for number, cells in enumerate(csv.reader(file, delimiter=dialect.separator), dialect.skipped + 1):
+            if len(cells) > len(dialect.names):
+                raise ValueError(
+                    f"{path} cannot be read as a csv file: row {number} has {len(cells)} cells, and the header "
+                    f"{len(dialect.names)}: put text with a separator into quotation marks, or correct the row"
+                )
