@@ -37,13 +37,17 @@ def to_bytes(figure: "Figure", kind: str = "png") -> bytes:
 
 
 def learning_curves(
-    history: History, *, best_epoch: int | None = None, loss_name: str = "", title: str = ""
+    history: History,
+    *,
+    best_epoch: int | None = None,
+    loss_name: str = "",
+    title: str = "",
+    accuracy: bool = True,
 ) -> "Figure":
     """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
 
     `best_epoch`, counted from 0 as in `FitResult`, is marked where it is given. `loss_name` is said beside the axis,
-    and `title`, such as the name of the data, above. Where there are no accuracies, as of quantities, there is one
-    panel.
+    and `title`, such as the name of the data, above. Without `accuracy`, as of quantities, there is one panel.
 
     Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
     Figures that are NaN are left out. Raises `ValueError` for a history without epochs.
@@ -55,8 +59,7 @@ def learning_curves(
     """
     if len(history) == 0:
         raise ValueError("learning_curves: the history holds no epoch: train for at least one")
-    accurate = any(map(math.isfinite, (*history.train_accuracy, *history.validation_accuracy)))
-    figure, axes = style.panels(2) if accurate else style.panels(1, width=5.0)
+    figure, axes = style.panels(2) if accuracy else style.panels(1, width=5.0)
     losses, *others = axes
     _curves(losses, f"loss ({loss_name})" if loss_name else "loss", history.train_loss, history.validation_loss)
     for accuracies in others:

@@ -134,8 +134,8 @@ class Kept(Protocol):
     def save(self, progress: Sequence[Progress]) -> None:
         """Keep how far each member has come. Raises `OSError` where that cannot be done."""
 
-    def is_due(self, epoch: int) -> bool:
-        """Whether progress is to be kept after this many epochs."""
+    def is_due(self, epoch: int, seconds: float) -> bool:
+        """Whether progress is to be kept after this many epochs, so many seconds after the last time."""
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """Who looks at training as it goes: callbacks are asked whether it is to end, and a checkpoint keeps its progress."""
 
+import math
 import threading
 import time
 import warnings
@@ -36,6 +37,7 @@ class Watch:
         """Keep what there is before training: what cannot be kept is found then."""
         if self._kept is not None:
             self._kept.save(self._progress)
+            self._saved_at = time.perf_counter()
 
     def look(self, course: Course, numbers: Sequence[int], reached: Sequence[int]) -> None:
         """Look at the members of a course that have come to a further state; `numbers` are those in the job."""
@@ -45,11 +47,16 @@ class Watch:
             for member in reached:
                 self._progress[numbers[member]] = course.progress(member)
             epoch = self._progress[numbers[reached[0]]].state.epoch
-            if self._kept is not None and self._kept.is_due(epoch) and epoch < self.job.epochs and self._has_time():
+            if self._is_due(epoch) and epoch < self.job.epochs:
                 self._save()
-            for member in reached:
-                if self._says_end(self._progress[numbers[member]]):
-                    course.end(member)
+            try:
+                ended = [member for member in reached if self._says_end(self._progress[numbers[member]])]
+            except Exception:
+                if self._is_due(epoch, seconds=math.inf):
+                    self._save()  # what was trained is not lost with a callback
+                raise
+            for member in ended:
+                course.end(member)
 
     def finish(self, course: Course, numbers: Sequence[int]) -> None:
         """Keep what the members of a course have come to at its end."""
@@ -74,8 +81,13 @@ class Watch:
         answers = [callback(state.epoch - 1, state, history) for callback in self._callbacks]  # all are asked
         return any(answers)
 
-    def _has_time(self) -> bool:
-        return len(self._progress) == 1 or time.perf_counter() - self._saved_at > self._saving / SAVING_SHARE
+    def _is_due(self, epoch: int, seconds: float | None = None) -> bool:
+        """Whether progress is to be saved after an epoch, by default by the time since it was saved last."""
+        if self._kept is None:
+            return False
+        since = time.perf_counter() - self._saved_at if seconds is None else seconds
+        has_time = len(self._progress) == 1 or since > self._saving / SAVING_SHARE
+        return has_time and self._kept.is_due(epoch, since)
 
     def _save(self) -> None:
         """Keep the progress; where that fails, training goes on, and what was kept before is still there."""

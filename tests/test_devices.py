@@ -9,7 +9,6 @@ from torch import Tensor
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.plotting import decision_boundary
-from functional_mlp.tables import Standardization
 from tests.helpers import KEY
 
 LEAVING = {Tensor.cpu, Tensor.numpy}
@@ -60,9 +59,3 @@ def test_networks_are_trained_and_judged() -> None:
 
 def test_boundaries_are_drawn() -> None:
     assert len(decision_boundary(NETWORK, PARAMS, DATA).axes) == 1
-
-
-def test_tables_are_standardized() -> None:
-    standardization = Standardization.learn(("x", "y"), INPUTS)
-    assert standardization == Standardization.learn(("x", "y"), INPUTS.cpu())
-    assert torch.equal(standardization.apply(INPUTS).cpu(), standardization.apply(INPUTS.cpu()))

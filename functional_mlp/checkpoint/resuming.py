@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 from attrs import field, frozen
+from attrs.validators import optional
 
 from functional_mlp import checks, pytree
 from functional_mlp.checkpoint.container import CheckpointError
@@ -14,6 +15,11 @@ from functional_mlp.checkpoint.saving import Saved, load, save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
 from functional_mlp.state import Job, Member, Progress, TrainState
+
+# By default a state is saved after each of these epochs, and then no sooner than so many seconds after the last one. To
+# save one takes 13 ms on a common disk, as long as 40 epochs of the paper's network.
+FIRST_EPOCHS = 5
+SECONDS = 2.0
 
 
 def _path(value: Any) -> Path:
@@ -34,7 +40,10 @@ def _check_allowed(checkpoint: Any, attribute: Any, allowed: Any) -> None:
 
 @frozen(eq=False)
 class Checkpoint:
-    """A file in which training saves its state every `every` epochs and at its end, and from which it goes on.
+    """A file in which training saves its state as it goes and at its end, and from which it goes on.
+
+    It is saved every `every` epochs, or, by default, after each of the first five, and then at most every other second
+    and where a callback raises: many short epochs are not slowed down.
 
     The same call of `fit` starts a run where the file is not there yet, goes on with it where it is, and gives in
     both cases what an unbroken run gives, to the bit: parameters, optimizer's state and history (but for its times).
@@ -66,7 +75,7 @@ class Checkpoint:
     """
 
     path: Path = field(converter=_path)
-    every: int = field(default=1, converter=checks.plain_number, validator=checks.positive_integer)
+    every: int | None = field(default=None, converter=checks.plain_number, validator=optional(checks.positive_integer))
     extra: Any = field(default=None, kw_only=True)
     registry: Registry = field(default=Registry(), kw_only=True)
     allow: tuple[str, ...] = field(default=(), kw_only=True, validator=_check_allowed)
@@ -135,8 +144,9 @@ class KeptRun:
     job: Job
     settings: Sequence[Settings]
 
-    def is_due(self, epoch: int) -> bool:
-        return epoch % self.checkpoint.every == 0
+    def is_due(self, epoch: int, seconds: float) -> bool:
+        every = self.checkpoint.every
+        return epoch <= FIRST_EPOCHS or seconds >= SECONDS if every is None else epoch % every == 0
 
     def save(self, progress: Sequence[Progress]) -> None:
         """Save the members as they are, if they are finite: a state that diverged is of no use to anyone."""

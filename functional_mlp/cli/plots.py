@@ -59,7 +59,11 @@ class PlotOptions:
 
         best_epoch = None if result.best is result.state else result.best_epoch
         curves = learning_curves(
-            result.history, best_epoch=best_epoch, loss_name=run.settings.loss, title=run.samples.description
+            result.history,
+            best_epoch=best_epoch,
+            loss_name=run.settings.loss,
+            title=run.samples.description,
+            accuracy=run.samples.about.scale is None,
         )
         write_figure(curves, self.plot)
         kind, figure = _second_figure(run, result.best_params)
@@ -75,7 +79,9 @@ class PlotOptions:
         from functional_mlp.ensemble.plotting import learning_bands
 
         title = f"{run.samples.description}, {len(results)} networks"
-        write_figure(learning_bands(results.history, loss_name=run.settings.loss, title=title), self.plot)
+        has_classes = run.samples.about.scale is None
+        bands = learning_bands(results.history, loss_name=run.settings.loss, title=title, accuracy=has_classes)
+        write_figure(bands, self.plot)
         return [self.plot]
 
     @staticmethod

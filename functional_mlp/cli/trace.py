@@ -9,9 +9,11 @@ from cyclopts import Parameter
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions
 from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.cli.terminal import out_console, say
-from functional_mlp.cli.training import TRAINING_GROUP, LossName, TrainingOptions
+from functional_mlp.cli.run import Run
+from functional_mlp.cli.terminal import say
+from functional_mlp.cli.training import TRAINING_GROUP, LossName, RuleOptions, TrainingOptions
 
 
 def trace(
@@ -21,6 +23,7 @@ def trace(
     loss: Annotated[LossName | None, Parameter(group=TRAINING_GROUP)] = None,
     sample: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP, metavar="ROW")] = 0,
     seed: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP)] = 0,
+    printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Show one step of back-propagation: what each layer gives, and each gradient, with the number of its equation.
 
@@ -42,12 +45,10 @@ def trace(
     rows = samples.training
     if not 0 <= sample < len(rows):
         raise ValueError(f"--sample: there are {len(rows):,} samples, counted from 0, got {sample}")
-    sizes = rows.inputs.shape[1], len(samples.classes)
-    model = network.network(*sizes, default_initializer=samples.recipe.initializer)
-    params = model.init(fit_key.split()[0], dtype=rows.inputs.dtype)  # what `train` starts with
-    step = fm.trace(
-        model, options.filled(samples.recipe).make_loss(), params, rows.inputs[sample], rows.targets[sample]
-    )
-    console = out_console()
+    run = Run.of(samples, network, options, RuleOptions())
+    params = run.network.init(fit_key.split()[0], dtype=rows.inputs.dtype)  # what `train` starts with
+    step = fm.trace(run.network, run.loss, params, rows.inputs[sample], rows.targets[sample])
+    console = printing.out()
     for line in repr(step).split("\n"):
         say(console, line)
+    printing.finish({"trace": repr(step)})

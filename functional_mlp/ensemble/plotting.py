@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_bands(history: EnsembleHistory, *, loss_name: str = "", title: str = "") -> "Figure":
+def learning_bands(
+    history: EnsembleHistory, *, loss_name: str = "", title: str = "", accuracy: bool = True
+) -> "Figure":
     """The means over the members of loss and accuracy, in bands of one standard deviation to both sides.
 
-    `loss_name` and `title` are as in `learning_curves`.
+    The other arguments are those of `learning_curves`.
 
     >>> from functional_mlp.history import EpochRecord, History
     >>> records = [EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.4, 0.6)]
@@ -27,7 +29,7 @@ def learning_bands(history: EnsembleHistory, *, loss_name: str = "", title: str 
     ['loss', 'accuracy']
     """
     mean, std = history.mean(), history.std()
-    figure = learning_curves(mean, loss_name=loss_name, title=title)
+    figure = learning_curves(mean, loss_name=loss_name, title=title, accuracy=accuracy)
     for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=False):  # there may be no accuracies
         for part, line in (("train", style.TRAINING), ("validation", style.VALIDATION)):
             band = Band(getattr(mean, f"{part}_{name}"), getattr(std, f"{part}_{name}"))

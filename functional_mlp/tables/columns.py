@@ -189,8 +189,18 @@ class DateColumn(Column):
 
     kind: ClassVar[Kind] = "date"
 
-    parts: tuple[str, ...]
-    scales: tuple[Scale, ...]
+    parts: tuple[str, ...] = field()
+    scales: tuple[Scale, ...] = field()
+
+    @parts.validator
+    def _check_parts(self, attribute: object, parts: tuple[str, ...]) -> None:
+        if not set(parts) <= set(_PARTS):
+            raise ValueError(f"the parts of a date are {', '.join(_PARTS)}, got {', '.join(parts)}")
+
+    @scales.validator
+    def _check_scales(self, attribute: object, scales: tuple[Scale, ...]) -> None:
+        if len(scales) != len(self.parts):
+            raise ValueError(f"a date of {len(self.parts)} parts needs as many scales, got {len(scales)}")
 
     @classmethod
     def learn(cls, column: "polars.Series") -> "DateColumn | str":

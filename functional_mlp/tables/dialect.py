@@ -106,11 +106,15 @@ def _head(path: Path, content: bytes | None) -> list[str]:
 
 def _comments(lines: list[str]) -> int:
     """How many lines before the header are blank, or begin with `#` and have another number of cells than the table."""
-    first = next((index for index, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
-    if first == 0 or first + 1 >= len(lines) or not lines[first - 1].startswith("#"):
-        return next((index for index, line in enumerate(lines) if line.strip()), 0)
-    cells = Counter(lines[first - 1])
-    return 0 if any(cells[mark] and cells[mark] == lines[first].count(mark) for mark in SEPARATORS) else first
+    first = next((index for index, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    marked = [index for index in range(first) if lines[index].startswith("#")]
+    if marked and (first == len(lines) or _has_as_many_cells(lines[marked[-1]], lines[first])):
+        return marked[-1]  # a header whose first name begins so
+    return first
+
+
+def _has_as_many_cells(line: str, other: str) -> bool:
+    return any(line.count(mark) == other.count(mark) > 0 for mark in SEPARATORS)
 
 
 def _is_tsv(path: Path) -> bool:

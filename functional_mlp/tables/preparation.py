@@ -89,8 +89,11 @@ class Preparation:
 
     @classmethod
     def from_json(cls, data: Any) -> "Preparation":
-        """The preparation that `to_json` wrote. Raises `TypeError` or `ValueError` for anything else."""
-        preparation: Preparation = _converter().structure(data, cls)
+        """The preparation that `to_json` wrote. Raises `ValueError` for anything else."""
+        try:
+            preparation: Preparation = _converter().structure(data, cls)
+        except Exception as error:  # whatever is not there, or is of another kind than it should be
+            raise ValueError(f"this does not describe a preparation: {type(error).__name__}: {error}") from error
         return preparation
 
     def surprises(self, columns: "polars.DataFrame") -> list[str]:

@@ -43,7 +43,7 @@ def run_until_killed(path: Path, engine: str, seconds: float | None) -> bool:
     if child == 0:
         code = 1
         try:
-            cases.fit(engine=engine, epochs=EPOCHS, checkpoint=fm.Checkpoint(path))
+            cases.fit(engine=engine, epochs=EPOCHS, checkpoint=fm.Checkpoint(path, every=1))
             code = 0
         finally:
             os._exit(code)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
+from functional_mlp import watching
 from tests.checkpoint import cases
 from tests.checkpoint.cases import assert_same_run, fit
 from tests.tables import OPTIMIZERS
@@ -49,6 +50,32 @@ def test_it_saves_every_so_many_epochs_and_at_the_end(path: Path, every: int) ->
     fit(checkpoint=fm.Checkpoint(path, every=every), callbacks=[look])
     assert saved[:-1] == [epoch // every * every for epoch in range(1, 5)]
     assert fm.load(path).state.epoch == 5
+
+
+def test_by_default_it_saves_no_sooner_than_after_some_seconds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    clock = iter(range(1000))  # a second more at each look
+
+    def look(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        saved.append(fm.load(path).state.epoch)
+
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: 0.5 * next(clock))
+    fit(checkpoint=fm.Checkpoint(path), callbacks=[look], epochs=25)
+    assert saved[:5] == [1, 2, 3, 4, 5]
+    assert saved == sorted(saved)
+    assert 1 <= len(set(saved[5:])) - 1 <= 10
+    assert fm.load(path).state.epoch == 25
+
+
+def test_by_default_a_callback_that_raises_loses_nothing(path: Path) -> None:
+    def crash(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        if epoch == 7:
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(epochs=9, checkpoint=fm.Checkpoint(path), callbacks=[crash])
+    assert fm.load(path).state.epoch == 8
+    assert_same_run(fit(epochs=9, checkpoint=fm.Checkpoint(path)), fit(epochs=9))
 
 
 def test_the_first_state_is_saved_before_training(path: Path) -> None:

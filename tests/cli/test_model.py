@@ -15,7 +15,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.cli import main
 from functional_mlp.cli.model import Model
-from functional_mlp.tables import read_features, read_table
+from functional_mlp.tables import read_table
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
 TRAIN = ("train", "--data", "points.csv", "--target", "side", "--engine", "reference", "--out", "model.safetensors")
@@ -58,16 +58,17 @@ def test_predict_gives_classes_and_probabilities_on_the_scale_of_the_table(run: 
     assert run(*TRAIN, "--loss", loss, "--epochs", "60")[0] == 0
     assert run(*PREDICT, "answers.csv") == (0, "80 rows: answers.csv\n", "")
     answers = polars.read_csv("answers.csv")
-    assert answers.columns == ["class", "probability of above", "probability of below"]
-    shares = answers.drop("class").to_torch()
+    assert answers.columns == ["side", "probability of above", "probability of below"]
+    shares = answers.drop("side").to_torch()
     assert torch.allclose(shares.sum(1), torch.ones(80, dtype=torch.float64))
     assert shares.min() >= 0
     given = [("above", "below")[label] for label in shares.argmax(1).tolist()]
-    assert answers["class"].to_list() == given
-    assert (answers["class"] == polars.read_csv("points.csv")["side"]).mean() > 0.9
+    assert answers["side"].to_list() == given
+    assert (answers["side"] == polars.read_csv("points.csv")["side"]).mean() > 0.9
     saved, table = fm.load("model.safetensors"), read_table("points.csv", "side")
-    scale = saved.extra["data"]["standardization"]
-    inputs = (table.values - torch.tensor(scale["mean"])) / torch.tensor(scale["std"])
+    scales = [recipe["scale"] for recipe in saved.extra["data"]["preparation"]["recipes"]]
+    mean, std = (torch.tensor([scale[name] for scale in scales]) for name in ("mean", "std"))
+    inputs = (table.columns.to_torch() - mean) / std
     outputs = fm.predict(saved.network, saved.params, inputs.float())
     assert outputs.argmax(1).tolist() == shares.argmax(1).tolist()
     if loss == "cross-entropy":
@@ -82,7 +83,7 @@ def test_predict_finds_columns_by_name_and_writes_parquet(run: Run) -> None:
     )
     assert run(*PREDICT, "answers.parquet")[0] == 0
     expected = polars.read_csv("answers.csv")
-    assert polars.read_parquet("answers.parquet")["class"].equals(expected["class"])
+    assert polars.read_parquet("answers.parquet")["side"].equals(expected["side"])
 
 
 def test_the_papers_network_predicts_points(run: Run) -> None:
@@ -98,7 +99,8 @@ def test_inspect_tells_what_a_file_holds(run: Run) -> None:
     assert (code, err) == (0, "")
     assert "optimizer Adam(0.003)\nloss      CrossEntropy()\nepochs    3, 6 updates, learning rate" in out
     assert re.search(r"losses    training loss \d\.\d{4}  validation loss \d\.\d{4}", out)
-    assert "features  width, height\nclasses   above, below" in out
+    assert "target    side, classes\nfeatures  width, height\nclasses   above, below" in out
+    assert re.search(r"│ width +│ number +│ \(x − 0\.\d+\) / 0\.\d+", out)
     assert out.endswith(fm.load("model.safetensors").network.summary() + "\n")
 
 
@@ -198,12 +200,12 @@ def test_early_stopping_shows_and_saves_the_best_network(run: Run) -> None:
     assert run(*command, "--resume")[0] == 0  # it is over, and trains no more
     assert fm.load("model.safetensors").state.epoch == saved.state.epoch
     model = Model.load(Path("model.safetensors"))
-    answers = model.probabilities(Path("points.csv"))
-    inputs = model.data.standardize(read_features(Path("points.csv"), model.data.features)).float()
+    columns = read_table("points.csv", preparation=model.about.preparation).columns
+    inputs = model.about.preparation.apply(columns)
     best = fm.predict(saved.network, saved.best.optimizer_state.params, inputs).double().softmax(1)
-    assert torch.allclose(answers, best, rtol=0, atol=1e-6)
+    assert torch.allclose(model.probabilities(columns)[0], best, rtol=0, atol=1e-6)
 
 
 def test_early_stopping_waits_for_an_epoch(run: Run) -> None:
     code, _, err = run(*TRAIN, "--early-stopping", "0")
-    assert (code, err) == (1, "functional-mlp: --early-stopping: wait for at least one epoch, got 0\n")
+    assert (code, err) == (1, "functional-mlp: --early-stopping must be a positive integer, got 0\n")

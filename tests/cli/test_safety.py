@@ -16,7 +16,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import interrupts
-from functional_mlp.cli import ending, members, report
+from functional_mlp.cli import ending, members, scores
 from functional_mlp.cli.terminal import printable
 from tests.checkpoint.cases import rewritten
 
@@ -124,7 +124,7 @@ def test_a_file_that_could_not_be_written_whole_is_as_it_was(
 
     Path(name).write_text("old")
     monkeypatch.setattr(os, "replace", fail)
-    arguments = (*TRAIN, "--plot", name) if name.endswith("png") else (*PREDICT, "--out", name)
+    arguments = (*TRAIN, "--plot", name) if name.endswith("png") else (*PREDICT, "--out", name, "--force")
     code, _, err = run(*arguments)
     assert code == 1
     assert err.endswith(f"functional-mlp: [Errno 28] No space left on device: '{name}'\n")
@@ -163,7 +163,7 @@ def test_names_of_a_table_are_shown_as_they_are_written(
     assert code == 0
     assert not FORBIDDEN.search(err)
     assert_shown(out)
-    assert (out.count(ESCAPED) >= 3) == (not extra)  # the target; the matrix's column and row
+    assert out.count(ESCAPED) >= 3  # the target; the matrix's column and row
 
 
 def test_long_names_of_classes_are_shown_as_they_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +182,7 @@ def test_long_names_of_classes_are_shown_as_they_are_written(run: Run, monkeypat
         ("train", "--data", NASTY, "--target", "side"),
         ("train", "--data", "points.csv", "--target", NASTY),
         ("train", "--device", NASTY),
+        ("evaluate", NASTY, "--model", NASTY),
         ("train", "--epochs", NASTY),
         ("train", NASTY),
         (f"--{NASTY}",),
@@ -201,14 +202,14 @@ def test_errors_show_what_they_are_about_as_it_is_written(run: Run, table: Path,
 def test_a_model_file_cannot_steer_the_terminal(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def rename(header: dict, document: dict) -> None:
         document["extra"]["data"]["classes"] = [NASTY, "plain"]
-        document["extra"]["data"]["features"] = [NASTY, "height"]
-        document["extra"]["data"]["standardization"]["features"] = [NASTY, "height"]
+        document["extra"]["data"]["preparation"]["recipes"][0]["name"] = NASTY
 
     model.write_bytes(rewritten(model.read_bytes(), rename))
     code, out, _ = run("inspect", "--model", str(model))
     assert code == 0
     assert_shown(out)
-    assert out.count(ESCAPED) == 2
+    assert out.count(ESCAPED) == 2  # the feature and the class, in a line each
+    assert "red" in out[out.index("what becomes of it") :]  # and the column, over lines
     code, out, err = run(*PREDICT, "--out", "answers.csv")  # the table has no such feature
     assert code == 1
     assert not FORBIDDEN.search(out + err)
@@ -261,7 +262,7 @@ def test_ctrl_c_while_results_are_finished_loses_none(
 
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(fm, "evaluate", pressing(fm.evaluate))
-    monkeypatch.setattr(report, "confusion_matrix", pressing(report.confusion_matrix))
+    monkeypatch.setattr(scores, "confusion_matrix", pressing(scores.confusion_matrix))
     monkeypatch.setattr(members, "plus_minus", pressing(members.plus_minus))
     monkeypatch.setattr(os, "replace", pressing(os.replace))
     code, out, err = run(*arguments, "--plot", "run.png")

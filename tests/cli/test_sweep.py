@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from functional_mlp.cli.sweep import grid
+from functional_mlp.cli.grids import grid
 
 
 def test_sweep_shows_the_best_first(run, tmp_path):
@@ -22,7 +22,7 @@ def test_sweep_shows_the_best_first(run, tmp_path):
 
 def test_sweep_takes_every_option_of_train_that_it_does_not_vary(run):
     options = {command: set(re.findall(r"│ (--[a-z-]+)", run(command, "--help")[1])) for command in ("train", "sweep")}
-    assert options["train"] - options["sweep"] == {"--out", "--resume", "--with-changes"}
+    assert options["train"] - options["sweep"] == {"--resume", "--with-changes", "--cross-validate"}
 
 
 def test_sweep_puts_settings_that_diverge_last(run):
@@ -34,7 +34,7 @@ def test_sweep_puts_settings_that_diverge_last(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep"], "nothing varies: give --learning-rate"),
+        (["sweep"], "nothing varies: give several values to one of --hidden, --activation, --learning-rate"),
         (["sweep", "--learning-rate", "0.1", "--members", "0"], "at least one network a setting, got 0"),
         (["sweep", "--learning-rate", "fast"], "expected numbers such as 0,0.5,0.9 or"),
         (["sweep", "--learning-rate", "0:1:log3"], "above 0 for log"),

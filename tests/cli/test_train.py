@@ -19,7 +19,7 @@ from rich.console import Console
 import functional_mlp as fm
 from functional_mlp.cli.network import ACTIVATIONS, parse_initializer
 from functional_mlp.cli.progress import training_display
-from functional_mlp.cli.report import confusion_matrix
+from functional_mlp.cli.scores import confusion_matrix
 from functional_mlp.cli.training import EngineName
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))
@@ -59,7 +59,7 @@ def test_train_repeats_the_paper(run):
     for part, name in ((data, "training"), (validation, "validation")):
         expected = fm.evaluate(network, loss, result.params, part)
         assert metrics(out, name) == pytest.approx((expected.loss, expected.accuracy), abs=1e-4)
-    matrix = confusion_matrix(network, result.params, validation, 2)
+    matrix = confusion_matrix(fm.classify(network, result.params, validation.inputs), validation.labels, 2)
     for name, row in zip(("outside", "inside"), matrix.tolist(), strict=True):
         assert re.search(rf"{name} +│ +{row[0]} │ +{row[1]} │", out)
 
@@ -230,31 +230,34 @@ def test_a_command_that_cannot_be_understood_exits_with_2(run, arguments, messag
         (["--initializer", "uniform(a,b)"], "--initializer: uniform takes numbers"),
         (["--initializer", "orthogonal"], "--initializer: there is no 'orthogonal'"),
         (["--beta", "0.9"], "--beta: sgd keeps nothing of the past"),
-        (["--optimizer", "adam", "--beta", "1"], "must be a finite number in [0.0, 1.0)"),
+        (["--optimizer", "adam", "--beta", "1"], "--beta must be a finite number in [0.0, 1.0)"),
         (["--weight-decay", "0.1"], "--weight-decay: sgd has none: choose adamw or lion, or give --l2"),
         (["--label-smoothing", "0.1"], "--label-smoothing: mse has no classes"),
         (
             ["--loss", "cross-entropy", "--label-smoothing", "1"],
-            "label_smoothing must be a finite number in [0.0, 1.0)",
+            "--label-smoothing must be a finite number in [0.0, 1.0)",
         ),
-        (["--l2", "-1"], "strength must be"),
-        (["--learning-rate", "nan"], "learning_rate must be a finite number"),
-        (["--decay", "0"], "rate must be a finite number in (0.0, 1.0]"),
-        (["--batch-size", "0"], "batch_size must be a positive integer, got 0"),
-        (["--epochs", "0"], "epochs must be a positive integer, got 0"),
+        (["--l2", "-1"], "--l2 must be"),
+        (["--learning-rate", "nan"], "--learning-rate must be a finite number"),
+        (["--decay", "0"], "--decay must be a finite number in (0.0, 1.0]"),
+        (["--batch-size", "0"], "--batch-size must be a positive integer, got 0"),
+        (["--epochs", "0"], "--epochs must be a positive integer, got 0"),
         (["--device", "abacus"], "--device: torch cannot compute on 'abacus' here"),
-        (["--target", "side"], "--target and --validation-share describe a table: name it with --data"),
+        (["--target", "side"], "--target, --validation-share and the like describe a table: name it"),
         (["--data", "points.csv"], "--data needs --target COLUMN"),
         (["--data", "points.csv", "--target", "color"], "there is no column 'color': the columns are 'width'"),
         (["--data", "none.csv", "--target", "side"], "none.csv: there is no such file"),
-        (["--data", "points.csv", "--target", "side", "--validation-share", "1"], "validation share must be"),
-        (["--plot", "curves.svg"], "--plot: a plot is a .png file, got 'curves.svg'"),
+        (
+            ["--data", "points.csv", "--target", "side", "--validation-share", "1"],
+            "--validation-share must be a share from 0 to below 1, got 1",
+        ),
+        (["--plot", "curves.gif"], "--plot: a plot is a file .png, .svg, .pdf, got 'curves.gif'"),
         (["--plot", "none/curves.png"], "none/curves.png"),
     ],
 )
 def test_a_bad_setting_exits_with_1_and_one_line(run, table, arguments, message):
-    code, _, err = run("train", *arguments)
-    assert code == 1
+    code, out, err = run("train", *arguments)
+    assert (code, out) == (1, "")
     assert message in err
     assert err.startswith("functional-mlp: ")
     assert err.count("\n") == 1
@@ -308,11 +311,6 @@ def test_names_are_shown_as_they_are(run):
     assert "[/x]" in out
 
 
-def test_the_confusion_matrix_counts_classes_in_rows_and_answers_in_columns():
-    data = fm.Dataset(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]), torch.tensor([1, 2, 1]))
-    assert confusion_matrix(fm.Identity(), (), data, 3).tolist() == [[0, 0, 0], [0, 2, 0], [1, 0, 0]]
-
-
 def test_a_terminal_gets_a_bar_with_the_losses():
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
@@ -325,7 +323,7 @@ def test_a_terminal_gets_a_bar_with_the_losses():
 
 
 def test_ctrl_c_before_training_exits_with_130(run, monkeypatch):
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("functional_mlp.tables.read_table", interrupt)
