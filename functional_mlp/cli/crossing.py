@@ -42,7 +42,7 @@ def cross_validate(
     scores, results, notes = [], [], list(table.notes)
     for number, (own, others) in enumerate(fm.tables.stratified_folds(key, strata, parts)):
         split = fm.tables.parts_of(table, own, others, dtype=dtype, device=device)
-        samples = data.with_test(samples_of(table, split), dtype, device)
+        samples = data.completed(samples_of(table, split), dtype, device)
         run = Run.of(samples, network, training, rule)
         if number == 0:
             say_facts(printing.out(), run.facts(network))

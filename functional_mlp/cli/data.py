@@ -53,9 +53,12 @@ class Samples:
         """The same with the weights that give each class of a part the same sum."""
         if self.about.scale is not None:
             raise ValueError("--class-weights is of classes, and the target is a quantity: leave it out")
-        description = f"{self.description}, balanced class weights"
         return evolve(
-            self, description=description, **{name: _balanced(part) for name, part in self.parts.items()}
+            self,
+            description=f"{self.description}, balanced class weights",
+            training=_balanced(self.training),
+            validation=None if self.validation is None else _balanced(self.validation),
+            test=None if self.test is None else _balanced(self.test),
         )
 
 

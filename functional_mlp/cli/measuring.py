@@ -36,7 +36,7 @@ def score(
         mean = outputs.double().mean(0).squeeze(1)
         return score_quantities(mean, data.targets.squeeze(1).cpu(), value, about.scale)
     assert data.labels is not None
-    return score_classes(probabilities_of(loss, outputs).mean(0), data.labels.cpu(), value, about.classes)
+    return score_classes(probabilities_of(loss, outputs).mean(0), data.labels.cpu(), value, about.classes, data.weights)
 
 
 def score_parts(network: fm.Layer, loss: fm.Loss, members: Sequence[Params], samples: Samples) -> dict[str, Scores]:

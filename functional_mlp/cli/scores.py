@@ -79,9 +79,15 @@ class QuantityScores:
 Scores = ClassScores | QuantityScores
 
 
-def score_classes(probabilities: Tensor, labels: Tensor, loss: float, classes: Sequence[str]) -> ClassScores:
-    """The scores of probabilities (n, classes) for samples of known classes (n,)."""
+def score_classes(
+    probabilities: Tensor, labels: Tensor, loss: float, classes: Sequence[str], weights: Tensor | None = None
+) -> ClassScores:
+    """The scores of probabilities (n, classes) for samples of known classes (n,).
+
+    The accuracy and the share of the majority are weighted; what is said of single classes and pairs counts samples.
+    """
     given = probabilities.argmax(1)
+    shares = (labels.new_ones(len(labels)) if weights is None else weights.cpu()).double() / len(labels)
     counts = confusion_matrix(given, labels, len(classes))
     right, there, answered = counts.diag().double(), counts.sum(1).double(), counts.sum(0).double()
     precision, recall, f1 = right / answered, right / there, 2 * right / (there + answered)
@@ -89,8 +95,8 @@ def score_classes(probabilities: Tensor, labels: Tensor, loss: float, classes: S
     return ClassScores(
         samples=len(labels),
         loss=loss,
-        accuracy=float(right.sum() / len(labels)),
-        majority=float(there.max() / len(labels)),
+        accuracy=float(shares[given == labels].sum()),
+        majority=float(labels.bincount(shares).max()),
         classes=tuple(ClassScore(name, int(samples), *figures) for name, samples, *figures in rows),
         auc=area_under_curve(probabilities[:, 1], labels == 1) if len(classes) == 2 else None,
         confusion=counts,

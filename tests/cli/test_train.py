@@ -131,8 +131,10 @@ def test_balanced_class_weights_are_said_and_let_each_class_count_the_same(run, 
     assert (code, plain[0]) == (0, 0)
     assert "balanced class weights: 1 feature, 2 classes" in out
     # With hardly a step the answers are the same, and so are the counts; their shares are taken a class each.
-    counts = re.findall(r"(?:rare|common) +│ +(\d+) │ +(\d+)", out)
-    assert counts == re.findall(r"(?:rare|common) +│ +(\d+) │ +(\d+)", plain[1])
+    counts, plainly = (
+        re.findall(r"(?:rare|common) +│ +(\d+) │ +(\d+)", text[text.index("Confusion") :]) for text in (out, plain[1])
+    )
+    assert counts == plainly
     (common, wrong_common), (wrong_rare, rare) = ([int(n) for n in row] for row in counts)
     shares = common / (common + wrong_common), rare / (rare + wrong_rare)
     assert metrics(out, "training")[1] == pytest.approx(sum(shares) / 2, abs=1e-4)
