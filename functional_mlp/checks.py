@@ -201,7 +201,7 @@ def features(name: str, x: Tensor, wanted: int | None) -> None:
 def plain_tensor(name: str, value: object) -> None:
     """Raise unless `value` is a dense tensor that holds numbers: not sparse, quantized, meta or fake."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}")
+        raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}{_conversion(value)}")
     if value.layout is not torch.strided:
         raise ValueError(f"{name} must be a dense tensor, got layout {value.layout}: call .to_dense()")
     if value.is_nested:
@@ -212,6 +212,15 @@ def plain_tensor(name: str, value: object) -> None:
         raise ValueError(f"{name} must hold data, got {type(value).__name__} on {value.device}, which holds none")
     if functorch.is_functorch_wrapped_tensor(value):
         _not_differentiated(name, value)
+
+
+def _conversion(value: object) -> str:
+    """The call that makes a tensor of what is none, for the end of a message."""
+    if hasattr(value, "collect"):
+        return ": call .collect()"
+    if hasattr(value, "to_numpy"):
+        return ": call .to_numpy(), and torch.as_tensor of that"
+    return ": call torch.as_tensor" if hasattr(value, "__array__") or isinstance(value, list | tuple | float) else ""
 
 
 def _not_differentiated(name: str, value: Tensor) -> None:

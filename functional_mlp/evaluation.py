@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from functional_mlp import checks, engines
-from functional_mlp.arrays import Array, as_tensor
+from functional_mlp.arrays import Array, as_inputs
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments
@@ -14,14 +14,14 @@ from functional_mlp.state import EngineName
 
 
 def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
-    """The network's outputs for inputs (..., in_features), a tensor or a numpy array.
+    """The network's outputs for inputs (..., in_features), a tensor, a numpy array, or a frame of pandas or polars.
 
     `engine` is "reference", "fused" (native code, made when it is first used; a `ValueError` with the reason where
     there can be none), or "auto", which is the reference here: a single pass is soon over.
     """
     network = as_layer("predict: network", network)
     checks.engine("predict", engine)
-    inputs = as_tensor("predict: inputs", x)
+    inputs = as_inputs("predict: inputs", x)
     if engine != "fused":
         return network.apply(params, inputs)
     params, inputs = checked_arguments(network, params, inputs)

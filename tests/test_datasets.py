@@ -45,6 +45,27 @@ def test_numpy_arrays_are_taken_as_tensors_are_and_where_they_lie() -> None:
         assert fm.classify(network, params, inputs, engine=given).shape == (4,)
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.0, 1.0])])
+def test_rows_are_tuples_of_what_they_have(weights: torch.Tensor | None) -> None:
+    data = fm.Dataset(X, INDICES, weights)
+    kept = [part for part in (X, INDICES, weights) if part is not None]
+    for row in (2, -1, np.int64(2), torch.tensor(2)):
+        assert_same_bits(data[row], tuple(part[row] for part in kept))
+    assert len(list(data)) == 4
+    with pytest.raises(IndexError):
+        data[4]
+    loader = torch.utils.data.DataLoader(data, batch_size=3)
+    assert [batch[0].shape for batch in loader] == [(3, 3), (1, 3)]
+    assert_same_bits(tuple(next(iter(loader))), tuple(part[:3] for part in kept))
+
+
+@pytest.mark.parametrize("rows", [slice(1, 4, 2), [1, 3], torch.tensor([1, 3]), np.array([1, 3]), INDICES == 1])
+def test_several_rows_are_a_data_set(rows: Any) -> None:
+    part = fm.Dataset(X, INDICES, torch.arange(1.0, 5.0))[rows]
+    assert_same_bits((part.inputs, part.targets), (X[1::2], INDICES[1::2]))
+    assert_same_bits(part.weights, torch.tensor([2 / 3, 4 / 3]))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32])
 def test_one_hot_targets_of_any_dtype_become_that_of_the_inputs(dtype: torch.dtype) -> None:
     one_hot = torch.nn.functional.one_hot(INDICES)

@@ -1,10 +1,14 @@
 """A data set: inputs, targets and weights, checked once."""
 
+from collections.abc import Sequence
+from typing import Any, overload
+
 from attrs import field, frozen
+from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.arrays import Array, as_tensor
+from functional_mlp.arrays import Array, Calls, as_inputs, as_tensor, calls_of
 from functional_mlp.datasets.weights import checked_weights
 
 Rows = Tensor | slice
@@ -14,13 +18,17 @@ Rows = Tensor | slice
 class Dataset:
     """Inputs (n, features) with targets: class indices (n,), or values (n, outputs); and a weight for each row, if any.
 
-    Tensors or numpy arrays, whose memory is used where it can be. Class indices have any integer dtype or bool, and are
+    Tensors, numpy arrays, or frames and series of pandas and polars whose columns are numbers: their memory is used
+    where it can be. Class indices have any integer dtype or bool, and are
     kept as int64. Values have the dtype of the inputs; an integer one-hot (n, classes) is converted to it. `labels` are
     the class indices, `None` where the targets are neither class indices nor one-hot.
 
     With `weights` (n,) a batch's loss is (1/n_b) Σ wᵢ ℓᵢ, and losses and accuracies of a data set are means weighted
     by them: a row of weight 3 counts as three such rows, one of weight 0 not at all. They are kept divided by their
     mean, for only their ratios matter.
+
+    `data[i]` is a row: its inputs, its targets and, where there are weights, its weight, so that torch's `DataLoader`
+    makes batches of them. `data[rows]`, for a slice, indices or a mask, is the data set of these rows.
 
     Raises `TypeError` or `ValueError` for lengths, dtypes or devices that do not fit, for an empty set, for NaN or
     infinity, naming the first row and column, and for weights that are negative or all 0.
@@ -29,6 +37,8 @@ class Dataset:
     >>> data = Dataset(torch.zeros(3, 2), torch.tensor([0, 1, 1]), weights=torch.tensor([4, 1, 1]))
     >>> len(data), data.labels, data.weights
     (3, tensor([0, 1, 1]), tensor([2.0000, 0.5000, 0.5000]))
+    >>> data[1], len(data[:2])
+    ((tensor([0., 0.]), tensor(1), tensor(0.5000)), 2)
     """
 
     inputs: Tensor
@@ -37,14 +47,29 @@ class Dataset:
     labels: Tensor | None = field(repr=False)
 
     def __init__(self, inputs: Array, targets: Array, weights: Array | None = None) -> None:
-        inputs = _checked_inputs(as_tensor("Dataset: inputs", inputs))
-        targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs)
+        inputs = _checked_inputs(as_inputs("Dataset: inputs", inputs))
+        targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs, calls_of(targets))
         if weights is not None:
             weights = checked_weights(as_tensor("Dataset: weights", weights), inputs)
         self.__attrs_init__(inputs, targets, weights, _labels(targets))
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
+
+    @overload
+    def __getitem__(self, rows: int) -> tuple[Tensor, ...]: ...
+
+    @overload
+    def __getitem__(self, rows: "slice | Tensor | NDArray[Any] | Sequence[int]") -> "Dataset": ...
+
+    def __getitem__(
+        self, rows: "int | slice | Tensor | NDArray[Any] | Sequence[int]"
+    ) -> "tuple[Tensor, ...] | Dataset":
+        given = as_tensor("rows", rows)
+        parts = [part for part in (self.inputs, self.targets, self.weights) if part is not None]
+        row = given.ndim == 0 if isinstance(given, Tensor) else not isinstance(given, slice | Sequence)
+        chosen = [part[given] for part in parts]
+        return tuple(chosen) if row else Dataset(*chosen)
 
     def __repr__(self) -> str:
         inputs, targets = checks.describe(self.inputs), checks.describe(self.targets)
@@ -70,7 +95,7 @@ def _checked_inputs(inputs: Tensor) -> Tensor:
     return inputs.detach()
 
 
-def _checked_targets(targets: Tensor, inputs: Tensor) -> Tensor:
+def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
     checks.plain_tensor("Dataset: targets", targets)
     if targets.device != inputs.device:
         raise ValueError(f"Dataset: targets must be on {inputs.device} with the inputs, got {targets.device}")
@@ -84,7 +109,7 @@ def _checked_targets(targets: Tensor, inputs: Tensor) -> Tensor:
         if targets.is_floating_point():
             raise ValueError(
                 f"Dataset: targets of shape ({len(targets)},) must be class indices of an integer dtype, got "
-                f"{targets.dtype}: call .long() for classes, .unsqueeze(1) for one output"
+                f"{targets.dtype}: call {calls.classes} for classes, {calls.column} for one output"
             )
         targets = checks.plain_indices(targets)
         checks.class_indices("Dataset: targets", targets)
@@ -95,7 +120,11 @@ def _checked_targets(targets: Tensor, inputs: Tensor) -> Tensor:
         checks.one_hot("Dataset: targets", targets)
         return targets.to(inputs.dtype)
     checks.float_tensor("Dataset: targets", targets)
-    checks.same_kind("Dataset: targets", targets, "inputs", inputs)
+    if targets.dtype != inputs.dtype:
+        raise ValueError(
+            f"Dataset: targets and inputs must have one dtype, got {targets.dtype} and {inputs.dtype}: "
+            f"call {calls.to(inputs.dtype)} on the targets"
+        )
     checks.finite("Dataset: targets", targets)
     return targets.detach()
 

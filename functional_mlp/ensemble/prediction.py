@@ -9,6 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.algebra import widened
+from functional_mlp.arrays import Array, as_inputs
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import unstack
 from functional_mlp.evaluation import evaluate as evaluate_member
@@ -29,7 +30,7 @@ class EnsembleMetrics:
     members: tuple[Metrics, ...]
 
 
-def predict(network: Layer, params: Params, x: Tensor, *, average: Average = "outputs") -> Tensor:
+def predict(network: Layer, params: Params, x: Array, *, average: Average = "outputs") -> Tensor:
     """The mean over the members of a network's outputs for inputs (..., in_features).
 
     `params` is the stacked tree. With `average="probabilities"` it is the mean of softmax(outputs), for networks
@@ -43,7 +44,7 @@ def predict(network: Layer, params: Params, x: Tensor, *, average: Average = "ou
     return _member_outputs("predict", network, params, x, average).mean(0)
 
 
-def spread(network: Layer, params: Params, x: Tensor, *, average: Average = "outputs") -> Tensor:
+def spread(network: Layer, params: Params, x: Array, *, average: Average = "outputs") -> Tensor:
     """The standard deviation over the members (of n − 1) of what `predict` is the mean of; 0 for a single member.
 
     Where the members disagree, the data said little: the spread is a measure of the prediction's uncertainty.
@@ -88,11 +89,12 @@ def evaluate(
     return EnsembleMetrics(total.loss, total.accuracy, members)
 
 
-def _member_outputs(name: str, network: Layer, params: Params, x: Tensor, average: Average) -> Tensor:
+def _member_outputs(name: str, network: Layer, params: Params, x: Array, average: Average) -> Tensor:
     """The members' outputs, or their probabilities: (members, ..., out_features)."""
     network = as_layer(f"{name}: network", network)
     _check_average(name, average)
-    outputs = torch.stack([network.apply(member, x) for member in unstack(params)])
+    inputs = as_inputs(f"{name}: inputs", x)
+    outputs = torch.stack([network.apply(member, inputs) for member in unstack(params)])
     return outputs.softmax(-1) if average == "probabilities" else outputs
 
 
