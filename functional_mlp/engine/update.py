@@ -9,8 +9,9 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.llvm.vector import Outer, Scalars, VectorNamespace
+from functional_mlp.engine.llvm.vector import Multiple, Outer, Scalars, VectorNamespace, Weights
 from functional_mlp.engine.program import TrainingProgram
+from functional_mlp.operands import Operand
 from functional_mlp.penalties import Penalty
 
 
@@ -45,9 +46,9 @@ class Rule:
         """
         kernels, workspace, xp = self._kernels, self._scope.workspace, self._xp
         e, size = kernels.e, distance or kernels.layout.size
+        gradient: Operand = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         if of_weights and self._penalty is not None:
-            grad = penalized(self._penalty, xp, grad, param)
-        gradient = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
+            gradient = penalized(self._penalty, xp, grad, param)
         slots = [xp.array(e.load(workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = self._optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
@@ -64,13 +65,15 @@ class Rule:
 
 def penalized(
     penalty: Penalty, xp: VectorNamespace, grad: ir.Value | tuple[ir.Value, ir.Value], weights: ir.Value
-) -> ir.Value:
+) -> Operand:
     """The gradient of a vector of weights, which may be a pair whose product it is, with the penalty's added."""
-    (slope,) = xp.vectors(penalty.derivative(xp, xp.array(weights)))
+    slope = penalty.derivative(xp, Weights(xp, [weights], xp.emitter.lanes))
     if not isinstance(grad, tuple):
-        return xp.emitter.fadd(grad, slope)
+        return xp.array(xp.emitter.fadd(grad, xp.vectors(slope)[0]))
     factor, array = grad
-    return xp.emitter.fused_multiply_add(factor, array, slope)
+    if isinstance(slope, Multiple):
+        return Outer(xp, factor, array, slope)
+    return xp.array(xp.emitter.fused_multiply_add(factor, array, xp.vectors(slope)[0]))
 
 
 def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients: int) -> None:
@@ -86,7 +89,8 @@ def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients
             place = e.add(offset, i)
             at = e.add(gradients, place)
             grad, weights = (e.load(inside.workspace, where) for where in (at, place))
-            e.store(penalized(penalty, kernels.xp, grad, weights), inside.workspace, at)
+            (vector,) = kernels.xp.vectors(penalized(penalty, kernels.xp, grad, weights))
+            e.store(vector, inside.workspace, at)
 
         e.loop("penalty", 0, size, kernels.lanes, body)
 

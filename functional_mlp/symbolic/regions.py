@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 import mpmath
 import sympy
-from sympy.solvers.simplex import InfeasibleLPError, lpmax
+from sympy.solvers.simplex import linprog
 
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, Where, is_smooth, sign_of_number
@@ -127,15 +127,23 @@ class Region:
 
     @functools.cached_property
     def _roomiest(self) -> tuple[sympy.Expr, Point | None]:
-        """How far one can be, up to 1, within the linear conditions, and where; exactly, by linear programming."""
-        room = sympy.Dummy("room")
+        """How far one can be, up to 1, within the linear conditions, and where; exactly, by linear programming.
+
+        The least r ≥ 0 with a·x + b ≥ 1 − r for each condition, where x is the difference of two vectors ≥ 0.
+        """
         linear = [condition for condition in self.conditions if _is_linear(condition.expression)]
-        constraints = [condition.sign * condition.expression >= room for condition in linear]
-        try:
-            most, place = lpmax(room, [room <= 1, *constraints])
-        except InfeasibleLPError:
-            return sympy.S.NegativeOne, None
-        return most, {variable: place.get(variable, sympy.S.Zero) for variable in self.variables}
+        if not linear:
+            return sympy.S.One, dict.fromkeys(self.variables, sympy.S.Zero)
+        origin = dict.fromkeys(self.variables, sympy.S.Zero)
+        rows, bounds = [], []
+        for condition in linear:
+            slopes = [condition.sign * condition.expression.diff(variable) for variable in self.variables]
+            rows.append([*(-slope for slope in slopes), *slopes, -1])
+            bounds.append([condition.sign * condition.expression.subs(origin) - 1])
+        count = len(self.variables)
+        missing, found = linprog([0] * (2 * count) + [1], rows, bounds)
+        places = [above - below for above, below in zip(found[:count], found[count : 2 * count], strict=True)]
+        return 1 - missing, dict(zip(self.variables, places, strict=True))
 
     def points(self, start: Point | None, tries: int) -> Iterator[Point]:
         """Points of the region that a number of tries finds: near and far ones, and those right beyond a bound."""

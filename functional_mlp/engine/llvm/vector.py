@@ -4,6 +4,7 @@ An expression is called with these operands in place of tensors:
 
 - `Array`: numbers in the lanes of one or more vectors, the features of one sample;
 - `Scalar`: one number known when the code runs, such as the step or the learning rate, always a double;
+- `Weights`: parameters under a penalty, whose product with a number is a `Multiple`, not formed until it is read;
 - `Outer`: a product of a number and an array that is not formed yet, so that a factor is applied to the array once
   for all the numbers;
 - `Sum`: a sum over the features that is not formed yet, so that sums over samples can be added lane by lane.
@@ -48,18 +49,38 @@ class Scalar(Operand):
         self.xp, self.value, self.key = xp, value, key
 
 
-class Outer(Operand):
-    """factor · array, one of them with the same number in each lane: a row of an outer product.
+class Weights(Array):
+    """A vector of parameters."""
 
-    What multiplies it is applied to `array`, once for all products with it.
+
+class Multiple(Array):
+    """number · weights; what multiplies it is applied to the number."""
+
+    def __init__(self, xp: "VectorNamespace", number: Any, weights: ir.Value) -> None:
+        self.xp: VectorNamespace = xp
+        self.number, self.weights, self.features = number, weights, xp.emitter.lanes
+        self._product: ir.Value | None = None
+
+    @property
+    def values(self) -> list[ir.Value]:  # type: ignore[override]
+        if self._product is None:
+            self._product = self.xp.emitter.fmul(self.xp.vectors(self.number)[0], self.weights)
+        return [self._product]
+
+
+class Outer(Operand):
+    """factor · array, one of them with the same number in each lane: a row of an outer product; and `more`, if any.
+
+    What multiplies it is applied to `array`, once for all products with it, and to `more`.
     """
 
     xp: "VectorNamespace"
     factor: ir.Value
     array: ir.Value
+    more: Multiple | None
 
-    def __init__(self, xp: "VectorNamespace", factor: ir.Value, array: ir.Value) -> None:
-        self.xp, self.factor, self.array = xp, factor, array
+    def __init__(self, xp: "VectorNamespace", factor: ir.Value, array: ir.Value, more: Multiple | None = None) -> None:
+        self.xp, self.factor, self.array, self.more = xp, factor, array, more
         self.product: ir.Value | None = None
 
 
@@ -121,7 +142,7 @@ class VectorNamespace:
         if isinstance(operand, Array):
             return operand.values * count if len(operand.values) == 1 else operand.values
         if isinstance(operand, Outer):
-            operand.product = operand.product or e.fmul(operand.factor, operand.array)
+            operand.product = operand.product or self._formed(operand)
             return [operand.product]
         if isinstance(operand, Sum):
             start = e.real.constant(-0.0)
@@ -133,6 +154,11 @@ class VectorNamespace:
             return [e.constant(operand)] * count
         raise NotInAlgebraError(f"{type(operand).__name__} is not an array or a number of the algebra")
 
+    def _formed(self, outer: Outer) -> ir.Value:
+        if outer.more is None:
+            return self.emitter.fmul(outer.factor, outer.array)
+        return self.emitter.fused_multiply_add(outer.factor, outer.array, outer.more.values[0])
+
     def _splat(self, value: ir.Value) -> ir.Value:
         e = self.emitter.at(self._scalars.builder)
         return e.splat(value if e.real.type is DOUBLE else e.builder.fptrunc(value, e.real.type))
@@ -142,9 +168,10 @@ class VectorNamespace:
             return self._scalar_operation(name, a, b)
         if name == "fdiv" and isinstance(b, Scalar):
             name, b = "fmul", self._scalar_operation("fdiv", 1.0, b)  # one division for all
-        joined = self._join(name, a, b)
-        if joined is not None:
-            return joined
+        for special in (self._join, self._less):
+            joined = special(name, a, b)
+            if joined is not None:
+                return joined
         emit = getattr(self.emitter, name)
         return self._elementwise(lambda x, y: emit(x, y), a, b)
 
@@ -152,18 +179,35 @@ class VectorNamespace:
         """A product or quotient of a pending product or sum with a number stays pending."""
         if name == "fmul" and isinstance(b, Outer | Sum):
             a, b = b, a
+        if name == "fmul" and isinstance(b, Weights | Multiple):
+            a, b = b, a
         if not isinstance(b, Scalar | Number) or name not in ("fmul", "fdiv"):
             return None
         emit = getattr(self.emitter, name)
+        if isinstance(a, Multiple):
+            return Multiple(self, self._scalar_operation(name, a.number, b), a.weights)
+        if isinstance(a, Weights):
+            return Multiple(self, self._scalar_operation(name, 1.0, b) if name == "fdiv" else b, a.values[0])
         if isinstance(a, Outer):
             key = (name, _key(b), id(a.array), id(self.emitter.builder.block))
             scaled = self._scaled.get(key)
             if scaled is None:
                 scaled = self._scaled[key] = emit(a.array, self.vectors(b)[0])
-            return Outer(self, a.factor, scaled)
+            more = None if a.more is None else self._join(name, a.more, b)
+            assert more is None or isinstance(more, Multiple), "a multiple of a multiple is one"
+            return Outer(self, a.factor, scaled, more)
         if isinstance(a, Sum):
             return Sum(self, emit(a.lanes, self.vectors(b)[0]))
         return None
+
+    def _less(self, name: str, a: Any, b: Any) -> Operand | None:
+        """a − (factor · array + number · weights), two operations instead of three: the step of a penalized weight."""
+        if name != "fsub" or not isinstance(b, Outer) or b.more is None or b.product is not None:
+            return None
+        e = self.emitter
+        less = self.vectors(self._scalar_operation("fmul", -1.0, b.more.number))[0]
+        decayed = e.fused_multiply_add(less, b.more.weights, self.vectors(a)[0])
+        return self.array(e.fused_multiply_add(e.builder.fneg(b.factor), b.array, decayed))
 
     def _elementwise(self, emit: Callable[..., ir.Value], *operands: Any) -> Array:
         arrays = [operand for operand in operands if isinstance(operand, Array)]

@@ -30,6 +30,7 @@ from functional_mlp.engine.members.program import (
 from functional_mlp.engine.members.steps import MembersSteps, Update
 from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import LossProgram
+from functional_mlp.engine.update import penalized
 from functional_mlp.operands import Operand
 from functional_mlp.penalties import Penalty
 
@@ -103,13 +104,13 @@ class MembersEpoch:
         self.steps.units("gradients.clear", self.steps.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
         if self.penalty is not None:
-            self._penalize()
+            self._penalize(self.penalty)
         update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
         self.steps.units("parameters", self.steps.layout.size, apply)
         scalars.branch(after)
         return totals
 
-    def _penalize(self) -> None:
+    def _penalize(self, penalty: Penalty) -> None:
         """Add what the penalty adds to the gradients of the weights of a batch."""
         layout = self.steps.layout
         for weights, biases in zip(layout.weights, layout.biases, strict=True):
@@ -117,15 +118,10 @@ class MembersEpoch:
             def add(width: Width, i: Index, first: int = weights) -> None:
                 place = self.e.add(first, i)
                 at = self.e.add(self.steps.gradients, place)
-                width.store(self.e.fadd(width.load(at), self._slope(width, width.load(place))), at)
+                grad = penalized(penalty, width.xp, width.load(at), width.load(place))
+                width.store(width.xp.vectors(grad)[0], at)
 
             self.steps.units("penalty", biases - weights, add)
-
-    def _slope(self, width: Width, weights: ir.Value) -> ir.Value:
-        """What the penalty adds to the gradient of weights."""
-        assert self.penalty is not None, "there is a penalty"
-        (slope,) = width.xp.vectors(self.penalty.derivative(width.xp, width.xp.array(weights)))
-        return slope
 
     def _accumulate(
         self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
@@ -161,7 +157,7 @@ class MembersEpoch:
             xp, rule = rules[width.units]
             grad: Operand = Outer(xp, x, delta)
             if of_weights and self.penalty is not None:
-                grad = xp.array(width.e.fused_multiply_add(x, delta, self._slope(width, param)))
+                grad = penalized(self.penalty, xp, (x, delta), param)
             remembered = [xp.array(width.load(where)) for where in places]
             updated = rule(xp.array(param), grad, *remembered)
             for where, value in zip((place, *places), updated, strict=True):
