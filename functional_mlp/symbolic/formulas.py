@@ -12,6 +12,7 @@ from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.letters import SLOTS, number_symbols, with_symbols
@@ -149,7 +150,7 @@ def _of_one_symbol(value: Any) -> list[Line]:
         return tuple(map(tidied, reading(twin, expressions)))
 
     (whole, derivative), numbers = _shown(value, read)
-    name = rf"\operatorname{{{type(value).__name__}}}"
+    name = "P" if isinstance(value, Penalty) else rf"\operatorname{{{type(value).__name__}}}"
     return [(f"{name}(w)", "=", tex(whole)), (f"{name}'(w)", "=", tex(derivative)), *numbers]
 
 

@@ -108,7 +108,10 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         return text if exp is None else f"{_bracketed(text)}^{{{exp}}}"
 
     def _print_Abs(self, e: sympy.Expr, exp: Any = None) -> str:
-        return rf"\left|{self._print(e.args[0])}\right|"
+        inside = e.args[0]  # of either sign: the one whose first letter has no minus is written
+        if inside.is_Add and min(inside.args, key=_term_key).could_extract_minus_sign():
+            inside = -inside
+        return rf"\left|{self._print(inside)}\right|"
 
     def _print_sign(self, e: sympy.Expr, exp: Any = None) -> str:
         return rf"\operatorname{{sign}}{_bracketed(self._print(e.args[0]))}"

@@ -68,7 +68,7 @@ FORMULAS = [
     (fm.CrossEntropy(), r"\frac{e^{\hat{y}_{j}}}{\sum_{i} e^{\hat{y}_{i}}} \, \sum_{i} t_{i} - t_{j}"),
     (BinaryLogistic(), r"\frac{1}{k} \, \sum_{j} (\log(1 + e^{\hat{y}_{j}}) - \hat{y}_{j} \, t_{j})"),
     (BinaryLogistic(), r"\frac{\sigma(\hat{y}_{j}) - t_{j}}{k}"),
-    (Huber(), r"\min\left(\left|t_{j} - \hat{y}_{j}\right|, \frac{3}{2}\right)"),
+    (Huber(), r"\min\left(\left|\hat{y}_{j} - t_{j}\right|, \frac{3}{2}\right)"),
     (fm.SGD(0.1), r"w &\leftarrow w - \eta \, g"),
     (fm.Momentum(0.1), r"V &\leftarrow \beta \, V + (1 - \beta) \, g"),
     (fm.Momentum(0.1), r"w &\leftarrow w - \eta \, V"),
