@@ -27,6 +27,7 @@ NEEDS = {
     ],
     "testing": ["import functional_mlp.testing"],
     "onnx": ["import functional_mlp as fm; fm.interop.to_onnx('model.onnx', fm.ReLU(), ())"],
+    "playground": [["playground", "--no-browser"]],
 }
 
 

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 import functional_mlp as fm
 from functional_mlp.cli.evaluate import evaluate
 from functional_mlp.cli.inspect import inspect
+from functional_mlp.cli.playground import playground
 from functional_mlp.cli.predict import predict
 from functional_mlp.cli.reproduce import reproduce
 from functional_mlp.cli.summary import summary
@@ -31,7 +32,7 @@ app: App = App(
 )
 
 
-for command in (train, summary, trace, sweep, predict, evaluate, inspect, reproduce):
+for command in (train, summary, trace, sweep, predict, evaluate, inspect, reproduce, playground):
     app.command(command)
 
 

@@ -1,0 +1,105 @@
+"""What mkdocs does beside Markdown: pages show the package's own source, its formulas, and figures made by the build.
+
+A line of a page that is
+
+    {{ source: functional_mlp.layers.linear.Linear.backward }}
+
+becomes that function's source, and
+
+    {{ formula: fm.GELU() }}
+
+the formula that `fm.latex` sets for the value, as MathML, which browsers show without any program.
+
+    {{ engine: value_3 of Sequential(Linear(2, 3), Tanh()) }}
+
+becomes a function of the code that `python -m functional_mlp.engine` prints for a network. `figures/NAME.svg` is
+what the function NAME of `figures.py` draws.
+"""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import functional_mlp as fm
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+# Pages that have their place in the navigation before they are written.
+PLANNED = {"guides/scikit-learn.md", "guides/online.md", "guides/clusters.md", "guides/torch-and-onnx.md"}
+DIRECTIVE = re.compile(r"^\{\{ (source|formula|engine): (.+) \}\}$", re.MULTILINE)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Leave out of the navigation what is planned and not there."""
+    missing = {page for page in PLANNED if not (HERE / page).exists()}
+    config.nav = [_without(entry, missing) for entry in config.nav or []]
+    return config
+
+
+def _without(entry: Any, missing: set[str]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        title: [page for page in pages if page not in missing] if isinstance(pages, list) else pages
+        for title, pages in entry.items()
+    }
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Draw the figures that pages show."""
+    sys.path.insert(0, str(HERE))
+    figures = importlib.import_module("figures")
+    shown = {
+        name
+        for file in files.documentation_pages()
+        for name in re.findall(r"\]\((?:\.\./)*figures/([a-z_]+)\.svg\)", file.content_string)
+    }
+    for name in sorted(shown):
+        content = figures.svg(getattr(figures, name)())
+        files.append(File.generated(config, f"figures/{name}.svg", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put sources and formulas into a page."""
+    makers = {"source": source, "formula": formula, "engine": engine}
+    return DIRECTIVE.sub(lambda found: makers[found[1]](found[2]), markdown)
+
+
+def source(dotted: str) -> str:
+    """The source of a class, a function or a method, with the file that it is in."""
+    thing = importlib.import_module("functional_mlp")
+    for index, name in enumerate(dotted.split(".")[1:], 2):
+        found = getattr(thing, name, None)
+        thing = importlib.import_module(".".join(dotted.split(".")[:index])) if found is None else found
+    path = Path(inspect.getsourcefile(thing) or "").relative_to(ROOT)
+    code = textwrap.dedent(inspect.getsource(thing))
+    return f'```python title="{path}"\n{code}```'
+
+
+def formula(code: str) -> str:
+    """The formula of a value, as MathML."""
+    # latex2mathml knows `aligned` by its older name.
+    latex = fm.latex(eval(code, {"fm": fm})).replace("{aligned}", "{split}")
+    return f'<div class="formula">{latex2mathml.converter.convert(latex, display="block")}</div>'
+
+
+def engine(request: str) -> str:
+    """A function of the engine's code for a network."""
+    name, network = request.split(" of ")
+    command = [sys.executable, "-m", "functional_mlp.engine", "--network", network]
+    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(rf'^define [^\n]*@"{name}".*?^}}$', code, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise ValueError(f"the engine's code for {network} has no function {name}")
+    return f'```llvm title="{name}"\n{found[0]}\n```'

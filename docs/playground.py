@@ -1,0 +1,362 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="full", app_title="functional_mlp: playground")
+
+
+@app.cell
+def _():
+    import io
+    import itertools
+    import time
+    import warnings
+
+    import marimo as mo
+    import torch
+
+    import functional_mlp as fm
+    from functional_mlp import style
+
+    return fm, io, itertools, mo, style, time, torch, warnings
+
+
+@app.cell
+def _(fm, mo):
+    data_sets = {
+        "disk": fm.datasets.disk,
+        "two moons": fm.datasets.moons,
+        "two spirals": lambda key, n, noise: fm.datasets.spirals(key, n, turns=1.0, noise=noise),
+        "three spirals": lambda key, n, noise: fm.datasets.spirals(key, n, classes=3, turns=0.75, noise=noise),
+        "rings": lambda key, n, noise: fm.datasets.rings(key, n, classes=3, noise=noise),
+        "checkers": fm.datasets.checkers,
+    }
+    activations = {
+        type(layer).__name__: layer
+        for layer in (
+            fm.ReLU(),
+            fm.Tanh(),
+            fm.Sigmoid(),
+            fm.GELU(),
+            fm.SiLU(),
+            fm.ELU(),
+            fm.Softplus(),
+            fm.LeakyReLU(),
+            fm.Identity(),
+        )
+    }
+    losses = {
+        "cross-entropy": fm.CrossEntropy(),
+        "mean squared error": fm.MeanSquaredError(),
+        "Huber": fm.Huber(),
+        "binary cross-entropy": fm.BinaryCrossEntropy(),
+    }
+    optimizers = {
+        rule.__name__: rule for rule in (fm.SGD, fm.Momentum, fm.Nesterov, fm.RMSProp, fm.Adam, fm.AdamW, fm.Lion)
+    }
+
+    def choice(options, value, label):
+        return mo.ui.dropdown(list(options), value=value, label=label, full_width=True)
+
+    def slider(steps, value, label):
+        return mo.ui.slider(steps=steps, value=value, label=label, show_value=True, full_width=True)
+
+    data_set = choice(data_sets, "two moons", "Points")
+    points = slider([50, 100, 200, 400, 600, 1000, 2000], 400, "How many")
+    noise = slider([round(0.01 * step, 2) for step in range(31)], 0.05, "Noise")
+    seed = slider(list(range(20)), 0, "Seed")
+    layers = slider([0, 1, 2, 3, 4], 2, "Hidden layers")
+    width = slider([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64], 16, "Width")
+    activation = choice(activations, "GELU", "Activation")
+    members = slider([1, 2, 4, 8, 16, 32], 1, "Networks")
+    loss_name = choice(losses, "cross-entropy", "Loss")
+    optimizer_name = choice(optimizers, "Adam", "Optimizer")
+    learning_rate = slider([0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0], 0.01, "Learning rate")
+    batch_size = slider([1, 2, 5, 10, 20, 50, 100, 200, 1000], 10, "Batch size")
+    epochs = slider([1, 2, 5, 10, 20, 50, 100, 200, 500], 100, "Epochs")
+    return (
+        activations,
+        data_sets,
+        losses,
+        optimizers,
+        activation,
+        batch_size,
+        data_set,
+        epochs,
+        layers,
+        learning_rate,
+        loss_name,
+        members,
+        noise,
+        optimizer_name,
+        points,
+        seed,
+        width,
+    )
+
+
+@app.cell
+def _(
+    activation,
+    batch_size,
+    data_set,
+    epochs,
+    layers,
+    learning_rate,
+    loss_name,
+    members,
+    mo,
+    noise,
+    optimizer_name,
+    points,
+    seed,
+    width,
+):
+    def group(title, *controls):
+        return mo.vstack([mo.md(f"**{title}**"), *controls]).style(flex="1 1 17rem", min_width="0")
+
+    mo.vstack(
+        [
+            mo.md("# Playground\nEvery change trains anew, from the first weight on."),
+            mo.hstack(
+                [
+                    group("Data", data_set, points, noise, seed),
+                    group("Network", layers, width, activation, members),
+                    group("Training", loss_name, optimizer_name, learning_rate, batch_size, epochs),
+                ],
+                wrap=True,
+                gap=2,
+                align="start",
+            ),
+        ]
+    )
+    return
+
+
+@app.cell
+def _(
+    activations,
+    data_sets,
+    losses,
+    optimizers,
+    activation,
+    batch_size,
+    data_set,
+    epochs,
+    fm,
+    itertools,
+    layers,
+    learning_rate,
+    loss_name,
+    members,
+    noise,
+    optimizer_name,
+    points,
+    seed,
+    time,
+    warnings,
+    width,
+):
+    training_key, validation_key, members_key = fm.random.key(seed.value).split(3)
+    draw = data_sets[data_set.value]
+    training, validation = (draw(key, points.value, noise=noise.value) for key in (training_key, validation_key))
+    classes = training.targets.shape[1]
+
+    # Points of the unit square are all on one side of 0: biases spread the units over them.
+    start = {"weight_init": fm.initializers.kaiming_uniform(), "bias_init": fm.initializers.uniform(-1, 1)}
+    widths = [2, *[width.value] * layers.value, classes]
+    stack = []
+    for fan_in, fan_out in itertools.pairwise(widths):
+        stack += [fm.Linear(fan_in, fan_out, **start), activations[activation.value]]
+    network = fm.Sequential(*stack[:-1])
+    loss = losses[loss_name.value]
+
+    before = time.perf_counter()
+    with warnings.catch_warnings(action="ignore"):  # the page says below what diverged
+        result = fm.fit_ensemble(
+            network,
+            loss,
+            optimizers[optimizer_name.value](learning_rate.value),
+            training,
+            keys=members_key.split(members.value),
+            epochs=epochs.value,
+            batch_size=batch_size.value,
+            validation=validation,
+        )
+    seconds = time.perf_counter() - before
+    return classes, loss, network, result, seconds, training, validation
+
+
+@app.cell
+def _(epochs, fm, loss, members, mo, network, points, result, seconds, validation):
+    accuracy = fm.ensemble.evaluate(network, loss, result.params, validation).accuracy
+    diverged = [epoch for epoch in result.diverged_at if epoch is not None]
+    facts = mo.hstack(
+        [
+            mo.stat(f"{accuracy:.1%}", label="right on new points"),
+            mo.stat(f"{seconds:.2f} s", label="of training"),
+            mo.stat(f"{members.value * epochs.value * points.value:,}", label="samples"),
+            mo.stat(f"{members.value * fm.count_parameters(result.member(0).params):,}", label="parameters"),
+        ],
+        wrap=True,
+        justify="start",
+    )
+    first = min(diverged, default=0) + 1
+    said = f"{len(diverged)} of {members.value} diverged, the first in epoch {first}: its loss is no longer a number."
+    warning = mo.callout(mo.md(f"{said} Choose a smaller learning rate."), kind="warn")
+    mo.vstack([facts, warning] if diverged else [facts])
+    return
+
+
+@app.cell
+def _(io, mo, style):
+    def new_figure(title):
+        """A figure that can be read on white and on black."""
+        figure = style.new_figure(4.4, 3.7)
+        axes = figure.subplots()
+        figure.patch.set_alpha(0)
+        axes.patch.set_alpha(0)
+        axes.set_title(title, fontsize="medium", color=grey)
+        axes.tick_params(colors=grey, labelcolor=grey)
+        for spine in axes.spines.values():
+            spine.set_color(grey)
+        axes.xaxis.label.set_color(grey)
+        axes.yaxis.label.set_color(grey)
+        return figure, axes
+
+    def picture(figure, alt):
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=100)
+        return mo.image(content.getvalue(), alt=alt, style={"width": "23rem", "max-width": "100%"})
+
+    grey = "#808080"
+    return grey, new_figure, picture
+
+
+@app.cell
+def _(classes, fm, loss, network, result, style, torch, training, validation):
+    def probabilities(outputs):
+        """What outputs say of each class, by the loss that they were trained with."""
+        if isinstance(loss, fm.CrossEntropy):
+            return outputs.softmax(-1)
+        shares = outputs.sigmoid() if isinstance(loss, fm.BinaryCrossEntropy) else outputs.clamp(1e-6, 1)
+        return shares / shares.sum(-1, keepdim=True)
+
+    def colored(shares):
+        """An image of the classes' colours, mixed by their probabilities."""
+        colors = torch.tensor(
+            [[int(style.color(i)[at : at + 2], 16) / 255 for at in (1, 3, 5)] for i in range(classes)]
+        )
+        return (1 - 0.6 * (1 - shares @ colors)).clamp(0, 1).numpy()
+
+    cells = 120
+    seen = torch.cat([training.inputs, validation.inputs])
+    (left, bottom), (right, top) = (seen.amin(0) - 0.1).tolist(), (seen.amax(0) + 0.1).tolist()
+    extent = (left, right, bottom, top)
+    places = torch.cartesian_prod(torch.linspace(bottom, top, cells), torch.linspace(left, right, cells)).flip(1)
+    each = torch.stack(
+        [probabilities(fm.predict(network, result.member(i).params, places)) for i in range(len(result))]
+    )
+    mean_shares = each.mean(0).nan_to_num(1 / classes).reshape(cells, cells, classes)
+    deviation = each.std(0, correction=0).amax(-1).nan_to_num(0).reshape(cells, cells)
+    return colored, deviation, extent, mean_shares
+
+
+@app.cell
+def _(
+    grey,
+    classes,
+    colored,
+    deviation,
+    extent,
+    fm,
+    layers,
+    mean_shares,
+    members,
+    mo,
+    new_figure,
+    picture,
+    result,
+    style,
+    training,
+):
+    def points_on(axes):
+        for index in range(classes):
+            x, y = training.inputs[training.labels == index].T
+            look = {"color": style.color(index), "marker": style.marker(index)}
+            axes.scatter(x, y, s=9, edgecolors="white", linewidths=0.2, **look)
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+        axes.set_aspect("equal")
+
+    def boundary():
+        figure, axes = new_figure("What the networks answer" if members.value > 1 else "What the network answers")
+        axes.imshow(colored(mean_shares), origin="lower", extent=extent)
+        points_on(axes)
+        return picture(figure, "The plane in the colours of the answers, with the points")
+
+    def curves():
+        figure, axes = new_figure("Loss")
+        mean, std = result.history.mean(), result.history.std()
+        for part, line in (("train", style.TRAINING), ("validation", style.VALIDATION)):
+            values, around = getattr(mean, f"{part}_loss"), getattr(std, f"{part}_loss")
+            x = style.epochs(values)
+            name = {"train": "training", "validation": "new points"}[part]
+            axes.plot(x, values, label=name, marker="o" if len(values) < 3 else "", **line.options())
+            if members.value > 1:
+                low, high = ([value + side * by for value, by in zip(values, around, strict=True)] for side in (-1, 1))
+                axes.fill_between(x, low, high, color=line.color, alpha=0.2, linewidth=0)
+        axes.set_xlabel("epoch", color=grey)
+        if values and min(values) > 0:
+            style.logarithmic(axes, decades=3)
+        style.label_integers(axes.xaxis)
+        axes.tick_params(which="both", colors=grey, labelcolor=grey)
+        axes.legend(frameon=False, labelcolor=grey)
+        return picture(figure, "The losses on the training points and on new ones against the epoch")
+
+    def disagreement():
+        figure, axes = new_figure("Where the networks differ")
+        image = axes.imshow(deviation, origin="lower", extent=extent, cmap="magma", vmin=0, vmax=0.5)
+        bar = figure.colorbar(image)
+        bar.ax.tick_params(colors=grey, labelcolor=grey)
+        points_on(axes)
+        return picture(figure, "The deviation of the members' probabilities in the plane")
+
+    def units():
+        figure, axes = new_figure("Where the units of the first layer switch")
+        first = result.member(0).params[0]
+        for index, ((a, b), c) in enumerate(zip(first.weight.tolist(), first.bias.tolist(), strict=True)):
+            size = (a * a + b * b) ** 0.5
+            if size > 0 and c == c:  # the line a x + b y + c = 0
+                foot, along = (-a * c / size**2, -b * c / size**2), (-b / size, a / size)
+                ends = [[foot[i] + side * 3 * along[i] for side in (-1, 1)] for i in (0, 1)]
+                axes.plot(*ends, linewidth=1, color=style.color(index), alpha=0.8)
+        points_on(axes)
+        return picture(figure, "For each unit of the first layer, the line on which its sum is 0")
+
+    def weights():
+        linears = [params for params in result.member(0).params if isinstance(params, fm.LinearParams)]
+        figure = style.new_figure(9.2, 2.9)
+        figure.patch.set_alpha(0)
+        panels = figure.subplots(1, len(linears), squeeze=False)[0]
+        for index, (axes, params) in enumerate(zip(panels, linears, strict=True), 1):
+            matrix = params.weight.nan_to_num(0)
+            largest = max(matrix.abs().max().item(), 1e-6)
+            axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+            axes.set_title(f"w⁽{'⁰¹²³⁴⁵'[index]}⁾, up to {largest:.2g}", fontsize="small", color=grey)
+            axes.set(xticks=[], yticks=[])
+            for spine in axes.spines.values():
+                spine.set_color(grey)
+        alt = "The weights of each layer as colours: red above 0, blue below"
+        return picture(figure, alt).style({"flex": "1 1 100%"})
+
+    pictures = [boundary(), curves(), *([disagreement()] if members.value > 1 else []), units()]
+    mo.vstack([mo.hstack(pictures, wrap=True, justify="start", gap=1), weights()])
+    return
+
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,51 @@
+"""The command `playground`: a page on which networks train while sliders move."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from functional_mlp.cli.parsing import parse_integer
+
+PACKAGE = Path(__file__).parents[1]
+# Where the notebook is: in a wheel, and in a checkout.
+NOTEBOOKS = (PACKAGE / "notebooks" / "playground.py", PACKAGE.parent / "docs" / "playground.py")
+
+
+def playground(
+    *,
+    port: Annotated[int | None, Parameter(converter=parse_integer)] = None,
+    browser: bool = True,
+) -> None:
+    """Open a page on which networks train while you move a slider; Ctrl-C ends it.
+
+    The page is served to this machine alone, on the address 127.0.0.1.
+
+    Parameters
+    ----------
+    port
+        Where to serve it. Default: the first free port from 2718 on.
+    browser
+        Whether to open it in a browser; its address is printed in any case.
+    """
+    missing = [name for name in ("marimo", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"the playground needs {' and '.join(missing)}: pip install 'functional-mlp[playground]'")
+    notebook = next(path for path in NOTEBOOKS if path.exists())
+    command = [sys.executable, "-m", "marimo", "run", str(notebook), "--host", "127.0.0.1", "--no-sandbox"]
+    command += [] if port is None else ["--port", str(port)]
+    command += [] if browser else ["--headless"]
+    # In a session of its own Ctrl-C does not reach the server, which would ask whether it is meant.
+    with subprocess.Popen(command, start_new_session=True) as server:
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:  # how a page is ended
+            server.terminate()
+            return
+    if code:
+        raise OSError(f"the playground's server ended with code {code}: see its message above")

@@ -1,0 +1,46 @@
+"""The code of every page runs and prints what the page says; the reference has every public name."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import functional_mlp as fm
+from tests.docs.pages import PAGES, ROOT, first_difference, with_outputs
+
+REFERENCE = "\n".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+TEXTS = {path: path.read_text() for path in PAGES}
+
+
+@pytest.mark.parametrize(
+    "page", [path for path in PAGES if "```python" in TEXTS[path] or "```sh" in TEXTS[path]], ids=lambda path: path.name
+)
+def test_a_page_says_what_its_code_prints(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert first_difference(TEXTS[page], with_outputs(page)) is None
+
+
+def test_the_mistakes_of_a_page_are_found() -> None:
+    page = TEXTS[ROOT / "docs" / "write-your-own-layer.md"]
+    assert page.count("the gradient of x is wrong at") == 1
+    assert page.count("the derivative is wrong: where s < 0, at s = -1") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))])
+def test_the_reference_has_every_public_name(name: str) -> None:
+    assert re.search(rf"^::: functional_mlp\.([a-z_]+\.)*{name}$", REFERENCE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["random", *(name for name in fm.__all__ if inspect.ismodule(getattr(fm, name)))])
+def test_the_reference_has_every_public_module(name: str) -> None:
+    assert re.search(rf"^::: functional_mlp\.{name}(\.[a-z_]+)?$", REFERENCE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(
+        r"\]\(([^)#: ]+)(?:#[^)]*)?\)", re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+    )
+    made = re.compile(r"figures/[a-z_]+\.svg$")  # by the build
+    assert not [link for link in links if not made.search(link) and not (page.parent / link).exists()]
