@@ -155,8 +155,8 @@ def sizes_through_layers(start: fm.initializers.Initializer) -> tuple[list[float
 
 def finish(axes, x: str, y: str) -> None:
     axes.set(xlabel=x, ylabel=y)
-    low, high = axes.get_ylim()
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
     if high / low < 1000:
         style.logarithmic_between(axes, low, high)
     style.label_integers(axes.xaxis)
