@@ -17,7 +17,7 @@ class Doctests(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
             obj.docstring.value = with_code_blocks(obj.docstring.value)
-            if obj.is_class:
+            if obj.is_class and obj.parent is not None and obj.parent.is_module and not obj.name.startswith("_"):
                 obj.docstring.value = call_of(obj.path) + obj.docstring.value
 
 
