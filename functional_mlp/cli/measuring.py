@@ -11,6 +11,8 @@ from functional_mlp.cli.description import DataDescription
 from functional_mlp.cli.scores import Scores, probabilities_of, score_classes, score_quantities
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from functional_mlp.layers.base import Params
 
 
@@ -26,7 +28,7 @@ def score(
 
     outputs = torch.stack([fm.predict(network, params, data.inputs) for params in members]).cpu()
     if len(members) == 1:
-        value = fm.evaluate(network, loss, members[0], data).loss
+        value = _mean_loss(loss, outputs[0], data)
     else:
         average: Literal["outputs", "probabilities"] = (
             "probabilities" if isinstance(loss, fm.CrossEntropy) else "outputs"
@@ -37,6 +39,12 @@ def score(
         return score_quantities(mean, data.targets.squeeze(1).cpu(), value, about.scale)
     assert data.labels is not None
     return score_classes(probabilities_of(loss, outputs).mean(0), data.labels.cpu(), value, about.classes, data.weights)
+
+
+def _mean_loss(loss: fm.Loss, outputs: Tensor, data: fm.Dataset) -> float:
+    """What `evaluate` says of the outputs, which need not be computed again for it."""
+    values = loss.sample_values(outputs, loss.checked_targets(outputs, data.targets.cpu())).double().squeeze(-1)
+    return float((values if data.weights is None else values * data.weights.cpu()).mean())
 
 
 def score_parts(network: fm.Layer, loss: fm.Loss, members: Sequence[Params], samples: Samples) -> dict[str, Scores]:

@@ -16,13 +16,19 @@ DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y")
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S")
 
 
-def read_columns(file: File, names: Sequence[str], known: Mapping[str, Kind]) -> "polars.DataFrame":
-    """Columns of a file, and `ROW`: numbers as Float64, dates as Datetime, words as String; null where one is missing.
+def read_columns(
+    file: File, names: Sequence[str], known: Mapping[str, Kind], as_they_are: Sequence[str] = ()
+) -> tuple["polars.DataFrame", "polars.DataFrame"]:
+    """Columns of a file, and other columns as they are with `ROW`, the numbers of the rows, in one reading.
+
+    Numbers are Float64, dates Datetime and words String, null where one is missing.
 
     A column is what `known` says that it is. Of the others one is of numbers where all its values are, or of dates
     where all are written year-month-day, perhaps with a time, or day.month.year; and else of words. Raises
     `ValueError` that names each column that is not what it should be, with the first row.
     """
+    import polars
+
     schema = file.cells.collect_schema()
     kinds, troubles = _kinds(file, {name: schema[name] for name in names}, known)
     if troubles:
@@ -32,8 +38,20 @@ def read_columns(file: File, names: Sequence[str], known: Mapping[str, Kind]) ->
             else f"{file.path}: {len(troubles)} columns cannot be used: {'; '.join(troubles)}: "
             "correct the file, or leave out what is no feature"
         )
-    frame = file.collect(ROW, *(_converted(file, name, schema[name], kinds[name]) for name in names))
-    for name in names:
+    kept = {f"{ROW} {name}": name for name in dict.fromkeys(as_they_are)}
+    read = file.collect(
+        ROW,
+        *(_converted(file, name, schema[name], kinds[name]) for name in names),
+        *(polars.col(name).alias(alias) for alias, name in kept.items()),
+    )
+    return _with_dates(file, read.select(names), known, kinds), read.select(ROW, *kept).rename(kept)
+
+
+def _with_dates(
+    file: File, frame: "polars.DataFrame", known: Mapping[str, Kind], kinds: Mapping[str, Kind]
+) -> "polars.DataFrame":
+    """The columns with those of floats that are words as text, and those of text that are dates as dates."""
+    for name in frame.columns:
         if kinds[name] == "word" and frame[name].dtype.is_float():
             frame = frame.with_columns(words(frame[name]))
         if known.get(name) == "date" or (name not in known and kinds[name] == "word"):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -77,11 +78,12 @@ class Preparation:
 
     def apply(self, columns: "polars.DataFrame", dtype: torch.dtype = torch.float32) -> Tensor:
         """The numbers (n, features) of raw columns (n rows), found by their names."""
-        prepared = torch.empty(columns.height, len(self.features), dtype=dtype, device="cpu")
+        kind = np.float32 if dtype == torch.float32 else np.float64
+        prepared = np.empty((columns.height, len(self.features)), kind)
         made = (numbers for recipe in self.recipes for numbers in recipe.apply(columns[recipe.name]))
         for index, numbers in enumerate(made):
-            prepared[:, index] = torch.from_numpy(numbers)
-        return prepared
+            prepared[:, index] = numbers
+        return torch.from_numpy(prepared).to(dtype)
 
     def to_json(self) -> Any:
         """The preparation as dicts, lists and numbers: for the `extra` of `functional_mlp.save`, say."""

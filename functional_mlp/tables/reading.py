@@ -118,21 +118,22 @@ def read_table(
     if preparation is not None:
         features = preparation.columns
     chosen = _chosen(file, target, drop, [*keep, *beside], features)
-    read = read_columns(file, chosen, {} if preparation is None else preparation.kinds)
-    if read.height == 0:
+    known = {} if preparation is None else preparation.kinds
+    columns, others = read_columns(file, chosen, known, [*([] if target is None else [target]), *beside])
+    rows = others[ROW]
+    if not len(rows):
         raise ValueError(f"{file.path} has no rows: a header and at least four rows are needed")
     notes = list(file.notes)
     if preparation is None and features is None:
-        read, said = _without_row_numbers(read, keep)
+        columns, said = _without_row_numbers(columns, keep)
         notes += said
-    others = file.collect(ROW, *beside) if beside else read.select(ROW)
     if target is None:
-        return Table(file.path, read.drop(ROW), read[ROW], None, None, (), None, tuple(notes), others.drop(ROW))
-    found = read_target(file, target, task, classes)
-    kept = read.filter(found.is_known)
+        return Table(file.path, columns, rows, None, None, (), None, tuple(notes), others.select(beside))
+    found = read_target(file, others[target], rows, task, classes)
+    columns, others = columns.filter(found.is_known), others.filter(found.is_known)
     notes += found.notes
     own = (target, found.labels, found.classes, found.quantities)
-    return Table(file.path, kept.drop(ROW), kept[ROW], *own, tuple(notes), others.filter(found.is_known).drop(ROW))
+    return Table(file.path, columns, others[ROW], *own, tuple(notes), others.select(beside))
 
 
 def _chosen(
@@ -156,11 +157,11 @@ def _chosen(
 
 def _without_row_numbers(columns: "polars.DataFrame", keep: Sequence[str]) -> tuple["polars.DataFrame", list[str]]:
     """The columns without those that number the rows, unless there are no others, and what is to be said of it."""
-    numbering = [name for name in columns.columns if name not in (ROW, *keep) and _numbers_rows(columns[name])]
+    numbering = [name for name in columns.columns if name not in keep and _numbers_rows(columns[name])]
     if not numbering:
         return columns, []
     names = ", ".join(map(repr, numbering))
-    if len(numbering) == columns.width - 1:  # beside `ROW`
+    if len(numbering) == columns.width:
         return columns, [f"{names}: numbers of the rows, kept for there are no other features"]
     return columns.drop(numbering), [f"{names} left out: numbers of the rows, which tell nothing of new ones"]
 

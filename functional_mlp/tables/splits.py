@@ -63,7 +63,8 @@ def parts_of(
     """The parts of a table that are its rows of two lists of indices."""
     if table.task is None:
         raise ValueError(f"{table.path}: there is nothing to learn without a target: name its column")
-    preparation = Preparation.learn(table.columns[training.numpy()])
+    columns = table.columns[training.numpy()]
+    preparation = Preparation.learn(columns)
     scale = None
     if table.quantities is not None:
         scale = Scale.learn(table.quantities[training].numpy())
@@ -74,7 +75,8 @@ def parts_of(
             )
 
     def part(rows: Tensor) -> Dataset:
-        return dataset_of(table, preparation, scale, rows=rows, dtype=dtype, device=device)
+        raw = columns if rows is training else table.columns[rows.numpy()]
+        return _dataset(table, raw, rows, preparation, scale, dtype, device)
 
     notes = [f"{each.name!r} left out: {each.reason}" for each in preparation.left_out]
     if table.labels is not None and len(validation):
@@ -91,13 +93,24 @@ def dataset_of(
     preparation: Preparation,
     scale: Scale | None,
     *,
-    rows: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Dataset:
-    """A table, or some of its rows, as a data set: with one-hot classes, or with quantities in units of a scale."""
-    rows = torch.arange(len(table)) if rows is None else rows
-    inputs = preparation.apply(table.columns[rows.numpy()], dtype)
+    """A table as a data set: with one-hot classes, or with quantities in units of a scale."""
+    return _dataset(table, table.columns, torch.arange(len(table)), preparation, scale, dtype, device)
+
+
+def _dataset(
+    table: Table,
+    columns: "polars.DataFrame",
+    rows: Tensor,
+    preparation: Preparation,
+    scale: Scale | None,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Dataset:
+    """The data set of some rows of a table, of which these are the columns."""
+    inputs = preparation.apply(columns, dtype)
     if table.labels is not None:
         targets = one_hot(table.labels[rows], len(table.classes), dtype)
     else:

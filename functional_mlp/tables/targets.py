@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp.spread import count
-from functional_mlp.tables.files import ROW, File
+from functional_mlp.tables.files import File
 from functional_mlp.tables.kinds import numbers_of, words
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class Target:
     notes: tuple[str, ...]
 
 
-def read_target(file: File, name: str, task: Task, classes: Sequence[str] | None) -> Target:
-    """The target column; rows without one, or of none of the classes where these are given, are left out."""
-    frame = file.collect(ROW, name)
-    column = frame[name]
+def read_target(
+    file: File, column: "polars.Series", rows: "polars.Series", task: Task, classes: Sequence[str] | None
+) -> Target:
+    """The target in a column, whose rows have these numbers; those of none of the classes, if given, are left out."""
+    name = column.name
     if column.dtype.is_nested() or column.dtype.is_temporal():
         raise ValueError(f"{file.path}: the target {name!r} must hold words or numbers, got {column.dtype}")
     column = words(column)
@@ -48,7 +49,7 @@ def read_target(file: File, name: str, task: Task, classes: Sequence[str] | None
         if len(unknown):
             notes.append(f"{count(len(unknown), 'row')} of unknown classes left out, {unknown[0]!r} the first")
         known = column.is_in(classes).fill_null(False)
-    rows, column = frame[ROW].filter(known), column.filter(known)
+    rows, column = rows.filter(known), column.filter(known)
     if not len(column):
         raise ValueError(f"{file.path}: column {name!r} has no value{' of a known class' if classes else ''}")
     if task == "auto":

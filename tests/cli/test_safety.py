@@ -261,7 +261,7 @@ def test_ctrl_c_while_results_are_finished_loses_none(
         return call
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(fm, "evaluate", pressing(fm.evaluate))
+    monkeypatch.setattr(fm, "predict", pressing(fm.predict))
     monkeypatch.setattr(scores, "confusion_matrix", pressing(scores.confusion_matrix))
     monkeypatch.setattr(members, "plus_minus", pressing(members.plus_minus))
     monkeypatch.setattr(os, "replace", pressing(os.replace))
@@ -320,7 +320,7 @@ def test_ctrl_c_comes_before_divergence() -> None:
 
 
 def test_the_first_ctrl_c_counts_and_no_other(run: Run, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler, evaluate = signal.getsignal(signal.SIGINT), fm.evaluate
+    handler, predict = signal.getsignal(signal.SIGINT), fm.predict
 
     def fit(*args: object, **named: object) -> fm.FitResult:
         named["callbacks"] = (lambda epoch, state, history: interrupt(),)
@@ -330,7 +330,7 @@ def test_the_first_ctrl_c_counts_and_no_other(run: Run, table: Path, monkeypatch
 
     original = fm.fit
     monkeypatch.setattr(fm, "fit", fit)
-    monkeypatch.setattr(fm, "evaluate", lambda *args: interrupt() or evaluate(*args))
+    monkeypatch.setattr(fm, "predict", lambda *args: interrupt() or predict(*args))
     code, out, err = run(*TRAIN, "--plot", "run.png", "--out", "model")
     assert code == 130
     assert re.search(r"functional-mlp: interrupted after \d of 2 epochs; the results are those so far\n$", err)
