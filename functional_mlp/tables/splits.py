@@ -16,7 +16,7 @@ from functional_mlp.tables.preparation import Preparation
 from functional_mlp.tables.reading import Table
 
 if TYPE_CHECKING:
-    pass
+    import polars
 
 
 @frozen(eq=False)
