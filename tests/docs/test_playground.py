@@ -1,0 +1,144 @@
+"""The playground in a browser: controls move, pictures change, and nothing fails.
+
+`FUNCTIONAL_MLP_BROWSER` names a Chromium to drive, as `.ci/run site` does; without it there is nothing to test with.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+BROWSER = os.environ.get("FUNCTIONAL_MLP_BROWSER")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="FUNCTIONAL_MLP_BROWSER names no Chromium")
+
+# Where there is no display, and no network beyond this machine.
+OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+SECONDS = 120
+SLIDERS = (
+    *("How many", "Noise", "Seed", "Hidden layers", "Width", "Networks"),
+    *("Learning rate", "Batch size", "Epochs"),
+)
+CHOICES = {0: "three spirals", 1: "Tanh", 2: "mean squared error", 3: "SGD"}
+BOUNDARY, SPREAD = "img[alt^='The plane in the colours']", "img[alt^='The deviation of the members']"
+
+
+def eventually(holds: Callable[[], object], what: str) -> None:
+    """Wait for something; `AssertionError` where it does not come."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"{what} has not come in {SECONDS} s"
+        time.sleep(0.05)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The page, served by the command."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "functional_mlp", "playground", "--no-browser", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        try:
+            eventually(lambda: answers(port) or server.poll() is not None, "the server")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.send_signal(signal.SIGINT)
+            said, _ = server.communicate(timeout=SECONDS)
+    assert server.returncode == 0, said
+    assert "Traceback" not in said
+
+
+class Visit:
+    """A page in the browser, with the errors of its console."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page, self.errors = page, []
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector(BOUNDARY, timeout=1000 * SECONDS)
+
+    def picture(self) -> str:
+        """The content of the picture of the boundary; a picture that is being replaced has none."""
+        shown = self.page.locator(BOUNDARY)
+        return shown.first.get_attribute("src") if shown.count() else ""
+
+    def changes(self, move: Callable[[], object], what: str) -> None:
+        """Move a control; the picture changes."""
+        before = self.picture()
+        move()
+        eventually(lambda: self.picture() not in ("", before), f"another picture, for another {what}")
+
+    def press(self, slider: str, key: str = "ArrowRight") -> None:
+        self.page.get_by_role("slider").nth(SLIDERS.index(slider)).press(key)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which(BROWSER)
+    assert path is not None, f"there is no {BROWSER}"
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+WIDE, NARROW = (1400, "light"), (400, "dark")
+
+
+@pytest.fixture(params=[WIDE])
+def visit(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Visit]:
+    width, scheme = request.param
+    page = browser.new_page(viewport={"width": width, "height": 1200}, color_scheme=scheme)
+    opened = Visit(page, address)
+    yield opened
+    page.close()
+    assert not opened.errors
+
+
+@pytest.mark.parametrize("visit", [WIDE, NARROW], indirect=True, ids=["wide and light", "narrow and dark"])
+def test_the_page_fits_and_its_colors_are_those_that_are_wished_for(visit: Visit) -> None:
+    page = visit.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    assert page.locator("img").count() == 4  # one network has no spread
+    is_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    brightness = Image.open(io.BytesIO(page.screenshot())).convert("L").getpixel((3, 600))  # beside what is shown
+    assert (brightness < 128) == is_dark
+
+
+def test_every_control_trains_anew(visit: Visit) -> None:
+    for slider in SLIDERS:
+        visit.changes(lambda slider=slider: visit.press(slider), slider)
+    eventually(lambda: visit.page.locator(SPREAD).count() == 1, "the spread of several networks")
+    for index, choice in CHOICES.items():
+        visit.changes(
+            lambda index=index, choice=choice: visit.page.locator("select").nth(index).select_option(choice), choice
+        )
+
+
+def test_a_run_that_diverges_is_said_to(visit: Visit) -> None:
+    visit.changes(lambda: visit.page.locator("select").nth(2).select_option("mean squared error"), "loss")
+    visit.changes(lambda: visit.page.locator("select").nth(3).select_option("SGD"), "optimizer")
+    visit.press("Learning rate", "End")
+    eventually(lambda: visit.page.get_by_text("Choose a smaller learning rate").count() > 0, "the warning")
