@@ -26,7 +26,10 @@ NEEDS = {
         ["predict", "--model", "model.safetensors", "--data", "points.csv", "--out", "classes.csv"],
     ],
     "testing": ["import functional_mlp.testing"],
-    "onnx": ["import functional_mlp as fm; fm.interop.to_onnx('model.onnx', fm.ReLU(), ())"],
+    "onnx": [
+        "import functional_mlp as fm; fm.interop.to_onnx('model.onnx', fm.ReLU(), ())",
+        ["export", "--model", "model.safetensors", "--out", "model.onnx"],
+    ],
     "playground": [["playground", "--no-browser"]],
 }
 

@@ -82,7 +82,7 @@ def test_importing_the_package_loads_torch_with_the_first_name() -> None:
     assert loaded_by("import functional_mlp as fm\nfm.Linear(2, 2)", ["torch", *heavy]) == ["torch"]
 
 
-COMMANDS = ["train", "sweep", "summary", "trace", "predict", "inspect", "reproduce", "playground"]
+COMMANDS = ["train", "sweep", "summary", "trace", "predict", "export", "inspect", "reproduce", "playground"]
 
 
 @pytest.mark.parametrize("arguments", ["--version", "--help", *(f"{command} --help" for command in COMMANDS)])

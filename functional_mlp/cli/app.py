@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 import functional_mlp as fm
 from functional_mlp.cli.evaluate import evaluate
+from functional_mlp.cli.export import export
 from functional_mlp.cli.inspect import inspect
 from functional_mlp.cli.playground import playground
 from functional_mlp.cli.predict import predict
@@ -32,7 +33,7 @@ app: App = App(
 )
 
 
-for command in (train, summary, trace, sweep, predict, evaluate, inspect, reproduce, playground):
+for command in (train, summary, trace, sweep, predict, evaluate, export, inspect, reproduce, playground):
     app.command(command)
 
 

@@ -79,6 +79,21 @@ class Model:
         assert self.about.scale is not None
         return self._outputs(columns).squeeze(2).double() * self.about.scale.std + self.about.scale.mean
 
+    def export(self, path: Path) -> None:
+        """Write the model as one of ONNX. Raises `ImportError` without the extra `onnx`, and `OSError`."""
+        from functional_mlp.interop.export import write_model  # not loaded for a help
+
+        about = self.about
+        write_model(
+            path,
+            self.saved.network,
+            self.members,
+            preparation=about.preparation,
+            classes=None if about.scale is not None else about.classes,
+            loss=self.loss,
+            scale=about.scale,
+        )
+
     def _outputs(self, columns: polars.DataFrame) -> Tensor:
         import torch
 

@@ -10,6 +10,8 @@ import functional_mlp
 from functional_mlp import checks
 from functional_mlp.algebra import working_dtype
 from functional_mlp.files import write_atomically
+from functional_mlp.interop.answers import Answers, checked_classes
+from functional_mlp.interop.columns import column_inputs, prepared
 from functional_mlp.interop.graphs import Graph, GraphNamespace, import_onnx, onnx_type
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import params_dtype
@@ -17,7 +19,9 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
+from functional_mlp.losses import Loss
 from functional_mlp.operands import not_in_algebra
+from functional_mlp.tables import Preparation, Scale
 from functional_mlp.value import replaced
 
 # Beyond it a model no longer fits into one file of the format.
@@ -29,7 +33,10 @@ def to_onnx(
     network: Layer,
     params: Params,
     *,
+    preparation: Preparation | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
+    loss: Loss | None = None,
+    scale: Scale | None = None,
 ) -> None:
     """Write a network as an ONNX model, for onnxruntime and whatever else runs such files; needs the extra `onnx`.
 
@@ -43,13 +50,24 @@ def to_onnx(
         The file, which is written whole or not at all.
     network, params
         What is written: layers of this library, and `Elementwise` ones of your own.
+    preparation
+        A `tables.Preparation`. The model then takes the raw columns by their names, each (n,), and prepares them:
+        numbers as float64, NaN where one is missing; words as strings, "" where one is missing; dates as the
+        milliseconds since 1970, float64, NaN where one is missing.
     classes
         The names of the classes, in order. The model then gives the `label` (n,) of each row and the `probabilities`
-        (n, classes), which are the softmax of the outputs; with one output and two classes, the sigmoid of the output
-        is the probability of the second.
+        (n, classes).
+    loss
+        What the network has learned with, by which probabilities follow from the outputs: their softmax for
+        `CrossEntropy` and where this is left out; the sigmoid of a single output, for the second of two classes;
+        else the outputs themselves, or for `BinaryCrossEntropy` their sigmoids, made to lie between 0 and 1 with the
+        sum 1.
+    scale
+        The `tables.Scale` of a quantity that was learned. The model then gives the `quantity` (n,) in its units.
 
-    Raises `TypeError` or `ValueError` for params that are not the network's, for bfloat16, which onnxruntime does not
-    compute with, for classes that are not as many as the outputs, and for a layer that is not written in the array
+    Where a column has the name of what the model gives, that gets an underscore. Raises `TypeError` or `ValueError` for
+    params that are not the network's, for bfloat16, which onnxruntime does not compute with, for a preparation or
+    classes that are not as many as the network takes or gives, and for a layer that is not written in the array
     algebra; `ImportError` where onnx is not installed, and `OSError` where the file cannot be written.
 
     >>> import onnxruntime, tempfile, functional_mlp as fm
@@ -61,30 +79,83 @@ def to_onnx(
     >>> label.tolist(), probabilities.shape
     (['outside', 'outside', 'outside', 'outside'], (4, 2))
     """
+    write_model(path, network, [params], preparation=preparation, classes=classes, loss=loss, scale=scale)
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    network: Layer,
+    members: Sequence[Params],
+    *,
+    preparation: Preparation | None,
+    classes: Sequence[str] | Sequence[int] | None,
+    loss: Loss | None,
+    scale: Scale | None,
+) -> None:
+    """`to_onnx` for the mean answer of several networks of one kind; without classes or a scale, of their outputs."""
     network = as_layer("to_onnx: network", network)
-    dtype = params_dtype(network, params)
+    dtypes = [params_dtype(network, params) for params in members]
+    dtype = dtypes[0]
     if dtype == torch.bfloat16:
         raise ValueError(
             "to_onnx: params must be float16, float32 or float64, got bfloat16, which onnxruntime does not compute "
             "with: convert them with functional_mlp.pytree.map(lambda leaf: leaf.float(), params)"
         )
+    _check_ends(network, preparation, classes, scale)
     graph, make_info = Graph(), import_onnx().helper.make_tensor_value_info
-    inputs = [make_info("inputs", onnx_type(dtype), ["n", network.in_features])]
-    outputs = _Network(graph, dtype).outputs(network, params, "inputs")
-    if classes is None:
-        graph.node("Identity", outputs, output="outputs")
-        results = [make_info("outputs", onnx_type(dtype), ["n", network.out_features])]
+    if preparation is None:
+        inputs, x = [make_info("inputs", onnx_type(dtype), ["n", network.in_features])], "inputs"
     else:
-        names, wide = _checked_classes(classes, network.out_features), working_dtype(dtype)
-        label_type = _classify(graph, graph.cast(outputs, wide), network.out_features == 1, names)
-        results = [
-            make_info("label", label_type, ["n"]),
-            make_info("probabilities", onnx_type(wide), ["n", len(names)]),
-        ]
+        inputs, x = column_inputs(preparation), prepared(graph, preparation, dtype)
+    taken = {each.name for each in inputs}
+    outputs = [_Network(graph, dtype).outputs(network, params, x) for params in members]
+    wide = working_dtype(dtype)
+    if classes is not None:
+        names, into = (
+            checked_classes(classes, network.out_features),
+            (_free("label", taken), _free("probabilities", taken)),
+        )
+        kind = Answers(graph, wide, loss).classes(
+            [graph.cast(each, wide) for each in outputs], network.out_features == 1, names, into
+        )
+        results = [make_info(into[0], kind, ["n"]), make_info(into[1], onnx_type(wide), ["n", len(names)])]
+    elif scale is not None:
+        quantity = _free("quantity", taken)
+        Answers(graph, wide, loss).quantity(outputs, scale, quantity)
+        results = [make_info(quantity, onnx_type(torch.float64), ["n"])]
+    else:
+        result = _free("outputs", taken)
+        graph.node("Identity", graph.mean(outputs, dtype), output=result)
+        results = [make_info(result, onnx_type(dtype), ["n", network.out_features])]
     model = graph.model(inputs, results, functional_mlp.__version__)
     if model.ByteSize() > MOST_BYTES:
         raise ValueError(f"to_onnx: an ONNX file holds at most 2 GB, got params of {model.ByteSize() / 1e9:.1f} GB")
     write_atomically(Path(path), model.SerializeToString())
+
+
+def _check_ends(network: Layer, preparation: object, classes: object, scale: object) -> None:
+    """Raise unless what stands before and after a network fits it."""
+    if preparation is not None:
+        checks.instance("to_onnx: preparation", preparation, Preparation, "pass that of a table's parts")
+        assert isinstance(preparation, Preparation)
+        if len(preparation.features) != network.in_features:
+            raise ValueError(
+                f"to_onnx: preparation makes {len(preparation.features)} features, and the network takes "
+                f"{network.in_features}: pass that of the table it has learned from"
+            )
+    if scale is not None:
+        checks.instance("to_onnx: scale", scale, Scale, "pass that of the table's target")
+        if classes is not None:
+            raise ValueError("to_onnx: classes and scale are both given: a network tells classes or a quantity")
+        if network.out_features != 1:
+            raise ValueError(f"to_onnx: scale is for one output, and the network has {network.out_features}")
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """A name that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 class _Network:
@@ -127,28 +198,3 @@ class _Network:
         except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
             raise ValueError(f"to_onnx: {not_in_algebra(layer, error)}") from error
         return self._graph.cast(y, self._dtype) if wide != self._dtype else y
-
-
-def _checked_classes(classes: Sequence[str] | Sequence[int], out_features: int | None) -> list[str] | list[int]:
-    """The names of the classes, once they are as many as the outputs say."""
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise TypeError(f"to_onnx: classes must be a sequence of names, got {checks.describe(classes)}")
-    wanted = 2 if out_features == 1 else out_features
-    if len(classes) != wanted:
-        raise ValueError(f"to_onnx: classes must be {wanted} for {out_features} outputs, got {len(classes)}")
-    if all(isinstance(name, str) for name in classes):
-        return [str(name) for name in classes]
-    return [checks.any_integer("to_onnx: each of classes", name, "a str, or all of them an int") for name in classes]
-
-
-def _classify(graph: Graph, outputs: str, one_output: bool, classes: list[str] | list[int]) -> int:
-    """Append `label` and `probabilities`; returns ONNX's number of the type of labels."""
-    if one_output:
-        scores = graph.node("Concat", graph.node("Neg", outputs), outputs, axis=1)
-        graph.node("Sigmoid", scores, output="probabilities")
-    else:
-        scores = outputs
-        graph.node("Softmax", scores, output="probabilities", axis=1)
-    names, label_type = graph.names(classes)
-    graph.node("Gather", names, graph.node("ArgMax", scores, axis=1, keepdims=0), output="label")
-    return label_type

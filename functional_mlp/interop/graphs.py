@@ -62,23 +62,28 @@ class Graph:
 
     def node(self, operation: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Append an operation on some arrays; returns the name of its outcome."""
-        name = f"{operation.lower()}_{len(self._nodes)}" if output is None else output
+        name = f"/{operation}_{len(self._nodes)}" if output is None else output  # no column is called so
         self._nodes.append(self._onnx.helper.make_node(operation, inputs, [name], **attributes))
         return name
 
     def cast(self, array: str, dtype: torch.dtype) -> str:
         return self.node("Cast", array, to=onnx_type(dtype))
 
+    def mean(self, arrays: Sequence[str], dtype: torch.dtype) -> str:
+        """The mean of arrays of a dtype; the operation of that name is not there for every dtype in onnxruntime."""
+        total = functools.reduce(functools.partial(self.node, "Add"), arrays)
+        return self.node("Div", total, self.number(len(arrays), dtype)) if len(arrays) > 1 else total
+
     def constant(self, value: Tensor, name: str = "constant") -> str:
         """A tensor as an array."""
-        name = f"{name}_{len(self._constants)}"
+        name = f"/{name}_{len(self._constants)}"
         array = value.detach().cpu().contiguous().numpy()
         self._constants.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def names(self, names: Sequence[str] | Sequence[int]) -> tuple[str, int]:
         """An array of words or whole numbers, and ONNX's number of its type."""
-        proto, array = self._onnx.TensorProto, f"names_{len(self._constants)}"
+        proto, array = self._onnx.TensorProto, f"/names_{len(self._constants)}"
         kind = proto.STRING if isinstance(names[0], str) else proto.INT64
         values = [name.encode() if isinstance(name, str) else name for name in names]
         self._constants.append(self._onnx.helper.make_tensor(array, kind, [len(names)], values))
@@ -98,7 +103,7 @@ class Graph:
         helper = self._onnx.helper
         made: onnx.ModelProto = helper.make_model(
             helper.make_graph(self._nodes, "network", inputs, outputs, self._constants),
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 2)],
             ir_version=IR_VERSION,
             producer_name="functional_mlp",
             producer_version=version,
@@ -149,7 +154,7 @@ class GraphNamespace:
     >>> import functional_mlp as fm
     >>> xp = GraphNamespace(Graph(), torch.float32)
     >>> fm.Tanh().value(xp, xp.array("s")).name
-    'tanh_0'
+    '/Tanh_0'
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
