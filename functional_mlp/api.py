@@ -28,7 +28,7 @@ from functional_mlp.layers.elementwise import (
 )
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
-from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonDeviance
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import (
     SGD,
@@ -86,6 +86,7 @@ __all__ = [
     "Optimizer",
     "OptimizerState",
     "Params",
+    "PoissonDeviance",
     "RMSProp",
     "ReLU",
     "Registry",

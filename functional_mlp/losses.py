@@ -179,6 +179,37 @@ class Huber(Loss):
 
 
 @frozen(repr=False)
+class PoissonDeviance(Loss):
+    """ℓ = 1/k Σⱼ (e^zⱼ − tⱼ + tⱼ (log tⱼ − zⱼ)), for counts t and k outputs z, the logarithms of their rates.
+
+    The mean over samples and outputs of half the deviance of the Poisson distribution: 0 where e^z = t. Targets are not
+    negative. McCullagh and Nelder, "Generalized linear models", 1989, section 2.3.
+
+    >>> PoissonDeviance().value(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor(0.5000)
+    >>> PoissonDeviance().grad(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 4.0]]))
+    tensor([[ 0.0000, -1.5000]])
+    """
+
+    def sample_value(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        entropy = target * xp.log(xp.where(target == 0, 1, target))  # 0 · log 0 is 0
+        return xp.sum(xp.exp(prediction) - target + (entropy - target * prediction)) / prediction.shape[-1]
+
+    def sample_grad(self, xp: Namespace, prediction: Array, target: Array) -> Array:
+        return (xp.exp(prediction) - target) / prediction.shape[-1]
+
+    def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
+        """Targets as they are, once they are known not to be negative."""
+        checks.float_tensor("targets", targets)
+        if (targets < 0).any():
+            raise ValueError(
+                f"targets must not be negative, got {targets.min().item()}: PoissonDeviance takes counts, or other "
+                "numbers from 0 on"
+            )
+        return targets
+
+
+@frozen(repr=False)
 class BinaryCrossEntropy(Loss):
     """ℓ = −1/k Σⱼ (tⱼ log σ(zⱼ) + (1−tⱼ) log(1−σ(zⱼ))), for k logits z and targets t from 0 to 1, each for itself.
 

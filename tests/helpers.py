@@ -122,6 +122,9 @@ def loss_oracle(loss: fm.Loss, predictions: Tensor, targets: Tensor) -> Tensor:
             return functional.mse_loss(predictions, targets)
         case fm.Huber():
             return functional.huber_loss(predictions, targets, delta=loss.delta)
+        case fm.PoissonDeviance():  # torch takes no logarithm of the targets but Stirling's
+            least = torch.xlogy(targets, targets) - targets
+            return functional.poisson_nll_loss(predictions, targets, log_input=True) + least.mean()
         case fm.BinaryCrossEntropy():
             return functional.binary_cross_entropy_with_logits(predictions, targets)
         case fm.CrossEntropy():

@@ -38,6 +38,7 @@ LOSSES = [
     fm.MeanSquaredError(),
     fm.Huber(),
     fm.Huber(delta=0.3),
+    fm.PoissonDeviance(),
     fm.BinaryCrossEntropy(),
     fm.CrossEntropy(),
     fm.CrossEntropy(label_smoothing=0.2),

@@ -26,6 +26,8 @@ def targets_for(loss: fm.Loss, rows: int, outputs: int) -> dict[str, torch.Tenso
     """Each kind of targets that a loss takes."""
     if isinstance(loss, fm.MeanSquaredError | fm.Huber):
         return {"values": draw(rows, outputs, seed=5)}
+    if isinstance(loss, fm.PoissonDeviance):
+        return {"counts": (4 * draw(rows, outputs, seed=5).sigmoid()).round(), "rates": draw(rows, outputs) ** 2}
     if isinstance(loss, fm.BinaryCrossEntropy):
         probabilities = draw(rows, outputs, seed=5).sigmoid()
         return {"probabilities": probabilities, "both": probabilities.round()}
@@ -182,6 +184,7 @@ def test_predictions_and_targets_must_be_plain_floats(loss: fm.Loss, function: s
         pytest.param(BCE, P, INDICES, ["(4, 3)", "torch.int64", "(4,)"], id="bce: labels for three outputs"),
         pytest.param(BCE, P, P[:1], ["(4, 3)", "(1, 3)"], id="bce: one row for all"),
         pytest.param(BCE, P, P.double(), ["targets", "torch.float64", "torch.float32"], id="bce: dtypes"),
+        pytest.param(fm.PoissonDeviance(), P, P - 1.0, ["targets", "negative", "-1.0"], id="poisson: negative"),
         pytest.param(fm.Huber(), P[:, :1], P[:, 0], ["targets", "(4, 1)", "(4,)"], id="huber: (n,) for (n, 1)"),
     ],
 )

@@ -28,6 +28,12 @@ TASKS: dict[fm.Loss, tuple[torch.Tensor, Any]] = {
         draw(ROWS, 3, seed=4),
         lambda outputs, targets: functional.huber_loss(outputs, targets, reduction="none", delta=0.5).mean(1),
     ),
+    fm.PoissonDeviance(): (
+        draw(ROWS, 3, seed=6).square(),
+        lambda outputs, targets: (
+            functional.poisson_nll_loss(outputs, targets, reduction="none") + torch.xlogy(targets, targets) - targets
+        ).mean(1),
+    ),
     fm.BinaryCrossEntropy(): (
         torch.rand(ROWS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).round(),
         lambda outputs, targets: functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(

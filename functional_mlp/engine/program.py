@@ -24,7 +24,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear
-from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss, PoissonDeviance
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
@@ -378,7 +378,8 @@ def check_penalty_expressions(penalty: Penalty | None) -> None:
 
 def _check_loss(loss: Loss) -> None:
     _require_expressions(loss, Loss)
-    if type(loss).encode not in (Loss.encode, CrossEntropy.encode, BinaryCrossEntropy.encode):
+    known = (Loss, CrossEntropy, BinaryCrossEntropy, PoissonDeviance)
+    if type(loss).encode not in [cls.encode for cls in known]:
         raise CannotFuseError(f"{loss!r} encodes its targets in a way of its own, which the engine cannot follow")
 
 

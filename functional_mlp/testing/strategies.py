@@ -15,7 +15,7 @@ from torch import Tensor
 
 from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
-from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonDeviance
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Lion, Momentum, Nesterov, Optimizer, RMSProp
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets
 
@@ -182,7 +182,14 @@ def datasets(
 def losses() -> SearchStrategy[Loss]:
     """The library's losses."""
     return st.sampled_from(
-        [MeanSquaredError(), CrossEntropy(), CrossEntropy(label_smoothing=0.1), BinaryCrossEntropy(), Huber()]
+        [
+            MeanSquaredError(),
+            CrossEntropy(),
+            CrossEntropy(label_smoothing=0.1),
+            BinaryCrossEntropy(),
+            Huber(),
+            PoissonDeviance(),
+        ]
     )
 
 

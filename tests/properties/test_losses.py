@@ -36,6 +36,9 @@ FORMULAS: dict[fm.Loss, Callable[..., Any]] = {
     fm.MeanSquaredError(): lambda prediction, target: (prediction - target).square().mean(),
     fm.Huber(): huber(1.0),
     fm.Huber(delta=0.3): huber(0.3),
+    fm.PoissonDeviance(): lambda prediction, target: (
+        prediction.exp() - target * prediction + torch.xlogy(target, target) - target
+    ).mean(),
     fm.BinaryCrossEntropy(): binary_cross_entropy,
     fm.CrossEntropy(): cross_entropy,
     fm.CrossEntropy(label_smoothing=0.2): lambda prediction, target: cross_entropy(prediction, target, 0.2),
