@@ -86,7 +86,7 @@ class Course:
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
         self._pace = Pace.of(job, self._run, watched or any(map(self._is_watched, self._members)))
-        self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data))
+        self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data), job.shuffle)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history.records()) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import attrs
+import torch
 from torch import Tensor
 
 from functional_mlp import forks, random
@@ -16,14 +17,16 @@ from functional_mlp.random import Key
 FEWEST_AHEAD = 16_000
 
 
-def order_of(key: Key, epoch: int, samples: int) -> Tensor:
+def order_of(key: Key, epoch: int, samples: int, shuffle: bool = True) -> Tensor:
     """The order of an epoch: a permutation that follows from the key of the run and the epoch's number alone.
+
+    Without `shuffle` it is that of the data.
 
     >>> import functional_mlp as fm
     >>> order_of(fm.random.key(0), 3, 5).equal(fm.random.permutation(fm.random.key(0).fold_in(3), 5))
     True
     """
-    return random.permutation(key.fold_in(epoch), samples)
+    return random.permutation(key.fold_in(epoch), samples) if shuffle else torch.arange(samples, device="cpu")
 
 
 @functools.cache
@@ -60,8 +63,8 @@ class Orders:
     (2, 4, True)
     """
 
-    def __init__(self, keys: Sequence[Key], samples: int) -> None:
-        self._keys, self._samples = keys, samples
+    def __init__(self, keys: Sequence[Key], samples: int, shuffle: bool = True) -> None:
+        self._keys, self._samples, self._shuffle = keys, samples, shuffle
         self._ahead: Ahead | None = None
 
     def take(self, epochs: range, following: range = range(0)) -> list[list[Tensor]]:
@@ -79,4 +82,4 @@ class Orders:
 
     def _draw(self, epochs: range) -> list[list[Tensor]]:
         with _turn:
-            return [[order_of(key, epoch, self._samples) for key in self._keys] for epoch in epochs]
+            return [[order_of(key, epoch, self._samples, self._shuffle) for key in self._keys] for epoch in epochs]

@@ -92,6 +92,7 @@ class Job:
     early_stopping: EarlyStopping | None = None
     penalty: Penalty | None = None
     score: Score | None = None
+    shuffle: bool = True
 
 
 @attrs.frozen(eq=False)

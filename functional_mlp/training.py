@@ -47,6 +47,7 @@ def fit(
     key: Key | None = None,
     epochs: int,
     batch_size: int = 1,
+    shuffle: bool = True,
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,
     validation: Dataset | None = None,
@@ -72,6 +73,8 @@ def fit(
     batch_size
         Samples an update; their mean gradient is applied. The last batch of an epoch may be short. (`BatchGD` has a
         number of its own: of updates whose gradients are gathered.)
+    shuffle
+        Whether each epoch has an order of its own; otherwise all have that of the data.
     schedule
         The learning rate of an epoch is the optimizer's times `schedule(epoch)`.
     penalty
@@ -113,6 +116,7 @@ def fit(
     network = as_layer("fit: network", network)
     epochs = checks.integer("fit: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
+    checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
     check_arguments("fit", loss, optimizer, data, schedule, engine)
     check_penalty("fit", penalty)
     check_observers("fit", progress, callbacks, checkpoint)
@@ -121,7 +125,7 @@ def fit(
     member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
     check_monitors("fit", member, early_stopping)
     check_score("fit", score, validation)
-    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score)
+    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score, shuffle)
     watch = Watch(job, callbacks, checkpoint)
     _check_job(watch.job)
 
@@ -148,6 +152,7 @@ def train_epoch(
     *,
     optimizer: Optimizer,
     batch_size: int = 1,
+    shuffle: bool = True,
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,
     engine: EngineName = "auto",
@@ -162,6 +167,8 @@ def train_epoch(
         Where training stands: the optimizer's state, the key of the orders, the number of the epoch.
     batch_size
         Samples an update; the last batch may be short, and its gradient is the mean over what it holds.
+    shuffle
+        As `fit` takes it.
     schedule
         The learning rate is the optimizer's times `schedule(state.epoch)`.
     penalty
@@ -182,6 +189,7 @@ def train_epoch(
     """
     network = as_layer("train_epoch: network", network)
     batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
+    checks.instance("train_epoch: shuffle", shuffle, bool, "pass True or False")
     check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
     check_penalty("train_epoch", penalty)
     check_state("train_epoch", state, optimizer)
@@ -191,7 +199,7 @@ def train_epoch(
     member = Member(optimizer, data, None, schedule, Progress(state))
     job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty)
     run = engines.lone_group(job).start()
-    order = order_of(state.key, state.epoch, len(data))
+    order = order_of(state.key, state.epoch, len(data), shuffle)
     (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch, [None])], lambda done: None)
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
 

@@ -1,5 +1,7 @@
 """The orders of epochs are those of their keys, whoever draws them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ import functional_mlp as fm
 from functional_mlp import orders
 from functional_mlp.orders import FEWEST_AHEAD, Orders, order_of
 from tests.forked import forked, forks_here
+from tests.helpers import assert_close
 
 
 def are_the_keys_own(drawn: list[list[torch.Tensor]], key: fm.random.Key, epochs: range, samples: int) -> bool:
@@ -71,3 +74,33 @@ def test_a_forked_process_draws_what_a_thread_of_its_parent_was_to_draw() -> Non
     source.take(range(1), following=later)
     assert forked(lambda: are_the_keys_own(source.take(later, range(0)), key, later, rows))
     assert are_the_keys_own(source.take(later, range(0)), key, later, rows)
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+@pytest.mark.parametrize("members", [1, 20])
+def test_without_shuffling_each_epoch_takes_the_rows_as_they_stand(engine: str, members: int, tmp_path: Path) -> None:
+    network, loss, optimizer = fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1)
+    data, keys = fm.datasets.disk(fm.random.key(0), 11, dtype=torch.float64), fm.random.key(1).split(members)
+    common = {"epochs": 3, "batch_size": 4, "shuffle": False, "engine": engine}
+    init_key, key = keys[-1].split()
+    start = optimizer.init(network.init(init_key, dtype=torch.float64))
+
+    expected = start
+    for rows in 3 * torch.arange(11).split(4):
+        _, grads = fm.value_and_grad(network, loss)(expected.params, data.inputs[rows], data.targets[rows])
+        expected = optimizer.update(expected, grads)
+    together = fm.fit_ensemble(network, loss, optimizer, data, keys=keys, **common)
+    assert_close(together.member(members - 1).params, expected.params, 1e-12)
+
+    checkpoint = fm.Checkpoint(tmp_path / "run")
+    alone = fm.fit(network, loss, optimizer, data, key=keys[-1], checkpoint=checkpoint, **common)
+    assert_close(alone.params, expected.params, 1e-12)
+    with pytest.raises(fm.CheckpointError, match="shuffle is False there, and True in this call"):
+        fm.fit(network, loss, optimizer, data, key=keys[-1], epochs=3, batch_size=4, checkpoint=checkpoint)
+
+    state = fm.TrainState(start, key, 0)
+    for _ in range(3):
+        state, _ = fm.train_epoch(
+            network, loss, state, data, optimizer=optimizer, batch_size=4, shuffle=False, engine=engine
+        )
+    assert_close(state.optimizer_state.params, expected.params, 1e-12)

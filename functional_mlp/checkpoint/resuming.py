@@ -51,10 +51,11 @@ class Checkpoint:
     `fit_ensemble` keeps all its members in the file, and writes it less often where that would take long.
 
     The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
-    validation data and the parameters given, the batch size, the schedule, the penalty, the early stopping and the
-    score. A call in which one of them differs is refused with a `CheckpointError` that names it; `allow` names those of
-    `data`, `validation`, `batch_size`, `schedule`, `penalty`, `params`, `early_stopping`, `score`, `optimizer` and
-    `loss` whose change is meant. `extra` is saved with the state, and `registry` holds classes of your own: see `save`.
+    validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty, the
+    early stopping and the score. A call in which one of them differs is refused with a `CheckpointError` that names it;
+    `allow` names those of `data`, `validation`, `batch_size`, `shuffle`, `schedule`, `penalty`, `params`,
+    `early_stopping`, `score`, `optimizer` and `loss` whose change is meant. `extra` is saved with the state, and
+    `registry` holds classes of your own: see `save`.
 
     A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
     a `RuntimeWarning`, and the file stays as it was.

@@ -16,6 +16,7 @@ CHANGEABLE = (
     "data",
     "validation",
     "batch_size",
+    "shuffle",
     "schedule",
     "penalty",
     "params",
@@ -41,6 +42,7 @@ class Settings:
     early_stopping: str | None = None
     penalty: str | None = None
     score: str | None = None
+    shuffle: bool = True
 
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
@@ -52,6 +54,7 @@ class Settings:
             params=f"given, digest {digest(member.start.optimizer_state)}" if member.params_given else None,
             early_stopping=None if job.early_stopping is None else repr(job.early_stopping),
             penalty=None if job.penalty is None else _named(job.penalty),
+            shuffle=job.shuffle,
             score=None if job.score is None else _named(job.score),
         )
 

@@ -35,6 +35,7 @@ OPTIONS = {
     "params": "--initializer",
     "early_stopping": "--early-stopping",
     "penalty": "--l2",
+    "shuffle": "fit(shuffle=...), which the command leaves out",
     "score": "fit(score=...), which the command leaves out",
 }
 

@@ -34,6 +34,7 @@ def job_of(
     keys: Any,
     epochs: Any,
     batch_size: Any,
+    shuffle: Any = True,
     schedule: Any,
     penalty: Any = None,
     validation: Any,
@@ -48,6 +49,7 @@ def job_of(
     check_penalty("fit_ensemble", penalty)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
+    checks.instance("fit_ensemble: shuffle", shuffle, bool, "pass True or False")
     keys = _checked_keys(keys)
     optimizers = each("optimizer", optimizer, Optimizer, len(keys), "subclass functional_mlp.Optimizer")
     datasets = each("data", data, Dataset, len(keys), "make one with functional_mlp.Dataset")
@@ -68,7 +70,7 @@ def job_of(
     for member in members:
         check_monitors("fit_ensemble", member, early_stopping)
         check_score("fit_ensemble", score, member.validation)
-    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty, score)
+    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty, score, shuffle)
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:

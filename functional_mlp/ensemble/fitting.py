@@ -80,6 +80,7 @@ def fit_ensemble(
     keys: Sequence[Key],
     epochs: int,
     batch_size: int = 1,
+    shuffle: bool = True,
     schedule: ScheduleLike | Sequence[ScheduleLike] | None = None,
     penalty: Penalty | None = None,
     validation: Dataset | Sequence[Dataset] | None = None,
@@ -106,7 +107,7 @@ def fit_ensemble(
         in their learning rates and other numbers.
     keys
         A key for each member.
-    epochs, batch_size, engine
+    epochs, batch_size, shuffle, engine
         As `fit` takes them.
     params
         Parameters to start from, stacked (see `functional_mlp.ensemble.stack`).
@@ -143,6 +144,7 @@ def fit_ensemble(
         keys=keys,
         epochs=epochs,
         batch_size=batch_size,
+        shuffle=shuffle,
         schedule=schedule,
         penalty=penalty,
         validation=validation,
