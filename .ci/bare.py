@@ -25,6 +25,7 @@ NEEDS = {
         ["train", "--data", "points.csv", "--target", "side"],
         ["predict", "--model", "model.safetensors", "--data", "points.csv", "--out", "classes.csv"],
     ],
+    "sklearn": ["from functional_mlp.sklearn import MLPClassifier"],
     "testing": ["import functional_mlp.testing"],
     "onnx": [
         "import functional_mlp as fm; fm.interop.to_onnx('model.onnx', fm.ReLU(), ())",
@@ -46,7 +47,9 @@ def main() -> None:
 
 def check_that_extras_are_missing() -> None:
     found = [
-        name for name in ("polars", "matplotlib", "hypothesis", "onnx", "pytest") if importlib.util.find_spec(name)
+        name
+        for name in ("polars", "matplotlib", "hypothesis", "onnx", "sklearn", "pytest")
+        if importlib.util.find_spec(name)
     ]
     assert not found, f"this environment is not bare: it has {found}"
 

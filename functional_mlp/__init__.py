@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run the functio
     from functional_mlp import interop as interop
     from functional_mlp import plotting as plotting
     from functional_mlp import random as random
+    from functional_mlp import sklearn as sklearn
     from functional_mlp import symbolic as symbolic
     from functional_mlp import tables as tables
     from functional_mlp import testing as testing
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run the functio
 __version__ = "0.1.0"
 
 # The modules that are not among the names of `api.py`.
-_MODULES = ("checkpoint", "engine", "interop", "plotting", "random", "symbolic", "tables", "testing")
+_MODULES = ("checkpoint", "engine", "interop", "plotting", "random", "sklearn", "symbolic", "tables", "testing")
 
 if not TYPE_CHECKING:
 

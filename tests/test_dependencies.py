@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # What the package runs with, and what its tests do besides: the oldest versions are tested.
-TESTED = [*PROJECT["dependencies"], *EXTRAS["table"], *EXTRAS["plot"], *EXTRAS["testing"], *EXTRAS["onnx"]]
+TESTED_EXTRAS = ("table", "plot", "testing", "onnx", "sklearn")
+TESTED = [*PROJECT["dependencies"], *(requirement for extra in TESTED_EXTRAS for requirement in EXTRAS[extra])]
 TESTING = ("pytest", "pytest-xdist")
 
 
