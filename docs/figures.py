@@ -15,6 +15,10 @@ from matplotlib.figure import Figure
 import functional_mlp as fm
 from functional_mlp import style
 from functional_mlp.ensemble.plotting import learning_bands
+from functional_mlp.experiments import misclassified as misclassification
+from functional_mlp.experiments import trials
+from functional_mlp.experiments.document import Picture
+from functional_mlp.experiments.paper import Recipe
 
 KEY = fm.random.key(0)
 LOSS = fm.CrossEntropy()
@@ -163,6 +167,13 @@ def finish(axes, x: str, y: str) -> None:
     axes.legend(frameon=False, fontsize="small")
 
 
+def misclassified() -> Figure:
+    """Fig. 3 of the report, from a run of its recipe."""
+    draws = [trials.draw(KEY)]
+    blocks = misclassification.section(misclassification.find(trials.train(Recipe(), draws), draws))
+    return next(block.figure for block in blocks if isinstance(block, Picture))
+
+
 def ensemble_bands() -> Figure:
     """Thirty networks at once: means, and one deviation to both sides."""
     training, validation = (fm.datasets.disk(key) for key in KEY.split())
@@ -205,7 +216,7 @@ def house() -> Figure:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from tests.test_structure import FLOORS, GRAPH, top
 
-    figure = style.new_figure(11, 7.5)
+    figure = style.new_figure(9, 7)
     axes = figure.subplots()
     places = {}
     for level, (title, names) in enumerate(FLOORS.items()):

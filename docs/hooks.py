@@ -91,7 +91,12 @@ def formula(code: str) -> str:
     """The formula of a value, as MathML."""
     # latex2mathml knows `aligned` by its older name.
     latex = fm.latex(eval(code, {"fm": fm})).replace("{aligned}", "{split}")
-    return f'<div class="formula">{latex2mathml.converter.convert(latex, display="block")}</div>'
+    mathml = latex2mathml.converter.convert(latex, display="block")
+    # Names of functions are names, not operators with space around them, and their prime is a part of the name, not an
+    # exponent, which would be too small to be seen.
+    mathml = re.sub(r"<msup><mo>(\w+)</mo><mi>&#x02032;</mi></msup>", r"<mi>\1′</mi>", mathml)
+    mathml = re.sub(r"<mo>((?!mod)[A-Za-z]{2,})</mo>", r"<mi>\1</mi>", mathml)
+    return f'<div class="formula">{mathml}</div>'
 
 
 def engine(request: str) -> str:
