@@ -228,10 +228,10 @@ def _(io, mo, style):
         axes.yaxis.label.set_color(grey)
         return figure, axes
 
-    def picture(figure, alt):
+    def picture(figure, alt, width=23):
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=100)
-        return mo.image(content.getvalue(), alt=alt, style={"width": "23rem", "max-width": "100%"})
+        return mo.image(content.getvalue(), alt=alt, style={"width": f"{width}rem", "max-width": "100%"})
 
     grey = "#808080"
     return grey, new_figure, picture
@@ -350,8 +350,7 @@ def _(
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
                 spine.set_color(grey)
-        alt = "The weights of each layer as colours: red above 0, blue below"
-        return picture(figure, alt).style({"flex": "1 1 100%"})
+        return picture(figure, "The weights of each layer as colours: red above 0, blue below", width=48)
 
     pictures = [boundary(), curves(), *([disagreement()] if members.value > 1 else []), units()]
     mo.vstack([mo.hstack(pictures, wrap=True, justify="start", gap=1), weights()])

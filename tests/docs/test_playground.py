@@ -64,7 +64,6 @@ def address() -> Iterator[str]:
             server.send_signal(signal.SIGINT)
             said, _ = server.communicate(timeout=SECONDS)
     assert server.returncode == 0, said
-    assert "Traceback" not in said
 
 
 class Visit:
