@@ -3,6 +3,7 @@
 LLVM is loaded when the fused engine is first used.
 """
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -50,7 +51,10 @@ class Run(Protocol):
 
 @attrs.frozen(eq=False)
 class Group:
-    """Members of a job that are trained together, by their numbers in it, and what starts their training."""
+    """Members of a job that are trained together, by their numbers in it, and what starts their training.
+
+    It can be pickled where the values of the job can: another process may train it.
+    """
 
     numbers: tuple[int, ...]
     members: tuple[Member, ...]
@@ -88,12 +92,16 @@ def lone_group(job: Job) -> Group:
 
 def reference_group(job: Job, number: int) -> Group:
     """One member on the reference engine."""
-    return group(job, (number,), lambda job, members: ReferenceRun(job, *members))
+    return group(job, (number,), _start_reference)
 
 
 def fused_group(job: Job, number: int) -> Group:
     """One member on the fused engine; on the reference, with a warning, where its code turns out not to be made."""
     return group(job, (number,), _start_fused)
+
+
+def _start_reference(job: Job, members: tuple[Member, ...]) -> Run:
+    return ReferenceRun(job, *members)
 
 
 def _start_fused(job: Job, members: tuple[Member, ...]) -> Run:
@@ -122,7 +130,15 @@ def fused_groups(job: Job) -> list[Group]:
 def group(job: Job, numbers: tuple[int, ...], run: Callable[[Job, tuple[Member, ...]], Run]) -> Group:
     """Some members of a job, whose training `run` starts."""
     members = tuple(job.members[number] for number in numbers)
-    return Group(numbers, members, lambda: run(job, members))
+    return Group(numbers, members, functools.partial(run, attrs.evolve(job, members=members), members))
+
+
+def processor() -> str:
+    """The processor that the fused engine makes code for here: on another one the bits of its results may differ."""
+    with forks.importing():
+        from functional_mlp.engine.llvm import target
+
+    return repr(target.host())
 
 
 def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, ...]]:

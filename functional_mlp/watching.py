@@ -4,7 +4,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -67,6 +67,21 @@ class Watch:
                 self._progress[number] = course.progress(member)
             self._save()
 
+    def receive(self, progress: Mapping[int, Progress]) -> None:
+        """Keep what members that were trained elsewhere have come to, by their numbers; `close` does where it is early.
+
+        It is called by one thread.
+        """
+        for number, reached in progress.items():
+            self._progress[number] = reached
+        if self._kept is not None and self._has_time(time.perf_counter() - self._saved_at):
+            self._save()
+
+    def close(self) -> None:
+        """Keep all that was received."""
+        if self._kept is not None:
+            self._save()
+
     def _asked_again(self, job: Job) -> Job:
         """The job as it goes on: a member that a callback has ended is over as long as a callback says so."""
 
@@ -86,8 +101,11 @@ class Watch:
         if self._kept is None:
             return False
         since = time.perf_counter() - self._saved_at if seconds is None else seconds
-        has_time = len(self._progress) == 1 or since > self._saving / SAVING_SHARE
-        return has_time and self._kept.is_due(epoch, since)
+        return self._has_time(since) and self._kept.is_due(epoch, since)
+
+    def _has_time(self, since: float) -> bool:
+        """Whether saving, so many seconds after the last time, takes a small share of them."""
+        return len(self._progress) == 1 or since > self._saving / SAVING_SHARE
 
     def _save(self) -> None:
         """Keep the progress; where that fails, training goes on, and what was kept before is still there."""

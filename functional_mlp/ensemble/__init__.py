@@ -3,7 +3,8 @@
     trees.py        the stacked pytree: a leading axis over the members
     arguments.py    what is given once for all members, or once for each
     fitting.py      `fit_ensemble` and its result
-    groups.py       members that are trained together
+    groups.py       members that are trained together; work.py, the training of such a group
+    elsewhere.py    groups as tasks of an executor; parcels.py, what is sent to its workers
     stacked.py      the reference engine for many members: torch operations over the member axis
     history.py      means and bands over the members
     prediction.py   what the members say together, and how far they disagree

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.engines import Group
 from functional_mlp.ensemble.arguments import job_of
+from functional_mlp.ensemble.elsewhere import check_executor, train_elsewhere
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.trees import check_index, stack
+from functional_mlp.ensemble.work import Training
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -91,6 +92,7 @@ def fit_ensemble(
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
     early_stopping: EarlyStopping | None = None,
+    executor: concurrent.futures.Executor | None = None,
 ) -> EnsembleResult:
     """Train one network for each key, at the price of a few.
 
@@ -120,12 +122,22 @@ def fit_ensemble(
         A `functional_mlp.Checkpoint`, which keeps all members in one file; the same call goes on with them.
     early_stopping
         A `functional_mlp.EarlyStopping`, by which each member stops alone.
+    executor
+        Any `concurrent.futures.Executor`, whose workers train in place of this process: a `ProcessPoolExecutor`,
+        `Client(...).get_executor()` of Dask, mpi4py's `MPIPoolExecutor`. The bits are those of a run without one where
+        the processors are of one kind, and agree within the rounding of an engine where they are not.
 
     Groups of members are trained to the end one after the other on each core. A member whose loss stops being finite
     stops alone, as `fit` does; one `RuntimeWarning` names all of them. Ctrl-C ends the training with what each member
     has learnt so far, nothing for those whose turn had not come. A record's `seconds` are the member's share of the
     time of those trained with it. Raises `TypeError` or `ValueError` as `fit` does, and for sequences that do not have
     one item a key.
+
+    With an executor each group is a task. Data that members share are sent once: Dask scatters them over its workers,
+    the processes of a pool share memory. `progress` and a checkpoint learn of groups that are done; callbacks, which
+    look at each epoch, are a `ValueError`. Ctrl-C cancels the tasks that have not begun. Where Dask loses a worker, its
+    tasks run again on another; a process pool ends with a worker, which is a `RuntimeError`, and the checkpoint has the
+    members that were done. A value of a class that workers cannot import is a `TypeError` that names it.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
@@ -136,6 +148,7 @@ def fit_ensemble(
     (torch.Size([3, 8, 2]), 5)
     """
     check_observers("fit_ensemble", progress, callbacks, checkpoint)
+    check_executor(executor, callbacks)
     job = job_of(
         network,
         loss,
@@ -157,48 +170,14 @@ def fit_ensemble(
     with one_interrupt():
         groups, fused = grouped(watch.job)
         watch.begin()
-        # torch's operations use the cores by themselves, and native calls one each.
-        outcome = _train(watch, groups, min(len(groups), _cores()) if fused else 1, progress)
+        if executor is not None:
+            results = train_elsewhere(watch, groups, fused, executor, progress)
+        else:
+            # torch's operations use the cores by themselves, and native calls one each.
+            results = _train(watch, groups, min(len(groups), _cores()) if fused else 1, progress)
+    outcome = EnsembleResult(tuple(results[number] for number in sorted(results)))
     _warn_of_divergence(outcome)
     return outcome
-
-
-class CancelledError(Exception):
-    """Raised inside an epoch to end it."""
-
-
-class Training:
-    """The training of a group from its first epoch to its last, in one thread."""
-
-    def __init__(self, watch: Watch, group: Group, cancelled: threading.Event) -> None:
-        self._watch, self._group, self._cancelled = watch, group, cancelled
-        self._course: Course | None = None
-
-    @property
-    def epochs_done(self) -> int:
-        """The number of epochs done, of all members together."""
-        members = self._group.members
-        done = members[0].start.epoch if self._course is None else self._course.epochs_done
-        return done * len(members)
-
-    def run(self) -> dict[int, FitResult]:
-        """Train until each member is over; returns their results, by their numbers in the job."""
-        numbers, interrupted = self._group.numbers, False
-        course = Course(self._watch.job, self._group, watched=self._watch.looks, tick=self._check)
-        self._course = course
-        try:
-            self._check(0.0)
-            for reached in course:
-                self._watch.look(course, numbers, reached)
-        except (CancelledError, KeyboardInterrupt):
-            self._cancelled.set()
-            interrupted = True
-        self._watch.finish(course, numbers)
-        return {number: course.result(index, interrupted=interrupted) for index, number in enumerate(numbers)}
-
-    def _check(self, done: float) -> None:
-        if self._cancelled.is_set():
-            raise CancelledError
 
 
 def _train(
@@ -206,7 +185,7 @@ def _train(
     groups: Sequence[Group],
     workers: int,
     progress: Callable[[float], None] | None,
-) -> EnsembleResult:
+) -> dict[int, FitResult]:
     """Train all groups; Ctrl-C, or an error in any of them, ends the others at their next call."""
     cancelled = threading.Event()
     trainings = [Training(watch, group, cancelled) for group in groups]
@@ -226,8 +205,7 @@ def _train(
         except BaseException:
             cancelled.set()
             raise
-        results = {number: result for future in futures for number, result in future.result().items()}
-    return EnsembleResult(tuple(results[number] for number in sorted(results)))
+        return {number: result for future in futures for number, result in future.result().items()}
 
 
 def _cores() -> int:

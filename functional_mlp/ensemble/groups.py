@@ -1,5 +1,6 @@
 """Groups: members of an ensemble that are trained together, and which engine trains them."""
 
+import functools
 from collections.abc import Hashable
 
 import attrs
@@ -25,8 +26,7 @@ def _reference_groups(job: Job) -> list[Group]:
     if layer is None:
         return [engines.reference_group(job, number) for number in range(len(job.members))]
     return [
-        engines.group(job, numbers, lambda job, members: StackedRun(layer, job, members))
-        for numbers in engines.same_kind(job, _kind)
+        engines.group(job, numbers, functools.partial(StackedRun, layer)) for numbers in engines.same_kind(job, _kind)
     ]
 
 

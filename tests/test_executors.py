@@ -1,0 +1,291 @@
+"""`fit_ensemble` on other machines: with pools, with a cluster of Dask, and with executors that lose what they have."""
+
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+import functional_mlp as fm
+from functional_mlp import pytree
+from functional_mlp.ensemble import elsewhere
+from tests.helpers import check_refused, refusal
+
+NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
+LOSS = fm.MeanSquaredError()
+KEYS = fm.random.key(1).split(6)
+# Data sets of different lengths are trained apart, so that there are several tasks.
+DATA = [fm.datasets.disk(fm.random.key(0), 20 + 10 * (number % 3)) for number in range(6)]
+
+
+def fit(executor: Any = None, **changes: Any) -> fm.EnsembleResult:
+    arguments: dict[str, Any] = {"data": DATA, "keys": KEYS, "epochs": 3, "engine": "reference"}
+    arguments |= changes
+    network, data = arguments.pop("network", NETWORK), arguments.pop("data")
+    return fm.fit_ensemble(network, LOSS, arguments.pop("optimizer", fm.SGD(0.1)), data, executor=executor, **arguments)
+
+
+def assert_same(actual: fm.EnsembleResult, expected: fm.EnsembleResult) -> None:
+    """All that a result says but the seconds, bit for bit."""
+    assert len(actual) == len(expected)
+    for one, other in zip(actual.members, expected.members, strict=True):
+        assert pytree.equal(one.state, other.state)
+        assert pytree.equal(one.best, other.best)
+        assert (one.diverged_at, one.stopped_early, one.interrupted) == (
+            other.diverged_at,
+            other.stopped_early,
+            other.interrupted,
+        )
+        seconds = {"seconds": one.history.seconds}
+        assert one.history == attrs.evolve(other.history, **seconds)
+
+
+class Inline(Executor):
+    """Runs tasks where they are submitted; of a submission `fate` may make something else, by its number."""
+
+    def __init__(self, fate: Callable[[int, "Future[Any]"], bool] = lambda number, future: False) -> None:
+        self.futures: list[Future[Any]] = []
+        self._fate = fate
+
+    def submit(self, call: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        if not self._fate(len(self.futures) - 1, future):
+            try:
+                future.set_result(call(*arguments, **options))
+            except Exception as error:
+                future.set_exception(error)
+        return future
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_a_pool_gives_the_bits_of_a_run_at_home(pool: ProcessPoolExecutor, engine: str) -> None:
+    changes = {
+        "engine": engine,
+        "optimizer": [fm.Adam(0.01 * (1 + number)) for number in range(6)],
+        "validation": fm.datasets.disk(fm.random.key(5), 15),
+        "early_stopping": fm.EarlyStopping(1),
+        "penalty": fm.penalties.l2(0.1),
+        "schedule": fm.schedules.exponential_decay(0.9),
+    }
+    assert_same(fit(pool, **changes), fit(**changes))
+
+
+def test_groups_of_many_members_keep_their_bits(pool: ProcessPoolExecutor) -> None:
+    changes = {"engine": "fused", "data": DATA[0], "keys": fm.random.key(2).split(37)}
+    assert_same(fit(pool, **changes), fit(**changes))
+
+
+def test_data_stay_where_they_are(pool: ProcessPoolExecutor) -> None:
+    inputs = np.linspace(0, 1, 40).reshape(20, 2)
+    data = fm.Dataset(inputs, np.sin(inputs))
+    address = data.inputs.data_ptr()
+    fit(pool, data=data)
+    assert data.inputs.data_ptr() == address == inputs.ctypes.data
+    assert not data.inputs.is_shared()
+
+
+def test_data_that_members_share_are_sent_once() -> None:
+    sent: list[tuple[Any, ...]] = []
+
+    class Recording(Inline):
+        def submit(self, call: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+            sent.append(arguments)
+            return super().submit(call, *arguments, **options)
+
+    large = fm.datasets.disk(fm.random.key(0), 100_000)
+    changes = {"epochs": 1, "batch_size": 50_000, "network": Branching()}
+    fit(Recording(), data=large, **changes)  # a task for each member
+    assert len(sent) == len(KEYS)
+    assert {id(data) for _, data in sent} == {id(large)}
+    assert all(len(content) < 20_000 for content, _ in sent)
+
+
+@attrs.frozen(repr=False)
+class Branching(fm.Layer):
+    """A layer that only one member at a time can be trained with."""
+
+    def init(self, key: Any, *, dtype: torch.dtype = torch.float32, device: Any = None) -> Any:
+        return (torch.ones(2, dtype=dtype),)
+
+    def apply(self, params: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * params[0]
+
+    def vjp(self, params: Any, x: torch.Tensor, grad_out: torch.Tensor) -> Any:
+        return ((grad_out * x).reshape(-1, 2).sum(0),), grad_out * params[0]
+
+
+def test_members_that_diverge_do_so_elsewhere(pool: ProcessPoolExecutor) -> None:
+    changes = {"optimizer": [fm.SGD(1e30 if number == 2 else 0.1) for number in range(6)]}
+    with pytest.warns(RuntimeWarning, match="1 of 6 members diverged.*member 2 in epoch"):
+        away = fit(pool, **changes)
+    with pytest.warns(RuntimeWarning, match="1 of 6 members diverged"):
+        home = fit(**changes)
+    assert_same(away, home)
+
+
+def test_progress_counts_the_members_that_are_done() -> None:
+    seen: list[float] = []
+    fit(Inline(), progress=seen.append)
+    assert seen == [1.0, 2.0, 3.0]
+
+
+def test_another_processor_makes_groups_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"engine": "fused", "data": DATA[0], "keys": fm.random.key(2).split(37)}
+    monkeypatch.setenv("FUNCTIONAL_MLP_TARGET", "native")
+    home = fit(**changes)
+
+    def elsewhere(number: int, future: "Future[Any]") -> bool:
+        monkeypatch.setenv("FUNCTIONAL_MLP_TARGET", "x86-64")
+        return False
+
+    away = fit(Inline(elsewhere), **changes)
+    for one, other in zip(away.members, home.members, strict=True):
+        assert one.history.train_loss == pytest.approx(other.history.train_loss, rel=1e-4)
+
+
+def test_ctrl_c_keeps_what_is_done_and_cancels_the_rest(tmp_path: Path) -> None:
+    executor = Inline(lambda number, future: number > 0)  # the tasks after the first one wait
+    checkpoint = fm.Checkpoint(tmp_path / "run.safetensors")
+
+    def interrupt(done: float) -> None:
+        raise KeyboardInterrupt
+
+    result = fit(executor, progress=interrupt, checkpoint=checkpoint)
+    assert [member.interrupted for member in result.members] == [False, True, True] * 2
+    assert [len(member.history) for member in result.members] == [3, 0, 0] * 2
+    assert all(future.cancelled() for future in executor.futures[1:])
+    assert_same(fit(Inline(), checkpoint=checkpoint), fit())
+
+
+def test_tasks_that_are_lost_run_again() -> None:
+    executor = Inline(lambda number, future: number < 4 and _lose(future))
+    assert_same(fit(executor), fit())
+    assert len(executor.futures) == 3 + 3 + 1
+
+
+def _lose(future: "Future[Any]") -> bool:
+    """What Dask does where the data of a task are lost."""
+    future.cancel()
+    future.set_running_or_notify_cancel()
+    return True
+
+
+def test_an_executor_that_loses_all_tasks_is_given_up() -> None:
+    executor = Inline(lambda number, future: _lose(future))
+    with pytest.raises(RuntimeError, match="cancelled all of 3 tasks 3 times"):
+        fit(executor)
+    assert len(executor.futures) == 9
+
+
+@attrs.frozen
+class Deadly:
+    """A schedule that ends the process of a worker."""
+
+    home: int = attrs.field(factory=os.getpid)
+
+    def __call__(self, epoch: int) -> float:
+        if os.getpid() != self.home:
+            os._exit(1)
+        return 1.0
+
+
+def test_a_pool_that_loses_its_worker_leaves_a_checkpoint(tmp_path: Path) -> None:
+    checkpoint = fm.Checkpoint(tmp_path / "run.safetensors")
+    flat, deadly = fm.schedules.constant(), Deadly()
+    with (
+        ProcessPoolExecutor(1) as executor,
+        pytest.raises(RuntimeError, match=r"the executor has lost a worker.*make a new one"),
+    ):
+        fit(executor, data=DATA[:3] * 2, schedule=[flat, flat, deadly] * 2, checkpoint=checkpoint)
+    kept = fm.load(checkpoint.path)
+    assert [member.state.epoch for member in kept.members][2] == 0
+
+
+def shut_down() -> Executor:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    return executor
+
+
+def from_a_module_that_workers_lack() -> fm.EnsembleResult:
+    module = types.ModuleType("only_here")
+    layer = type("Mine", (Branching,), {"__module__": "only_here"})
+    module.Mine = layer  # type: ignore[attr-defined]
+    sys.modules["only_here"] = module
+
+    def arrive(number: int, future: "Future[Any]") -> bool:
+        sys.modules.pop("only_here", None)
+        return False
+
+    return fit(Inline(arrive), network=layer())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragments"),
+    [
+        refusal("no executor", lambda: fit(7), TypeError, "executor", "7", ".get_executor()"),
+        refusal(
+            "callbacks",
+            lambda: fit(Inline(), callbacks=[lambda *_: None]),
+            ValueError,
+            "callbacks",
+            "leave them out",
+        ),
+        refusal("shut down", lambda: fit(shut_down()), ValueError, "takes no tasks", "before it is shut down"),
+        refusal(
+            "a function without a name",
+            lambda: fit(Inline(), schedule=lambda epoch: 1.0),
+            TypeError,
+            "schedule",
+            "lambda",
+            "cannot be pickled",
+        ),
+        refusal(
+            "a class that workers lack",
+            from_a_module_that_workers_lack,
+            TypeError,
+            "cannot import only_here.Mine",
+            "where the workers run",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call: Any, error: type[Exception], fragments: tuple[str, ...]) -> None:
+    check_refused(call, error, fragments)
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_bits_of_a_run_at_home() -> None:
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        victim, *_ = client.run(os.getpid).values()
+
+        def kill(done: float) -> None:
+            nonlocal victim
+            if victim is not None:
+                os.kill(victim, signal.SIGKILL)
+            victim = None
+
+        away = fit(client.get_executor(), data=_many(), keys=fm.random.key(3).split(12), progress=kill, epochs=20)
+        assert victim is None
+        assert elsewhere._dask_client(client.get_executor()) is client
+    assert_same(away, fit(data=_many(), keys=fm.random.key(3).split(12), epochs=20))
+
+
+def _many() -> list[fm.Dataset]:
+    """Data sets of 12 lengths: as many tasks."""
+    return [fm.datasets.disk(fm.random.key(0), 60 + number) for number in range(12)]
