@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # What the package runs with, and what its tests do besides: the oldest versions are tested.
-TESTED_EXTRAS = ("table", "plot", "testing", "onnx", "sklearn")
+TESTED_EXTRAS = ("table", "plot", "testing", "onnx", "sklearn", "cluster")
 TESTED = [*PROJECT["dependencies"], *(requirement for extra in TESTED_EXTRAS for requirement in EXTRAS[extra])]
 TESTING = ("pytest", "pytest-xdist")
 

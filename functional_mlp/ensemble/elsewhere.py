@@ -99,7 +99,11 @@ def _trained(job: Job, group: Group) -> Results:
 
 
 class _Tasks:
-    """The tasks of an executor, as they are done: iterating gives the results of each."""
+    """The tasks of an executor, as they are done: iterating gives the results of each.
+
+    Dask runs the tasks of a lost worker again by itself, and cancels those whose data sets only that worker had: these
+    are sent again.
+    """
 
     def __init__(self, executor: Executor, datasets: Sequence[Dataset], packed: Sequence[Packed]) -> None:
         self._executor, self._datasets, self._packed = executor, datasets, packed
@@ -146,6 +150,8 @@ class _Tasks:
                 self._pending[self._executor.submit(train_parcel, packed.content, *own, **options)] = task
         except BrokenExecutor as error:
             raise _broken(error) from error
+        except TimeoutError as error:  # Dask has waited for some
+            raise RuntimeError(f"fit_ensemble: the executor has no workers ({error}): start some") from error
         except RuntimeError as error:  # the way of all executors to say that they take no more
             raise ValueError(
                 f"fit_ensemble: the executor takes no tasks ({error}): call within its `with` block, before it is shut "
@@ -171,8 +177,8 @@ def _broken(error: Exception) -> RuntimeError:
 def _sent(executor: Executor, client: Any, datasets: Sequence[Dataset]) -> Sequence[Any]:
     """The data sets in a form that many tasks may have as their argument, at the price of one."""
     if client is not None:
-        # On all workers, so that one may be lost.
-        futures: Sequence[Any] = client.scatter(list(datasets), broadcast=True, hash=False)
+        # Workers hand them on to each other. What is lost with a worker is sent anew: see `_Tasks`.
+        futures: Sequence[Any] = client.scatter(list(datasets), hash=False)
         return futures
     if isinstance(executor, ProcessPoolExecutor):
         return [_in_shared_memory(data) for data in datasets]
