@@ -89,7 +89,7 @@ class Fitted(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         return np.stack([np.concatenate(own) for own in outputs])
 
     def _activated(self, params: Params, rows: Tensor) -> NDArray[Any]:
-        outputs = predict(self._network, params, rows, engine="reference" if self.engine == "auto" else self.engine)
+        outputs = predict(self._network, params, rows, engine=self.engine)
         activated: NDArray[Any] = self._task().activated(outputs).numpy()
         return activated
 

@@ -121,8 +121,10 @@ def factor_of(estimator: Any, seen: int, losses: list[float]) -> float:
     return rule(len(losses), History(train_loss=tuple(losses)))
 
 
-def stopping_of(estimator: Any, task: Task) -> EarlyStopping:
-    """When training is over; asked for by `early_stopping` or not, it is by one figure or the other."""
+def stopping_of(estimator: Any, task: Task) -> EarlyStopping | None:
+    """When training is over: by the score of rows that are held out, or by the loss; None where it is never."""
+    if not estimator.early_stopping and estimator.n_iter_no_change >= estimator.max_iter:
+        return None
     return EarlyStopping(_patience(estimator) + 1, **_plateau(estimator, task), plateaus=_plateaus(estimator))
 
 
