@@ -7,14 +7,14 @@ Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ�
     (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses.py              MeanSquaredError.sample_grad
     (2)            ∂ℓ/∂x⁽ˡ⁻¹⁾ = (w⁽ˡ⁾)ᵀ δ              layers/linear.py       Linear.backward
     (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/elementwise.py  Elementwise.pullback
-    (4)            ∂ℓ/∂w⁽ˡ⁾ = δ (x⁽ˡ⁻¹⁾)ᵀ              layers/linear.py       Linear.backward
-    (5)            ∂ℓ/∂b⁽ˡ⁾ = δ                        layers/linear.py       Linear.backward
+    (4)            ∂ℓ/∂w⁽ˡ⁾ = δ (x⁽ˡ⁻¹⁾)ᵀ              layers/linear.py       Linear.backward_params
+    (5)            ∂ℓ/∂b⁽ˡ⁾ = δ                        layers/linear.py       Linear.backward_params
     (6), (7)       w ← w − η ∂ℓ/∂w, b ← b − η ∂ℓ/∂b    optimizers.py          SGD.rule
     all layers     from the last to the first          layers/combinators.py  Sequential.backward
     momentum       V ← βV + (1−β)g, w ← w − ηV         optimizers.py          Momentum.rule
     batch descent  g = (g₁ + … + g_B) / B              losses.py              Loss.batch_grad
                    the same, a sample at a time        optimizers.py          BatchGD.rule
-    algorithm 1    an epoch, batch by batch            reference.py           run_epoch
+    algorithm 1    an epoch, batch by batch            reference.py           Descent.piece
                    the order of its samples            orders.py              order_of
                    the step size of an epoch           schedules.py           exponential_decay.factor
 
@@ -59,7 +59,7 @@ def value_and_grad(
         params, x = checked_arguments(layer, params, x)
         prediction, tape = layer.forward(params, x)
         targets = loss.checked_targets(prediction, targets)
-        grads, _ = layer.backward(params, tape, loss.batch_grad(prediction, targets))
+        grads = layer.backward_params(params, tape, loss.batch_grad(prediction, targets))
         value = loss.batch_value(prediction, targets)
         if penalty is not None:
             value, grads = value + penalty.total(params), penalty.added_to_grads(grads, params)

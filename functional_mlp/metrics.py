@@ -10,7 +10,6 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.datasets.dataset import Rows
 from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -35,30 +34,39 @@ class Metrics:
 
 
 class Tally:
-    """The losses and the right answers of rows of a data set, added up as they come."""
+    """The losses and the right answers of rows of data, added up as they come, for one network or many members.
 
-    def __init__(self, loss: Loss, data: Dataset) -> None:
-        self._loss, self._data = loss, data
-        self._loss_sum, self._right, self._weight, self._rows = 0.0, 0.0, 0.0, 0
+    They stay on their device until `metrics` asks for them, which is when a GPU is waited for.
+    """
 
-    def add(self, rows: Rows, predictions: Tensor, targets: Tensor) -> None:
-        """Count rows in, with targets as the loss encodes them."""
-        weights, samples = self._data.weights_of(rows), len(predictions)
-        right = self._loss.are_right(predictions, targets, self._data.labels_of(rows))
-        self._loss_sum += samples * self._loss.batch_value(predictions, targets, weights).item()
-        self._right += weight_of(right, weights)
-        self._weight += samples if weights is None else weights.double().sum().item()
-        self._rows += samples
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._figures: list[tuple[Tensor, ...]] = []
 
-    def metrics(self) -> Metrics:
-        """Loss and accuracy of the rows that have come."""
-        right = self._right if self._loss.has_answers(self._data.targets, self._data.labels) else math.nan
-        return Metrics(self._loss_sum / self._rows, share(right, self._weight))
+    def add(self, rows: int, mean_loss: Tensor, right: Tensor, weight: Tensor) -> None:
+        """Count rows in: the mean of their losses, the weight of those that are right, and that of all of them."""
+        self._sizes.append(rows)
+        self._figures.append((mean_loss, right, weight))
+
+    def metrics(self, *answered: bool) -> list[Metrics]:
+        """Each member's loss and accuracy, NaN where nothing says what is right."""
+        columns = (torch.stack(own).reshape(len(own), -1).cpu().double() for own in zip(*self._figures, strict=True))
+        means, rights, weights = columns
+        sizes = torch.tensor(self._sizes, dtype=torch.float64, device="cpu")
+        losses = (sizes.unsqueeze(1) * means).sum(0) / sizes.sum()
+        parts, wholes = rights.sum(0).tolist(), weights.sum(0).tolist()
+        shares = [share(*own) if known else math.nan for *own, known in zip(parts, wholes, answered, strict=True)]
+        return list(map(Metrics, losses.tolist(), shares))
 
 
-def weight_of(right: Tensor, weights: Tensor | None) -> float:
-    """The weight of the rows that are right, their number where they have none; `weights` is (n, 1)."""
-    return right.sum().item() if weights is None else weights.squeeze(-1).double()[right].sum().item()
+def counted(right: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The weight of the rows (..., n) that are right, and that of all; without `weights` (..., n, 1) their numbers.
+
+    >>> counted(torch.tensor([True, False, True]), None)
+    (tensor(2), tensor(3))
+    """
+    each = torch.ones_like(right, dtype=torch.int64) if weights is None else weights.squeeze(-1).double()
+    return (each * right).sum(-1), each.sum(-1)
 
 
 def share(part: float, whole: float) -> float:
@@ -68,12 +76,24 @@ def share(part: float, whole: float) -> float:
 
 def measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set by torch operations; all arguments are taken to fit each other."""
-    tally = Tally(loss, data)
+
+    def outputs_and_targets(rows: slice) -> tuple[Tensor, Tensor]:
+        predictions, _ = network.forward(params, data.inputs[rows])
+        return predictions, loss.encode(data.targets[rows], predictions)
+
+    return measure_outputs(loss, data, outputs_and_targets)
+
+
+def measure_outputs(loss: Loss, data: Dataset, of: Callable[[slice], tuple[Tensor, Tensor]]) -> Metrics:
+    """Loss and accuracy over a data set, of whose rows `of` gives outputs, and targets as the loss encodes them."""
+    tally = Tally()
     for first in range(0, len(data), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
-        predictions, _ = network.forward(params, data.inputs[rows])
-        tally.add(rows, predictions, loss.encode(data.targets[rows], predictions))
-    return tally.metrics()
+        predictions, targets = of(rows)
+        weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
+        tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
+    (metrics,) = tally.metrics(loss.has_answers(data.targets, data.labels))
+    return metrics
 
 
 def scored(network: Layer, params: Params, data: Dataset, score: Callable[[Tensor, Dataset], float]) -> float:

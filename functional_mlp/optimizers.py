@@ -95,7 +95,9 @@ class Optimizer(Value, Generic[S]):
         leaves = zip(*map(pytree.leaves, trees), strict=True)
         return self.rebuild(state, step, [self.apply_rule(step, state.learning_rate, *arrays) for arrays in leaves])
 
-    def apply_rule(self, step: int, learning_rate: float | Tensor, param: Tensor, *arrays: Tensor) -> Sequence[Tensor]:
+    def apply_rule(
+        self, step: float | Tensor, learning_rate: float | Tensor, param: Tensor, *arrays: Tensor
+    ) -> Sequence[Tensor]:
         """What the rule returns for tensors: the new param and slots, in the param's dtype.
 
         Half precision is computed in float32 and rounded once. A slot that is not 0 stays so: Adam divides by the

@@ -1,173 +1,146 @@
 """The reference engine: an epoch as a loop of torch operations, on any device and in any floating dtype."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
-import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks
+from functional_mlp.buffers import Buffers, Rule, all_finite
+from functional_mlp.captured import Launcher, Number, epochs_at_once, following
 from functional_mlp.datasets import Dataset
-from functional_mlp.layers.base import Layer
+from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, Tally, measure
+from functional_mlp.metrics import Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
-from functional_mlp.penalties import Penalty, weights_among
+from functional_mlp.penalties import Penalty
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+
+Snapshot = tuple[list[Tensor], int, float]
 
 # Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
 BATCHES_AT_ONCE = 1024
 
 
-@attrs.frozen(eq=False)
-class EpochResult:
-    """An epoch's outcome: each sample is judged right before its own update."""
+class Descent:
+    """Minibatch gradient descent for a network and its data: epochs that take arrays of parameters to new ones."""
 
-    state: OptimizerState
-    loss: float
-    accuracy: float
+    def __init__(
+        self,
+        network: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        penalty: Penalty | None,
+        data: Dataset,
+        batch_size: int,
+        params: Params,
+    ) -> None:
+        self._network, self._loss, self._data = network, loss, data
+        self.rule = Rule.of(optimizer, penalty, params)
+        self._batch_size = min(batch_size, len(data))
+        self.steps = math.ceil(len(data) / self._batch_size)
+        self._probe, _ = network.forward(params, data.inputs[:1])  # shows the number of outputs
+        self.is_answered = loss.has_answers(data.targets, data.labels)
+        self._launcher = Launcher(optimizer, data.inputs)
+        # The checks of targets wait for a GPU, and are made once there; elsewhere no more is kept than a piece needs.
+        self._encoded = self._encode(data.targets) if data.inputs.is_cuda else None
+        numbers = self._batch_size * (data.inputs.shape[1] + self._probe.shape[-1])
+        self._rows_at_once = self._batch_size * self._launcher.batches_at_once(BATCHES_AT_ONCE, numbers)
 
+    def _encode(self, targets: Tensor) -> Tensor:
+        return self._loss.encode(targets, self._probe.expand(len(targets), -1))
 
-def run_epoch(
-    network: Layer,
-    loss: Loss,
-    optimizer: Optimizer,
-    state: OptimizerState,
-    data: Dataset,
-    order: Tensor,
-    batch_size: int,
-    progress: Callable[[float], None] | None = None,
-    penalty: Penalty | None = None,
-) -> EpochResult:
-    """One epoch of minibatch gradient descent over `data` in the given order.
+    def epoch(
+        self,
+        arrays: Sequence[Tensor],
+        step: int,
+        learning_rate: float,
+        order: Tensor,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[list[Tensor], Tally]:
+        """One epoch in the given order: new arrays, and what its pieces have come to."""
+        tally, done = Tally(), 0
+        for rows in order.to(self._data.inputs.device, non_blocking=True).split(self._rows_at_once):
+            steps = step + done // self._batch_size
+            value, right, weight, *arrays = self._launcher.call(self.piece, rows, steps, learning_rate, arrays)
+            tally.add(len(rows), value, right, weight)
+            done += len(rows)
+            if progress is not None:
+                progress(done / len(order))
+        return list(arrays), tally
 
-    For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update. The penalty
-    counts in the update, and not in the loss.
-    """
-    buffers = _Buffers(optimizer, state, penalty)
-    probe, _ = network.forward(buffers.params, data.inputs[:1])  # shows the number of outputs
-    batch_size = min(batch_size, len(order))
-    tally, done = Tally(loss, data), 0
-    for rows in order.to(data.inputs.device).split(BATCHES_AT_ONCE * batch_size):
-        inputs, targets = data.inputs[rows], loss.encode(data.targets[rows], probe.expand(len(rows), -1))
-        predictions = []
-        for x, target, weight in _batches(batch_size, inputs, targets, data.weights_of(rows)):
+    def piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
+        """The batches of some rows, one after the other: what a `Tally` takes of them, and new arrays.
+
+        For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update.
+        """
+        network, loss, data = self._network, self._loss, self._data
+        buffers = Buffers(self.rule, learning_rate, arrays)
+        inputs, weights = data.inputs[rows], data.weights_of(rows)
+        targets = self._encode(data.targets[rows]) if self._encoded is None else self._encoded[rows]
+        batches, predictions = _batches(self._batch_size, inputs, targets, weights), []
+        for number, (x, target, weight) in zip(following(step, len(batches)), batches, strict=True):
             prediction, tape = network.forward(buffers.params, x)
-            predictions.append(prediction.clone())  # a layer may return a view of its params
-            grads, _ = network.backward(buffers.params, tape, loss.batch_grad(prediction, target, weight))
-            buffers.update(grads)
-        outputs = torch.stack(predictions) if batch_size == 1 else torch.cat(predictions)
-        tally.add(rows, outputs, targets)
-        done += len(rows)
-        if progress is not None:
-            progress(done / len(order))
-    metrics = tally.metrics()
-    return EpochResult(buffers.state(state), metrics.loss, metrics.accuracy)
-
-
-class ReferenceRun:
-    """A member in training on the reference engine (see `engines.Run`); a snapshot is the state itself."""
-
-    epochs_at_once = 1
-
-    def __init__(self, job: Job, member: Member) -> None:
-        self._job, self._member = job, member
-        self._state: OptimizerState = checks.detached(member.start.optimizer_state)
-
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        outcomes: list[Outcomes] = []
-        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
-            outcome = run_epoch(
-                self._job.network,
-                self._job.loss,
-                self._member.optimizer,
-                attrs.evolve(self._state, learning_rate=learning_rate),
-                self._member.data,
-                order,
-                self._job.batch_size,
-                ticks_after(done, tick),
-                self._job.penalty,
-            )
-            self._state = outcome.state
-            outcomes.append([(outcome.loss, outcome.accuracy)])
-        return outcomes
-
-    def is_finite(self, members: Sequence[int]) -> bool:
-        return checks.is_finite(self._state)
-
-    def snapshot(self) -> OptimizerState:
-        return self._state
-
-    def restore(self, snapshot: OptimizerState) -> None:
-        self._state = snapshot
-
-    def state(self, snapshot: OptimizerState, member: int) -> OptimizerState:
-        copy: OptimizerState = pytree.map(torch.clone, snapshot)
-        return copy
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        return measure(self._job.network, self._job.loss, self._state.params, data)
+            predictions.append(prediction.clone() if buffers.written_to else prediction)  # it may be a view of params
+            grad_out = loss.batch_grad(prediction, target, weight)
+            buffers.update(number, network.backward_params(buffers.params, tape, grad_out))
+        outputs = torch.stack(predictions) if self._batch_size == 1 else torch.cat(predictions)
+        right = loss.are_right(outputs, targets, data.labels_of(rows))
+        return [loss.batch_value(outputs, targets, weights), *counted(right, weights), *buffers.arrays]
 
 
 def _batches(
     batch_size: int, inputs: Tensor, targets: Tensor, weights: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
     def batches(rows: Tensor) -> Sequence[Tensor]:
         # Single samples have no batch dimension: vectors are faster than one-row matrices.
         return rows.unbind() if batch_size == 1 else rows.split(batch_size)
 
-    each_weight = itertools.repeat(None) if weights is None else batches(weights)
-    return zip(batches(inputs), batches(targets), each_weight)  # noqa: B905 - `repeat` has no end
+    xs = batches(inputs)
+    return list(zip(xs, batches(targets), [None] * len(xs) if weights is None else batches(weights), strict=True))
 
 
-class _Buffers:
-    """The state of a running epoch, owned by it: parameters and slots each laid end to end in one array.
+class ReferenceRun:
+    """A member in training on the reference engine (see `engines.Run`).
 
-    An optimizer's rule is elementwise, so one evaluation updates all the parameters at once. `params` is their
-    tree, of views into the array.
+    An epoch makes new arrays, so a snapshot is the arrays themselves.
     """
 
-    def __init__(self, optimizer: Optimizer, state: OptimizerState, penalty: Penalty | None) -> None:
-        self._optimizer, self._penalty = optimizer, penalty
-        self._learning_rate = state.learning_rate
-        self._step = state.step
-        self._treedef = pytree.structure(state.params)
-        self._shapes = [leaf.shape for leaf in pytree.leaves(state.params)]
-        self._param = self._flat(pytree.leaves(state.params))
-        self._penalized = weights_among(pytree.leaves(state.params)) if penalty is not None else None
-        self._slots = [self._flat(pytree.leaves(getattr(state, slot))) for slot in optimizer.slots()]
-        self._checked = False
-        self.params = self._treedef.unflatten(self._views(self._param))
-
-    def update(self, grads: Any) -> None:
-        if not self._shapes:
-            return
-        if not self._checked:
-            checks.tree_like("gradients of the network", grads, "params", self.params)
-            self._checked = True
-        grad = self._flat(self._treedef.flatten_up_to(grads))
-        if self._penalty is not None:
-            grad = self._penalty.added_to(grad, self._param, self._penalized)
-        self._step += 1
-        param, *slots = self._optimizer.apply_rule(self._step, self._learning_rate, self._param, grad, *self._slots)
-        self._slots = [slot.clone() if slot is self._param else slot for slot in slots]
-        self._param.copy_(param)
-
-    def state(self, state: OptimizerState) -> OptimizerState:
-        """The optimizer's state after the updates so far, in tensors of its own."""
-        columns = [[view.clone() for view in self._views(array)] for array in (self._param, *self._slots)]
-        updated: OptimizerState = self._optimizer.rebuild(state, self._step, list(zip(*columns, strict=True)))
-        return updated
-
-    def _flat(self, leaves: Sequence[Any]) -> Tensor:
-        return (
-            torch.cat([leaf if leaf.ndim == 1 else leaf.reshape(-1) for leaf in leaves])
-            if leaves
-            else torch.empty(0, device="cpu")
+    def __init__(self, job: Job, member: Member) -> None:
+        self._job, self._member = job, member
+        state: OptimizerState = checks.detached(member.start.optimizer_state)
+        self._descent = Descent(
+            job.network, job.loss, member.optimizer, job.penalty, member.data, job.batch_size, state.params
         )
+        self._arrays, self._step = self._descent.rule.arrays([state]), state.step
+        self._learning_rate = state.learning_rate
+        self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)
 
-    def _views(self, array: Tensor) -> list[Tensor]:
-        pieces = array.split([shape.numel() for shape in self._shapes]) if self._shapes else ()
-        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        tallies = []
+        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
+            self._arrays, tally = self._descent.epoch(
+                self._arrays, self._step, learning_rate, order, ticks_after(done, tick)
+            )
+            self._step += self._descent.steps
+            self._learning_rate = learning_rate
+            tallies.append(tally)
+        results = [tally.metrics(self._descent.is_answered) for tally in tallies]
+        return [[(metrics.loss, metrics.accuracy) for metrics in own] for own in results]
+
+    def is_finite(self, members: Sequence[int]) -> bool:
+        return all_finite(self._arrays)
+
+    def snapshot(self) -> Snapshot:
+        return self._arrays, self._step, self._learning_rate
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self._arrays, self._step, self._learning_rate = snapshot
+
+    def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
+        return self._descent.rule.state(self._member.start.optimizer_state, *snapshot)
+
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
+        params = self._descent.rule.layout.tree(self._arrays[0])
+        return measure(self._job.network, self._job.loss, params, data)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import torch
 
 from functional_mlp.cli import main
 
@@ -30,6 +31,14 @@ def _settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
             shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
             patch.setenv("FUNCTIONAL_MLP_CACHE", str(shared / "code"))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="there is no NVIDIA GPU here"))
 
 
 @pytest.fixture

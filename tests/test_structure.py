@@ -48,7 +48,7 @@ FLOORS = {
         "stopping",
         "symbolic",
     ),
-    "an epoch": ("backprop", "metrics", "orders", "reference", "state", "tracing"),
+    "an epoch": ("backprop", "buffers", "captured", "metrics", "orders", "reference", "state", "tracing"),
     "native code": ("engine",),
     "the door to it": ("engines",),
     "training": ("course", "evaluation", "training", "watching"),

@@ -16,7 +16,7 @@ from functional_mlp.evaluation import evaluate as evaluate_member
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
-from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally
+from functional_mlp.metrics import Metrics, measure_outputs
 
 Average = Literal["outputs", "probabilities"]
 
@@ -79,13 +79,13 @@ def evaluate(
     if average == "probabilities" and isinstance(loss, BinaryCrossEntropy):
         raise ValueError(f"evaluate: average='probabilities' is of classes, not for {loss!r}: pass average='outputs'")
     as_logits = average == "probabilities" and isinstance(loss, CrossEntropy)
-    tally = Tally(loss, data)
-    for first in range(0, len(data), ROWS_AT_ONCE):
-        rows = slice(first, first + ROWS_AT_ONCE)
+
+    def outputs_and_targets(rows: slice) -> tuple[Tensor, Tensor]:
         outputs = _member_outputs("evaluate", network, params, data.inputs[rows], "outputs" if as_logits else average)
         together = _log_mean_softmax(outputs) if as_logits else outputs.mean(0)
-        tally.add(rows, together, loss.checked_targets(outputs[0], data.targets[rows]))
-    total = tally.metrics()
+        return together, loss.checked_targets(outputs[0], data.targets[rows])
+
+    total = measure_outputs(loss, data, outputs_and_targets)
     return EnsembleMetrics(total.loss, total.accuracy, members)
 
 

@@ -8,24 +8,26 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp import pytree
 from functional_mlp.algebra import working_dtype
+from functional_mlp.buffers import Buffers, Rule, all_finite
+from functional_mlp.captured import Launcher, Number, epochs_at_once, following
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, measure, share
+from functional_mlp.metrics import Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
-from functional_mlp.penalties import Penalty, weights_among
+from functional_mlp.penalties import Penalty
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
+
+Snapshot = tuple[list[Tensor], int, list[float]]
 
 # Batches whose inputs are gathered at a time.
 BATCHES_AT_ONCE = 256
@@ -44,8 +46,10 @@ class StackedLinear(Layer):
         return torch.baddbmm(params.bias.unsqueeze(1), x, params.weight.mT), x
 
     def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
-        grad_bias = None if params.bias is None else grad_out.sum(1)
-        return LinearParams(grad_out.mT @ tape, grad_bias), grad_out @ params.weight
+        return self.backward_params(params, tape, grad_out), grad_out @ params.weight
+
+    def backward_params(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> LinearParams:
+        return LinearParams(grad_out.mT @ tape, None if params.bias is None else grad_out.sum(1))
 
 
 def stacked_layer(job: Job) -> Layer | None:
@@ -81,131 +85,105 @@ class StackedRun:
 
     def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
         self._layer, self._network, self._loss = layer, job.network, job.loss
-        self._batch_size, self._members, self._penalty = job.batch_size, members, job.penalty
-        self._optimizer = members[0].optimizer
-        self._names = ("params", *self._optimizer.slots())
-        self._template = members[0].start.optimizer_state.params
-        self._treedef = pytree.structure(self._template)
-        self._shapes = [leaf.shape for leaf in pytree.leaves(self._template)]
-        self._penalized = None if job.penalty is None else weights_among(pytree.leaves(self._template))
+        self._batch_size, self._members = min(job.batch_size, len(members[0].data)), members
         states = [member.start.optimizer_state for member in members]
-        self._arrays = [torch.stack([_flat(getattr(state, name)) for state in states]) for name in self._names]
+        self._rule = Rule.of(members[0].optimizer, job.penalty, states[0].params)
+        self._arrays = self._rule.arrays(states, (len(members),))
         self._step = states[0].step
         self._learning_rates = [state.learning_rate for state in states]
-        self._targets = [self._encoded(member) for member in members]
+        self._inputs, self._targets, self._labels, self._weights = self._columns()
+        self._answered = [job.loss.has_answers(member.data.targets, member.data.labels) for member in members]
+        self._launcher = Launcher(members[0].optimizer, self._inputs[0])
+        width = self._inputs[0].shape[1] + self._targets[0].shape[-1]
+        numbers = len(members) * self._batch_size * width
+        self._rows_at_once = self._batch_size * self._launcher.batches_at_once(BATCHES_AT_ONCE, numbers)
+        self._steps = math.ceil(len(members[0].data) / self._batch_size)
+        self.epochs_at_once = epochs_at_once(self._inputs[0], self._steps)
 
-    def _encoded(self, member: Member) -> Tensor:
-        probe, _ = self._network.forward(member.start.optimizer_state.params, member.data.inputs[:1])
-        return self._loss.encode(member.data.targets, probe.expand(len(member.data), -1))
+    def _columns(self) -> tuple[list[Any], ...]:
+        """Each member's inputs, encoded targets, labels, −1 where there are none, and weights, which all have or none.
 
-    epochs_at_once = 1
+        They are made once for each data set.
+        """
+        made: dict[int, tuple[Tensor | None, ...]] = {}
+        for member in self._members:
+            if id(member.data) not in made:
+                made[id(member.data)] = self._prepared(member)
+        return tuple(map(list, zip(*(made[id(member.data)] for member in self._members), strict=True)))
+
+    def _prepared(self, member: Member) -> tuple[Tensor | None, ...]:
+        data = member.data
+        probe, _ = self._network.forward(member.start.optimizer_state.params, data.inputs[:1])
+        targets = self._loss.encode(data.targets, probe.expand(len(data), -1))
+        none = torch.full((len(data),), -1, device=data.inputs.device)
+        return data.inputs, targets, none if data.labels is None else data.labels, data.weights_of(slice(None))
 
     def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        return [
+        tallies = [
             self._epoch(own, rates, ticks_after(done, tick))
             for done, (own, rates) in enumerate(zip(orders, learning_rates, strict=True))
         ]
+        results = [tally.metrics(*self._answered) for tally in tallies]
+        return [[(metrics.loss, metrics.accuracy) for metrics in own] for own in results]
 
-    def _epoch(self, orders: Sequence[Tensor], rates: Sequence[float], tick: Tick) -> list[tuple[float, float]]:
-        inputs = self._members[0].data.inputs
-        learning_rate = (
-            rates[0]
-            if len(set(rates)) == 1
-            else torch.tensor(rates, dtype=working_dtype(inputs.dtype), device=inputs.device).unsqueeze(1)
-        )
-        samples, done = len(orders[0]), 0
-        loss_sums = torch.zeros(len(orders), dtype=torch.float64, device="cpu")
-        right, total = torch.zeros(2, len(orders), dtype=torch.float64, device=inputs.device)
-        self._arrays = [array.clone() for array in self._arrays]
-        params = self._views(self._arrays[0])
-        for piece in torch.stack(list(orders)).to(inputs.device).split(BATCHES_AT_ONCE * self._batch_size, 1):
-            x, targets, weights = self._gathered(piece)
-            outputs = []
-            for rows in torch.arange(piece.shape[1]).split(self._batch_size):
-                batch = slice(int(rows[0]), int(rows[-1]) + 1)
-                prediction, tape = self._layer.forward(params, x[:, batch])
-                outputs.append(prediction)
-                weight = None if weights is None else weights[:, batch]
-                grad = self._loss.batch_grad(prediction, targets[:, batch], weight, samples=len(rows))
-                grads, _ = self._layer.backward(params, tape, grad)
-                self._update(learning_rate, grads)
-            done += piece.shape[1]
+    def _epoch(self, orders: Sequence[Tensor], rates: Sequence[float], tick: Tick) -> Tally:
+        inputs = self._inputs[0]
+        learning_rate: Number = rates[0]
+        if len(set(rates)) > 1:
+            column = torch.tensor(rates, dtype=working_dtype(inputs.dtype), device="cpu").unsqueeze(1)
+            learning_rate = column.to(inputs.device, non_blocking=True)
+        tally, samples, done = Tally(), len(orders[0]), 0
+        for rows in torch.stack(list(orders)).to(inputs.device, non_blocking=True).split(self._rows_at_once, 1):
+            step = self._step + done // self._batch_size
+            value, right, weight, *self._arrays = self._launcher.call(
+                self._piece, rows, step, learning_rate, self._arrays
+            )
+            tally.add(rows.shape[1], value, right, weight)
+            done += rows.shape[1]
             tick(done / samples)
-            predictions = torch.cat(outputs, 1)
-            values = self._loss.sample_values(predictions, targets)
-            values = values if weights is None else weights * values
-            loss_sums += values.cpu().double().sum((1, 2))
-            counts = torch.ones_like(piece) if weights is None else weights.squeeze(-1).double()
-            right += (counts * self._loss.are_right(predictions, targets, self._labels(piece))).sum(1)
-            total += counts.sum(1)
+        self._step += self._steps
         self._learning_rates = list(rates)
-        accuracies = [
-            share(own, whole) if self._loss.has_answers(member.data.targets, member.data.labels) else math.nan
-            for member, own, whole in zip(self._members, right.tolist(), total.tolist(), strict=True)
-        ]
-        return list(zip((loss_sums / samples).tolist(), accuracies, strict=True))
+        return tally
 
-    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Inputs, targets and weights of rows (members, n), each of its member's own data."""
-        inputs = [member.data.inputs[own] for member, own in zip(self._members, rows, strict=True)]
-        targets = [targets[own] for targets, own in zip(self._targets, rows, strict=True)]
-        weights = [member.data.weights_of(own) for member, own in zip(self._members, rows, strict=True)]
-        columns = [own for own in weights if own is not None]  # those of all members, or none
-        return torch.stack(inputs), torch.stack(targets), torch.stack(columns) if columns else None
-
-    def _labels(self, rows: Tensor) -> Tensor:
-        """The labels of rows (members, n), −1 where there are none."""
-        none = torch.full_like(rows[0], -1)
-        labels = [
-            none if member.data.labels is None else member.data.labels[own]
-            for member, own in zip(self._members, rows, strict=True)
-        ]
-        return torch.stack(labels)
-
-    def _update(self, learning_rate: float | Tensor, grads: Any) -> None:
-        """One step of the optimizer; the array of the params stays where it is, for the tree holds views of it."""
-        self._step += 1
-        if not self._shapes:
-            return
-        leaves: list[Any] = self._treedef.flatten_up_to(grads)
-        grad = torch.cat([leaf.reshape(len(self._members), -1) for leaf in leaves], 1)
-        param, *slots = self._arrays
-        if self._penalty is not None:
-            grad = self._penalty.added_to(grad, param, self._penalized)
-        updated, *slots = self._optimizer.apply_rule(self._step, learning_rate, param, grad, *slots)
-        self._arrays = [param, *(slot.clone() if slot is param else slot for slot in slots)]
-        param.copy_(updated)
-
-    def _views(self, array: Tensor) -> Any:
-        """The stacked tree of an array (members, numbers), in views of it."""
-        sizes = [shape.numel() for shape in self._shapes]
-        pieces = array.split(sizes, 1) if sizes else ()
-        views = [piece.unflatten(1, tuple(shape)) for piece, shape in zip(pieces, self._shapes, strict=True)]
-        return pytree.unflatten(self._template, views)
+    def _piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
+        """The batches of rows (members, n), one after the other: what a `Tally` takes of them, and new arrays."""
+        loss, buffers = self._loss, Buffers(self._rule, learning_rate, arrays)
+        inputs, targets, labels = (_gathered(own, rows) for own in (self._inputs, self._targets, self._labels))
+        weights = None if self._weights[0] is None else _gathered(self._weights, rows)
+        batches = [own.split(self._batch_size, 1) for own in (inputs, targets)]
+        each_weight = [None] * len(batches[0]) if weights is None else weights.split(self._batch_size, 1)
+        numbers, outputs = following(step, len(batches[0])), []
+        for number, x, target, weight in zip(numbers, *batches, each_weight, strict=True):
+            prediction, tape = self._layer.forward(buffers.params, x)
+            outputs.append(prediction)
+            grad = loss.batch_grad(prediction, target, weight, samples=x.shape[1])
+            buffers.update(number, self._layer.backward_params(buffers.params, tape, grad))
+        predictions = torch.cat(outputs, 1)
+        values = loss.sample_values(predictions, targets)
+        means = (values if weights is None else weights * values).mean((1, 2))
+        return [means, *counted(loss.are_right(predictions, targets, labels), weights), *buffers.arrays]
 
     def is_finite(self, members: Sequence[int]) -> bool:
-        return all(bool(array[list(members)].isfinite().all()) for array in self._arrays)
+        everyone = len(members) == len(self._members)
+        return all_finite(self._arrays if everyone else [array[list(members)] for array in self._arrays])
 
-    def restore(self, snapshot: tuple[list[Tensor], int, list[float]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         self._arrays, self._step, self._learning_rates = snapshot
 
-    def snapshot(self) -> tuple[list[Tensor], int, list[float]]:
+    def snapshot(self) -> Snapshot:
         return self._arrays, self._step, self._learning_rates
 
-    def state(self, snapshot: tuple[list[Tensor], int, list[float]], member: int) -> OptimizerState:
+    def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         arrays, step, rates = snapshot
-        trees = [pytree.map(lambda leaf: leaf[member].clone(), self._views(array)) for array in arrays]
-        leaves = list(zip(*map(pytree.leaves, trees), strict=True))
-        initial = self._members[member].start.optimizer_state
-        state: OptimizerState = self._members[member].optimizer.rebuild(initial, step, leaves)
-        return attrs.evolve(state, learning_rate=rates[member])
+        own = [array[member] for array in arrays]
+        return self._rule.state(self._members[member].start.optimizer_state, own, step, rates[member])
 
     def evaluate(self, member: int, data: Dataset) -> Metrics:
-        own = pytree.map(lambda leaf: leaf[member], self._views(self._arrays[0]))
-        return measure(self._network, self._loss, own, data)
+        return measure(self._network, self._loss, self._rule.layout.tree(self._arrays[0][member]), data)
 
 
-def _flat(tree: Any) -> Tensor:
-    """The leaves of a tree laid end to end."""
-    leaves = pytree.leaves(tree)
-    return torch.cat([leaf.detach().reshape(-1) for leaf in leaves]) if leaves else torch.empty(0)
+def _gathered(columns: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """The rows (members, n) of each member's own column, which may be one for all."""
+    if all(column is columns[0] for column in columns):
+        return columns[0][rows]
+    return torch.stack([column[own] for column, own in zip(columns, rows, strict=True)])

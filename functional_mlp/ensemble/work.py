@@ -18,13 +18,13 @@ class Training:
     def __init__(self, watch: Watch, group: Group, cancelled: threading.Event) -> None:
         self._watch, self._group, self._cancelled = watch, group, cancelled
         self._course: Course | None = None
+        self._ended_at = group.members[0].start.epoch
 
     @property
     def epochs_done(self) -> int:
         """The number of epochs done, of all members together."""
-        members = self._group.members
-        done = members[0].start.epoch if self._course is None else self._course.epochs_done
-        return done * len(members)
+        course = self._course  # another thread trains
+        return (self._ended_at if course is None else course.epochs_done) * len(self._group.members)
 
     def run(self) -> dict[int, FitResult]:
         """Train until each member is over; returns their results, by their numbers in the job."""
@@ -39,6 +39,8 @@ class Training:
             self._cancelled.set()
             interrupted = True
         self._watch.finish(course, numbers)
+        # The two hold each other, and a run may have gigabytes of a GPU, which Python's collector would come to late.
+        self._ended_at, self._course = course.epochs_done, None
         return {number: course.result(index, interrupted=interrupted) for index, number in enumerate(numbers)}
 
     def _check(self, done: float) -> None:

@@ -7,10 +7,12 @@ written `(..., features)` for any number of leading dimensions, none included:
     layer.apply(params, x)              -> y                         y = f(params, x)
     layer.vjp(params, x, grad_out)      -> (grad_params, grad_x)     the transposed Jacobian of f, applied
 
-A combinator wants the work of the forward pass kept for the backward pass, so there are two more:
+A combinator wants the work of the forward pass kept for the backward pass, so there are two more, and a third for the
+first layer of a network, of whose input nobody asks the gradient:
 
-    layer.forward(params, x)               -> (y, tape)
-    layer.backward(params, tape, grad_out) -> (grad_params, grad_x)
+    layer.forward(params, x)                      -> (y, tape)
+    layer.backward(params, tape, grad_out)        -> (grad_params, grad_x)
+    layer.backward_params(params, tape, grad_out) -> grad_params
 
 Either pair defines the other. A layer written for its own sake gives `apply` and `vjp`, and its tape is its
 input; the library's layers give `forward` and `backward`, the bare mathematics, and get `apply` and `vjp`
@@ -59,6 +61,8 @@ class Layer(Value):
         for first, second in (("apply", "vjp"), ("forward", "backward")):
             if (getattr(cls, first) is getattr(Layer, first)) != (getattr(cls, second) is getattr(Layer, second)):
                 raise TypeError(f"layer {cls.__name__} defines one of {first} and {second}: define both")
+        if _place(cls, "backward") < _place(cls, "backward_params"):  # what it inherits is a part of another function
+            cls.backward_params = Layer.backward_params  # type: ignore[method-assign]
 
     @property
     def in_features(self) -> int | None:
@@ -114,6 +118,10 @@ class Layer(Value):
         """What `vjp` returns, from the tape of `forward`."""
         return self.vjp(params, tape, grad_out)
 
+    def backward_params(self, params: Params, tape: Tape, grad_out: Tensor) -> Params:
+        """The gradients of the params alone, without the work that those of the inputs would be."""
+        return self.backward(params, tape, grad_out)[0]
+
     def _require_definition(self) -> None:
         if type(self).forward is Layer.forward:
             raise TypeError(f"layer {self!r} defines no functions: give it apply and vjp, or forward and backward")
@@ -137,6 +145,11 @@ class Layer(Value):
         """The rows of `summary` for inputs of a given size: label, output size, number of parameters."""
         size = in_features if self.keeps_features else self.out_features
         return [(repr(self), size, count_parameters(template(self, torch.float32)))]
+
+
+def _place(cls: type, name: str) -> int:
+    """How far up among the bases of a class the one is that defines a function."""
+    return next(place for place, base in enumerate(cls.__mro__) if name in vars(base))
 
 
 def _layers_in(layer: Layer) -> Iterator[Layer]:

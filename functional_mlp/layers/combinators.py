@@ -133,6 +133,15 @@ class Sequential(Layer):
             grads[index], grad_out = self.layers[index].backward(params[index], tape[index], grad_out)
         return tuple(grads), grad_out
 
+    def backward_params(
+        self, params: tuple[Params, ...], tape: tuple[Tape, ...], grad_out: Tensor
+    ) -> tuple[Params, ...]:
+        grads = list(params)
+        for index in reversed(range(1, len(self.layers))):
+            grads[index], grad_out = self.layers[index].backward(params[index], tape[index], grad_out)
+        grads[0] = self.layers[0].backward_params(params[0], tape[0], grad_out)
+        return tuple(grads)
+
     def summary_rows(self, in_features: int | None) -> list[tuple[str, int | None, int]]:
         rows: list[tuple[str, int | None, int]] = []
         for layer in self.layers:
@@ -197,6 +206,9 @@ class Residual(Layer):
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         grad_params, grad_x = self.layer.backward(params, tape, grad_out)
         return grad_params, grad_out + grad_x
+
+    def backward_params(self, params: Params, tape: Tape, grad_out: Tensor) -> Params:
+        return self.layer.backward_params(params, tape, grad_out)
 
     def summary_rows(self, in_features: int | None) -> list[tuple[str, int | None, int]]:
         inner = self.layer.summary_rows(in_features)

@@ -85,14 +85,20 @@ class Linear(Layer):
             return x @ params.weight.T, x
         if x.ndim == 1:
             return torch.addmv(params.bias, params.weight, x), x
+        if x.ndim == 2:
+            return torch.addmm(params.bias, x, params.weight.T), x
         return x @ params.weight.T + params.bias, x
 
     def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
+        # Of this class: a subclass may have made its `backward_params` from a `backward` that calls this one.
+        grad_params = Linear.backward_params(self, params, tape, grad_out)
+        return grad_params, grad_out @ params.weight  # (2), for δ in a row
+
+    def backward_params(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> LinearParams:
         x, delta = tape, grad_out
-        grad_x = delta @ params.weight  # (2), for δ in a row
         if x.ndim == 1:
             grad_weight, grad_bias = torch.outer(delta, x), delta  # (4), (5)
         else:  # the same, summed over the samples
             x, delta = x.reshape(-1, self.in_features), delta.reshape(-1, self.out_features)
             grad_weight, grad_bias = delta.T @ x, delta.sum(0)
-        return LinearParams(grad_weight, None if params.bias is None else grad_bias), grad_x
+        return LinearParams(grad_weight, None if params.bias is None else grad_bias)

@@ -330,3 +330,36 @@ X = draw(4, 3, dtype=torch.float32)
 )
 def test_bad_layers_are_refused(call, error, fragments) -> None:
     check_refused(call, error, fragments)
+
+
+@every_layer
+def test_gradients_of_the_params_alone_are_those_of_backward(layer: fm.Layer) -> None:
+    params, x = parameters(layer), draw(5, features(layer))
+    y, tape = layer.forward(params, x)
+    grad_params, _ = layer.backward(params, tape, torch.ones_like(y))
+    assert_same_bits(layer.backward_params(params, tape, torch.ones_like(y)), grad_params)
+
+
+class ClippedLinear(fm.Linear):
+    """Has a `backward` of its own, which `Linear.backward_params` is no part of."""
+
+    def backward(self, params, tape, grad_out):
+        return super().backward(params, tape, grad_out.clamp(-1, 1))
+
+
+class Clipping:
+    """The same for any layer."""
+
+    def backward(self, params, tape, grad_out):
+        return super().backward(params, tape, grad_out.clamp(-1, 1))
+
+
+class ClippedByAnother(Clipping, fm.Linear):
+    pass
+
+
+@pytest.mark.parametrize("layer", [ClippedLinear(2, 1), ClippedByAnother(2, 1)], ids=repr)
+def test_a_backward_of_ones_own_gives_the_gradients_of_the_params(layer: fm.Layer) -> None:
+    params, x = layer.init(KEY), draw(5, 2, dtype=torch.float32)
+    grads = layer.backward_params(params, x, torch.full((5, 1), 9.0))
+    assert_same_bits(grads, layer.backward(params, x, torch.ones(5, 1))[0])

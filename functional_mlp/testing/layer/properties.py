@@ -189,7 +189,7 @@ def agrees_with_formula(point: Point, formula: Formula) -> None:
 
 
 def forward_and_backward_agree(point: Point) -> None:
-    """forward and backward, which networks are trained with, give what apply and vjp give."""
+    """forward, backward and backward_params, which networks are trained with, give what apply and vjp give."""
     if not has_two_passes(point.layer):
         return
     layer, params = point.layer, point.params
@@ -198,6 +198,9 @@ def forward_and_backward_agree(point: Point) -> None:
     back = attempt("backward", layer.backward, params, tape, point.grad_out)
     result = checked_vjp("backward", back, params, point.x)
     assert_close("backward after forward and vjp differ", result, _vjp(point), point.gradient_size)
+    if hasattr(layer, "backward_params"):
+        alone = attempt("backward_params", layer.backward_params, params, tape, point.grad_out)
+        assert_close("backward_params and backward differ", alone, result[0], point.gradient_size)
 
 
 def nothing_becomes_nan(point: Point) -> None:

@@ -166,3 +166,9 @@ class ForwardAndBackwardOfTheirOwn(Affine):
 
     def backward(self, params, tape, grad_out):
         return self.vjp(params, tape, 2 * grad_out)
+
+
+@planted(check_layer, fm.Linear(3, 2), says="backward_params and backward differ")
+class OtherGradientsWhereItStandsFirst(fm.Sequential):
+    def backward_params(self, params, tape, grad_out):
+        return self.backward(params, tape, 2 * grad_out)[0]
