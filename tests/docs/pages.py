@@ -5,7 +5,8 @@
 writes the outputs of all pages, or of those that are named, into them anew.
 
 The blocks of Python of a page are one program, and so are its commands. A block of text below a block of code is what
-that prints. Commands that install something, and code in a block that is marked `no-run`, are not run.
+that prints. Commands that install or measure something are not run, and neither is a block below a comment
+`<!-- not run: why -->`.
 """
 
 import contextlib
@@ -25,10 +26,11 @@ from functional_mlp.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(
-    r"^```(?P<language>python|sh)(?P<mark>[^\n]*)\n(?P<code>.*?)^```$(?P<between>\n\n```text\n(?P<output>.*?)^```$)?",
+    r"(?P<mark><!-- not run: [^\n]* -->\n\n)?"
+    r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$(?P<between>\n\n```text\n(?P<output>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
-INSTALLS = ("python3 -m venv", "pip install", "source ", "git clone", "python -m functional_mlp.engine", ".ci/run")
+NOT_RUN = ("python3 -m venv", "pip install", "source ", "python benchmarks/")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -63,7 +65,7 @@ def output_of(block: re.Match[str], page: Path, module: types.ModuleType) -> str
 def commands(code: str) -> list[str]:
     """The commands of a block that can be run here; `AssertionError` for one that is neither of ours nor installs."""
     lines = [line for line in code.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
-    unknown = [line for line in lines if not line.startswith(("functional-mlp ", *INSTALLS))]
+    unknown = [line for line in lines if not line.startswith(("functional-mlp ", *NOT_RUN))]
     assert not unknown, f"no test can run {unknown}"
     return [line for line in lines if line.startswith("functional-mlp ")]
 
@@ -73,13 +75,13 @@ def with_outputs(page: Path) -> str:
     with module_of(page) as module:
 
         def rewritten(block: re.Match[str]) -> str:
-            if "no-run" in block["mark"]:
+            if block["mark"]:
                 return block[0]
             output = output_of(block, page, module)
             # What a command prints may be of no interest.
             is_shown = block["between"] or (output and block["language"] == "python")
             shown = f"\n\n```text\n{output}```" if is_shown else ""
-            return f"```{block['language']}{block['mark']}\n{block['code']}```{shown}"
+            return f"```{block['language']}\n{block['code']}```{shown}"
 
         return BLOCK.sub(rewritten, page.read_text())
 

@@ -44,3 +44,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     )
     made = re.compile(r"figures/[a-z_]+\.svg$")  # by the build
     assert not [link for link in links if not made.search(link) and not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_blocks_of_code_are_of_a_known_language(page: Path) -> None:
+    # What else stands there would make the site take the block for text.
+    openings = re.findall(r"^```(.*)$", TEXTS[page], re.MULTILINE)[::2]
+    assert set(openings) <= {"diff", "python", "sh", "text"}
