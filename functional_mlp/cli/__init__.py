@@ -1,5 +1,17 @@
 """The command `functional-mlp`, on the library's public functions."""
 
-from functional_mlp.cli.app import main
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code: those of the program, where no arguments are given."""
+    try:
+        from functional_mlp.cli.app import run  # takes a while, in which Ctrl-C is to be as quiet as later
+    except KeyboardInterrupt:
+        print("functional-mlp: interrupted", file=sys.stderr)
+        return 130
+    return run(arguments)
+
 
 __all__ = ["main"]

@@ -16,7 +16,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import interrupts
-from functional_mlp.cli import ending, members, scores
+from functional_mlp.cli import ending, main, members, scores
 from functional_mlp.cli.terminal import printable
 from tests.checkpoint.cases import rewritten
 
@@ -373,3 +373,27 @@ def test_ctrl_c_that_is_held_down_to_the_end_of_the_process_loses_nothing(run: R
     assert out.endswith("plot: run.png\nplot: run-boundary.png\nmodel: model\n")
     assert Path("run.png").read_bytes().startswith(b"\x89PNG")
     assert fm.load("model").history is not None
+
+
+def test_ctrl_c_while_the_command_is_loaded_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """The loading of what the command is made of is interrupted where a module would be found."""
+
+    class Interrupted:
+        def find_spec(self, name: str, path: object, target: object = None) -> None:
+            if name == "functional_mlp.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "functional_mlp.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["--version"]) == 130
+    assert capsys.readouterr() == ("", "functional-mlp: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [("summary",), ("summary", "--json")])
+def test_a_reader_that_has_gone_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen([PROGRAM, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writer)
+        assert process.communicate(timeout=100)[1] == ""
+    assert process.returncode == 1
