@@ -11,7 +11,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.ensemble.plotting import Curve, sweep_curves
 from functional_mlp.history import EpochRecord
-from functional_mlp.plotting import decision_boundary, learning_curves
+from functional_mlp.plotting import decision_boundary, learning_curves, predicted_against_true, to_bytes
 
 NAN = math.nan
 
@@ -168,3 +168,47 @@ def test_the_best_epoch_is_marked() -> None:
         (mark,) = [line for line in axes.lines if line.get_label() == "best epoch"]
         assert list(mark.get_xdata()) == [2, 2]  # the axis counts from 1
         assert "best epoch" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_figures_say_what_they_show():
+    figure = learning_curves(history((0.5, 0.6, 0.55, 0.5)), loss_name="mse", title="$a$ table of " + "x" * 100)
+    assert figure.axes[0].get_ylabel() == "loss (mse)"
+    title = figure.get_suptitle()
+    assert len(title) == 80
+    assert title.startswith("$a$ table of x")
+    assert len(learning_curves(history((0.5, NAN, NAN, NAN)), accuracy=False).axes) == 1
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_figures_become_files_of_each_kind(kind, start):
+    assert to_bytes(learning_curves(history((0.5, 0.6, 0.55, 0.5))), kind).startswith(start)
+
+
+def test_boundaries_are_drawn_in_the_units_before_standardization():
+    inputs = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [1.0, -1.0]])
+    data = fm.Dataset(inputs, torch.tensor([0, 1, 1]))
+    figure = decision_boundary(
+        fm.Identity(), (), data, scales=[(100.0, 10.0), (0.0, 2.0)], feature_names=("y" * 90, "b")
+    )
+    axes = figure.axes[0]
+    assert axes.get_xlim() == pytest.approx((90 - 0.8, 110 + 0.8))
+    assert axes.get_ylim() == pytest.approx((-2 - 0.16, 2 + 0.16))
+    assert axes.get_xlabel() == "y" * 15 + "…" + "y" * 16
+
+
+def test_a_legend_of_many_classes_would_not_fit():
+    network = fm.Linear(2, 12)
+    data = fm.Dataset(torch.rand(30, 2, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 12)
+    (legend,) = decision_boundary(network, network.init(fm.random.key(0)), data).legends
+    assert next(text.get_text() for text in legend.get_texts()) == "decision boundary"
+
+
+def test_quantities_are_drawn_against_the_true_ones():
+    figure = predicted_against_true(
+        torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), name="price", title="validation"
+    )
+    (axes,) = figure.axes
+    assert axes.collections[0].get_offsets().tolist() == [[1.0, 1.0], [3.0, 2.0]]
+    assert axes.lines[0].get_xdata().tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match=r"values of one shape \(n,\), got \(2,\) and \(3,\)"):
+        predicted_against_true(torch.zeros(2), torch.zeros(3))
