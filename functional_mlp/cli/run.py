@@ -39,7 +39,7 @@ class Run:
     @classmethod
     def of(cls, samples: Samples, network: NetworkOptions, training: TrainingOptions, rule: RuleOptions) -> Run:
         """Raises `ValueError`, in options, for settings that cannot be."""
-        settings = training.filled(samples.recipe, **asdict(rule))
+        settings = training.filled(samples.recipe, **asdict(rule), samples=len(samples.training))
         with in_options():
             return cls(
                 samples,

@@ -43,12 +43,18 @@ class Recipe:
     optimizer: OptimizerName
     decay: float
     batch_size: int
+    prior: float = 0.0
+    """What --l2 is times the number of training samples: the precision of a Gaussian prior on the weights."""
 
 
 # Section IV of the paper.
 PAPER_RECIPE = Recipe(initializer="uniform(-1,1)", loss="mse", optimizer="sgd", decay=0.9, batch_size=1)
 # Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for.
-TABLE_RECIPE = Recipe(initializer="kaiming_uniform", loss="cross-entropy", optimizer="adam", decay=0.97, batch_size=32)
+# Without the prior small tables are learned by heart: of diabetes (442 rows, five seeds) R² was 0.34 in validation, and
+# with a prior of 4 as well, of 16 it was 0.44, and of a linear regression 0.48 (steps of 0.01, 100 epochs).
+TABLE_RECIPE = Recipe(
+    initializer="kaiming_uniform", loss="cross-entropy", optimizer="adam", decay=0.97, batch_size=32, prior=16.0
+)
 # The same for a quantity, whose one output is linear.
 QUANTITY_RECIPE = evolve(TABLE_RECIPE, loss="mse")
 
@@ -99,6 +105,7 @@ class TrainingOptions:
         decay: float | None = None,
         batch_size: int | None = None,
         l2: float | None = None,
+        samples: int,
     ) -> TrainingSettings:
         """The settings with some numbers of the rule, and with the recipe's where an option was left open."""
         for option, number in (("--epochs", self.epochs), ("--batch-size", batch_size)):
@@ -112,7 +119,8 @@ class TrainingOptions:
             beta=beta,
             decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if batch_size is None else batch_size,
-            l2=l2,
+            l2=recipe.prior / samples if l2 is None and recipe.prior else l2,
+            l2_given=l2 is not None,
             label_smoothing=self.label_smoothing,
             weight_decay=self.weight_decay,
         )
@@ -163,7 +171,8 @@ class RuleOptions:
     """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
 
     l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
-    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without."""
+    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without.
+    Default: 16 for a table, divided by the number of training samples; none on the paper's disk."""
 
 
 @frozen(kw_only=True)
@@ -177,6 +186,7 @@ class TrainingSettings:
     decay: float
     batch_size: int
     l2: float | None = None
+    l2_given: bool = True
     label_smoothing: float | None = None
     weight_decay: float | None = None
 
@@ -221,10 +231,11 @@ class TrainingSettings:
             "beta": self.beta,
             "weight decay": self.weight_decay,
             "label smoothing": self.label_smoothing,
-            "l2": self.l2,
+            "l2": self.l2 if self.l2_given else None,
         }
         numbers = "".join(f", {name} {number:g}" for name, number in given.items() if number is not None)
+        prior = "" if self.l2_given or self.l2 is None else f", l2 {self.l2:.2g}"
         return (
             f"{self.loss}, {self.optimizer} {self.learning_rate:g}{numbers}, decay {self.decay:g}, "
-            f"batch size {self.batch_size}, {count(training.epochs, 'epoch')}, seed {training.seed}"
+            f"batch size {self.batch_size}, {count(training.epochs, 'epoch')}, seed {training.seed}{prior}"
         )

@@ -13,10 +13,9 @@ body { max-width: 52rem; margin: 2.5rem auto; padding: 0 1rem; font: 1rem/1.55 G
        background: #fff }
 h1, h2 { font-family: system-ui, sans-serif; line-height: 1.25 }
 h2 { margin-top: 2.8rem; border-top: 1px solid #ccc; padding-top: 1.2rem; font-size: 1.3rem }
-.table { overflow-x: auto }
+.wide { overflow-x: auto }
 table { border-collapse: collapse; font: .875rem/1.5 system-ui, sans-serif; margin: 1rem 0 }
-caption { caption-side: bottom; text-align: left; padding-top: .4rem }
-caption, figcaption { color: #444; font: .875rem/1.45 system-ui, sans-serif }
+.table p, figcaption { color: #444; font: .875rem/1.45 system-ui, sans-serif }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 th:first-child, td:first-child { text-align: left }
 thead { border-top: 1.5px solid; border-bottom: 1px solid }
@@ -108,8 +107,9 @@ def _html(block: Block, images: dict[str, bytes]) -> str:
             head = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
             body = "\n".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in rows)
             return (
-                f'<div class="table"><table>\n<caption>{_inline(caption)}</caption>\n'
-                f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
+                f'<div class="table"><div class="wide"><table>\n'
+                f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n"
+                f"<p>{_inline(caption)}</p></div>"
             )
         case Picture(name, _, caption, description):
             data = base64.b64encode(images[name]).decode("ascii")

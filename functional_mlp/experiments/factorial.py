@@ -29,7 +29,7 @@ STEP_SIZES: dict[str, Schedule] = {"× 0.9 an epoch": paper.DECAY, "constant": c
 FACTORS = ("initialization", "step-size decay", "framework")
 PAPER_CELL, TORCH_CELL = 0, 3
 # A factor with less of the variance than this is not said to explain an outcome.
-EXPLAINS = 0.1
+EXPLAINS = 0.5
 
 
 @attrs.frozen

@@ -17,9 +17,10 @@ from functional_mlp.experiments import (
     torch_model,
 )
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
-from functional_mlp.experiments.reproduction import Reproduction
+from functional_mlp.experiments.reproduction import QUICK, Reproduction, Setting
 from functional_mlp.files import write_atomically
 from functional_mlp.plotting import to_bytes
+from functional_mlp.spread import count
 
 TITLE = "A multi-layer perceptron from tensor operations: the paper, reproduced"
 
@@ -51,6 +52,7 @@ def build(result: Reproduction) -> list[Block]:
             "statement below is computed from this run; `results.json` holds all of them. std is the standard "
             "deviation over independent runs."
         ),
+        *_preview(setting),
         *basic_model.section(result.basic_model),
         *torch_model.section(result.step_by_step, result.factorial),
         *basic_model.momentum_section(result.basic_model),
@@ -61,11 +63,29 @@ def build(result: Reproduction) -> list[Block]:
         *initializations.section(result.initializations),
         Heading("How this was made"),
         Paragraph(
-            f"`functional-mlp reproduce --seed {setting.seed}` in {result.seconds:.0f} s on {setting.cores} cores of "
+            f"`{_command(setting)}` in {result.seconds:.0f} s on {setting.cores} cores of "
             f"{setting.processor}: functional_mlp {setting.functional_mlp}, torch {setting.torch}, Python "
             f"{setting.python}. The same seed gives the same figures, times excepted, on the same machine."
         ),
     ]
+
+
+def _preview(setting: Setting) -> list[Block]:
+    """What to expect of a report of few runs."""
+    if setting.scale != QUICK:
+        return []
+    runs = f"{count(setting.scale.runs, 'run')}, and {count(setting.scale.torch_runs, 'run')} of torch.nn"
+    return [
+        Paragraph(
+            f"This is a preview, made by `{_command(setting)}`: of {runs} with few epochs. Its figures scatter, and "
+            "what is said of them may not hold. Without `--quick` it takes some minutes."
+        )
+    ]
+
+
+def _command(setting: Setting) -> str:
+    quick = " --quick" if setting.scale == QUICK else ""
+    return f"functional-mlp reproduce{quick} --seed {setting.seed}"
 
 
 def to_json(result: Reproduction) -> str:

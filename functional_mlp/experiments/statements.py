@@ -55,6 +55,8 @@ def placement(published: Published, measured: Spread) -> str:
 
 def _statement(name: str, published: Published, measured: Spread) -> str:
     side = "above" if published.mean > measured.mean else "below"
+    if len(measured.values) == 1:
+        return f"{name}: the paper's {published.mean:.4f} lies {side} that of our one run, {measured.mean:.4f}."
     inside = placement(published, measured) != "outside all runs"
     errors = standard_errors(published, measured)
     chance = "more than chance explains" if errors > SIGNIFICANT else "which chance explains"
@@ -73,6 +75,8 @@ def difference(first: Spread, second: Spread) -> str:
     'a difference of +0.00 ± 5.77 points (standard error), which is no more than chance'
     """
     gap = first.minus(second)
+    if len(gap.values) == 1:
+        return f"a difference of {100 * gap.mean:+.2f} points in one run, from which nothing follows"
     chance = "more" if abs(gap.mean) > SIGNIFICANT * gap.standard_error else "no more"
     return (
         f"a difference of {100 * gap.mean:+.2f} ± {100 * gap.standard_error:.2f} points (standard error), which is "
