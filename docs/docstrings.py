@@ -41,14 +41,9 @@ def call_of(path: str) -> str:
 
 
 def with_code_blocks(docstring: str) -> str:
-    """A docstring whose examples stand in blocks.
+    r"""A docstring whose examples stand in blocks.
 
-    >>> print(with_code_blocks("Double.\\n\\n>>> 2 * 3\\n6").replace("`", "'"))
-    Double.
-    <BLANKLINE>
-    '''pycon
-    >>> 2 * 3
-    6
-    '''
+    >>> with_code_blocks("Double.\n\n>>> 2 * 3\n6")
+    'Double.\n\n```pycon\n>>> 2 * 3\n6\n```'
     """
     return EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```", docstring)
