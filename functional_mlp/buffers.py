@@ -92,13 +92,19 @@ class Buffers:
 
     def update(self, step: float | Tensor, grads: Any) -> None:
         """Apply the optimizer's rule; `step` is 1 at the first update."""
-        if not self._rule.layout.shapes:
-            return
+        if self._rule.layout.shapes:
+            self.update_by(step, self.gradient(grads))
+
+    def gradient(self, grads: Any) -> Tensor:
+        """The array of gradients, laid out as the parameters are."""
         if not self._checked:
             checks.tree_like("gradients of the network", grads, "params", self.params)
             self._checked = True
+        return self._rule.layout.array(grads, tuple(self.arrays[0].shape[:-1]))
+
+    def update_by(self, step: float | Tensor, grad: Tensor) -> None:
+        """As `update`, by an array of gradients."""
         param, *slots = self.arrays
-        grad = self._rule.layout.array(grads, tuple(param.shape[:-1]))
         if self._rule.penalty is not None:
             grad = self._rule.penalty.added_to(grad, param, self._rule.penalized)
         updated, *slots = self._rule.optimizer.apply_rule(step, self._learning_rate, param, grad, *slots)

@@ -25,6 +25,14 @@ def one_interrupt(*, last: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def noted_interrupt() -> Iterator[threading.Event]:
+    """Let Ctrl-C set an event, and do nothing else: for what must not end in the middle of a step."""
+    pressed = threading.Event()
+    with _answer(lambda number, frame: pressed.set(), (signal.default_int_handler, _interrupt_once)):
+        yield pressed
+
+
+@contextlib.contextmanager
 def no_interrupt() -> Iterator[None]:
     """Do not listen to Ctrl-C for a while."""
     with _answer(signal.SIG_IGN, (signal.default_int_handler, _interrupt_once)):

@@ -48,15 +48,29 @@ class Tally:
         self._sizes.append(rows)
         self._figures.append((mean_loss, right, weight))
 
-    def metrics(self, *answered: bool) -> list[Metrics]:
-        """Each member's loss and accuracy, NaN where nothing says what is right."""
+    def totals(self) -> Tensor:
+        """For each member (4, members): the sum of the losses, what is right, the weight, and the number of rows.
+
+        Those of two tallies, added to each other, are those of the rows of both.
+        """
+        if not self._sizes:
+            return torch.zeros(4, 1, dtype=torch.float64, device="cpu")
         columns = (torch.stack(own).reshape(len(own), -1).cpu().double() for own in zip(*self._figures, strict=True))
         means, rights, weights = columns
-        sizes = torch.tensor(self._sizes, dtype=torch.float64, device="cpu")
-        losses = (sizes.unsqueeze(1) * means).sum(0) / sizes.sum()
-        parts, wholes = rights.sum(0).tolist(), weights.sum(0).tolist()
-        shares = [share(*own) if known else math.nan for *own, known in zip(parts, wholes, answered, strict=True)]
-        return list(map(Metrics, losses.tolist(), shares))
+        sizes = torch.tensor(self._sizes, dtype=torch.float64, device="cpu").unsqueeze(1)
+        return torch.stack([(sizes * means).sum(0), rights.sum(0), weights.sum(0), sizes.sum(0).expand(means.shape[1])])
+
+    def metrics(self, *answered: bool) -> list[Metrics]:
+        """Each member's loss and accuracy, NaN where nothing says what is right."""
+        return metrics_of(self.totals(), *answered)
+
+
+def metrics_of(totals: Tensor, *answered: bool) -> list[Metrics]:
+    """What a `Tally` of these totals has for metrics."""
+    losses, rights, weights, rows = totals
+    figures = zip(rights.tolist(), weights.tolist(), answered, strict=True)
+    shares = [share(right, weight) if known else math.nan for right, weight, known in figures]
+    return list(map(Metrics, (losses / rows).tolist(), shares))
 
 
 def counted(right: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from functional_mlp import checks, engines
 from functional_mlp.course import Course
@@ -113,21 +114,27 @@ def fit(
     >>> result.history.train_loss[-1] < result.history.train_loss[0]
     True
     """
-    network = as_layer("fit: network", network)
-    epochs = checks.integer("fit: epochs", epochs, minimum=1)
-    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
-    checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
-    check_arguments("fit", loss, optimizer, data, schedule, engine)
-    check_penalty("fit", penalty)
     check_observers("fit", progress, callbacks, checkpoint)
-    start = _start(network, optimizer, data, key, params, state)
-    given = params is not None or state is not None
-    member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
-    check_monitors("fit", member, early_stopping)
-    check_score("fit", score, validation)
-    job = Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score, shuffle)
+    job = lone_job(
+        network,
+        loss,
+        optimizer,
+        data,
+        key=key,
+        epochs=epochs,
+        batch_size=batch_size,
+        schedule=schedule,
+        penalty=penalty,
+        validation=validation,
+        score=score,
+        params=params,
+        state=state,
+        engine=engine,
+        early_stopping=early_stopping,
+        shuffle=shuffle,
+    )
     watch = Watch(job, callbacks, checkpoint)
-    _check_job(watch.job)
+    check_lone_job(watch.job)
 
     with one_interrupt():
         interrupted = False
@@ -140,7 +147,7 @@ def fit(
             interrupted = True
         watch.finish(course, [0])
         result = course.result(0, interrupted=interrupted)
-    _warn_of_divergence(result)
+    warn_of_divergence(result)
     return result
 
 
@@ -204,6 +211,40 @@ def train_epoch(
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
 
 
+def lone_job(
+    network: Any,
+    loss: Any,
+    optimizer: Any,
+    data: Any,
+    *,
+    key: Any,
+    epochs: Any,
+    batch_size: Any,
+    schedule: Any,
+    penalty: Any,
+    validation: Any,
+    score: Any,
+    params: Any,
+    state: Any,
+    engine: Any,
+    early_stopping: Any,
+    shuffle: Any,
+) -> Job:
+    """The job that the arguments of `fit` stand for; what a checkpoint may still change is for `check_lone_job`."""
+    network = as_layer("fit: network", network)
+    epochs = checks.integer("fit: epochs", epochs, minimum=1)
+    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
+    checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
+    check_arguments("fit", loss, optimizer, data, schedule, engine)
+    check_penalty("fit", penalty)
+    start = _start(network, optimizer, data, key, params, state)
+    given = params is not None or state is not None
+    member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
+    check_monitors("fit", member, early_stopping)
+    check_score("fit", score, validation)
+    return Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score, shuffle)
+
+
 def _start(
     network: Layer,
     optimizer: Optimizer,
@@ -228,7 +269,7 @@ def _start(
     return TrainState(optimizer.init(params), train_key, 0)
 
 
-def _check_job(job: Job) -> None:
+def check_lone_job(job: Job) -> None:
     """Raise unless the epochs, the network, its params, the loss and the data of a job's one member fit each other."""
     (member,) = job.members
     if job.epochs < member.start.epoch:
@@ -240,7 +281,7 @@ def _check_job(job: Job) -> None:
         check_fit(job.network, job.loss, member.start.optimizer_state.params, member.validation)
 
 
-def _warn_of_divergence(result: FitResult) -> None:
+def warn_of_divergence(result: FitResult) -> None:
     if result.diverged_at is not None:
         warnings.warn(
             f"fit: training diverged in epoch {result.diverged_at}, whose loss is {result.history.train_loss[-1]}, and "

@@ -1,0 +1,95 @@
+"""The ranks of a process group, and what they ask each other."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import attrs
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class Ranks:
+    """A process group as one of its ranks sees it. Every rank must make the same calls in the same order.
+
+    A rank that is lost is a `RuntimeError` in all others, at once or when the group's timeout is over.
+    """
+
+    group: Any
+    rank: int
+    size: int
+
+    @classmethod
+    def of(cls, group: Any) -> "Ranks":
+        """The ranks of a group, by default of all processes; raises `ValueError` where there is none."""
+        import torch.distributed as torch_distributed
+
+        if not torch_distributed.is_available() or not torch_distributed.is_initialized():
+            raise ValueError(
+                "distributed.fit: there is no process group: start the script with torchrun, and call "
+                "torch.distributed.init_process_group('gloo') first ('nccl' for GPUs)"
+            )
+        rank = torch_distributed.get_rank(group)
+        if rank < 0:
+            raise ValueError("distributed.fit: group must be one that this process is in: call it in its ranks alone")
+        return cls(group, rank, torch_distributed.get_world_size(group))
+
+    def share_of(self, rows: int) -> slice:
+        """Which of so many rows are this rank's: those of all ranks are all rows, and differ by one at most."""
+        return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
+
+    def add(self, tensor: Tensor) -> None:
+        """Add up a tensor over all ranks, in place."""
+        import torch.distributed as torch_distributed
+
+        with _together():
+            torch_distributed.all_reduce(tensor, group=self.group)
+
+    def sums(self, numbers: Sequence[float], device: torch.device) -> list[float]:
+        """The sums of some numbers over all ranks."""
+        total = torch.tensor(numbers, dtype=torch.float64, device=device)
+        self.add(total)
+        return total.tolist()
+
+    def gathered(self, value: T) -> list[T]:
+        """The values of all ranks, in their order."""
+        import torch.distributed as torch_distributed
+
+        values: list[Any] = [None] * self.size
+        with _together():
+            torch_distributed.all_gather_object(values, value, group=self.group)
+        return values
+
+    def of_first(self, value: Any) -> Any:
+        """The value of rank 0."""
+        return self.gathered(value if self.rank == 0 else None)[0]
+
+    def attempted(self, make: Callable[[], T]) -> T:
+        """What `make` gives on this rank; where it raises on any, all raise, and none is left waiting."""
+        made, error = None, None
+        try:
+            made = make()
+        except Exception as raised:
+            error = raised
+        messages = self.gathered(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        for rank, message in enumerate(messages):
+            if message is not None:
+                raise ValueError(f"distributed.fit: rank {rank} has raised {message}")
+        return made  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the kind of all errors of torch's backends
+        reason = str(error).splitlines()[0]
+        raise RuntimeError(
+            f"distributed.fit: a rank of the group was lost ({reason}): start all ranks again; with a checkpoint the "
+            "same call goes on from what was saved"
+        ) from error

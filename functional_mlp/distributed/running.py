@@ -1,0 +1,88 @@
+"""A network in training on many ranks: each takes its share of every batch, and all the same step."""
+
+import threading
+
+import torch
+from torch import Tensor
+
+from functional_mlp.buffers import Buffers
+from functional_mlp.datasets import Dataset
+from functional_mlp.datasets.dataset import Rows
+from functional_mlp.distributed.ranks import Ranks
+from functional_mlp.losses import Loss
+from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally, counted, metrics_of
+from functional_mlp.reference import ReferenceRun
+from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+
+
+class RanksRun(ReferenceRun):
+    """A member in training on the reference engine (see `engines.Run`), the same on all ranks.
+
+    The gradient of a batch of n rows is a sum over them, divided by n: each rank has the part of its own rows, and
+    one all-reduce a step adds them up. Figures are sums as well. So all ranks hold the same bits.
+    """
+
+    def __init__(self, ranks: Ranks, interrupted: threading.Event, job: Job, members: tuple[Member, ...]) -> None:
+        super().__init__(job, *members)
+        self.epochs_at_once = 1
+        self._ranks, self._interrupted = ranks, interrupted
+
+    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        outcomes: list[Outcomes] = []
+        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
+            metrics = self._epoch(order, learning_rate, ticks_after(done, tick))
+            outcomes.append([(metrics.loss, metrics.accuracy)])
+        return outcomes
+
+    def _epoch(self, order: Tensor, learning_rate: float, tick: Tick) -> Metrics:
+        batch_size, step, tally = self._job.batch_size, self._step, Tally()
+        buffers = Buffers(self._descent.rule, learning_rate, self._arrays)
+        for first in range(0, len(order), batch_size):
+            gradient = self._gradient(buffers, order[first : first + batch_size], tally)
+            self._add(gradient)
+            step += 1
+            buffers.update_by(step, gradient[:-1])
+            tick(min(first + batch_size, len(order)) / len(order))
+        # All at once: an interruption finds the state before this epoch.
+        self._arrays, self._step, self._learning_rate = buffers.arrays, step, learning_rate
+        return self._metrics(tally, self._member.data)
+
+    def _gradient(self, buffers: Buffers, rows: Tensor, tally: Tally) -> Tensor:
+        """This rank's part of the gradient of a batch, and whether Ctrl-C was pressed here, in one array."""
+        data, loss, network = self._member.data, self._job.loss, self._job.network
+        own, gradient = rows[self._ranks.share_of(len(rows))].to(data.inputs.device), torch.zeros_like(buffers.arrays[0])
+        if len(own):
+            prediction, tape = network.forward(buffers.params, data.inputs[own])
+            target, weights = loss.encode(data.targets[own], prediction), data.weights_of(own)
+            _count(tally, loss, data, own, prediction, target)
+            grad_out = loss.batch_grad(prediction, target, weights, samples=len(rows))
+            gradient = buffers.gradient(network.backward_params(buffers.params, tape, grad_out))
+        return torch.cat([gradient, gradient.new_tensor([float(self._interrupted.is_set())])])
+
+    def _add(self, gradient: Tensor) -> None:
+        """Add up the parts of all ranks; all end at the same step where Ctrl-C was pressed on any."""
+        self._ranks.add(gradient)
+        if gradient[-1] > 0:
+            raise KeyboardInterrupt
+
+    def evaluate(self, member: int, data: Dataset) -> Metrics:
+        tally, own, loss = Tally(), self._ranks.share_of(len(data)), self._job.loss
+        params = self._descent.rule.layout.tree(self._arrays[0])
+        for first in range(own.start, own.stop, ROWS_AT_ONCE):
+            rows = slice(first, min(first + ROWS_AT_ONCE, own.stop))
+            predictions, _ = self._job.network.forward(params, data.inputs[rows])
+            _count(tally, loss, data, rows, predictions, loss.encode(data.targets[rows], predictions))
+        return self._metrics(tally, data)
+
+    def _metrics(self, tally: Tally, data: Dataset) -> Metrics:
+        """The figures over the rows of all ranks."""
+        totals = tally.totals().to(data.inputs.device)
+        self._ranks.add(totals)
+        (metrics,) = metrics_of(totals, self._job.loss.has_answers(data.targets, data.labels))
+        return metrics
+
+
+def _count(tally: Tally, loss: Loss, data: Dataset, rows: Rows, predictions: Tensor, targets: Tensor) -> None:
+    """Count rows of a data set in, with targets as the loss encodes them."""
+    weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
+    tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
