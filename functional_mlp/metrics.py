@@ -10,6 +10,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
+from functional_mlp.datasets.dataset import Rows
 from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -73,6 +74,12 @@ def metrics_of(totals: Tensor, *answered: bool) -> list[Metrics]:
     return list(map(Metrics, (losses / rows).tolist(), shares))
 
 
+def count_in(tally: Tally, loss: Loss, data: Dataset, rows: Rows, predictions: Tensor, targets: Tensor) -> None:
+    """Count rows of a data set in, with targets as the loss encodes them."""
+    weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
+    tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
+
+
 def counted(right: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """The weight of the rows (..., n) that are right, and that of all; without `weights` (..., n, 1) their numbers.
 
@@ -104,8 +111,7 @@ def measure_outputs(loss: Loss, data: Dataset, of: Callable[[slice], tuple[Tenso
     for first in range(0, len(data), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         predictions, targets = of(rows)
-        weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
-        tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
+        count_in(tally, loss, data, rows, predictions, targets)
     (metrics,) = tally.metrics(loss.has_answers(data.targets, data.labels))
     return metrics
 

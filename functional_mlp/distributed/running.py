@@ -7,10 +7,8 @@ from torch import Tensor
 
 from functional_mlp.buffers import Buffers
 from functional_mlp.datasets import Dataset
-from functional_mlp.datasets.dataset import Rows
 from functional_mlp.distributed.ranks import Ranks
-from functional_mlp.losses import Loss
-from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally, counted, metrics_of
+from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
 
@@ -50,12 +48,15 @@ class RanksRun(ReferenceRun):
     def _gradient(self, buffers: Buffers, rows: Tensor, tally: Tally) -> Tensor:
         """This rank's part of the gradient of a batch, and whether Ctrl-C was pressed here, in one array."""
         data, loss, network = self._member.data, self._job.loss, self._job.network
-        own, gradient = rows[self._ranks.share_of(len(rows))].to(data.inputs.device), torch.zeros_like(buffers.arrays[0])
+        own, gradient = (
+            rows[self._ranks.share_of(len(rows))].to(data.inputs.device),
+            torch.zeros_like(buffers.arrays[0]),
+        )
         if len(own):
             prediction, tape = network.forward(buffers.params, data.inputs[own])
-            target, weights = loss.encode(data.targets[own], prediction), data.weights_of(own)
-            _count(tally, loss, data, own, prediction, target)
-            grad_out = loss.batch_grad(prediction, target, weights, samples=len(rows))
+            target = loss.encode(data.targets[own], prediction)
+            count_in(tally, loss, data, own, prediction, target)
+            grad_out = loss.batch_grad(prediction, target, data.weights_of(own), samples=len(rows))
             gradient = buffers.gradient(network.backward_params(buffers.params, tape, grad_out))
         return torch.cat([gradient, gradient.new_tensor([float(self._interrupted.is_set())])])
 
@@ -71,7 +72,7 @@ class RanksRun(ReferenceRun):
         for first in range(own.start, own.stop, ROWS_AT_ONCE):
             rows = slice(first, min(first + ROWS_AT_ONCE, own.stop))
             predictions, _ = self._job.network.forward(params, data.inputs[rows])
-            _count(tally, loss, data, rows, predictions, loss.encode(data.targets[rows], predictions))
+            count_in(tally, loss, data, rows, predictions, loss.encode(data.targets[rows], predictions))
         return self._metrics(tally, data)
 
     def _metrics(self, tally: Tally, data: Dataset) -> Metrics:
@@ -80,9 +81,3 @@ class RanksRun(ReferenceRun):
         self._ranks.add(totals)
         (metrics,) = metrics_of(totals, self._job.loss.has_answers(data.targets, data.labels))
         return metrics
-
-
-def _count(tally: Tally, loss: Loss, data: Dataset, rows: Rows, predictions: Tensor, targets: Tensor) -> None:
-    """Count rows of a data set in, with targets as the loss encodes them."""
-    weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
-    tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
