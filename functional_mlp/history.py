@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import attrs
 from attrs import field
 
+from functional_mlp import markup
+from functional_mlp.spread import count
 from functional_mlp.value import Deferred, with_one_nan
 
 
@@ -35,7 +37,7 @@ NAMES = tuple(each.name for each in attrs.fields(EpochRecord))
 FIGURES = operator.attrgetter(*NAMES)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class History(Deferred):
     """The records of a run's epochs, a tuple for each figure of `EpochRecord`.
 
@@ -57,6 +59,24 @@ class History(Deferred):
 
     def __len__(self) -> int:
         return len(self.train_loss)
+
+    def __repr__(self) -> str:
+        return f"<History of {count(len(self), 'epoch')}{self.outcome()}>"
+
+    def outcome(self) -> str:
+        """The last losses and accuracies in words, with a colon before them; nothing where there is none.
+
+        >>> History.of([EpochRecord(0.5, 0.8, float("nan"), float("nan"), 0.01, 0.1)]).outcome()
+        ': train_loss 0.5, train_accuracy 0.8'
+        """
+        last = {name: getattr(self, name)[-1] for name in NAMES[:4]} if len(self) else {}
+        told = ", ".join(f"{name} {figure:.4g}" for name, figure in last.items() if figure == figure)
+        return f": {told}" if told else ""
+
+    def _repr_html_(self) -> str:
+        names = [name for name in NAMES if any(figure == figure for figure in getattr(self, name))]
+        rows = [(epoch + 1, *(getattr(self, name)[epoch] for name in names)) for epoch in markup.evenly(len(self))]
+        return markup.table(f"History of {count(len(self), 'epoch')}", ["epoch", *names], rows)
 
     def records(self) -> list[EpochRecord]:
         """The records that the history is made `of`.

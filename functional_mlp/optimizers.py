@@ -10,7 +10,7 @@ from attrs import field, frozen
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, markup, pytree
 from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.pytree import Params
 from functional_mlp.value import Value
@@ -24,9 +24,12 @@ class OptimizerState:
     Rules that remember more have subclasses with a tree like the parameters for each thing remembered.
     """
 
-    params: Params
+    params: Params = field(repr=pytree.outline)
     learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
     step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+
+    def _repr_html_(self) -> str:
+        return markup.tree(f"{type(self).__name__} after {self.step} updates, η = {self.learning_rate:g}", self)
 
 
 # The state of an optimizer; `Optimizer` alone is one of any.
@@ -69,7 +72,7 @@ class Optimizer(Value, Generic[S]):
         """The state before the first update: every slot is zero.
 
         >>> SGD(0.1).init((torch.tensor([1.0]),))
-        OptimizerState(params=(tensor([1.]),), learning_rate=0.1, step=0)
+        OptimizerState(params=(<float32 (1,)>,), learning_rate=0.1, step=0)
         """
         leaves = checks.float_leaves("params", params)
         if any(leaf.requires_grad for leaf in leaves):
@@ -162,7 +165,7 @@ class SGD(Optimizer[OptimizerState]):
 class BatchGDState(OptimizerState):
     """`grad_sum` is the sum of the gradients since the last change of the parameters."""
 
-    grad_sum: Params
+    grad_sum: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)
@@ -211,7 +214,7 @@ class BatchGD(Optimizer[BatchGDState]):
 class MomentumState(OptimizerState):
     """`velocity` is V in the formula of `Momentum`."""
 
-    velocity: Params
+    velocity: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)
@@ -245,7 +248,7 @@ class Momentum(Optimizer[MomentumState]):
 class NesterovState(OptimizerState):
     """`velocity` is V in the formula of `Nesterov`: another mean of gradients than that of `Momentum`."""
 
-    velocity: Params
+    velocity: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)
@@ -277,8 +280,8 @@ class Nesterov(Optimizer[NesterovState]):
 class AdamState(OptimizerState):
     """The running means of the gradient and of its square."""
 
-    first_moment: Params
-    second_moment: Params
+    first_moment: Params = field(repr=pytree.outline)
+    second_moment: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)
@@ -348,7 +351,7 @@ class AdamW(Adam):
 class RMSPropState(OptimizerState):
     """The running mean of the square of the gradient."""
 
-    second_moment: Params
+    second_moment: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)
@@ -379,7 +382,7 @@ class RMSProp(Optimizer[RMSPropState]):
 class LionState(OptimizerState):
     """The running mean of the gradient, m in the formula of `Lion`."""
 
-    first_moment: Params
+    first_moment: Params = field(repr=pytree.outline)
 
 
 @frozen(repr=False)

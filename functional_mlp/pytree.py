@@ -155,6 +155,23 @@ def structure(tree: Any) -> optree.PyTreeSpec:
     return optree.tree_structure(tree, namespace=NAMESPACE)
 
 
+def outline(tree: Any) -> str:
+    """The repr of a tree without its numbers: each tensor by its dtype and shape.
+
+    >>> outline((torch.zeros(3, 2), {"x": None}))
+    "(<float32 (3, 2)>, {'x': None})"
+    """
+    if isinstance(tree, Tensor):
+        return f"<{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}>"
+    if type(tree) is tuple:
+        return f"({', '.join(builtins.map(outline, tree))}{',' if len(tree) == 1 else ''})"
+    if type(tree) is list:
+        return f"[{', '.join(builtins.map(outline, tree))}]"
+    if type(tree) is dict:
+        return f"{{{', '.join(f'{key!r}: {outline(value)}' for key, value in tree.items())}}}"
+    return repr(tree)
+
+
 # Stands for what is not there, in `first_difference`.
 MISSING = object()
 

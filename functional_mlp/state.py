@@ -1,5 +1,6 @@
 """The state of training, and what a run of one network or of many is asked for."""
 
+import html
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
 from functional_mlp.schedules import Schedule
+from functional_mlp.spread import count
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Deferred
 
@@ -95,7 +97,7 @@ class Job:
     shuffle: bool = True
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class FitResult:
     """What `fit` returns.
 
@@ -110,6 +112,15 @@ class FitResult:
     interrupted: bool = False
     best: TrainState = field(default=attrs.Factory(lambda self: self.state, takes_self=True))
     stopped_early: bool = False
+
+    def __repr__(self) -> str:
+        diverged = self.diverged_at is not None
+        ends = {"diverged": diverged, "interrupted": self.interrupted, "stopped early": self.stopped_early}
+        told = "".join(f", {how}" for how, so in ends.items() if so)
+        return f"<FitResult after {count(self.state.epoch, 'epoch')}{told}{self.history.outcome()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>\n{self.history._repr_html_()}"
 
     @property
     def params(self) -> Params:
@@ -241,9 +252,9 @@ def check_state(name: str, state: Any, optimizer: Optimizer) -> None:
 
 def check_observers(name: str, progress: Any, callbacks: Any, checkpoint: Any) -> None:
     """Raise TypeError unless these are what training takes to be watched by."""
-    if progress is not None and not callable(progress):
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise TypeError(
-            f"{name}: progress must be callable, got {checks.describe(progress)}: pass a function of a float"
+            f"{name}: progress must be True or callable, got {checks.describe(progress)}: pass a function of a float"
         )
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"{name}: callbacks must be a sequence, got {checks.describe(callbacks)}: pass [callback]")

@@ -1,5 +1,6 @@
 """The one style of figures: every figure of the package is made of these, looks alike, and can be read in grey."""
 
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -62,7 +63,15 @@ def dash(index: int) -> Any:
 
 
 class QuietFigure(Figure):
-    """A figure that is drawn without warnings: a character that no font has is an empty box."""
+    """A figure that is drawn without warnings: a character that no font has is an empty box.
+
+    Notebooks show it without being told how.
+    """
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
     def draw(self, renderer: Any) -> None:
         with warnings.catch_warnings():

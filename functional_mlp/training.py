@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from functional_mlp import checks, engines
+from functional_mlp import bar, checks, engines
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
@@ -56,7 +56,7 @@ def fit(
     params: Params | None = None,
     state: TrainState | None = None,
     engine: EngineName = "auto",
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -95,7 +95,8 @@ def fit(
         "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto": whichever
         of the two is faster for such a network, by what is known before the run.
     progress
-        Is called now and then with the number of epochs done, a fraction within an epoch.
+        Is called now and then with the number of epochs done, a fraction within an epoch. True shows a bar, on the
+        terminal or in the notebook.
     callbacks
         Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training.
     checkpoint
@@ -136,9 +137,9 @@ def fit(
     watch = Watch(job, callbacks, checkpoint)
     check_lone_job(watch.job)
 
-    with one_interrupt():
+    with one_interrupt(), bar.shown(progress, epochs) as tell:
         interrupted = False
-        course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=progress)
+        course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=tell)
         watch.begin()
         try:
             for reached in course:

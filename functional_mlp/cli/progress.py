@@ -11,6 +11,8 @@ from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from functional_mlp.bar import terminal_bar
+
 if TYPE_CHECKING:
     from functional_mlp.history import History
     from functional_mlp.state import Callback, TrainState
@@ -56,10 +58,8 @@ def ensemble_display(console: Console, epochs: int) -> Iterator[Callable[[float]
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("epoch {task.completed:.0f}/{task.total}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=epochs)
-        yield lambda done: bar.update(task, completed=done)
+    with terminal_bar(console, epochs) as tell:
+        yield tell
 
 
 def _line_printer(console: Console, epochs: int) -> Callback:

@@ -7,9 +7,10 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, markup
 from functional_mlp.arrays import Array, Calls, as_inputs, as_tensor, calls_of
 from functional_mlp.datasets.weights import checked_weights
+from functional_mlp.spread import count
 
 Rows = Tensor | slice
 
@@ -75,6 +76,14 @@ class Dataset:
         inputs, targets = checks.describe(self.inputs), checks.describe(self.targets)
         weighted = "" if self.weights is None else ", with weights"
         return f"<Dataset of {len(self)} rows: inputs {inputs}, targets {targets}{weighted}>"
+
+    def _repr_html_(self) -> str:
+        names = [f"input {number}" for number in range(self.inputs.shape[1])]
+        several = self.targets.ndim == 2
+        names += [f"target {number}" for number in range(self.targets.shape[1])] if several else ["class"]
+        first = zip(self.inputs[:5].tolist(), self.targets[:5].tolist(), strict=True)
+        rows = [[*inputs, *(target if several else [target])] for inputs, target in first]
+        return markup.table(f"{self!r}: the first {count(len(rows), 'row')}", names, rows)
 
     def labels_of(self, rows: Rows) -> Tensor | None:
         """The labels of some rows, where there are any."""

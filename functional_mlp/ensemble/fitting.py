@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from functional_mlp import bar, markup
 from functional_mlp.datasets import Dataset
 from functional_mlp.engines import Group
 from functional_mlp.ensemble.arguments import job_of
@@ -16,12 +17,14 @@ from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.trees import check_index, stack
 from functional_mlp.ensemble.work import Training
+from functional_mlp.history import NAMES
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
+from functional_mlp.spread import count
 from functional_mlp.state import (
     Callback,
     EngineName,
@@ -38,7 +41,7 @@ from functional_mlp.watching import Watch
 POLL = 0.05
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class EnsembleResult:
     """What `fit_ensemble` returns: a `FitResult` for each member, in the order of the keys."""
 
@@ -71,6 +74,16 @@ class EnsembleResult:
     def __len__(self) -> int:
         return len(self.members)
 
+    def __repr__(self) -> str:
+        return f"<EnsembleResult of {count(len(self), 'member')}, on average{self.history.mean().outcome() or ' none'}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for index, member in enumerate(self.members):
+            columns = [getattr(member.history, name) for name in NAMES[:4]]
+            rows.append([index, member.state.epoch, *(figures[-1] if figures else "" for figures in columns)])
+        return markup.table(repr(self), ["member", "epochs", *NAMES[:4]], rows)
+
 
 def fit_ensemble(
     network: Layer,
@@ -88,7 +101,7 @@ def fit_ensemble(
     score: Score | None = None,
     params: Params | None = None,
     engine: EngineName = "auto",
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -114,7 +127,7 @@ def fit_ensemble(
     params
         Parameters to start from, stacked (see `functional_mlp.ensemble.stack`).
     progress
-        Is called now and then with the number of epochs done, the mean over the members.
+        Is called now and then with the number of epochs done, the mean over the members; True shows a bar.
     callbacks
         Each is called as by `fit`, for each member, one at a time and in the thread that trains it; one that returns
         True ends that member alone.
@@ -170,11 +183,12 @@ def fit_ensemble(
     with one_interrupt():
         groups, fused = grouped(watch.job)
         watch.begin()
-        if executor is not None:
-            results = train_elsewhere(watch, groups, fused, executor, progress)
-        else:
-            # torch's operations use the cores by themselves, and native calls one each.
-            results = _train(watch, groups, min(len(groups), _cores()) if fused else 1, progress)
+        with bar.shown(progress, epochs) as tell:
+            if executor is not None:
+                results = train_elsewhere(watch, groups, fused, executor, tell)
+            else:
+                # torch's operations use the cores by themselves, and native calls one each.
+                results = _train(watch, groups, min(len(groups), _cores()) if fused else 1, tell)
     outcome = EnsembleResult(tuple(results[number] for number in sorted(results)))
     _warn_of_divergence(outcome)
     return outcome

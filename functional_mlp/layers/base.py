@@ -19,6 +19,7 @@ input; the library's layers give `forward` and `backward`, the bare mathematics,
 with all checks.
 """
 
+import html
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, markup
 from functional_mlp.layers.arguments import check_init_arguments, checked_arguments, template
 from functional_mlp.layers.summary import Row, count_parameters, table
 from functional_mlp.pytree import Params as Params
@@ -140,6 +141,17 @@ class Layer(Value):
         total                         127
         """
         return table(self.summary_rows(self.in_features))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the table of `summary` for layers made of others, and their formulas."""
+        if self.nesting_depth == 1:
+            return None
+        rows = self.summary_rows(self.in_features)
+        total = sum(parameters for _, _, parameters in rows)
+        cells = [(label, "" if size is None else size, parameters) for label, size, parameters in rows]
+        shown = markup.table(f"{total:,} parameters", ["layer", "output", "parameters"], cells)
+        formulas = self._repr_latex_()
+        return shown if formulas is None else f"{shown}\n<div>{html.escape(formulas)}</div>"
 
     def summary_rows(self, in_features: int | None) -> list[Row]:
         """The rows of `summary` for inputs of a given size: label, output size, number of parameters."""

@@ -7,7 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, markup, pytree
 from functional_mlp.initializers import Initializer, xavier_uniform, zeros
 from functional_mlp.layers.arguments import check_init_arguments
 from functional_mlp.layers.base import Layer
@@ -19,8 +19,11 @@ from functional_mlp.random import Key
 class LinearParams:
     """The parameters of `Linear`: `weight` is (out_features, in_features), `bias` (out_features,) or None."""
 
-    weight: Tensor
-    bias: Tensor | None
+    weight: Tensor = field(repr=pytree.outline)
+    bias: Tensor | None = field(repr=pytree.outline)
+
+    def _repr_html_(self) -> str:
+        return markup.tree("LinearParams", self)
 
 
 def _check_initializer(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -18,7 +18,8 @@ The checks take any object with the right functions; it need not be a subclass o
     check_optimizer   init, update
     check_penalty     total, added_to_grads
 
-The strategies draw what the checks are fed with, for properties of your own.
+The strategies draw what the checks are fed with, for properties of your own. hypothesis's `from_type` knows them, for
+`Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`.
 
 This package needs the extra `testing`: `pip install "functional-mlp[testing]"`.
 """
@@ -31,6 +32,12 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from functional_mlp.datasets import Dataset
+from functional_mlp.layers.base import Layer
+from functional_mlp.layers.combinators import Sequential
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.random import Key
 from functional_mlp.testing.engines import check_engines_agree
 from functional_mlp.testing.layer import check_layer, check_vjp
 from functional_mlp.testing.loss import check_loss
@@ -40,6 +47,17 @@ from functional_mlp.testing.penalty import check_penalty
 from functional_mlp.testing.proofs import Proof, prove
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
+
+# `from_type`, and arguments that `given` finds by their annotations, draw what the strategies draw.
+for kind, strategy in (
+    (Dataset, networks().flatmap(datasets)),
+    (Key, keys()),
+    (Layer, networks() | layers()),
+    (Loss, losses()),
+    (Optimizer, optimizers()),
+    (Sequential, networks()),
+):
+    hypothesis.strategies.register_type_strategy(kind, strategy)
 
 __all__ = [
     "Proof",

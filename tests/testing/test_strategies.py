@@ -23,6 +23,25 @@ AWKWARD = {
 }
 
 
+@pytest.mark.parametrize("kind", [fm.Dataset, fm.random.Key, fm.Layer, fm.Loss, fm.Optimizer, fm.Sequential])
+def test_from_type_draws_what_the_strategies_draw(kind: type) -> None:
+    @settings(max_examples=5)
+    @given(st.from_type(kind))
+    def is_one(value: object) -> None:
+        assert isinstance(value, kind)
+
+    is_one()
+
+
+def test_given_finds_strategies_by_annotations() -> None:
+    @settings(max_examples=5)
+    @given(...)
+    def keeps_the_key(key: fm.random.Key, optimizer: fm.Optimizer) -> None:
+        assert optimizer.init(fm.Linear(2, 2).init(key)).step == 0
+
+    keeps_the_key()
+
+
 @pytest.mark.parametrize("kind", AWKWARD)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_tensors_lie_in_awkward_memory(kind: str, dtype: torch.dtype) -> None:
