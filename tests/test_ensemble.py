@@ -428,7 +428,7 @@ def test_one_member_has_no_spread():
         ({"params": fm.ensemble.stack([NETWORK[:1].init(KEYS[0])] * 3)}, ValueError, "params of member 0.*missing"),
         ({"network": fm.Linear(3, 2)}, ValueError, "the last dimension must be 3"),
         ({"network": fm.Linear(2, 3)}, ValueError, "targets must have the shape of predictions"),
-        ({"progress": 1}, TypeError, "progress must be callable"),
+        ({"progress": 1}, TypeError, "progress must be True or callable"),
     ],
 )
 def test_fit_ensemble_refuses_bad_input(changes, error, message):
