@@ -62,7 +62,7 @@ class Group:
 
 
 def choose(job: Job) -> Literal["reference", "fused"]:
-    """The engine of a job: the fused one where it is asked for, or can run all members and is faster.
+    """The engine of a job: the fused one where it is asked for, or can run all members.
 
     Raises `ValueError` with the reason where the fused engine is asked for and cannot run them.
     """
@@ -82,7 +82,7 @@ def choose(job: Job) -> Literal["reference", "fused"]:
         if reason is not None:
             fused.warn_of_fallback(reason)
             return "reference"
-    return "fused" if job.engine == "fused" or fused.is_faster(job.network, job.batch_size) else "reference"
+    return "fused"
 
 
 def lone_group(job: Job) -> Group:

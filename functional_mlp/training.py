@@ -92,8 +92,8 @@ def fit(
     state
         A `TrainState` to go on from: to the same bits as an unbroken run, whatever the engine's calls.
     engine
-        "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto": whichever
-        of the two is faster for such a network, by what is known before the run.
+        "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto": the
+        fused one where it can run this.
     progress
         Is called now and then with the number of epochs done, a fraction within an epoch. True shows a bar, on the
         terminal or in the notebook.

@@ -12,8 +12,10 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     calls.py      the functions that layers share, and the scope in which code is emitted
     kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
     compiling.py  compiled functions; running.py, the memory that they run in
+    meeting.py    where threads that run one function wait for each other; crew.py, these threads
     cache.py      machine code on disk
-    single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py
+    single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; how
+                  threads divide wide ones (exchange.py)
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of
                   matmul.py
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
@@ -32,21 +34,19 @@ This page does not need LLVM: `explain` says so where it is missing, or cannot m
 are taken as zero; otherwise a run agrees with the reference up to rounding.
 """
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, forks, pytree
+from functional_mlp import checks, forks
 from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
 from functional_mlp.engine.program import Program, lower, lower_loss, lower_steps
 from functional_mlp.layers.adapting import as_layer
-from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from functional_mlp.engine.native import evaluate as evaluate
     from functional_mlp.engine.native import predict as predict
     from functional_mlp.engine.native import start as start
-
-# From here on torch's matrix products on several cores are faster than the engine's on one, as measured.
-LARGE_MATRIX, LARGE_BATCH = 1 << 19, 64
 
 __all__ = ["CompiledEpoch", "cache_folder", "clear_cache", "compile", "explain"]
 
@@ -158,13 +155,6 @@ def compile(
 
     layer = as_layer("compile: network", network)
     return native.CompiledEpoch(layer, loss, optimizer, batch_size, dtype, penalty)
-
-
-@functools.lru_cache(maxsize=256)
-def is_faster(network: Layer, batch_size: int) -> bool:
-    """Whether the engine is the faster one for a network: for all but large batches through very wide layers."""
-    sizes = [leaf.numel() for leaf in pytree.leaves(template(network, torch.float32))]
-    return batch_size < LARGE_BATCH or max(sizes, default=0) <= LARGE_MATRIX
 
 
 if not TYPE_CHECKING:

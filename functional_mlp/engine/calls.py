@@ -21,11 +21,28 @@ from functional_mlp.engine.policy import Policy, Sharing
 
 
 @attrs.frozen(eq=False)
+class Share:
+    """What a thread is told where several run the same function: its rank among so many `threads`, and their `team`."""
+
+    rank: ir.Value
+    threads: ir.Value
+    team: ir.Value
+
+    TYPES = (I64, I64, POINTER)
+
+    @classmethod
+    def types(cls) -> dict[str, ir.Type]:
+        """The names of the arguments that give it, and their types."""
+        return dict(zip([field.name for field in attrs.fields(cls)], cls.TYPES, strict=True))
+
+
+@attrs.frozen(eq=False)
 class Arguments:
     """The arguments of a compiled function.
 
     Rows `first` to `last` of `order`, of `samples` in all, are passed through the network. `results` holds the
-    sum of the losses and the number of samples that were right, and both are added to.
+    sum of the losses and the number of samples that were right, and both are added to. Where the work is divided among
+    threads, each is told its `share`.
     """
 
     workspace: ir.Value
@@ -39,11 +56,26 @@ class Arguments:
     step: ir.Value
     learning_rate: ir.Value
     results: ir.Value
+    share: Share | None = None
 
     TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, POINTER)
 
+    @classmethod
+    def types(cls, *, divided: bool) -> dict[str, ir.Type]:
+        """The names of the arguments, and their types."""
+        *names, _ = (field.name for field in attrs.fields(cls))
+        return dict(zip(names, cls.TYPES, strict=True)) | (Share.types() if divided else {})
+
+    @classmethod
+    def of(cls, values: Sequence[ir.Value]) -> "Arguments":
+        """The arguments that `values` gives, of a function with or without a share."""
+        count = len(cls.TYPES)
+        arguments = cls(*values[:count])
+        return attrs.evolve(arguments, share=Share(*values[count:])) if len(values) > count else arguments
+
     def values(self) -> list[ir.Value]:
-        return list(attrs.astuple(self, recurse=False))
+        *own, share = attrs.astuple(self, recurse=False)
+        return own if share is None else [*own, *attrs.astuple(share, recurse=False)]
 
 
 @attrs.frozen(eq=False)
@@ -144,14 +176,14 @@ class Calls:
         known = self._functions.get(key)
         if known is not None:
             return known
-        b, count = self.builder, len(Arguments.TYPES)
-        function_type = ir.FunctionType(ir.VoidType(), [*Arguments.TYPES, *types])
+        b, arguments = self.builder, [value.type for value in scope.arguments.values()]
+        count, function_type = len(arguments), ir.FunctionType(ir.VoidType(), [*arguments, *types])
         function = ir.Function(b.module, function_type, b.module.get_unique_name(name))
         function.linkage = "internal"
         self._functions[key] = function
         block = b.block
         b.position_at_end(function.append_basic_block("entry"))
-        body(Scope.of_function(Arguments(*function.args[:count]), scope.policy), function.args[count:])
+        body(Scope.of_function(Arguments.of(function.args[:count]), scope.policy), function.args[count:])
         b.ret_void()
         b.position_at_end(block)
         return function

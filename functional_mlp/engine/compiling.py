@@ -12,16 +12,18 @@ from functional_mlp.engine import making
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.batch.epoch import BatchEpoch
 from functional_mlp.engine.batch.passes import ForwardPasses
-from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.calls import Arguments, Share
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
+from functional_mlp.engine.single.exchange import workspace_size
 
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
+_C_TYPES_OF_SHARE = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
 
 
 def begin(module: ir.Module, name: str, arguments: Mapping[str, ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
@@ -34,9 +36,7 @@ def begin(module: ir.Module, name: str, arguments: Mapping[str, ir.Type]) -> tup
 
 def note_workspace(module: ir.Module, size: int) -> None:
     """Say in a constant how much memory the function of a module needs, in numbers."""
-    constant = ir.GlobalVariable(module, I64, "workspace_size")
-    constant.global_constant = True
-    constant.initializer = ir.Constant(I64, size)
+    workspace_size(module).initializer = ir.Constant(I64, size)
 
 
 @attrs.frozen(eq=False)
@@ -67,10 +67,10 @@ def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target:
 def emit(program: Program, policy: Policy) -> ir.Module:
     """The LLVM module of the function of a program, named as its kind."""
     module = ir.Module(name=f"functional_mlp.{program.kind}")
-    types = dict(zip([field.name for field in attrs.fields(Arguments)], Arguments.TYPES, strict=True))
+    types = Arguments.types(divided=policy.divided)
     more = {"predictions": POINTER} if program.kind == "predict" else {}
     function, builder = begin(module, program.kind, types | more)
-    arguments = Arguments(*function.args[: len(types)])
+    arguments = Arguments.of(function.args[: len(types)])
     if isinstance(program, TrainingProgram):
         # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
         # each step ten times as long.
@@ -85,7 +85,7 @@ def emit(program: Program, policy: Policy) -> ir.Module:
         size = ForwardPasses(program, policy, builder, arguments).predict(function.args[-1])
     builder.ret_void()
     if isinstance(program, TrainingProgram):
-        emit_epochs(function, program.batch_size)
+        emit_epochs(function, program.batch_size, policy)
     note_workspace(module, size)
     return module
 
@@ -104,10 +104,11 @@ _ARGUMENTS_OF_EPOCHS = {
 }
 
 
-def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
+def emit_epochs(epoch: ir.Function, batch_size: int, policy: Policy) -> None:
     """Emit `epochs`, which calls `epoch` for each of `count` orders and learning rates; results lie in a row."""
-    function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS)
-    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results = function.args
+    types = _ARGUMENTS_OF_EPOCHS | (Share.types() if policy.divided else {})
+    function, b = begin(epoch.module, "epochs", types)
+    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results, *share = function.args
     e = Emitter(b, Real(torch.float64), 1)
     batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
 
@@ -117,7 +118,7 @@ def emit_epochs(epoch: ir.Function, batch_size: int) -> None:
         begun = b.add(step, b.mul(batches, e.index(i)))
         result = e.address(results, e.multiply(i, 2))
         rows = (ir.Constant(I64, 0), samples, samples)
-        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result])
+        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result, *share])
 
     e.loop("epoch", 0, count, 1, one)
     b.ret_void()
@@ -139,9 +140,10 @@ class Function:
     code: Code
 
 
-def function_of(program: Program, target: machine.Target) -> Function:
-    """The function of a program, made by the usual policy."""
-    return compiled(program, policies.policy_of(program, target), target)
+def function_of(program: Program, target: machine.Target, *, divided: bool = False) -> Function:
+    """The function of a program, made by the usual policy; `divided`, for several threads."""
+    policy = policies.policy_of(program, target)
+    return compiled(program, attrs.evolve(policy, divided=True) if divided else policy, target)
 
 
 @functools.lru_cache(maxsize=256)
@@ -154,8 +156,10 @@ def compiled(program: Program, policy: Policy, target: machine.Target) -> Functi
     key = f"{program.kind} {program!r} {policy!r}" if program.is_ours else None
     program.check_unchanged()
     code = load(any_batch(program, target), key, lambda: emit(program, policy), target)
-    call = code.function(program.kind, [*_C_TYPES, ctypes.c_void_p] if program.kind == "predict" else _C_TYPES)
-    call_epochs = code.function("epochs", _C_TYPES_OF_EPOCHS) if program.kind == "epoch" else None
+    share = _C_TYPES_OF_SHARE if policy.divided else []
+    more = [ctypes.c_void_p] if program.kind == "predict" else []
+    call = code.function(program.kind, [*_C_TYPES, *share, *more])
+    call_epochs = code.function("epochs", [*_C_TYPES_OF_EPOCHS, *share]) if program.kind == "epoch" else None
     return Function(call, call_epochs, code.workspace_size, Layout.of(program, policy.lanes), policy, code)
 
 

@@ -10,10 +10,10 @@ from functional_mlp.engine.calls import Calls, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Index, Real
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Affine, Layout, Matrix, Program, vectors
+from functional_mlp.engine.program import CROWDED, Affine, Layout, Matrix, Program, distance_of_rows, vectors
 from functional_mlp.layers.elementwise import Elementwise
 
 
@@ -65,15 +65,48 @@ class Kernels(Calls):
         """The number of vectors that hold some features."""
         if isinstance(features, int):
             return vectors(features, self.lanes)
-        return self.builder.udiv(self.stride(features), self.e.index(self.lanes))
+        return self.builder.udiv(self.padded(features), self.e.index(self.lanes))
+
+    def padded(self, features: Index) -> Index:
+        """The numbers in the vectors of a row of features."""
+        return self.e.rounded_down(self.e.add(features, self.lanes - 1), self.lanes)
 
     def stride(self, features: Index) -> Index:
-        """The numbers that a row of features takes, padded to vectors."""
-        return self.e.rounded_down(self.e.add(features, self.lanes - 1), self.lanes)
+        """The numbers from a row of features to the next."""
+        if isinstance(features, int):
+            return distance_of_rows(features, self.lanes)
+        padded, b = self.padded(features), self.builder
+        is_crowded = b.icmp_unsigned("==", b.urem(padded, self.e.index(CROWDED)), self.e.index(0))
+        return b.select(is_crowded, self.e.add(padded, self.lanes), padded)
 
     def each_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """body(offset, lanes in use) for each vector of a row of features."""
         self.e.vectors(name, features, body, scope.policy.unrolled.vectors)
+
+    def own_part(self, scope: Scope, count: Index, unit: int) -> tuple[Index, Index]:
+        """The first, and the one after the last, of `count` things that are this thread's: whole units, but at the end.
+
+        Where there is but one thread, all are.
+        """
+        share = scope.arguments.share
+        if share is None:
+            return 0, count
+        b, e = self.builder, self.e
+        units = -(-count // unit) if isinstance(count, int) else b.udiv(e.add(count, unit - 1), e.index(unit))
+
+        def edge(rank: ir.Value) -> Index:
+            whole = e.multiply(b.udiv(e.multiply(units, rank), share.threads), unit)
+            return whole if unit == 1 else e.smaller(whole, count)
+
+        return edge(share.rank), edge(b.add(share.rank, e.index(1)))
+
+    def each_own_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
+        """As `each_vector`, for this thread's part of the vectors."""
+        if scope.arguments.share is None:
+            self.each_vector(scope, name, features, body)
+            return
+        first, last = self.own_part(scope, features, self.lanes)
+        self.e.loop(name, first, last, self.lanes, lambda i: body(i, self.e.subtract(features, i)))
 
     def has_short_value(self, layer: Elementwise) -> bool:
         """Whether an activation makes little code, which can be emitted wherever it is needed."""
@@ -165,7 +198,10 @@ class Kernels(Calls):
 
             e.vectors("transpose.columns", columns, column_block, unrolled)
 
-        e.vectors("transpose.rows", rows, row_block, unrolled)
+        if scope.arguments.share is None:
+            e.vectors("transpose.rows", rows, row_block, unrolled)
+        else:
+            self.each_own_vector(scope, "transpose.rows", rows, row_block)
 
     def _within(self, count: Index) -> list[Index]:
         """The numbers below a count of at most `lanes`; where it is a value, `lanes` numbers, the last one repeated."""
@@ -177,7 +213,16 @@ class Kernels(Calls):
     # Results
 
     def add_to_results(self, scope: Scope, totals: Sequence[ir.Value]) -> None:
-        """Add to the sum of the losses and the number of right answers."""
-        for index, total in enumerate(totals):
-            place = self.e.address(scope.arguments.results, index, DOUBLE)
-            self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
+        """Add to the sum of the losses and the number of right answers, of which each thread has the whole."""
+
+        def add() -> None:
+            for index, total in enumerate(totals):
+                place = self.e.address(scope.arguments.results, index, DOUBLE)
+                self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
+
+        share = scope.arguments.share
+        if share is None:
+            add()
+            return
+        with self.builder.if_then(self.builder.icmp_signed("==", share.rank, ir.Constant(I64, 0))):
+            add()

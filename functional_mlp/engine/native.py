@@ -91,7 +91,7 @@ class CompiledEpoch:
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._batch_size, self._dtype = batch_size, dtype
-        compiling.function_of(self._program(isinstance(loss, CrossEntropy)), host())
+        running.function_to_run(self._program(isinstance(loss, CrossEntropy)))
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")

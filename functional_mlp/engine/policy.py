@@ -21,6 +21,7 @@ from functional_mlp.engine.lengths import activation_lengths, activations, loss_
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.program import (
     Layout,
+    Matrix,
     Program,
     TrainingProgram,
     affine_steps,
@@ -71,7 +72,11 @@ OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_WEIGHT, OPERATIONS_PER_SLOT = 6, 20
 
 # The samples of a batch that pass through the network together: 0.98 for 32, 0.99 for 64, 1.05 for 512 (paper, 500).
-SAMPLES_AT_ONCE = 128
+# With each piece all weights' gradients are added up: through wide layers, 1.08 for 256, 1.19 for 128
+# (784-1024-1024-10, 512).
+SAMPLES_AT_ONCE, SAMPLES_AT_ONCE_IF_WIDE = 128, 512
+# Weights of a layer that take more than a core's second cache, of a megabyte.
+WIDE = 1 << 18
 
 
 class Sharing(enum.Enum):
@@ -132,6 +137,7 @@ class Policy:
     # for four (paper, momentum).
     product_chains: int = 8
     tail_chains: int = 2
+    fewest_divided: int = 1 << 14  # weights of a layer whose units threads divide among them
 
     # Batches. The sums of a bias's gradient over the samples that run side by side, a power of two: 1.04 for one, 1.00
     # for eight (paper, 100). Tiles of functions for any number of rows are made for this many: 1.01 for four, 1.06 for
@@ -139,14 +145,33 @@ class Policy:
     piece: int = SAMPLES_AT_ONCE  # the most samples whose activations are kept at a time
     bias_chains: int = 4
     rows_of_any_matrix: int = 8
+    is_wide: bool = False  # whether a matrix does not fit into a core's second cache
+    rows_fetched_ahead: int = 16  # of what products meet, where that comes from far
+    unit_of_samples: int = 4  # of which each thread has whole numbers: those of small tiles
 
     # Calls
+    divided: bool = False  # whether several threads may run an epoch
     rows_per_call: int
+    fewest_rows_divided: int = 0  # of a call that several threads run
     most_epochs_per_call: int = 256  # of short epochs: their orders have to be drawn before
 
     @property
     def in_one_piece(self) -> bool:
         return self.sharing is Sharing.NONE
+
+    @property
+    def fetches(self) -> bool:
+        """Whether products ask ahead for what they need: where it may lie in another core's cache, or in none.
+
+        Without: 1.04 (784-1024-1024-10 at batch size 256, on one core), 1.02 (on two that share a cache) and 1.10 (that
+        do not), 1.35 (784-256-128-10, 32, on such two); on one core, where matrices fit into its cache, 0.98.
+        """
+        return self.divided or self.is_wide
+
+    @property
+    def heights_of_rests(self) -> tuple[int, ...]:
+        """Which tiles take the rows that are left over by those of a product; then each is taken alone."""
+        return (4,) if self.divided else ()
 
     @property
     def brief_rule(self) -> bool:
@@ -161,7 +186,14 @@ class Policy:
     @property
     def packs_tails(self) -> bool:
         """Whether rows share vectors for their last columns; copies gain more, and functions are to be short."""
-        return self.remembers and self.in_one_piece
+        return self.remembers and self.in_one_piece and not self.divided
+
+    def divides(self, matrix: Matrix) -> bool:
+        """Whether threads divide the units of a layer among them where samples are taken one by one."""
+        blocks = vectors(matrix.columns, self.lanes * self.product_width)
+        return (
+            self.divided and matrix.input_major and blocks > 1 and matrix.rows * matrix.columns >= self.fewest_divided
+        )
 
     @property
     def unrolled(self) -> Unrolled:
@@ -186,9 +218,10 @@ def policy_of(program: Program, target: Target) -> Policy:
     rule_length, slots = 0, 0
     if isinstance(program, TrainingProgram):
         rule_length, slots = rule_length_of_a_vector(program.optimizer, program.penalty), len(program.optimizer.slots())
-    sharing = _sharing(program, lanes, lengths, rule_length)
+    sharing, operations = _sharing(program, lanes, lengths, rule_length), operations_per_row(program, slots)
     many = len(all_steps(program.steps)) > MOST_STEPS_CALLED_ONE_BY_ONE
-    return Policy(
+    is_wide = any(step.in_features * step.out_features > WIDE for step in affine_steps(program.steps))
+    policy = Policy(
         lanes=lanes,
         registers=32 if target.vector_bytes == 64 else 16,
         sharing=sharing,
@@ -196,8 +229,53 @@ def policy_of(program: Program, target: Target) -> Policy:
         short=_short(program, sharing, lengths),
         long_rule=rule_length > LONG_RULE,
         remembers=slots > 0,
-        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations_per_row(program, slots)),
+        is_wide=is_wide,
+        piece=SAMPLES_AT_ONCE_IF_WIDE if is_wide else SAMPLES_AT_ONCE,
+        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations),
+        fewest_rows_divided=FEWEST_OPERATIONS_OF_A_CALL // operations,
     )
+    if not isinstance(program, TrainingProgram) or program.batch_size > 1:
+        return policy
+    # The sums of a divided layer are those of its blocks, on one thread as well.
+    divided = attrs.evolve(policy, divided=True)
+    return divided if _weights_divided(program, divided) >= FEWEST_WEIGHTS_DIVIDED else policy
+
+
+# A batch is divided among threads where each gets so many samples, and so many operations as `operations_per_row`
+# counts. What is divided has to go from one core's cache to another's: the weights once a batch, however few samples
+# there are, and what is kept of half the samples. On two cores that share a cache, of the time on one: 0.65 (17-64-64-6
+# at batch size 64), 0.70 (30-128-64-2, 32), 0.65 (256), 0.57 (784-256-128-10, 32), 0.54 (128); with fewer samples 0.82
+# (30-128-64-2, 16) and 1.10 (8), and with fewer operations 0.73 (10-32-32-2, 128), 0.93 (32) and 1.2 (paper, 100). On
+# two cores that share none, which a virtual machine may be given, 1.6, 2.0, 1.2, 1.4 and 0.77 for the first five.
+FEWEST_SAMPLES_OF_A_THREAD = 16
+FEWEST_OPERATIONS_OF_A_THREAD = 1_000_000
+# Calls of fewer rows than make so many operations are over before the other threads are awake, after 25 to 90 µs.
+FEWEST_OPERATIONS_OF_A_CALL = 50_000_000
+
+
+# Where samples are taken one by one, the units of wide layers are divided where these have so many weights in all, and
+# each thread gets so many: 0.64 on two cores that share a cache, and 1.01 on one (784-256-128-10). A sample takes three
+# meetings there, and about a microsecond that is not divided.
+FEWEST_WEIGHTS_DIVIDED, FEWEST_WEIGHTS_OF_A_THREAD = 100_000, 50_000
+
+
+@functools.lru_cache(maxsize=256)
+def threads_of(program: Program, target: Target, most: int) -> int:
+    """On how many threads an epoch is faster than on fewer, `most` at most."""
+    if not isinstance(program, TrainingProgram):
+        return 1
+    if program.batch_size == 1:
+        policy = policy_of(program, target)
+        return max(1, min(most, _weights_divided(program, policy) // FEWEST_WEIGHTS_OF_A_THREAD))
+    samples = min(program.batch_size, policy_of(program, target).piece)
+    operations = samples * operations_per_row(program, len(program.optimizer.slots()))
+    return max(1, min(most, operations // FEWEST_OPERATIONS_OF_A_THREAD, samples // FEWEST_SAMPLES_OF_A_THREAD))
+
+
+def _weights_divided(program: Program, policy: Policy) -> int:
+    """How many weights of layers are divided among threads where samples are taken one by one."""
+    matrices = Layout.of(program, policy.lanes).matrices
+    return sum(matrix.rows * matrix.columns for matrix in matrices if policy.divides(matrix))
 
 
 def lanes_of(program: Program, target: Target) -> int:

@@ -1,6 +1,7 @@
 """Networks at work: the memory that compiled functions run in, and what goes through them."""
 
 import ctypes
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine.compiling import function_of
+from functional_mlp.engine import crew
+from functional_mlp.engine import policy as policies
+from functional_mlp.engine.compiling import Function, function_of
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram, takes_classes
@@ -67,6 +70,14 @@ def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
     return workspace
 
 
+def function_to_run(program: Program) -> tuple[Function, int]:
+    """The function of a program for this machine, and on how many threads it runs at most."""
+    target = machine.host()
+    threads = policies.threads_of(program, target, torch.get_num_threads())
+    in_batches = isinstance(program, TrainingProgram) and program.batch_size > 1
+    return function_of(program, target, divided=threads > 1 and in_batches), threads
+
+
 class Session:
     """The function of a program at work: its workspace, and its calls."""
 
@@ -75,10 +86,11 @@ class Session:
     workspace: Tensor
 
     def __init__(self, program: Program) -> None:
-        self._function = function_of(program, machine.host())
+        self._function, self._threads = function_to_run(program)
         self.layout, self.policy = self._function.layout, self._function.policy
         self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
-        self.workspace = new_workspace(self._function.workspace_size, program.dtype)
+        spaces = self._threads if self.policy.divided and self._batch_size == 1 else 1
+        self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
 
     def array(self, index: int) -> Tensor:
         """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
@@ -105,7 +117,8 @@ class Session:
         last = 0
         while last < samples:
             first, last = last, min(self._stop(last), samples)
-            self._function.call(*pointers, first, last, samples, step, learning_rate, results, *written)
+            arguments = (*pointers, first, last, samples, step, learning_rate, results, *written)
+            self._run(last - first, self._function.call, *arguments)
             if progress is not None:
                 progress(last / samples)
         return results[0], results[1]
@@ -118,7 +131,9 @@ class Session:
         results = (ctypes.c_double * (2 * count))()
         call_epochs = self._function.call_epochs
         assert call_epochs is not None, "only epochs are run many at a time"
-        call_epochs(
+        self._run(
+            count * samples,
+            call_epochs,
             self.workspace.data_ptr(),
             *rows.pointers(),
             (ctypes.c_void_p * count)(*[order.data_ptr() for order in orders]),
@@ -129,6 +144,14 @@ class Session:
             results,
         )
         return list(zip(results[::2], results[1::2], strict=True))
+
+    def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a native function for some rows, on several threads at once where it is made for them."""
+        if self.policy.divided:
+            threads = self._threads if rows >= self.policy.fewest_rows_divided else 1
+            crew.together(functools.partial(function, *arguments), threads, torch.get_num_threads())
+        else:
+            function(*arguments)
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""

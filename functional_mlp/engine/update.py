@@ -84,6 +84,8 @@ def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients
 
     def emit(inside: Scope, sizes: Sequence[Index], places: Sequence[Index]) -> None:
         (size,), (offset,) = sizes, places
+        first, last = kernels.own_part(inside, kernels.layout.size, kernels.lanes)
+        begin, end = e.larger(e.subtract(first, offset), 0), e.smaller(e.subtract(last, offset), size)
 
         def body(i: Index) -> None:
             place = e.add(offset, i)
@@ -92,7 +94,7 @@ def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients
             (vector,) = kernels.xp.vectors(penalized(penalty, kernels.xp, grad, weights))
             e.store(vector, inside.workspace, at)
 
-        e.loop("penalty", 0, size, kernels.lanes, body)
+        e.loop("penalty", begin, end, kernels.lanes, body)
 
     with kernels.table(scope) as inside:
         for matrix in kernels.layout.matrices:

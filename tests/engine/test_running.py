@@ -324,11 +324,22 @@ def test_layers_beyond_the_algebra_are_left_to_the_reference(layer: fm.Layer, fr
     fm.fit(network, MSE, fm.SGD(0.1), DATA, key=KEY, epochs=1)
 
 
-def test_auto_leaves_large_batches_through_very_wide_layers_to_the_reference() -> None:
-    narrow, wide = fm.Linear(100, 100), fm.Linear(1000, 1000)
-    assert fm.engine.is_faster(narrow, 1000)
-    assert fm.engine.is_faster(wide, 1)
-    assert not fm.engine.is_faster(wide, 1000)
+@pytest.mark.parametrize("batch_size", [1, 30])
+@pytest.mark.parametrize("sharing", Sharing)
+def test_rows_that_would_crowd_a_cache(sharing: Sharing, batch_size: int) -> None:
+    network = fm.Sequential(fm.Linear(3, 512), fm.Tanh(), fm.Linear(512, 8), fm.Linear(8, 1024), fm.Linear(1024, 2))
+    data = fm.Dataset(fm.random.normal(KEY, (45, 3), dtype=torch.float64), torch.arange(45) % 2)
+    with compiled_with(sharing):
+        check_engines_agree(network, fm.CrossEntropy(), fm.SGD(0.01), data, batch_size=batch_size, epochs=2)
+
+
+def test_auto_takes_the_engine_for_very_wide_layers() -> None:
+    wide, data = fm.Sequential(fm.Linear(2, 800), fm.Linear(800, 800), fm.Linear(800, 2)), fm.datasets.disk(KEY, 100)
+    auto, fused = (
+        fm.fit(wide, fm.CrossEntropy(), fm.SGD(0.01), data, key=KEY, epochs=1, batch_size=100, engine=engine)
+        for engine in ("auto", "fused")
+    )
+    assert pytree.equal(auto.state, fused.state)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -4,6 +4,12 @@ A batch goes through the network in pieces. Products need the weights in both or
 made for each batch.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.passes import BatchPasses
@@ -12,11 +18,23 @@ from functional_mlp.engine.batch.steps import Output
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import I64, Index
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Body, Index
 from functional_mlp.engine.loss import SampleLoss
+from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
+from functional_mlp.engine.walk import Backward
+
+
+@attrs.frozen(eq=False)
+class Samples:
+    """A piece of the order: its first position, how many samples, the number of their batch, and 1 / those of it."""
+
+    first: ir.Value
+    count: ir.Value
+    batch: ir.Value
+    scale: ir.Value
 
 
 class BatchEpoch(BatchPasses):
@@ -47,7 +65,7 @@ class BatchEpoch(BatchPasses):
         e, b, scope = self.e, self.builder, self.scope
         arguments, size = scope.arguments, ir.Constant(I64, self.program.batch_size)
 
-        def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+        def piece(first: ir.Value, *totals: ir.Value) -> list[ir.Value]:
             batch = b.udiv(first, size)
             batch_start = b.mul(batch, size)
             batch_end = e.smaller(b.add(batch_start, size), arguments.samples)
@@ -57,55 +75,118 @@ class BatchEpoch(BatchPasses):
                 self._transpose_weights()
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
-            totals = [loss_sum, right]
-            if self.whole:
-                with rule_after(self.kernels, self.program, scope, batch) as rule:
-                    update = rule.update if scope.policy.in_one_piece else None
-                    return [last, *self._train(first, b.sub(last, first), batch, scale, totals, update)]
-            totals = self._train(first, b.sub(last, first), batch, scale, totals, None)
-            with b.if_then(b.icmp_signed("==", last, batch_end)):
-                self._apply_gradients(batch)
-            return [last, *totals]
+            results = self._train(Samples(first, b.sub(last, first), batch, scale), totals)
+            if not self.whole:
+                with b.if_then(b.icmp_signed("==", last, batch_end)):
+                    self._meet()
+                    self._apply_gradients(batch)
+                    self._meet()
+            return [last, *results]
 
         self._over_pieces(piece)
         return self.memory.end
 
-    def _train(
-        self,
-        first: ir.Value,
-        count: ir.Value,
-        batch: ir.Value,
-        scale: ir.Value,
-        totals: list[ir.Value],
-        update: Update | None,
-    ) -> list[ir.Value]:
+    def _train(self, samples: Samples, totals: Sequence[ir.Value]) -> list[ir.Value]:
         """Both passes for a piece, with the update of the parameters where it is the whole batch."""
-        b, e, scope = self.builder, self.e, self.scope
+        if self.scope.policy.divided:
+            return self._train_divided(samples, totals)
+        with self._update_after(samples) as update:
+            piece = Piece(self.scope, 0, samples.count, samples.batch, update)
+            grad, backward, losses = self._forward(piece, samples)
+            results = self._losses(piece, lambda r, *totals: add(self.builder, totals, losses(r)), totals)
+            with self._table(piece) as inside:
+                backward(inside, grad)
+            return results
+
+    def _train_divided(self, samples: Samples, totals: Sequence[ir.Value]) -> list[ir.Value]:
+        """As `_train`, with the samples divided among threads, and after they have met the rows of the weights.
+
+        The losses are kept, and each thread adds them all up in their order.
+        """
+        b, scope = self.builder, self.scope
+        self._meet()  # all weights are what they are to be, and nobody needs what is kept of the last piece
+        waiting: list[Callable[[Piece], None]] = []
+        begin, end = self.kernels.own_part(scope, samples.count, scope.policy.unit_of_samples)
+        own = Piece(scope, begin, self.e.index(end), samples.batch, waiting=waiting)
+        grad, backward, losses = self._forward(own, samples)
+        outcomes = self.e.address(scope.workspace, self.memory.reserve(2 * 8 // self.kernels.real.size, self.samples))
+        distance = self.memory.stride(1) * self.kernels.real.size // 8
+
+        def place(r: Index, index: int) -> ir.Value:
+            return self.e.address(outcomes, self.e.add(self.e.multiply(r, distance), index), DOUBLE)
+
+        def keep(r: Index) -> None:
+            for index, value in enumerate(losses(r)):
+                b.store(value, place(r, index), align=self.kernels.real.size)
+
+        def add_kept(r: Index, *totals: ir.Value) -> list[ir.Value]:
+            kept = [b.load(place(r, index), typ=DOUBLE, align=self.kernels.real.size) for index in range(2)]
+            return add(b, totals, kept)
+
+        self._losses(own, keep, ())
+        with self._table(own) as inside:
+            backward(inside, grad)
+        self._meet()  # all gradients of outputs are there
+        with self._update_after(samples) as update:
+            whole = Piece(scope, 0, samples.count, samples.batch, update)
+            with self._table(whole) as inside:
+                for make in waiting:
+                    make(inside)
+            return self._losses(whole, add_kept, totals)
+
+    @contextlib.contextmanager
+    def _update_after(self, samples: Samples) -> Iterator[Update | None]:
+        """The update with the gradients of a whole batch, where it is emitted in place."""
+        if not self.whole:
+            yield None
+            return
+        with rule_after(self.kernels, self.program, self.scope, samples.batch) as rule:
+            yield rule.update if self.scope.policy.in_one_piece else None
+
+    @contextlib.contextmanager
+    def _table(self, piece: Piece) -> Iterator[Piece]:
+        """A table of the calls for a piece, with what its functions are given."""
+        values = [value for value in (piece.begin, piece.end, piece.batch) if not isinstance(value, int)]
+        with self.kernels.table(piece.scope, *values) as inside:
+            yield attrs.evolve(piece, scope=inside)
+
+    def _forward(self, piece: Piece, samples: Samples) -> tuple[int, Backward[Piece], Callable[[Index], Any]]:
+        """The forward pass; returns the place of the gradient of the output, and what emits the way back to it.
+
+        The last is what emits the loss of a sample, which makes its gradient, and whether it is right.
+        """
+        e, b, scope = self.e, self.builder, self.scope
 
         def row_of(r: Index) -> ir.Value:
-            return b.load(e.address(scope.arguments.order, e.add(first, r), I64), typ=I64, align=8)
+            return b.load(e.address(scope.arguments.order, e.add(samples.first, r), I64), typ=I64, align=8)
 
-        x = self._load_inputs(count, row_of)
-        with self.kernels.table(scope, count, batch) as inside:
-            own = Piece(inside, count, batch)
-            output, backward = walk.forward(self.steps, own, self.program.steps, Output(x))
+        x = self._load_inputs(piece.begin, piece.end, row_of)
+        with self._table(piece) as inside:
+            output, backward = walk.forward(self.steps, inside, self.program.steps, Output(x))
         features = self.program.out_features
         grad, stride = self.steps.reserve(features), self.memory.stride(features)
 
-        def sample(r: Index, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+        def losses(r: Index) -> list[ir.Value]:
             offset, row = e.multiply(r, stride), row_of(r)
             places = e.add(output.place, offset), e.add(grad, offset)
-            loss, is_right = self.loss.emit(scope, row, *places, scale)
-            return [b.fadd(loss_sum, loss), b.fadd(right, is_right)]
+            return self.loss.emit(scope, row, *places, samples.scale)
 
-        totals = e.loop("loss.sample", 0, count, 1, sample, totals)
-        with self.kernels.table(scope, count, batch) as inside:
-            backward(Piece(inside, count, batch, update), grad)
-        return totals
+        return grad, backward, losses
+
+    def _losses(self, piece: Piece, sample: Body, carried: Sequence[ir.Value]) -> list[ir.Value]:
+        return self.e.loop("loss.sample", piece.begin, piece.end, 1, sample, carried)
+
+    def _meet(self) -> None:
+        """Wait for the other threads, where there are any."""
+        share = self.scope.arguments.share
+        if share is not None:
+            emit_meeting(self.builder, share)
+            self.e.stored.forget_all()
 
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
-        e, workspace = self.e, self.scope.workspace
+        e, workspace, size = self.e, self.scope.workspace, self.kernels.layout.size
+        begin, end = self.kernels.own_part(self.scope, size, self.kernels.lanes)
         penalize(self.kernels, self.program, self.scope, self.gradients)
         with rule_after(self.kernels, self.program, self.scope, batch) as rule:
 
@@ -114,4 +195,8 @@ class BatchEpoch(BatchPasses):
                 rule.update(place, grad, of_weights=False)  # the gradient has the penalty's
                 e.store(e.constant(0), workspace, e.add(self.gradients, place))
 
-            e.loop("parameters", 0, self.kernels.layout.size, self.kernels.lanes, apply)
+            e.loop("parameters", begin, end, self.kernels.lanes, apply)
+
+
+def add(builder: ir.IRBuilder, totals: Sequence[ir.Value], more: Sequence[ir.Value]) -> list[ir.Value]:
+    return [builder.fadd(total, value) for total, value in zip(totals, more, strict=True)]

@@ -25,7 +25,8 @@ from functional_mlp.layers.elementwise import Elementwise
 class ForwardPlaces:
     """For s = w x + b, and y = σ(s)."""
 
-    count: ir.Value
+    begin: Index
+    end: ir.Value
     x: Index
     weights: Index
     biases: Index
@@ -37,7 +38,8 @@ class ForwardPlaces:
 class GradInputPlaces:
     """For grad_x = wᵀ grad (2), or the gradient of the s under the x = y of the activation below."""
 
-    count: ir.Value
+    begin: Index
+    end: ir.Value
     grad: Index
     weights: Index
     grad_x: Index
@@ -133,7 +135,7 @@ class LinearProducts:
 
             product = Product(
                 name="forward",
-                rows=at.count,
+                rows=(at.begin, at.end),
                 columns=sizes.outputs,
                 depth=sizes.inputs,
                 left=(at.x, in_stride, 1),
@@ -162,7 +164,7 @@ class LinearProducts:
 
             product = Product(
                 name="grad_input",
-                rows=at.count,
+                rows=(at.begin, at.end),
                 columns=sizes.inputs,
                 depth=sizes.outputs,
                 left=(at.grad, out_stride, 1),
@@ -175,15 +177,17 @@ class LinearProducts:
 
         self._kernel(piece, "grad_input", step, activation_code(below), places, emit)
 
-    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int) -> None:
-        """The gradients of the weights (4) and the biases (5), and the update with them."""
+    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool) -> None:
+        """The gradients of the weights (4), which may be kept `transposed` too, and the biases (5), and the update."""
         matrix = self.kernels.layout.matrices[step.number]
+        # A thread transposes the rows that it has updated, in blocks of `lanes`.
+        unit = self.kernels.lanes if transposed else 1
 
         def gradients(scope: Scope, sizes: Sizes, at: GradParamsPlaces, update: Update) -> None:
             left, right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
             if not matrix.input_major:
                 left, right = right, left
-            self._weight_gradient(scope, left, right, at, update)
+            self._weight_gradient(scope, left, right, at, unit, update)
             # Where there are no biases, there are none to go through.
             self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
 
@@ -196,8 +200,8 @@ class LinearProducts:
                 with rule_after(self.kernels, self.training, scope, at.batch) as rule:
                     gradients(scope, sizes, at, rule.update)
 
-        places = GradParamsPlaces(piece.count, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
-        self._kernel(piece, "grad_params", step, str(matrix.input_major), places, emit)
+        places = GradParamsPlaces(piece.end, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
+        self._kernel(piece, "grad_params", step, f"{matrix.input_major} {unit}", places, emit)
 
     def _accumulate_in(self, scope: Scope) -> Update:
         def accumulate(place: Index, grad: ir.Value, *, of_weights: bool) -> None:
@@ -212,18 +216,22 @@ class LinearProducts:
         left: tuple[Index, Index],
         right: tuple[Index, Index],
         at: GradParamsPlaces,
+        unit: int,
         update: Update,
     ) -> None:
         """The update for each vector of the weights: the product of two places, each with its features."""
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
         stride = self.kernels.stride(columns)
 
+        def place(row: Index, v: Index) -> Index:
+            return e.add(at.weights, e.add(e.multiply(row, stride), v))
+
         def finish(row: Index, v: Index, value: ir.Value) -> None:
-            update(e.add(at.weights, e.add(e.multiply(row, stride), v)), value, of_weights=True)
+            update(place(row, v), value, of_weights=True)
 
         product = Product(
             name="grad_weight",
-            rows=rows,
+            rows=self.kernels.own_part(scope, rows, unit),
             columns=columns,
             depth=at.count,
             left=(rows_place, 1, self.kernels.stride(rows)),
@@ -231,6 +239,7 @@ class LinearProducts:
             start=None,
             finish=finish,
             usual_rows=scope.policy.rows_of_any_matrix,
+            updated=place,
         )
         self.products.emit(scope, product)
 
@@ -262,4 +271,4 @@ class LinearProducts:
             (total,) = e.loop("grad_bias", whole, at.count, 1, add_one, [e.tree_sum(sums)])
             update(e.add(at.biases, v), total, of_weights=False)
 
-        self.kernels.each_vector(scope, "bias", features, body)
+        self.kernels.each_own_vector(scope, "bias", features, body)

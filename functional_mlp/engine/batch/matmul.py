@@ -1,5 +1,7 @@
 """The products of matrices of which an epoch of minibatches is made: tiles of rows times vectors, kept in registers."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -17,13 +19,14 @@ Finish = Callable[[Index, Index, ir.Value], None]
 class Product:
     """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
 
-    v is the offset of a vector within a row. `left` is a place with the distances between its rows and along the
-    depth, `right` a place with the distance between its rows; both are counted from the workspace. Where the number of
-    rows is a value, tiles are made for `usual_rows`. Without a start, sums begin with 0.
+    v is the offset of a vector within a row. The rows are given by the first one and the one after the last. `left` is
+    a place with the distances between its rows and along the depth, `right` a place with the distance between its rows;
+    both are counted from the workspace. Where the number of rows is a value, tiles are made for `usual_rows`. Without a
+    start, sums begin with 0. Where vectors are to be `updated` with those of the product, it says where they are.
     """
 
     name: str
-    rows: Index
+    rows: tuple[Index, Index]
     columns: Index
     depth: Index
     left: tuple[Index, Index, Index]
@@ -31,6 +34,7 @@ class Product:
     start: Callable[[Index], ir.Value] | None
     finish: Finish
     usual_rows: int
+    updated: Callable[[Index, Index], Index] | None = None
 
 
 class TiledProducts:
@@ -52,7 +56,8 @@ class TiledProducts:
 
     def _tiles(self, scope: Scope, product: Product, first: Index, width: int) -> None:
         """The tiles of all rows, for `width` vectors of columns."""
-        e, name, rows = self.e, product.name, product.rows
+        e, name, (begin, end) = self.e, product.name, product.rows
+        rows = e.subtract(end, begin)
         height = _tile_height(rows, width, product.usual_rows, scope.policy.registers)
 
         def tile(row: Index, height: int) -> None:
@@ -61,9 +66,11 @@ class TiledProducts:
         if isinstance(rows, int):
             e.blocks(f"{name}.rows", rows, height, tile, 1)
             return
-        whole = self.e.builder.sub(rows, self.e.builder.urem(rows, ir.Constant(I64, height)))
-        e.loop(f"{name}.rows", 0, whole, height, lambda row: tile(row, height))
-        e.loop(f"{name}.row", whole, rows, 1, lambda row: tile(row, 1))
+        for size in (height, *(rest for rest in scope.policy.heights_of_rests if rest < height)):
+            whole = e.builder.sub(end, e.builder.urem(e.subtract(end, begin), ir.Constant(I64, size)))
+            e.loop(f"{name}.rows", begin, whole, size, functools.partial(tile, height=size))
+            begin = whole
+        e.loop(f"{name}.row", begin, end, 1, lambda row: tile(row, 1))
 
     def _tile(self, scope: Scope, product: Product, row: Index, height: int, offsets: Sequence[Index]) -> None:
         """A tile of the product: `height` rows of the vectors at some offsets, each in a register."""
@@ -74,6 +81,8 @@ class TiledProducts:
 
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
             row_of_right = e.add(right, e.multiply(k, right_stride))
+            if scope.policy.fetches:
+                self._fetch(scope, product, row, e.add(k, scope.policy.rows_fetched_ahead), offsets)
             vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
             results = []
             for h in range(height):
@@ -83,10 +92,23 @@ class TiledProducts:
                     results.append(e.multiply_add(factor, vector, sums[h * width + v]))
             return results
 
+        if product.updated is not None and scope.policy.fetches:
+            for h, offset in itertools.product(range(height), offsets):
+                e.fetch(scope.workspace, product.updated(e.add(row, h), offset), to_write=True)
         sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin * height)
         for h in range(height):
             for v, offset in enumerate(offsets):
                 product.finish(e.add(row, h), offset, sums[h * width + v])
+
+    def _fetch(self, scope: Scope, product: Product, row: Index, k: Index, offsets: Sequence[Index]) -> None:
+        """Ask for what a tile needs at a depth."""
+        e, (place, row_stride, depth_stride), (right, right_stride) = self.e, product.left, product.right
+        row_of_right = e.add(right, e.multiply(k, right_stride))
+        for offset in offsets:
+            e.fetch(scope.workspace, e.add(row_of_right, offset))
+        if depth_stride != 1:  # otherwise the processor sees for itself what comes next
+            at = e.add(e.multiply(row, row_stride), e.multiply(k, depth_stride))
+            e.fetch(scope.workspace, e.add(place, at))
 
     def _column_blocks(self, name: str, columns: Index, block: Callable[[Index, int], None]) -> None:
         """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""

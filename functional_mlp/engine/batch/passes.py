@@ -67,7 +67,7 @@ class BatchPasses:
         b.position_at_end(after)
         self.kernels.add_to_results(self.scope, totals)
 
-    def _load_inputs(self, count: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
+    def _load_inputs(self, begin: Index, end: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
         features, scope = self.program.in_features, self.scope
         x, stride = self.steps.reserve(features), self.memory.stride(features)
 
@@ -81,7 +81,7 @@ class BatchPasses:
 
             self.kernels.each_vector(scope, "inputs", features, body)
 
-        self.e.loop("inputs.sample", 0, count, 1, sample)
+        self.e.loop("inputs.sample", begin, end, 1, sample)
         return x
 
     # Transposed copies
@@ -138,9 +138,9 @@ class ForwardPasses(BatchPasses):
         def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
             last = self.e.smaller(b.add(first, ir.Constant(I64, self.samples)), arguments.last)
             count = b.sub(last, first)
-            x = self._load_inputs(count, lambda r: b.add(first, self.e.index(r)))
+            x = self._load_inputs(0, count, lambda r: b.add(first, self.e.index(r)))
             with self.kernels.table(scope, count) as inside:
-                output, _ = walk.forward(self.steps, Piece(inside, count), self.program.steps, Output(x))
+                output, _ = walk.forward(self.steps, Piece(inside, 0, count), self.program.steps, Output(x))
             stride = self.memory.stride(self.program.out_features)
 
             def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:

@@ -1,5 +1,6 @@
 """Pieces of batches, and where the numbers of their samples lie."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -7,7 +8,7 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Index
-from functional_mlp.engine.program import Pointwise, vectors
+from functional_mlp.engine.program import Pointwise, distance_of_rows
 
 
 class Update(Protocol):
@@ -18,15 +19,18 @@ class Update(Protocol):
 
 @attrs.frozen(eq=False)
 class Piece:
-    """Samples that pass through the network together: where that is emitted, how many they are, and of which batch.
+    """Samples that pass through the network together: where that is emitted, which they are, and of which batch.
 
     Gradients of parameters are met by `update` where the code is in one piece, and there is but one piece a batch.
+    Where they wait for other threads, what makes them is put down in `waiting`.
     """
 
     scope: Scope
-    count: ir.Value
+    begin: Index
+    end: ir.Value
     batch: ir.Value | None = None
     update: Update | None = None
+    waiting: "list[Callable[[Piece], None]] | None" = None
 
 
 @attrs.frozen
@@ -54,4 +58,4 @@ class Memory:
 
     def stride(self, features: int) -> int:
         """The distance between rows of features."""
-        return self._lanes * vectors(features, self._lanes)
+        return distance_of_rows(features, self._lanes)

@@ -57,19 +57,29 @@ class BatchSteps:
             above = Activation(at.following, s, self.reserve(step.out_features) if kept else s)
         matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number, 0)
         by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
-        places = ForwardPlaces(piece.count, x.place, by_input, matrix.bias_offset, s, 0 if above is None else above.y)
+        y = 0 if above is None else above.y
+        places = ForwardPlaces(piece.begin, piece.end, x.place, by_input, matrix.bias_offset, s, y)
         self.products.forward(piece, step, None if above is None else above.step.layer, places)
 
         def backward(back: Piece, grad: int) -> int | None:
             grad_x = self.reserve(step.in_features) if at.needs_grad else None
             if grad_x is not None:
                 layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
-                places = GradInputPlaces(back.count, grad, by_output, grad_x, s, y)
+                places = GradInputPlaces(back.begin, back.end, grad, by_output, grad_x, s, y)
                 self.products.grad_input(back, step, layer, places)
-            self.products.grad_params(back, step, x.place, grad)
+            self._grad_params(back, step, x.place, grad)
             return grad_x
 
         return Output(s, applied=above), backward
+
+    def _grad_params(self, piece: Piece, step: Affine, x: int, grad: int) -> None:
+        def make(piece: Piece) -> None:
+            self.products.grad_params(piece, step, x, grad, transposed=step.number in self.copies)
+
+        if piece.waiting is None:
+            make(piece)
+        else:
+            piece.waiting.append(make)
 
     def pointwise(self, piece: Piece, step: Pointwise, at: At, x: Output) -> tuple[Output, Backward[Piece]]:
         activation = x.applied
@@ -130,13 +140,13 @@ class BatchSteps:
         self.builder.comment(f"{name}: {layer!r}")
 
         def loop(scope: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
-            (features,), (count, *places) = sizes, values
+            (features,), (begin, end, *places) = sizes, values
             e, stride = self.e, self.kernels.stride(features)
 
             def sample(r: Index) -> None:
                 emit(scope, features, [e.add(place, e.multiply(r, stride)) for place in places])
 
-            e.loop(f"{name}.sample", 0, count, 1, sample)
+            e.loop(f"{name}.sample", begin, end, 1, sample)
 
-        values = (piece.count, *places)
+        values = (piece.begin, piece.end, *places)
         self.kernels.kernel(piece.scope, f"{name}{{}}", activation_code(layer), (features,), values, loop)

@@ -135,6 +135,12 @@ class Emitter:
         a, b = self.index(a), self.index(b)
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
+    def larger(self, a: Index, b: Index) -> Index:
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        a, b = self.index(a), self.index(b)
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
     def address(self, base: ir.Value, offset: Index, of: ir.Type | None = None) -> ir.Value:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
 
@@ -155,6 +161,11 @@ class Emitter:
     def store_number(self, value: ir.Value, base: ir.Value, offset: Index) -> None:
         self.stored.forget(base, offset, 1)
         self.builder.store(value, self.address(base, offset), align=self.real.size)
+
+    def fetch(self, base: ir.Value, offset: Index, *, to_write: bool = False) -> None:
+        """Ask for the vector at an offset, which is needed soon; what lies there need not be memory."""
+        flags = [ir.Constant(I32, flag) for flag in (int(to_write), 3, 1)]
+        self.intrinsic("llvm.prefetch.p0", [self.address(base, offset), *flags], ir.VoidType())
 
     def broadcast(self, base: ir.Value, offset: Index) -> ir.Value:
         """The number at an offset, in each lane."""

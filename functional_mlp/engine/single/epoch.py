@@ -15,6 +15,8 @@ share vectors for their last columns (see `functional_mlp.engine.single.tails`) 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
+
 from functional_mlp.engine import walk
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
@@ -23,7 +25,16 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps, vectors
+from functional_mlp.engine.program import (
+    Affine,
+    Branch,
+    Pointwise,
+    TrainingProgram,
+    affine_steps,
+    distance_of_rows,
+    vectors,
+)
+from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.layers import Pass, SampleLayers
 from functional_mlp.engine.single.matvec import Products
 from functional_mlp.engine.walk import At, Backward, Path
@@ -47,9 +58,13 @@ class SampleEpoch:
         self.kernels = Kernels(program, policy, builder)
         self.slots = len(program.optimizer.slots())
         self.products, self.loss = Products(self.kernels, self.slots), SampleLoss(self.kernels, program)
-        self.scope = Scope.of_function(arguments, policy)
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.layers = SampleLayers(self.kernels, program, self.products)
+        self.exchange = Exchange(self.kernels, policy, self.kernels.layout.size * (1 + self.slots))
+        if arguments.share is not None:
+            own = self.exchange.own_workspace(arguments.workspace, arguments.share.rank)
+            arguments = attrs.evolve(arguments, workspace=own)
+        self.scope = Scope.of_function(arguments, policy)
+        self.layers = SampleLayers(self.kernels, program, self.products, self.exchange)
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
 
@@ -61,7 +76,9 @@ class SampleEpoch:
         """
         b, scope, arguments = self.builder, self.scope, self.scope.arguments
         seldom = scope.in_functions()
-        start = self._make_copies(seldom, self.kernels.layout.size * (1 + self.slots))
+        if self.exchange.divided:
+            self.exchange.take_parameters(scope, self.kernels.layout.size * (1 + self.slots))
+        start = self._make_copies(seldom, self.exchange.end)
         here = self.e.address(scope.workspace, start)
         first = Pass(seldom.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
@@ -85,6 +102,8 @@ class SampleEpoch:
         self.products.tails.unpack(scope)
         with self.layers.pending(scope, arguments.last, last) as pending:
             self._update_alone(Pass(seldom.counted_from(last), pending))
+        if self.exchange.divided:
+            self.exchange.give_parameters(scope, 1 + self.slots)
         self.kernels.add_to_results(scope, totals)
         return end
 
@@ -104,12 +123,15 @@ class SampleEpoch:
     def _make_copies(self, scope: Scope, place: int) -> int:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
         lanes, policy = self.kernels.lanes, scope.policy
+        scope = attrs.evolve(scope, arguments=attrs.evolve(scope.arguments, share=None))  # each thread makes its own
         if not policy.keeps_copies:
             return place
         with self.kernels.table(scope) as inside:
             for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
-                size = matrix.columns * lanes * vectors(matrix.rows, lanes)
+                size = matrix.columns * distance_of_rows(matrix.rows, lanes)
                 most = policy.most_copied_vectors * lanes
+                if matrix.step.number in self.exchange.divided:
+                    continue
                 if matrix.input_major and max(matrix.rows * matrix.stride, size) <= most:
                     self.layers.copies[matrix.step.number] = place
                     self.kernels.transpose(inside, matrix, place)

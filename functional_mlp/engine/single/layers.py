@@ -11,6 +11,7 @@ from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
 from functional_mlp.engine.program import Affine, TrainingProgram
+from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products
 from functional_mlp.engine.update import Pending, rule_after
 
@@ -35,6 +36,7 @@ class LayerPlaces:
     s: Index
     weights: Index
     biases: Index
+    shared: Index
 
 
 @attrs.frozen(eq=False)
@@ -45,6 +47,7 @@ class GradPlaces:
     delta: Index
     grad_x: Index
     weights: Index
+    shared: Index = 0
 
 
 Places = TypeVar("Places", LayerPlaces, GradPlaces)
@@ -59,11 +62,12 @@ class SampleLayers:
     kernels: Kernels
     program: TrainingProgram
     products: Products
+    exchange: Exchange
     e: Emitter
     builder: ir.IRBuilder
 
-    def __init__(self, kernels: Kernels, program: TrainingProgram, products: Products) -> None:
-        self.kernels, self.program, self.products = kernels, program, products
+    def __init__(self, kernels: Kernels, program: TrainingProgram, products: Products, exchange: Exchange) -> None:
+        self.kernels, self.program, self.products, self.exchange = kernels, program, products, exchange
         self.e, self.builder = kernels.e, kernels.builder
         self.inputs: dict[int, int] = {}
         self.deltas: dict[int, int] = {}
@@ -80,26 +84,33 @@ class SampleLayers:
         """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
         matrix = self.kernels.layout.matrices[step.number]
         x, delta = self.inputs[step.number], self.deltas[step.number] if own.pending is not None else 0
-        places = LayerPlaces(x, delta, s or 0, matrix.offset, matrix.bias_offset)
+        shared, _ = self.exchange.places(step.number)
+        places = LayerPlaces(x, delta, s or 0, matrix.offset, matrix.bias_offset, shared)
+        divided = step.number in self.exchange.divided
 
         def emit(scope: Scope, sizes: Sizes, at: LayerPlaces, pending: Pending | None) -> None:
             def bias(offset: Index) -> ir.Value:
                 return self.products.bias(scope, sizes.has_bias, at.biases, at.delta, pending, offset)
 
-            grid, result = self._grid(scope, matrix.input_major, sizes, at.weights), None if s is None else at.s
+            grid, result = (
+                self._grid(scope, matrix.input_major, sizes, at.weights, divided),
+                None if s is None else at.s,
+            )
             along, across = (at.x, at.delta) if matrix.input_major else (at.delta, at.x)
             meeting = Meeting(grid=grid, along=along, across=across, result=result, pending=pending, start=bias)
             meet = self.products.meet_rows if matrix.input_major else self.products.meet_by_output
             meet(scope, meeting)
+            if divided and result is not None:
+                self.exchange.outputs(scope, sizes.outputs, result, at.shared)
 
-        kind, variant = "update" if s is None else "forward", (matrix.input_major, s is not None)
+        kind, variant = "update" if s is None else "forward", (matrix.input_major, s is not None, divided)
         self._kernel(own, kind, step, variant, places, emit)
 
-    def _grid(self, scope: Scope, input_major: bool, sizes: Sizes, weights: Index) -> Grid:
+    def _grid(self, scope: Scope, input_major: bool, sizes: Sizes, weights: Index, divided: bool) -> Grid:
         rows, columns = (sizes.inputs, sizes.outputs) if input_major else (sizes.outputs, sizes.inputs)
         tails = self.products.tails.of(scope, weights)
         in_rows = tails[0].first if tails else columns
-        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails)
+        return Grid(weights, rows, in_rows, self.kernels.stride(columns), tails=tails, divided=divided)
 
     def grad_input(self, own: Pass, step: Affine, grad_x: int) -> None:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
@@ -110,14 +121,31 @@ class SampleLayers:
             return
         matrix = self.kernels.layout.matrices[step.number]
 
+        divided = step.number in self.exchange.divided
+
         def by_matrix(scope: Scope, sizes: Sizes, at: GradPlaces, pending: Pending | None) -> None:
-            grid = self._grid(scope, matrix.input_major, sizes, at.weights)
+            grid = self._grid(scope, matrix.input_major, sizes, at.weights, divided)
+            if divided:
+                self._grad_by_blocks(scope, grid, sizes, at)
+                return
             multiply = self.products.grad_by_input if matrix.input_major else self.products.grad_by_output
             multiply(scope, grid, at.delta, at.grad_x)
 
-        places = GradPlaces(x, delta, grad_x, matrix.offset)
+        _, shared = self.exchange.places(step.number)
+        places = GradPlaces(x, delta, grad_x, matrix.offset, shared)
         alone = attrs.evolve(own, pending=None)  # the forward pass has updated the weights
-        self._kernel(alone, "backward", step, (matrix.input_major,), places, by_matrix)
+        self._kernel(alone, "backward", step, (matrix.input_major, divided), places, by_matrix)
+
+    def _grad_by_blocks(self, scope: Scope, grid: Grid, sizes: Sizes, at: GradPlaces) -> None:
+        """The product with a divided matrix, block by block."""
+        results = self.exchange.first(scope)
+
+        def block(number: Index, offset: Index, own: Grid) -> None:
+            place = self.exchange.place_of_block(at.shared, number, sizes.inputs)
+            self.products.grad_by_input(scope, own, self.e.add(at.delta, offset), place, results)
+
+        self.products.own_blocks_of(scope, grid, block)
+        self.exchange.grads(scope, sizes.inputs, sizes.outputs, at.grad_x, at.shared)
 
     def _grad_by_copy(self, scope: Scope, sizes: Sizes, at: GradPlaces, pending: Pending | None) -> None:
         """The pending update of a transposed copy, and the product with it."""

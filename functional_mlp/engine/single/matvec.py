@@ -18,7 +18,7 @@ from functional_mlp.engine.update import Pending
 class Grid:
     """A matrix in memory, row after row: the weights of a layer, in either orientation, or their `transposed` copy.
 
-    `columns` are those in rows; further ones may be in `tails`.
+    `columns` are those in rows; further ones may be in `tails`. Those of a `divided` one are the threads', in blocks.
     """
 
     offset: Index
@@ -27,6 +27,7 @@ class Grid:
     stride: Index
     transposed: bool = False
     tails: Sequence[Tail] = ()
+    divided: bool = False
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -87,7 +88,7 @@ class Products:
         if grid.tails and meeting.result is not None:  # first, for their sums take longest
             self.tails.meet(scope, meeting, grid.tails)
         width, unrolled = (1, 0) if brief else (scope.policy.product_width, scope.policy.unrolled.column_blocks)
-        self._column_blocks(grid, width, unrolled, block)
+        self._column_blocks(scope, grid, width, unrolled, block)
 
     def _meet_columns(
         self, scope: Scope, meeting: Meeting, offsets: Sequence[Index], features: Index, rows_at_once: int
@@ -151,17 +152,45 @@ class Products:
 
         return meet
 
-    def _column_blocks(self, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]) -> None:
+    def _column_blocks(
+        self, scope: Scope, grid: Grid, width: int, unrolled: int, block: Callable[[Index, int, Index], None]
+    ) -> None:
         """block(offset, vectors, columns from there on) for all columns, at most `width` vectors at a time."""
         e, lanes, columns = self.e, self.kernels.lanes, grid.columns
+        if grid.divided:
+            self._own_blocks(scope, columns, width, block)
+            return
         if isinstance(columns, int):
             e.blocks("columns", columns, width * lanes, lambda i, size: block(i, -(-size // lanes), size), unrolled)
             return
-        whole = e.rounded_down(grid.stride, width * lanes)
+        end = self.kernels.padded(columns)
+        whole = e.rounded_down(end, width * lanes)
         e.loop("columns", 0, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
         if width == 1:
             return
-        e.loop("columns.rest", whole, grid.stride, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
+        e.loop("columns.rest", whole, end, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
+
+    def _own_blocks(self, scope: Scope, columns: Index, width: int, block: Callable[[Index, int, Index], None]) -> None:
+        """As `_column_blocks`, for the columns that are this thread's: whole blocks, and what is left at the end."""
+        e, lanes = self.e, self.kernels.lanes
+        unit = scope.policy.product_width * lanes
+        first, last = self.kernels.own_part(scope, columns, unit)
+        whole = e.smaller(e.rounded_down(columns, unit), last)
+        e.loop("columns", first, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
+        rest = e.larger(first, whole)
+        e.loop("columns.rest", rest, last, lanes, lambda i: block(i, 1, e.subtract(columns, i)))
+
+    def own_blocks_of(self, scope: Scope, grid: Grid, body: Callable[[Index, Index, Grid], None]) -> None:
+        """body(number, offset, block) for the blocks of columns of a divided matrix that are this thread's."""
+        e, unit = self.e, scope.policy.product_width * self.kernels.lanes
+        first, last = self.kernels.own_part(scope, grid.columns, unit)
+
+        def one(i: Index) -> None:
+            columns = e.smaller(e.subtract(grid.columns, i), unit)
+            block = Grid(e.add(grid.offset, i), grid.rows, columns, grid.stride)
+            body(e.builder.udiv(e.index(i), e.index(unit)), i, block)
+
+        e.loop("block", first, last, unit, one)
 
     def meet_by_output(self, scope: Scope, meeting: Meeting) -> None:
         """For each output o: the rule for w[o] with the gradient delta[o] x (4), then s[o] = b[o] + w[o] · x.
@@ -195,8 +224,10 @@ class Products:
 
         e.blocks("rows", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
 
-    def grad_by_input(self, scope: Scope, grid: Grid, delta: Index, grad_in: Index) -> None:
-        """grad_in[i] = w[i] · delta, for a row of the matrix for each input."""
+    def grad_by_input(
+        self, scope: Scope, grid: Grid, delta: Index, grad_in: Index, results: ir.Value | None = None
+    ) -> None:
+        """grad_in[i] = w[i] · delta, for a row of the matrix for each input; it may lie elsewhere, in `results`."""
         e, activations = self.e, scope.activations
 
         def add_vector(first: Index, rows: int, offset: Index, used: Index, *sums: ir.Value) -> list[ir.Value]:
@@ -210,7 +241,8 @@ class Products:
                 total = self.tails.row_sums(scope, grid.tails, products if grid.columns else [], first, rows, delta)
             else:
                 total = self._total(products, rows)
-            e.store(e.keep_first(total, rows), activations, e.add(grad_in, first))
+            where = activations if results is None else results
+            e.store(e.keep_first(total, rows), where, e.add(grad_in, first))
 
         e.blocks("inputs", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
 
@@ -288,7 +320,7 @@ class Products:
         def whole(offset: Index, *carried: ir.Value) -> list[ir.Value]:
             return body(offset, lanes, *carried)
 
-        end = self.kernels.stride(grid.columns)
+        end = self.kernels.padded(grid.columns)
         if isinstance(end, int) and end // lanes * rows <= scope.policy.unrolled.products:
             rest: Sequence[Index] = range(0, end, lanes)
         else:  # the last vector, with lanes to spare, is never in the loop

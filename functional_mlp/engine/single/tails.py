@@ -95,7 +95,7 @@ class Tails:
         return end
 
     def _size(self, matrix: Matrix, columns: int) -> int:
-        return self.kernels.stride(matrix.rows * columns)
+        return self.kernels.padded(matrix.rows * columns)
 
     def pack(self, scope: Scope) -> None:
         """Copy the tails from their matrices."""

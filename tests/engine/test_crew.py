@@ -1,0 +1,134 @@
+"""Threads that run native code together wait for each other, and for nobody else."""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from llvmlite import ir
+
+import functional_mlp as fm
+from functional_mlp.engine import compiling, crew
+from functional_mlp.engine.calls import Share
+from functional_mlp.engine.crew import together
+from functional_mlp.engine.llvm.emitter import I64, Emitter, Real
+from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.meeting import emit_meeting
+from tests.engine.modes import on_threads
+from tests.forked import forked, forks_here
+
+KEY = fm.random.key(0)
+MEETINGS = 1000
+
+
+@pytest.fixture(scope="module")
+def meet() -> Callable[..., None]:
+    """meet(rank, threads, team, place): a thread's part in some meetings; it adds up how many there were."""
+
+    def emit() -> ir.Module:
+        module = ir.Module("meetings")
+        function, builder = compiling.begin(module, "meetings", Share.types() | {"place": ir.PointerType()})
+        *share, place = function.args
+        e = Emitter(builder, Real(torch.float64), 1)
+
+        def one(i: ir.Value) -> None:
+            emit_meeting(builder, Share(*share))
+            builder.store(builder.add(builder.load(place, typ=I64), ir.Constant(I64, 1)), place)
+
+        e.loop("meetings", 0, MEETINGS, 1, one)
+        builder.ret_void()
+        compiling.note_workspace(module, 0)
+        return module
+
+    code = compiling.load("meetings", None, emit, host())
+    function = code.function("meetings", [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p])
+
+    def meet(rank: int, threads: int, team: int, counts: ctypes.Array[ctypes.c_int64]) -> None:
+        function(rank, threads, team, ctypes.addressof(counts) + 8 * rank)
+
+    meet.code = code  # type: ignore[attr-defined]  # kept as long as the function is
+    return meet
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_all_threads_come_to_all_meetings(meet: Callable[..., None], threads: int) -> None:
+    counts = (ctypes.c_int64 * threads)()
+    together(lambda *share: meet(*share, counts), threads, threads)
+    assert list(counts) == [MEETINGS] * threads
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_thread_that_fails_does_not_leave_the_others_waiting(meet: Callable[..., None], failing: int) -> None:
+    counts = (ctypes.c_int64 * 3)()
+
+    def work(rank: int, threads: int, team: int) -> None:
+        if rank == failing:
+            raise KeyboardInterrupt
+        meet(rank, threads, team, counts)
+
+    with pytest.raises(KeyboardInterrupt):
+        together(work, 3, 3)
+    assert counts[failing] == 0
+    assert {*counts} <= {0, MEETINGS}  # or it has not begun
+    counts = (ctypes.c_int64 * 3)()
+    together(lambda *share: meet(*share, counts), 3, 3)  # and the next ones are none the worse
+    assert list(counts) == [MEETINGS] * 3
+
+
+def test_teams_share_the_cores_that_there_are(meet: Callable[..., None]) -> None:
+    sizes: list[int] = []
+
+    def work(rank: int, threads: int, team: int) -> None:
+        if rank == 0 and len(sizes) < 4:
+            sizes.append(threads)
+            together(work, 3, 4)
+
+    together(work, 3, 4)
+    assert sizes == [3, 1, 1, 1]
+
+
+def test_where_no_threads_are_to_be_had_one_does_all(
+    meet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(crew, "_crew", crew.Crew())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    counts = (ctypes.c_int64 * 3)()
+    together(lambda *share: meet(*share, counts), 3, 3)
+    assert list(counts) == [MEETINGS, 0, 0]
+
+
+NETWORK = fm.Sequential(fm.Linear(2, 20), fm.Tanh(), fm.Linear(20, 20), fm.ReLU(), fm.Linear(20, 2))
+
+
+def train(seed: int) -> list[bytes]:
+    data = fm.datasets.disk(KEY, 200)
+    key = fm.random.key(seed)
+    result = fm.fit(
+        NETWORK, fm.MeanSquaredError(), fm.Adam(0.1), data, key=key, epochs=3, batch_size=20, engine="fused"
+    )
+    return [leaf.numpy().tobytes() for leaf in fm.pytree.leaves(result.params)]
+
+
+def test_sixteen_fits_at_once_in_sixteen_threads() -> None:
+    expected = [train(seed) for seed in range(16)]
+    with on_threads(2), ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(train, range(16))) == expected
+
+
+@forks_here
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    expected = train(0)
+
+    def train_on_two_threads() -> list[bytes]:
+        torch.set_num_threads(2)
+        return train(0)
+
+    with on_threads(2):
+        assert train(0) == expected
+        assert forked(train_on_two_threads) == expected
+        assert train(0) == expected

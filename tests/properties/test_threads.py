@@ -1,0 +1,82 @@
+"""An epoch has the same bits on any number of threads."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import functional_mlp as fm
+from functional_mlp.engine.policy import Sharing
+from functional_mlp.testing import check_engines_agree, datasets, losses, networks, optimizers
+from tests.engine.modes import compiled_with, on_threads, units_divided
+
+KEY = fm.random.key(0)
+FEW = settings(max_examples=4)
+PENALTIES = [None, fm.penalties.l2(0.1), fm.penalties.l1(0.01)]
+
+
+@pytest.mark.parametrize("sharing", Sharing)
+@FEW
+@given(data=st.data())
+def test_drawn_epochs_have_the_same_bits_on_any_number_of_threads(sharing: Sharing, data: st.DataObject) -> None:
+    network, loss = data.draw(networks(max_depth=3, max_width=40)), data.draw(losses())
+    dtype = data.draw(st.sampled_from([torch.float64, torch.float32]))
+    samples = data.draw(datasets(network, loss, max_size=12, dtype=dtype))
+    order = fm.random.permutation(KEY, len(samples)).repeat(data.draw(st.sampled_from([1, 3, 30])))
+    options = {"batch_size": data.draw(st.integers(2, 200)), "penalty": data.draw(st.sampled_from(PENALTIES))}
+    params = network.init(KEY, dtype=dtype)
+    if data.draw(st.booleans()):
+        params = fm.pytree.map(
+            lambda leaf: leaf.flatten().index_fill(0, torch.tensor([0]), float("nan")).view_as(leaf), params
+        )
+    with compiled_with(sharing):
+        check_threads(network, loss, data.draw(optimizers(max_learning_rate=0.1)), samples, order, params, **options)
+
+
+@pytest.mark.parametrize("optimizer", [fm.SGD(0.1), fm.Adam(0.1)], ids=repr)
+@pytest.mark.parametrize("batch_size", [20, 300])
+def test_epochs_of_wider_networks_have_the_same_bits(batch_size: int, optimizer: fm.Optimizer) -> None:
+    network = fm.Sequential(fm.Linear(30, 70), fm.Tanh(), fm.Residual(fm.Linear(70, 70)), fm.GELU(), fm.Linear(70, 3))
+    data = fm.Dataset(fm.random.normal(KEY, (411, 30)), torch.arange(411) % 3)
+    order, params = fm.random.permutation(KEY, 411), network.init(KEY)
+    check_threads(network, fm.CrossEntropy(), optimizer, data, order, params, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("sharing", [Sharing.EQUAL_SIZES, Sharing.ALL])
+@pytest.mark.parametrize("optimizer", [fm.SGD(0.1), fm.Adam(0.1)], ids=repr)
+def test_single_samples_have_the_same_bits_where_units_are_divided(optimizer: fm.Optimizer, sharing: Sharing) -> None:
+    network = fm.Sequential(fm.Linear(5, 70), fm.Tanh(), fm.Residual(fm.Linear(70, 70)), fm.GELU(), fm.Linear(70, 3))
+    data = fm.Dataset(fm.random.normal(KEY, (41, 5), dtype=torch.float64), torch.arange(41) % 3)
+    order, params = fm.random.permutation(KEY, 41), network.init(KEY, dtype=torch.float64)
+    with compiled_with(sharing), units_divided():
+        check_threads(network, fm.CrossEntropy(), optimizer, data, order, params, batch_size=1)
+        with on_threads(2):
+            check_engines_agree(network, fm.CrossEntropy(), optimizer, data, epochs=2)
+
+
+def check_threads(
+    network: fm.Layer,
+    loss: fm.Loss,
+    optimizer: fm.Optimizer,
+    data: fm.Dataset,
+    order: torch.Tensor,
+    params: Any,
+    **options: Any,
+) -> None:
+    def run() -> list[Any]:
+        epoch = fm.engine.compile(network, loss, optimizer, dtype=data.inputs.dtype, **options)
+        state, mean_loss = epoch(optimizer.init(params), data, order)
+        return [bits(leaf) for leaf in (*fm.pytree.leaves(state), torch.tensor(mean_loss, dtype=torch.float64))]
+
+    expected = run()
+    for threads in (1, 2, 3):
+        with on_threads(threads):
+            assert run() == expected
+
+
+def bits(leaf: Any) -> bytes:
+    """The bits of a tensor, with all NaN the same."""
+    tensor = torch.as_tensor(leaf)
+    return tensor.nan_to_num(nan=12345.678).numpy().tobytes() + tensor.isnan().numpy().tobytes()
