@@ -80,6 +80,7 @@ def test_what_tables_say() -> None:
     assert "<caption>42 parameters</caption>" in NETWORK._repr_html_()
     assert fm.Tanh()._repr_html_() is None  # its formula is shown
     assert ENSEMBLE._repr_html_().count("<tr>") == 4
+    assert "nan" not in ENSEMBLE._repr_html_()
     assert fm.History()._repr_html_().count("<tr>") == 1
     assert "<Odd>" not in fm.Sequential(Odd(), fm.Linear(2, 2))._repr_html_()
 

@@ -78,11 +78,13 @@ class EnsembleResult:
         return f"<EnsembleResult of {count(len(self), 'member')}, on average{self.history.mean().outcome() or ' none'}>"
 
     def _repr_html_(self) -> str:
+        mean = self.history.mean()
+        names = [name for name in NAMES[:4] if any(figure == figure for figure in getattr(mean, name))]
         rows = []
         for index, member in enumerate(self.members):
-            columns = [getattr(member.history, name) for name in NAMES[:4]]
+            columns = [getattr(member.history, name) for name in names]
             rows.append([index, member.state.epoch, *(figures[-1] if figures else "" for figures in columns)])
-        return markup.table(repr(self), ["member", "epochs", *NAMES[:4]], rows)
+        return markup.table(repr(self), ["member", "epochs", *names], rows)
 
 
 def fit_ensemble(

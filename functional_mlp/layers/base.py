@@ -151,7 +151,9 @@ class Layer(Value):
         cells = [(label, "" if size is None else size, parameters) for label, size, parameters in rows]
         shown = markup.table(f"{total:,} parameters", ["layer", "output", "parameters"], cells)
         formulas = self._repr_latex_()
-        return shown if formulas is None else f"{shown}\n<div>{html.escape(formulas)}</div>"
+        if formulas is None:
+            return shown
+        return f"{shown}\n<details><summary>formulas</summary>{html.escape(formulas)}</details>"
 
     def summary_rows(self, in_features: int | None) -> list[Row]:
         """The rows of `summary` for inputs of a given size: label, output size, number of parameters."""
