@@ -5,7 +5,7 @@ LLVM is loaded when the fused engine is first used.
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
 from torch import Tensor
@@ -13,14 +13,16 @@ from torch import Tensor
 from functional_mlp import checks, forks
 from functional_mlp import engine as fused
 from functional_mlp.datasets import Dataset
+from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics
+from functional_mlp.metrics import Metrics, measure, outputs
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.reference import ReferenceRun
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick
+from functional_mlp.state import EngineName, Job, Member, Orders, Outcomes, Rates, Tick
 
 Snapshot = Any
+Result = TypeVar("Result")
 
 
 class Run(Protocol):
@@ -149,20 +151,45 @@ def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, .
     return [tuple(numbers) for numbers in kinds.values()]
 
 
-def fused_predict(network: Layer, params: Params, x: Tensor) -> Tensor:
-    """The network's outputs in native code; raises `ValueError` with the reason where there can be none."""
-    _require_fused("predict", network, None, x)
-    return fused.predict(network, params, x)
+def predict(network: Layer, params: Params, x: Tensor, engine: EngineName) -> Tensor:
+    """The network's outputs for inputs (..., in_features), by an engine, or the faster one."""
+    if not _passes_fused("predict", network, None, x, engine):
+        return outputs(network, params, x)
+    params, x = checked_arguments(network, params, x)
+    checks.features(f"{network!r}", x, network.in_features)
+    return _or_reference(engine, lambda: fused.predict(network, params, x), lambda: outputs(network, params, x))
 
 
-def fused_measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
-    """Loss and accuracy in native code; raises `ValueError` with the reason where there can be none."""
-    _require_fused("evaluate", network, loss, data.inputs)
-    return fused.evaluate(network, loss, params, data)
+def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, engine: EngineName) -> Metrics:
+    """Loss and accuracy by an engine, or the faster one; all arguments are taken to fit each other."""
+    if not _passes_fused("evaluate", network, loss, data.inputs, engine):
+        return measure(network, loss, params, data)
+    return _or_reference(
+        engine,
+        lambda: fused.evaluate(network, loss, params, data),
+        lambda: measure(network, loss, params, data),
+    )
 
 
-def _require_fused(name: str, network: Layer, loss: Loss | None, x: Tensor) -> None:
+def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engine: EngineName) -> bool:
+    """Whether a pass forward runs on the fused engine; `ValueError` where it is asked for and cannot."""
     checks.float_tensor("inputs", x)
+    if engine == "reference":
+        return False
+    if engine == "auto" and not fused.is_faster_forward(network, x.shape[:-1].numel()):
+        return False
     reason = fused.explain_forward(network, loss, x)
-    if reason is not None:
-        raise ValueError(f"{name}: engine='fused' cannot run this: {reason}; pass engine='reference'")
+    if reason is not None and engine == "fused":
+        raise ValueError(f"{name}: engine='fused' cannot run this: {reason}; pass engine='reference' or 'auto'")
+    return reason is None
+
+
+def _or_reference(engine: EngineName, native: Callable[[], Result], reference: Callable[[], Result]) -> Result:
+    """What native code gives; what the reference does, with a warning, where code turns out not to be made."""
+    try:
+        return native()
+    except fused.CannotMakeCodeError as error:
+        if engine == "fused":
+            raise
+        fused.warn_of_fallback(str(error))
+        return reference()

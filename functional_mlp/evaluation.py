@@ -6,10 +6,9 @@ from functional_mlp import checks, engines
 from functional_mlp.arrays import Array, as_inputs
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
-from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, check_fit, measure
+from functional_mlp.metrics import Metrics, check_fit
 from functional_mlp.state import EngineName
 
 
@@ -17,16 +16,13 @@ def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "a
     """The network's outputs for inputs (..., in_features), a tensor, a numpy array, or a frame of pandas or polars.
 
     `engine` is "reference", "fused" (native code, made when it is first used; a `ValueError` with the reason where
-    there can be none), or "auto", which is the reference here: a single pass is soon over.
+    there can be none), or "auto": the fused engine for many rows, which take longer than to make the code, and
+    otherwise the reference. Beside the result it takes memory for some thousands of rows, however many there are; the
+    bits do not depend on the number of threads of the fused engine, which is torch's.
     """
     network = as_layer("predict: network", network)
     checks.engine("predict", engine)
-    inputs = as_inputs("predict: inputs", x)
-    if engine != "fused":
-        return network.apply(params, inputs)
-    params, inputs = checked_arguments(network, params, inputs)
-    checks.features(f"{network!r}", inputs, network.in_features)
-    return engines.fused_predict(network, params, inputs)
+    return engines.predict(network, params, as_inputs("predict: inputs", x), engine)
 
 
 def classify(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
@@ -54,5 +50,4 @@ def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, *, engin
     checks.instance("evaluate: data", data, Dataset, "make one with functional_mlp.Dataset")
     checks.engine("evaluate", engine)
     check_fit(network, loss, params, data)
-    over = engines.fused_measure if engine == "fused" else measure
-    return over(network, loss, checks.detached(params), data)
+    return engines.evaluate(network, loss, checks.detached(params), data, engine)

@@ -18,6 +18,7 @@ from functional_mlp.value import with_one_nan
 
 # Rows that are passed through the network at a time.
 ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE_ELSEWHERE = 1 << 16  # on a GPU, where each operation has to be started: chosen, not measured
 
 
 @attrs.frozen
@@ -95,6 +96,19 @@ def share(part: float, whole: float) -> float:
     return min(part / whole, 1.0) if whole else math.nan
 
 
+def outputs(network: Layer, params: Params, x: Tensor) -> Tensor:
+    """The network's outputs for inputs (..., in_features) by torch operations, some thousands of rows at a time."""
+    rows, at_once = x.shape[:-1].numel(), ROWS_AT_ONCE if x.device.type == "cpu" else ROWS_AT_ONCE_ELSEWHERE
+    if rows <= at_once:
+        return network.apply(params, x)
+    pieces = x.reshape(rows, x.shape[-1]).split(at_once)
+    first = network.apply(params, pieces[0])
+    result = first.new_empty(rows, *first.shape[1:])
+    for place, piece in zip(result.split(at_once), pieces, strict=True):
+        place.copy_(network.apply(params, piece))
+    return result.reshape(*x.shape[:-1], *first.shape[1:])
+
+
 def measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set by torch operations; all arguments are taken to fit each other."""
 
@@ -118,8 +132,7 @@ def measure_outputs(loss: Loss, data: Dataset, of: Callable[[slice], tuple[Tenso
 
 def scored(network: Layer, params: Params, data: Dataset, score: Callable[[Tensor, Dataset], float]) -> float:
     """What a score makes of the outputs of a network over a data set."""
-    outputs = torch.cat([network.forward(params, rows)[0] for rows in data.inputs.split(ROWS_AT_ONCE)])
-    figure = checks.plain_number(score(outputs, data))
+    figure = checks.plain_number(score(outputs(network, params, data.inputs), data))
     if not isinstance(figure, float | int):
         raise TypeError(f"score(outputs, validation) must return a number, got {checks.describe(figure)}")
     return float(figure)

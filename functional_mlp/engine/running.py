@@ -1,5 +1,6 @@
 """Networks at work: the memory that compiled functions run in, and what goes through them."""
 
+import collections
 import ctypes
 import functools
 import math
@@ -100,24 +101,22 @@ class Session:
         self,
         rows: Rows,
         samples: int,
-        order: Tensor | None = None,
+        order: Tensor,
         *,
         step: int = 0,
-        learning_rate: float = 0.0,
+        learning_rate: float,
         progress: Callable[[float], None] | None = None,
-        predictions: Tensor | None = None,
     ) -> tuple[float, float]:
-        """Pass `samples` rows through the function; returns the sum of the losses and the number of right answers.
+        """Run an epoch over `samples` rows; returns the sum of the losses and the number of right answers.
 
         A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
         """
         results = (ctypes.c_double * 2)()
-        pointers = (self.workspace.data_ptr(), *rows.pointers(), 0 if order is None else order.data_ptr())
-        written = () if predictions is None else (predictions.data_ptr(),)
+        pointers = (self.workspace.data_ptr(), *rows.pointers(), order.data_ptr())
         last = 0
         while last < samples:
             first, last = last, min(self._stop(last), samples)
-            arguments = (*pointers, first, last, samples, step, learning_rate, results, *written)
+            arguments = (*pointers, first, last, samples, step, learning_rate, results)
             self._run(last - first, self._function.call, *arguments)
             if progress is not None:
                 progress(last / samples)
@@ -144,6 +143,34 @@ class Session:
             results,
         )
         return list(zip(results[::2], results[1::2], strict=True))
+
+    def pass_forward(self, rows: Rows, samples: int, predictions: Tensor | None = None) -> tuple[float, float]:
+        """Pass rows forward, on as many threads as torch has; returns the sum of the losses and the right answers.
+
+        The outputs go into `predictions`, where the function is one that makes them. Neither the shares of rows nor
+        the order in which their sums are added depend on the number of threads, and so the bits do not.
+        """
+        size = self.policy.rows_per_share
+        starts = range(0, samples, size)
+        results = (ctypes.c_double * (2 * len(starts)))()
+        pointers, written = rows.pointers(), () if predictions is None else (predictions.data_ptr(),)
+        shares = enumerate(starts)  # each thread goes on with the next that is left
+
+        def work(rank: int, *_: int) -> None:
+            workspace = self.workspace if rank == 0 else self.workspace.clone()
+            try:
+                for index, first in shares:
+                    sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
+                    last = min(first + size, samples)
+                    self._function.call(
+                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, sums, *written
+                    )
+            finally:
+                collections.deque(shares, maxlen=0)  # after an error, or Ctrl-C, no thread begins another
+
+        threads = torch.get_num_threads()
+        crew.together(work, min(threads, len(starts)), threads)
+        return sum(results[::2]), sum(results[1::2])
 
     def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
         """Call a native function for some rows, on several threads at once where it is made for them."""
@@ -256,7 +283,7 @@ class Evaluation:
     def metrics(self, params: Tensor) -> Metrics:
         """Loss and accuracy with parameters in the engine's layout."""
         self._session.array(0).copy_(params)
-        loss_sum, right = self._session.run(self._rows, self._samples)
+        loss_sum, right = self._session.pass_forward(self._rows, self._samples)
         return Metrics(loss_sum / self._samples, self._rows.accuracy(right))
 
 
@@ -267,5 +294,5 @@ def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)
     nothing = torch.empty(0, device="cpu")
-    session.run(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), predictions=result)
+    session.pass_forward(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), result)
     return result

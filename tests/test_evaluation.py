@@ -1,0 +1,126 @@
+"""Passes forward: which engine makes them, on how many threads, and in how much memory."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+import functional_mlp as fm
+from functional_mlp import engine, metrics
+from functional_mlp.engine import policy, running
+from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.program import lower_steps
+from tests.helpers import KEY, assert_same_bits
+
+NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))
+PARAMS = NETWORK.init(KEY)
+ROWS = 12_000
+LABELS = torch.arange(ROWS) % 4
+INPUTS = fm.random.normal(KEY, (ROWS, 3))
+DATA = fm.Dataset(INPUTS, LABELS)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def fused() -> tuple[Any, ...]:
+    training = fm.fit(
+        NETWORK,
+        fm.CrossEntropy(),
+        fm.SGD(0.1),
+        fm.Dataset(INPUTS[:50], LABELS[:50]),
+        key=KEY,
+        epochs=2,
+        batch_size=10,
+        validation=DATA,
+        engine="fused",
+    )
+    outputs = fm.predict(NETWORK, PARAMS, INPUTS, engine="fused")
+    figures = fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, engine="fused")
+    return outputs, torch.tensor([figures.loss, figures.accuracy, *training.history.validation_loss])
+
+
+EXPECTED = fused()
+
+
+def test_the_rows_are_shared_out() -> None:
+    assert policy.policy_of(lower_steps(NETWORK, dtype=torch.float32), host()).rows_per_share * 3 < ROWS
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+    assert_same_bits(fused(), EXPECTED)
+
+
+def test_both_engines_agree() -> None:
+    by_torch = fm.predict(NETWORK, PARAMS, INPUTS, engine="reference")
+    torch.testing.assert_close(EXPECTED[0], by_torch, rtol=1e-4, atol=1e-5)
+    figures = fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, engine="reference")
+    torch.testing.assert_close(EXPECTED[1][:2], torch.tensor(attrs.astuple(figures)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (9,), (0,), (3, 5), (2, 2, 3)])
+def test_the_reference_passes_rows_in_pieces(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = fm.random.normal(KEY, (*shape, 3), dtype=torch.float64)
+    params = NETWORK.init(KEY, dtype=torch.float64)
+    expected = NETWORK.apply(params, x)
+    monkeypatch.setattr(metrics, "ROWS_AT_ONCE", 4)
+    torch.testing.assert_close(fm.predict(NETWORK, params, x, engine="reference"), expected)
+
+
+class Widest(fm.Elementwise):
+    """An activation that notes how many rows it is given at most."""
+
+    most = 0
+
+    def value(self, xp: Any, s: Any) -> Any:
+        type(self).most = max(self.most, len(s))
+        return s
+
+    def derivative(self, xp: Any, s: Any, y: Any) -> Any:
+        return 1.0
+
+
+def test_no_layer_holds_the_activations_of_all_rows() -> None:
+    network = fm.Sequential(fm.Linear(3, 2), Widest())
+    fm.predict(network, network.init(KEY), INPUTS, engine="reference")
+    assert 0 < Widest.most <= 4096 < ROWS
+
+
+def test_many_rows_run_fused_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not engine.is_faster_forward(NETWORK, ROWS)
+    assert engine.is_faster_forward(NETWORK, 2_000_000)
+    by_torch = fm.predict(NETWORK, PARAMS, INPUTS)
+    assert_same_bits(by_torch, fm.predict(NETWORK, PARAMS, INPUTS, engine="reference"))
+    monkeypatch.setattr(engine, "FEWEST_PRODUCTS", ROWS)
+    assert_same_bits(fm.predict(NETWORK, PARAMS, INPUTS), EXPECTED[0])
+    assert fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA).loss == EXPECTED[1][0]
+
+
+def test_what_the_engine_cannot_run_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FEWEST_PRODUCTS", 1)
+    x, params = INPUTS[:5].half(), NETWORK.init(KEY, dtype=torch.float16)
+    assert_same_bits(fm.predict(NETWORK, params, x), NETWORK.apply(params, x))
+
+
+def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = running.Session(lower_steps(NETWORK, dtype=torch.float32))
+    starts: list[int] = []
+
+    def fail(*arguments: Any) -> None:
+        starts.append(arguments[5])
+        raise ArithmeticError
+
+    monkeypatch.setattr(session, "_function", SimpleNamespace(call=fail))
+    nothing = torch.empty(0)
+    rows = running.Rows(INPUTS, nothing, nothing, ROWS, answered=False)
+    with pytest.raises(ArithmeticError):
+        session.pass_forward(rows, 1_000_000_000)
+    assert len(starts) <= torch.get_num_threads()
