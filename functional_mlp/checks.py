@@ -20,6 +20,9 @@ from functional_mlp import pytree
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
+# Data may be larger than memory: of so many numbers no more than some megabytes are taken to look at them.
+NUMBERS_AT_ONCE = 1 << 20
+
 
 def describe(value: object) -> str:
     """A short description of a value, for the end of an error message."""
@@ -284,13 +287,16 @@ def like(name: str, value: object, other_name: str, other: Tensor) -> None:
 
 def finite(name: str, value: Tensor) -> None:
     """Raise unless every entry of a tensor (rows, columns) is finite, naming the first that is not."""
-    bad = ~value.isfinite()
-    if bad.any():
-        row, column = bad.nonzero()[0].tolist()
-        raise ValueError(
-            f"{name} must be finite, got {value[row, column].item()} in row {row}, column {column}: "
-            "remove or replace such rows"
-        )
+    first = 0
+    for rows in value.split(max(1, NUMBERS_AT_ONCE // max(1, value.shape[1]))):
+        bad = ~rows.isfinite()
+        if bad.any():
+            row, column = bad.nonzero()[0].tolist()
+            raise ValueError(
+                f"{name} must be finite, got {rows[row, column].item()} in row {first + row}, column {column}: "
+                "remove or replace such rows"
+            )
+        first += len(rows)
 
 
 def between_0_and_1(name: str, value: Tensor) -> None:

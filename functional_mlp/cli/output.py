@@ -11,6 +11,7 @@ from attrs import frozen
 from cyclopts import Group, Parameter
 from rich.console import Console
 
+from functional_mlp.cli import ranks
 from functional_mlp.cli.terminal import err_console, out_console
 
 OUTPUT_GROUP = Group("Output", sort_key=4)
@@ -29,15 +30,15 @@ class Printing:
 
     def out(self) -> Console:
         """Standard output, for results in text."""
-        return out_console(quiet=self.quiet or self.as_json)
+        return out_console(quiet=self.quiet or self.as_json or not ranks.is_first())
 
     def err(self) -> Console:
         """Standard error, for what goes on meanwhile."""
-        return err_console(quiet=self.quiet)
+        return err_console(quiet=self.quiet or not ranks.is_first())
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Print the results as JSON, where that is asked for."""
-        if self.as_json:
+        if self.as_json and ranks.is_first():
             print(json.dumps(plain(results), allow_nan=False))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from attrs import asdict, frozen
 from rich.console import Console
 
 import functional_mlp as fm
+from functional_mlp.cli import ranks
 from functional_mlp.cli.data import Samples, describe
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.progress import ensemble_display, training_display
@@ -72,8 +75,13 @@ class Run:
 
     def fit(self, key: Key, console: Console, checkpoint: fm.Checkpoint | None = None) -> fm.FitResult:
         """`fit` with a display, and without its warnings: the end of the run says what diverged."""
-        with training_display(console, self.training.epochs) as display, _quietly("fit: "), in_options():
-            return fm.fit(
+        with (
+            training_display(console, self.training.epochs) as display,
+            _quietly("fit: "),
+            in_options(),
+            self._fit() as fit,
+        ):
+            return fit(
                 self.network,
                 self.loss,
                 self.optimizer,
@@ -83,13 +91,23 @@ class Run:
                 batch_size=self.settings.batch_size,
                 schedule=self.schedule,
                 validation=self.samples.validation,
-                engine=self.training.engine,
                 progress=display.progress,
                 callbacks=[display.callback],
                 checkpoint=checkpoint,
                 early_stopping=self.early_stopping,
                 penalty=self.penalty,
             )
+
+    @contextmanager
+    def _fit(self) -> Iterator[Callable[..., fm.FitResult]]:
+        """The library's `fit`, or that of ranks where torchrun has started several."""
+        if ranks.count() == 1:
+            yield functools.partial(fm.fit, engine=self.training.engine)
+            return
+        from functional_mlp import distributed
+
+        with ranks.joined(str(self.samples.training.inputs.device)):
+            yield distributed.fit
 
     def fit_ensemble(
         self,
@@ -99,6 +117,7 @@ class Run:
         optimizers: Sequence[fm.Optimizer] | None = None,
         schedules: Sequence[fm.schedules.Schedule] | None = None,
         checkpoint: fm.Checkpoint | None = None,
+        executor: Executor | None = None,
     ) -> fm.EnsembleResult:
         """`fit_ensemble` likewise; `optimizers` and `schedules` are those of each key, where they differ."""
         with ensemble_display(console, self.training.epochs) as progress, _quietly("fit_ensemble: "), in_options():
@@ -115,6 +134,7 @@ class Run:
                 engine=self.training.engine,
                 progress=progress,
                 checkpoint=checkpoint,
+                executor=executor,
                 early_stopping=self.early_stopping,
                 penalty=self.penalty,
             )

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from cyclopts import Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli.cluster import ClusterOptions
 from functional_mlp.cli.data import DataOptions, Samples
 from functional_mlp.cli.ending import check_not_interrupted
 from functional_mlp.cli.grids import APART, SweepOptions, shown
@@ -31,6 +32,8 @@ from functional_mlp.interrupts import no_interrupt
 from functional_mlp.spread import Spread, count, mean, plus_minus, std
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from functional_mlp.random import Key
 
 
@@ -89,6 +92,7 @@ def sweep(
     training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
     output: SweepOutput = SweepOutput(),
+    cluster: ClusterOptions = ClusterOptions(),  # noqa: B008 - frozen
     printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Train with every combination of networks, step sizes, betas and so on, and show which does best.
@@ -118,16 +122,17 @@ def sweep(
     merit = "accuracy" if samples.about.scale is None else "RMSE"
     outcomes: list[Outcome] = []
     interrupted: list[fm.EnsembleResult] = []
-    for _, group in itertools.groupby(
-        zip(settings, planned, strict=True), lambda pair: [pair[0].get(name) for name in APART]
-    ):
-        own = list(group)
-        result = _train([run for _, (run, _) in own], fit_key.split(grids.members), printing)
-        with no_interrupt():
-            outcomes += _outcomes([setting for setting, _ in own], [run for _, (run, _) in own], result, part)
-        if result.interrupted:
-            interrupted.append(result)
-            break
+    with cluster.executor() as executor:
+        for _, group in itertools.groupby(
+            zip(settings, planned, strict=True), lambda pair: [pair[0].get(name) for name in APART]
+        ):
+            own = list(group)
+            result = _train([run for _, (run, _) in own], fit_key.split(grids.members), printing, executor)
+            with no_interrupt():
+                outcomes += _outcomes([setting for setting, _ in own], [run for _, (run, _) in own], result, part)
+            if result.interrupted:
+                interrupted.append(result)
+                break
     with no_interrupt():
         outcomes.sort(key=lambda outcome: outcome.rank)
         printing.out().print(_table(outcomes, part, merit))
@@ -160,13 +165,16 @@ def _facts(
     return {**first.facts(network), "sweep": f"{networks}: {'; '.join(apart)}"}
 
 
-def _train(runs: Sequence[Run], keys: Sequence[Key], printing: Printing) -> fm.EnsembleResult:
+def _train(
+    runs: Sequence[Run], keys: Sequence[Key], printing: Printing, executor: Executor | None
+) -> fm.EnsembleResult:
     """Train runs of one network at once, each with all keys: the same draws for each setting."""
     return runs[0].fit_ensemble(
         [*keys] * len(runs),
         printing.err(),
         optimizers=[run.optimizer for run in runs for _ in keys],
         schedules=[run.schedule for run in runs for _ in keys],
+        executor=executor,
     )
 
 

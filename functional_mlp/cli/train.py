@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli import ranks
+from functional_mlp.cli.cluster import ClusterOptions
 from functional_mlp.cli.crossing import cross_validate
 from functional_mlp.cli.data import DATA_GROUP, DataOptions
 from functional_mlp.cli.ending import check_completed, check_members_completed
@@ -38,6 +40,7 @@ def train(
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
     output: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
     ensemble: EnsembleOptions = EnsembleOptions(),  # noqa: B008 - frozen
+    cluster: ClusterOptions = ClusterOptions(),  # noqa: B008 - frozen
     printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Train a network, on the paper's data or on a table of your own.
@@ -46,7 +49,8 @@ def train(
     disk. With --data and --target it learns the classes, or the quantity, in a column of a table. It ends with the
     loss and the accuracy on training and validation samples, how well each class is found and how often each was
     taken for which; for a quantity, with the errors in its units. Ctrl-C ends the training early, and shows what was
-    learnt so far. With --members it trains many networks at once.
+    learnt so far. With --members it trains many networks at once, with --cluster on other machines; started as
+    `torchrun --nproc-per-node 4 -m functional_mlp train` it divides each batch among so many processes.
 
     Parameters
     ----------
@@ -55,6 +59,9 @@ def train(
     """
     plots.check()
     ensemble.check()
+    ranks.check_options(members=ensemble.members, engine=training.engine, parts=parts)
+    if cluster.cluster is not None and ensemble.members == 1:
+        raise ValueError("--cluster trains many networks: give --members")
     check_files(reads=data.files(), writes={"--out": output.out, **plots.files()})
     data_key, fit_key = fm.random.key(training.seed).split()
     if parts is not None:
@@ -70,9 +77,13 @@ def train(
     say_notes(printing.out(), samples.notes)
     with output.in_options():
         if ensemble.members > 1:
-            results = run.fit_ensemble(fit_key.split(ensemble.members), printing.err(), checkpoint=checkpoint)
+            keys = fit_key.split(ensemble.members)
+            with cluster.executor() as executor:
+                results = run.fit_ensemble(keys, printing.err(), checkpoint=checkpoint, executor=executor)
         else:
             result = run.fit(fit_key, printing.err(), checkpoint)
+    if not ranks.is_first():
+        return
     with no_interrupt():
         if ensemble.members > 1:
             found = print_members(printing.out(), run, results)

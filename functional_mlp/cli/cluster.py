@@ -1,0 +1,47 @@
+"""`--cluster`: the machines that train many networks, by Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Annotated
+
+from attrs import frozen
+from cyclopts import Parameter
+
+from functional_mlp.cli.training import TRAINING_GROUP
+
+
+@Parameter(name="*", group=TRAINING_GROUP)
+@frozen(kw_only=True)
+class ClusterOptions:
+    """Where many networks are trained."""
+
+    cluster: Annotated[str | None, Parameter(metavar="ADDRESS")] = None
+    """Train on the workers of this Dask scheduler, such as tcp://host:8786, or with `local` on those of a cluster that
+    is started on this machine for the run. Default: in this process. Needs the extra `cluster`."""
+
+    @contextmanager
+    def executor(self) -> Iterator[Executor | None]:
+        """The executor of the workers, None where training stays here; raises `OSError` where nobody answers."""
+        if self.cluster is None:
+            yield None
+            return
+        try:
+            import distributed
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "--cluster needs Dask: install the extra, pip install 'functional-mlp[cluster]'", name=error.name
+            ) from error
+        if self.cluster == "local":
+            workers = distributed.LocalCluster(dashboard_address=None, threads_per_worker=1)
+            with workers, distributed.Client(workers) as client:
+                yield client.get_executor()
+            return
+        try:
+            connected = distributed.Client(self.cluster)
+        except ValueError as error:
+            raise ValueError(f"--cluster: expected an address such as tcp://host:8786, or local: {error}") from error
+        with connected as client:
+            yield client.get_executor()
