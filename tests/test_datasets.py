@@ -1,5 +1,6 @@
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
+from functional_mlp import checks
 from tests.helpers import KEY, assert_same_bits, bits, check_refused, draw, refusal, unusable_tensors
 
 X = draw(4, 3, dtype=torch.float32)
@@ -43,6 +45,26 @@ def test_numpy_arrays_are_taken_as_tensors_are_and_where_they_lie() -> None:
     for engine in ("reference", "fused"):
         given: Any = engine
         assert fm.classify(network, params, inputs, engine=given).shape == (4,)
+
+
+def test_data_that_are_mapped_from_a_file_stay_there(tmp_path: Path) -> None:
+    """They may be larger than memory: nothing is copied, and training reads the rows of a batch."""
+    np.random.default_rng(0).random((300, 4)).astype("float32").tofile(tmp_path / "inputs")
+    for mode in ("r", "r+"):
+        inputs: Any = np.memmap(tmp_path / "inputs", "float32", mode, shape=(300, 4))
+        data = fm.Dataset(inputs, (inputs[:, 0] > 0.5).astype("int64"))
+        assert data.inputs.data_ptr() == inputs.ctypes.data
+        for engine in ("reference", "fused"):
+            options: Any = {"key": KEY, "epochs": 1, "batch_size": 10, "engine": engine}
+            fm.fit(fm.Linear(4, 2), fm.CrossEntropy(), fm.SGD(0.1), data, **options)
+
+
+def test_the_row_that_is_not_finite_is_found_in_whatever_piece_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = torch.zeros(10, 3)
+    inputs[7, 1] = math.nan
+    monkeypatch.setattr(checks, "NUMBERS_AT_ONCE", 7)
+    with pytest.raises(ValueError, match="got nan in row 7, column 1"):
+        fm.Dataset(inputs, torch.zeros(10, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.0, 1.0])])
