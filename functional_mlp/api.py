@@ -30,6 +30,7 @@ from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonDeviance
 from functional_mlp.metrics import Metrics
+from functional_mlp.online import Online, OnlineState
 from functional_mlp.optimizers import (
     SGD,
     Adam,
@@ -83,6 +84,8 @@ __all__ = [
     "Metrics",
     "Momentum",
     "Nesterov",
+    "Online",
+    "OnlineState",
     "Optimizer",
     "OptimizerState",
     "Params",

@@ -13,6 +13,9 @@ Array = Tensor | NDArray[Any] | Any
 
 FRAMES = ("pandas", "polars")
 
+# The dtypes that torch knows as well, in the processor's order of bytes.
+PLAIN = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool")))
+
 
 def as_tensor(name: str, value: Any) -> Any:
     """An array, a frame or a series as a tensor, in the same memory where torch can read it there; all else as it is.
@@ -22,6 +25,8 @@ def as_tensor(name: str, value: Any) -> Any:
     >>> as_tensor("x", np.array([1.0, 2.0]))
     tensor([1., 2.], dtype=torch.float64)
     """
+    if type(value) is np.ndarray and value.flags.carray and value.dtype in PLAIN:
+        return torch.from_numpy(value)  # what most arrays are, found out at once
     if _is_frame(value):
         return _tensor_of(name, value, _numbers_of(name, value))
     return _tensor_of(name, value, value) if isinstance(value, np.ndarray) else value

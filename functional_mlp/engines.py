@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
+import torch
 from torch import Tensor
 
 from functional_mlp import checks, forks
@@ -18,6 +19,7 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, measure, outputs
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import EngineName, Job, Member, Orders, Outcomes, Rates, Tick
 
@@ -149,6 +151,20 @@ def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, .
     for number, member in enumerate(job.members):
         kinds.setdefault(kind(member), []).append(number)
     return [tuple(numbers) for numbers in kinds.values()]
+
+
+def fused_steps(
+    network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype
+) -> Any | None:
+    """The steps of an `Online` in native code; None where there can be none, with a warning where it fails here."""
+    reason = fused.explain(network, loss, optimizer, penalty=penalty, dtype=dtype)
+    if reason is None:
+        try:
+            return fused.steps(network, loss, optimizer, penalty, dtype)
+        except fused.CannotMakeCodeError as error:
+            reason = str(error)
+    fused.warn_of_fallback(reason)
+    return None
 
 
 def predict(network: Layer, params: Params, x: Tensor, engine: EngineName) -> Tensor:

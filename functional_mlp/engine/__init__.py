@@ -131,6 +131,14 @@ def _reason(lowered: Callable[[], Program]) -> str | None:
     return native.reason(lowered)
 
 
+def steps(network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype) -> Any:
+    """The `FusedSteps` of an `Online` whose network the engine can run."""
+    with forks.importing():
+        from functional_mlp.engine import online  # loads LLVM
+
+    return online.FusedSteps(network, loss, optimizer, penalty, dtype)
+
+
 def compile(
     network: Layer,
     loss: Loss,

@@ -46,9 +46,10 @@ class Code:
     code: machine.MachineCode
     workspace_size: int
 
-    def function(self, name: str, types: Sequence[Any]) -> Callable[..., None]:
-        """The function of a name, which returns nothing."""
-        return ctypes.CFUNCTYPE(None, *types)(self.code.address(name))
+    def function(self, name: str, types: Sequence[Any], *, short: bool = False) -> Callable[..., None]:
+        """The function of a name, which returns nothing; other threads run Python meanwhile, unless it is short."""
+        prototype = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
+        return prototype(None, *types)(self.code.address(name))
 
 
 def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target: machine.Target) -> Code:

@@ -79,13 +79,13 @@ class SampleEpoch:
         if self.exchange.divided:
             self.exchange.take_parameters(scope, self.kernels.layout.size * (1 + self.slots))
         start = self._make_copies(seldom, self.exchange.end)
+        start = self.products.tails.reserve(scope, start)
+        self.products.tails.pack(scope)
         here = self.e.address(scope.workspace, start)
-        first = Pass(seldom.counted_from(here), None)
+        first = Pass(scope.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         size = self._end
         there = self.e.address(scope.workspace, start + size)
-        end = self.products.tails.reserve(scope, start + 2 * size)
-        self.products.tails.pack(scope)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
             with self.layers.pending(scope, position, before) as pending:
@@ -105,7 +105,7 @@ class SampleEpoch:
         if self.exchange.divided:
             self.exchange.give_parameters(scope, 1 + self.slots)
         self.kernels.add_to_results(scope, totals)
-        return end
+        return start + 2 * size
 
     def _row(self, scope: Scope, position: Index) -> ir.Value:
         address = self.e.address(scope.arguments.order, position, I64)

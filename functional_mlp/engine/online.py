@@ -1,0 +1,294 @@
+"""One step, or one pass forward, as one short native call from Python.
+
+The function of a program works on a workspace that it changes. Here the numbers of a state are read from one place and
+written to another, so that the state stays what it is, and a workspace belongs to a call for as long as it takes. What
+a call is told lies in a table beside the workspace, and the native function is given its address alone: each argument
+that ctypes hands over costs about a tenth of a microsecond, as much as the arithmetic of a small network.
+"""
+
+import ctypes
+import functools
+import struct
+from typing import Any
+
+import torch
+from llvmlite import ir
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.arrays import as_tensor
+from functional_mlp.engine import compiling, running
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
+from functional_mlp.engine.policy import Policy, policy_of
+from functional_mlp.engine.program import Layout, Program, TrainingProgram, lower, lower_steps
+from functional_mlp.layers.arguments import flat_template
+from functional_mlp.layers.base import Layer
+from functional_mlp.losses import CrossEntropy, Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty
+from functional_mlp.samples import Samples, checked_inputs, samples
+
+# The fields of a table, of 64 bits each: what every call says anew, what belongs to the table, what comes out.
+SAID = {
+    "source": POINTER,
+    "destination": POINTER,
+    "inputs": POINTER,
+    "targets": POINTER,
+    "labels": POINTER,
+    "label": I64,
+    "step": I64,
+    "learning_rate": DOUBLE,
+}
+KEPT = {"workspace": POINTER, "order": POINTER}
+RESULTS = {"loss_sum": DOUBLE, "right": DOUBLE}
+FIELDS = [*SAID, *KEPT, *RESULTS]
+
+FIELD_SIZE = 8
+_SAID, _KEPT, _RESULT = struct.Struct("=QQQQQqqd"), struct.Struct("=QQ"), struct.Struct("=d")
+_KEPT_AT, _RESULT_AT = FIELD_SIZE * len(SAID), FIELD_SIZE * (len(SAID) + len(KEPT))
+_LABEL_AT = FIELD_SIZE * FIELDS.index("label")
+
+# While native code runs for longer than a few microseconds, other threads are let run: that takes some of them.
+FEWEST_ROWS_OF_SHORT_CALLS = 1000
+
+
+def emit(program: Program, policy: Policy, rows: int) -> ir.Module:
+    """The module of a program's function, with `once`, which passes `rows` rows through it, by a table."""
+    module = compiling.emit(program, policy)
+    function = module.get_global(program.kind)
+    once, builder = compiling.begin(module, "once", {"table": POINTER})
+    (table,) = once.args
+    e = Emitter(builder, Real(program.dtype), policy.lanes)
+
+    def place(name: str) -> ir.Value:
+        return e.address(table, FIELDS.index(name), I64)
+
+    told = {name: builder.load(place(name), typ=kind) for name, kind in {**SAID, **KEPT}.items()}
+    workspace = told["workspace"]
+
+    def copy(source: ir.Value, destination: ir.Value) -> None:
+        def one(i: Index) -> None:
+            e.store(e.load(source, i), destination, i)
+
+        e.loop("copy", 0, numbers_of(program, policy), policy.lanes, one)
+
+    copy(told["source"], workspace)
+    for name in RESULTS:
+        builder.store(ir.Constant(DOUBLE, 0.0), place(name))
+    pointers = [told[name] for name in ("inputs", "targets", "labels", "order")]
+    counts = [ir.Constant(I64, count) for count in (0, rows, rows)]
+    more = [told["destination"]] if program.kind == "predict" else []
+    builder.call(
+        function, [workspace, *pointers, *counts, told["step"], told["learning_rate"], place("loss_sum"), *more]
+    )
+    if isinstance(program, TrainingProgram):
+        copy(workspace, told["destination"])
+    builder.ret_void()
+    return module
+
+
+def numbers_of(program: Program, policy: Policy) -> int:
+    """The size of what a call reads: the parameters, and in training the optimizer's slots."""
+    slots = len(program.optimizer.slots()) if isinstance(program, TrainingProgram) else 0
+    return Layout.of(program, policy.lanes).size * (1 + slots)
+
+
+class Desk:
+    """The memory that one call works in: a workspace, and the table that says what to do there."""
+
+    __slots__ = ("_kept", "address", "labels", "table")
+
+    def __init__(self, workspace_size: int, dtype: torch.dtype, order: Tensor) -> None:
+        workspace = running.new_workspace(workspace_size, dtype)
+        self.table = bytearray(FIELD_SIZE * len(FIELDS))
+        view = (ctypes.c_char * len(self.table)).from_buffer(self.table)
+        _KEPT.pack_into(self.table, _KEPT_AT, workspace.data_ptr(), order.data_ptr())
+        self.address = ctypes.addressof(view)
+        self.labels = self.address + _LABEL_AT
+        self._kept = workspace, order, view
+
+
+class Call:
+    """The function of a program for a number of rows, called from state to state. Threads may call it at once."""
+
+    def __init__(self, program: Program, rows: int) -> None:
+        target = machine.host()
+        policy = policy_of(program, target)
+        self.layout = Layout.of(program, policy.lanes)
+        self.size = numbers_of(program, policy)
+        key = f"once {rows} {program.kind} {program!r} {policy!r}" if program.is_ours else None
+        code = compiling.load((program, rows, target), key, lambda: emit(program, policy, rows), target)
+        short = policy.rows_per_call >= FEWEST_ROWS_OF_SHORT_CALLS * rows
+        self._code, self._once = code, code.function("once", [ctypes.c_void_p], short=short)
+        order = torch.arange(rows, device="cpu")
+        self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order)
+        self._desks: list[Desk] = []  # those that no call works at: to take one, and to put it back, is one operation
+        self._check_unchanged = None if program.is_ours else program.check_unchanged
+
+    def __call__(
+        self,
+        source: int,
+        destination: int,
+        inputs: int,
+        targets: int = 0,
+        labels: int | None = None,
+        label: int = -1,
+        step: int = 0,
+        learning_rate: float = 0.0,
+    ) -> float:
+        """Pass the rows at an address through the function; returns the sum of their losses.
+
+        `label` is that of a single row where there are no `labels`.
+        """
+        if self._check_unchanged is not None:
+            self._check_unchanged()
+        try:
+            desk = self._desks.pop()
+        except IndexError:
+            desk = self._new_desk()
+        if labels is None:
+            labels = desk.labels
+        _SAID.pack_into(desk.table, 0, source, destination, inputs, targets, labels, label, step, learning_rate)
+        self._once(desk.address)
+        (loss_sum,) = _RESULT.unpack_from(desk.table, _RESULT_AT)
+        self._desks.append(desk)
+        return float(loss_sum)
+
+
+CPU = torch.device("cpu")
+MOST_BATCH_SIZES = 64  # the code of more is dropped, and looked for again
+
+
+class FusedSteps:
+    """Steps and passes forward of an `Online` as native code; a state's numbers are one array, as that code reads them.
+
+    What comes as a plain sample, the tensors of the dtype in their usual layout, is checked here, in less than a
+    microsecond; all else is converted, or refused, by `samples`.
+    """
+
+    def __init__(
+        self, network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype
+    ) -> None:
+        self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
+        self._dtype = dtype
+        self._names = ("params", *optimizer.slots())
+        self._structure = flat_template(network, dtype)[1]
+        self._forward_program = lower_steps(network, dtype=dtype)
+        self._in_shape, self._out_shape = (self._forward_program.in_features,), (self._forward_program.out_features,)
+        self._takes_classes = isinstance(loss, CrossEntropy)
+        self._takes_values = type(loss).encode in (Loss.encode, CrossEntropy.encode)
+        self._call = functools.lru_cache(maxsize=MOST_BATCH_SIZES)(self._new_call)
+        self._forward = Call(self._forward_program, 1)
+        self._usual = self._call(1, self._takes_classes, False)
+        self._layout = self._usual.layout
+
+    def _new_call(self, rows: int, class_targets: bool, weighted: bool) -> Call:
+        program = lower(
+            self._network,
+            self._loss,
+            self._optimizer,
+            batch_size=rows,
+            class_targets=class_targets,
+            dtype=self._dtype,
+            weighted=weighted,
+            penalty=self._penalty,
+        )
+        return Call(program, rows)
+
+    def numbers(self, state: OptimizerState) -> Tensor:
+        """The parameters of a state, and the optimizer's slots, in one array."""
+        size = self._layout.size
+        numbers = running.new_workspace(size * len(self._names), self._dtype)
+        for index, name in enumerate(self._names):
+            self._layout.pack(getattr(state, name), numbers[index * size : (index + 1) * size])
+        return numbers
+
+    def trees(self, numbers: Tensor) -> dict[str, Any]:
+        """The parameters and the slots by their names, in tensors of their own."""
+        arrays = numbers.split(self._layout.size) if len(numbers) else [numbers] * len(self._names)
+        return {
+            name: self._layout.unpack(array, self._structure) for name, array in zip(self._names, arrays, strict=True)
+        }
+
+    def step(
+        self, numbers: Tensor, step: int, learning_rate: float, x: Any, target: Any, weight: Any
+    ) -> tuple[Tensor, float]:
+        """The numbers after a step, and the mean loss of the samples before it."""
+        after = torch.empty_like(numbers)
+        if type(after) is not Tensor:
+            checks.plain_tensor("step: the result", after)
+        if weight is None:
+            if type(x) is not Tensor:
+                x = as_tensor("x", x)
+            if self._is_plain(x, self._in_shape):
+                if self._takes_classes:
+                    label = target if type(target) is int else self._label(target)
+                    if 0 <= label < self._out_shape[0]:
+                        places = numbers.data_ptr(), after.data_ptr(), x.data_ptr(), 0
+                        return after, self._usual(*places, None, label, step, learning_rate)
+                elif self._takes_values:
+                    if type(target) is not Tensor:
+                        target = as_tensor("target", target)
+                    if self._is_plain(target, self._out_shape):
+                        places = numbers.data_ptr(), after.data_ptr(), x.data_ptr(), target.data_ptr()
+                        return after, self._usual(*places, None, -1, step, learning_rate)
+        return after, self._step(numbers, after, step, learning_rate, self._samples(x, target, weight))
+
+    def _is_plain(self, x: Any, shape: tuple[int]) -> bool:
+        return (
+            type(x) is Tensor
+            and x.dtype is self._dtype
+            and x.shape == shape
+            and x.is_cpu
+            and x.layout is torch.strided
+            and x.is_contiguous()
+            and not x.is_neg()
+        )
+
+    def _label(self, target: Any) -> int:
+        """The class index that a tensor holds; -1 where it is anything else."""
+        if type(target) is Tensor and target.dtype is torch.int64 and target.ndim == 0 and target.is_cpu:
+            return int(target.item())
+        return -1
+
+    def _samples(self, x: Any, target: Any, weight: Any) -> Samples:
+        inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
+        predictions = torch.zeros((*inputs.shape[:-1], *self._out_shape), dtype=self._dtype, device=CPU)
+        return samples(self._loss, inputs, getattr(x, "ndim", 0) == 2, predictions, target, weight)
+
+    def _step(self, numbers: Tensor, after: Tensor, step: int, learning_rate: float, given: Samples) -> float:
+        rows, labels = given.rows, given.labels if self._takes_classes else None
+        columns = [
+            *([] if labels is not None else [given.targets]),
+            *([] if given.weights is None else [given.weights]),
+        ]
+        inputs, targets = running.plain(given.inputs), running.plain(torch.cat(columns, -1)) if columns else None
+        filled = torch.full((rows,), -1, device=CPU) if labels is None else running.plain(labels)
+        call = self._call(rows, labels is not None, given.weights is not None)
+        loss_sum = call(
+            numbers.data_ptr(),
+            after.data_ptr(),
+            inputs.data_ptr(),
+            0 if targets is None else targets.data_ptr(),
+            filled.data_ptr(),
+            step=step,
+            learning_rate=learning_rate,
+        )
+        return loss_sum / rows
+
+    def predict(self, numbers: Tensor, x: Any) -> Tensor:
+        """The outputs for a sample, or a batch."""
+        if type(x) is not Tensor:
+            x = as_tensor("x", x)
+        if not self._is_plain(x, self._in_shape):
+            inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
+            if inputs.ndim == 2:
+                return running.outputs(self._forward_program, self.trees(numbers)["params"], inputs)
+            outputs = self.predict(numbers, running.plain(inputs))
+            return outputs.unsqueeze(0) if x.ndim == 2 else outputs
+        outputs = torch.empty(self._out_shape, dtype=self._dtype, device=CPU)
+        if type(outputs) is not Tensor:
+            checks.plain_tensor("predict: the result", outputs)
+        self._forward(numbers.data_ptr(), outputs.data_ptr(), x.data_ptr())
+        return outputs

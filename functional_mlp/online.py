@@ -1,0 +1,239 @@
+"""Learning from a stream: a step for each sample as it comes, from state to state."""
+
+import functools
+from typing import Any, Protocol
+
+import attrs
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from functional_mlp import checks, engines, pytree
+from functional_mlp.layers.adapting import as_layer
+from functional_mlp.layers.arguments import checked_arguments, template
+from functional_mlp.layers.base import Layer, Params
+from functional_mlp.losses import Loss
+from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.penalties import Penalty, check_penalty
+from functional_mlp.samples import checked_inputs, samples
+
+
+@attrs.frozen(eq=False, repr=False)
+class OnlineState:
+    """Where learning stands: the parameters, what the optimizer remembers, the number of steps.
+
+    It never changes; `Online.step` gives a new one. `numbers` are in whatever form the steps read them; `params` and
+    `optimizer_state` are the ordinary trees, in tensors of their own, which `fm.save`, `fm.predict`, … take.
+    """
+
+    online: "Online"
+    numbers: Any
+    step: int
+    learning_rate: float
+
+    @property
+    def params(self) -> Params:
+        return self.optimizer_state.params
+
+    @property
+    def optimizer_state(self) -> OptimizerState:
+        trees = self.online.steps.trees(self.numbers)
+        return self.online.optimizer.State(learning_rate=self.learning_rate, step=self.step, **trees)
+
+    def __repr__(self) -> str:
+        return f"<OnlineState after {self.step} steps of {self.online!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Bytes, for torch writes addresses with its tensors: equal states are to be the same when they are pickled.
+        trees = self.online.steps.trees(self.numbers)
+        contents = {
+            name: [pytree.bits(leaf).numpy().tobytes() for leaf in pytree.leaves(tree)] for name, tree in trees.items()
+        }
+        return _unpickled, (self.online, self.step, self.learning_rate, contents)
+
+
+def _unpickled(online: "Online", step: int, learning_rate: float, contents: dict[str, list[bytes]]) -> OnlineState:
+    like = template(online.network, online.dtype)
+    trees = {
+        name: pytree.unflatten(
+            like,
+            [
+                torch.frombuffer(bytearray(content), dtype=online.dtype).reshape(leaf.shape)
+                for content, leaf in zip(leaves, pytree.leaves(like), strict=True)
+            ],
+        )
+        for name, leaves in contents.items()
+    }
+    return online.init(online.optimizer.State(learning_rate=learning_rate, step=step, **trees))
+
+
+def _as_network(network: Any) -> Layer:
+    return as_layer("Online: network", network)
+
+
+@frozen
+class Online:
+    """A network that learns sample by sample, in microseconds; native code where the engine can run it.
+
+    Making it makes the code. Each sample, or batch, is a step of `optimizer` with the gradient of its mean loss, as
+    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. (Its last batch, where
+    it is short, is added up in another order, and agrees within rounding.) Threads may step at once, from the same
+    state or others.
+
+    Parameters
+    ----------
+    network, loss, optimizer
+        What learns, what it makes small, and how.
+    penalty
+        As `fit` takes it.
+    dtype
+        Of all numbers, the data's included. The engine computes in float32 and float64; where it cannot run the
+        network (`fm.engine.explain` says why), the reference steps, with the same results up to rounding.
+
+    >>> import torch, functional_mlp as fm
+    >>> online = fm.Online(fm.Linear(1, 1), fm.MeanSquaredError(), fm.SGD(0.1))
+    >>> state = online.init(online.network.init(fm.random.key(0)))
+    >>> for x in (0.0, 1.0, 2.0) * 100:
+    ...     state, loss = online.step(state, torch.tensor([x]), torch.tensor([2 * x + 1]))
+    >>> round(online.predict(state, torch.tensor([3.0])).item(), 3), state.step
+    (7.0, 300)
+    """
+
+    network: Layer = field(converter=_as_network)
+    loss: Loss = field()
+    optimizer: Optimizer = field()
+    penalty: Penalty | None = field(default=None, kw_only=True)
+    dtype: torch.dtype = field(default=torch.float32, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        checks.instance("Online: loss", self.loss, Loss, "subclass functional_mlp.Loss to write your own")
+        advice = "subclass functional_mlp.Optimizer to write your own"
+        checks.instance("Online: optimizer", self.optimizer, Optimizer, advice)
+        check_penalty("Online", self.penalty)
+        checks.float_dtype("Online: dtype", self.dtype)
+        _ = self.steps
+
+    @functools.cached_property
+    def steps(self) -> "Steps":
+        """What takes the steps."""
+        given = (self.network, self.loss, self.optimizer, self.penalty, self.dtype)
+        return engines.fused_steps(*given) or ReferenceSteps(*given)
+
+    def init(self, start: Any) -> OnlineState:
+        """The state to start from, with parameters, or with an optimizer's state. They are copied.
+
+        Raises `TypeError` or `ValueError` where they are not of this network, optimizer and dtype.
+        """
+        if isinstance(start, OptimizerState):
+            self.optimizer.check_state(start)
+            state = checks.detached(start)
+        else:
+            state = self.optimizer.init(start)
+        features = self.network.in_features or 1
+        checked_arguments(self.network, state.params, torch.zeros(features, dtype=self.dtype, device="cpu"))
+        return OnlineState(self, self.steps.numbers(state), state.step, state.learning_rate)
+
+    def step(
+        self,
+        state: OnlineState,
+        x: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        learning_rate: float | None = None,
+    ) -> tuple[OnlineState, float]:
+        """One step: the state after it, and the mean loss of the samples before it.
+
+        Parameters
+        ----------
+        state
+            Where learning stands; it stays as it is, and a step from it again gives the same bits.
+        x
+            A sample (features,), or a batch (b, features), of the dtype: a tensor or a numpy array.
+        target
+            As the loss takes it: values (outputs,), or a class index, an int too; of a batch, one each.
+        weight
+            The loss counts so many times: a number, not negative, or one for each sample of a batch.
+        learning_rate
+            Of this step, instead of the state's.
+
+        A NaN in the data gives the loss NaN; whoever wants to go on keeps the state from before. Raises `TypeError` or
+        `ValueError` for what does not fit the network, its loss or the state.
+        """
+        if type(state) is not OnlineState or state.online is not self:
+            self._check_state(state)
+        if learning_rate is None:
+            rate = state.learning_rate
+        else:
+            rate = checks.number("step: learning_rate", learning_rate, low=0.0)
+        numbers, loss = self.steps.step(state.numbers, state.step, rate, x, target, weight)
+        return OnlineState(self, numbers, state.step + 1, state.learning_rate), loss
+
+    def predict(self, state: OnlineState, x: Any) -> Tensor:
+        """The network's outputs for a sample (features,), or a batch (b, features)."""
+        if type(state) is not OnlineState or state.online is not self:
+            self._check_state(state)
+        return self.steps.predict(state.numbers, x)
+
+    def _check_state(self, state: Any) -> None:
+        checks.instance("state", state, OnlineState, "make one with online.init(params)")
+        if state.online != self:
+            raise ValueError(
+                f"state is one of {state.online!r}, and this is {self!r}: make one with online.init(params)"
+            )
+
+
+class Steps(Protocol):
+    """What takes the steps of an `Online`, from numbers in a form of its own."""
+
+    def numbers(self, state: OptimizerState) -> Any:
+        """The parameters of a state, and the optimizer's slots."""
+
+    def trees(self, numbers: Any) -> dict[str, Any]:
+        """The parameters and the slots by their names, in tensors of their own."""
+
+    def step(
+        self, numbers: Any, step: int, learning_rate: float, x: Any, target: Any, weight: Any
+    ) -> tuple[Any, float]:
+        """The numbers after a step, and the mean loss of the samples before it."""
+
+    def predict(self, numbers: Any, x: Any) -> Tensor:
+        """The outputs for a sample, or a batch."""
+
+
+class ReferenceSteps:
+    """The steps as torch operations; a state's numbers are its trees, by their names."""
+
+    def __init__(
+        self, network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype
+    ) -> None:
+        self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
+        self._dtype = dtype
+
+    def numbers(self, state: OptimizerState) -> dict[str, Any]:
+        return self.trees({name: getattr(state, name) for name in ("params", *self._optimizer.slots())})
+
+    def trees(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        return {name: pytree.map(torch.clone, tree) for name, tree in numbers.items()}
+
+    def step(
+        self, numbers: dict[str, Any], step: int, learning_rate: float, x: Any, target: Any, weight: Any
+    ) -> tuple[dict[str, Any], float]:
+        params = numbers["params"]
+        inputs = self._inputs(x)
+        prediction, tape = self._network.forward(params, inputs)
+        given = samples(self._loss, inputs, getattr(x, "ndim", 0) == 2, prediction, target, weight)
+        grad_out = self._loss.batch_grad(prediction, given.targets, given.weights)
+        grads, _ = self._network.backward(params, tape, grad_out)
+        if self._penalty is not None:
+            grads = self._penalty.added_to_grads(grads, params)
+        loss = self._loss.batch_value(prediction, given.targets, given.weights).item()
+        after = self._optimizer.update(self._optimizer.State(learning_rate=learning_rate, step=step, **numbers), grads)
+        return {name: getattr(after, name) for name in numbers}, loss
+
+    def predict(self, numbers: dict[str, Any], x: Any) -> Tensor:
+        outputs = self._network.apply(numbers["params"], self._inputs(x))
+        return outputs.unsqueeze(0) if len(x.shape) > outputs.ndim else outputs
+
+    def _inputs(self, x: Any) -> Tensor:
+        return checked_inputs(x, self._dtype, torch.device("cpu"), self._network.in_features)

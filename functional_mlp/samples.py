@@ -1,0 +1,95 @@
+"""Samples that come one by one, or a few at a time, as a step of training takes them."""
+
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.arrays import as_tensor
+from functional_mlp.losses import Loss
+
+
+@attrs.frozen(eq=False)
+class Samples:
+    """A sample (features,), or a batch (b, features) of at least two, with what belongs to it.
+
+    `targets` are as the expressions of a loss take them, like the predictions; `labels` are the class indices, where
+    the targets are such; `weights` are a column, where there are any.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    labels: Tensor | None
+    weights: Tensor | None
+
+    @property
+    def rows(self) -> int:
+        return 1 if self.inputs.ndim == 1 else len(self.inputs)
+
+
+def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: int | None) -> Tensor:
+    """Inputs (features,) or (b, features), without a graph; a batch of one is a sample.
+
+    Raises `TypeError` or `ValueError` for another kind, dtype, device or shape.
+    """
+    x = as_tensor("x", x)
+    checks.float_tensor("x", x)
+    if x.dtype != dtype:
+        raise ValueError(f"x must be of the dtype {dtype}, got {x.dtype}: convert it with .to({dtype})")
+    if x.device != device:
+        raise ValueError(f"x must be on {device}, as the state is, got {x.device}: move it with .to({device})")
+    wanted = "features" if features is None else features
+    if x.ndim not in (1, 2) or x.numel() == 0 or (features is not None and x.shape[-1] != features):
+        raise ValueError(f"x must be a sample of shape ({wanted},) or a batch (b, {wanted}), got {tuple(x.shape)}")
+    inputs: Tensor = x[0] if x.ndim == 2 and len(x) == 1 else x
+    return inputs.detach()
+
+
+def samples(loss: Loss, inputs: Tensor, batch: bool, predictions: Tensor, target: Any, weight: Any) -> Samples:
+    """What goes with inputs as `checked_inputs` gives them; `batch` says that they came as a batch.
+
+    `predictions` have the shape and dtype of the network's.
+    """
+    target = checks.plain_number(target)
+    target = torch.tensor(target, device=inputs.device) if type(target) in (bool, int) else as_tensor("target", target)
+    checks.plain_tensor("target", target)
+    if batch and inputs.ndim == 1:
+        target, weight = _of_one("target", target), _of_one("weight", weight)
+    if not target.is_floating_point():
+        target = checks.plain_indices(target)
+    is_class = target.shape == inputs.shape[:-1] and not target.is_floating_point()
+    targets = loss.checked_targets(predictions, target)
+    return Samples(inputs, targets, target if is_class else None, _weights(weight, inputs))
+
+
+def _of_one(name: str, value: Any) -> Any:
+    """What a batch of one sample has for it; what is no tensor is one thing anyway."""
+    value = as_tensor(name, value)
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    if len(value) != 1:
+        raise ValueError(f"{name} must be of one sample, as x is, got shape {tuple(value.shape)}")
+    return value[0]
+
+
+def _weights(weight: Any, inputs: Tensor) -> Tensor | None:
+    """Weights (b,), or one for all samples, as a column."""
+    if weight is None:
+        return None
+    if isinstance(weight, Tensor) or not isinstance(weight, int | float):
+        weights = as_tensor("weight", weight)
+        checks.plain_tensor("weight", weights)
+        weights = weights.detach().to(inputs)
+    else:
+        weights = torch.tensor(checks.number("weight", weight, low=0.0), dtype=inputs.dtype, device=inputs.device)
+    if weights.ndim == 0:
+        weights = weights.expand(inputs.shape[:-1])
+    if weights.shape != inputs.shape[:-1]:
+        wanted = "a number" if inputs.ndim == 1 else f"a number, or one for each of the {len(inputs)} samples"
+        raise ValueError(f"weight must be {wanted}, got shape {tuple(weights.shape)}")
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError(f"weight must be finite and not negative, got {weights.tolist()}")
+    column: Tensor = weights.unsqueeze(-1)
+    return column
