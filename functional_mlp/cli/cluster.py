@@ -35,7 +35,7 @@ class ClusterOptions:
                 "--cluster needs Dask: install the extra, pip install 'functional-mlp[cluster]'", name=error.name
             ) from error
         if self.cluster == "local":
-            workers = distributed.LocalCluster(dashboard_address=None, threads_per_worker=1)
+            workers = distributed.LocalCluster(dashboard_address=":0", threads_per_worker=1)
             with workers, distributed.Client(workers) as client:
                 yield client.get_executor()
             return

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 
-from functional_mlp import engines
+from functional_mlp import bar, engines
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.agreement import check_agreement
@@ -43,7 +43,7 @@ def fit(
     score: Score | None = None,
     params: Params | None = None,
     state: TrainState | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Keeper | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -63,7 +63,8 @@ def fit(
     score
         As `fit` takes it; rank 0 is asked.
     progress, callbacks
-        As `fit` takes them, for each rank its own; where a callback of any rank returns True, all end.
+        As `fit` takes them, for each rank its own; where a callback of any rank returns True, all end. A bar, which
+        `progress=True` shows, is shown by rank 0.
     checkpoint
         A `functional_mlp.Checkpoint`, which rank 0 reads and writes; only its path there counts.
     early_stopping, shuffle
@@ -111,8 +112,9 @@ def fit(
     check_agreement(ranks, job, kept=checkpoint is not None)
     if job.score is not None:
         job = attrs.evolve(job, score=_score_of_first(ranks, job.score))
-    with noted_interrupt() as interrupted:
-        result = _train(ranks, job, progress, callbacks, checkpoint, interrupted)
+    shown = progress if ranks.rank == 0 or not isinstance(progress, bool) else None
+    with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
+        result = _train(ranks, job, tell, callbacks, checkpoint, interrupted)
     warn_of_divergence(result)
     return result
 

@@ -30,7 +30,7 @@ RESULTS: dict[str, Callable[[Fit], fm.FitResult]] = {
     "single samples": lambda fit: run(fit, fm.SGD(0.1), batch_size=1, epochs=1),
     "weights and a penalty": lambda fit: run(fit, data=WEIGHTED, penalty=fm.penalties.l2(0.1)),
     "gathered gradients": lambda fit: run(fit, fm.BatchGD(0.1, batch_size=3)),
-    "rows in their order": lambda fit: run(fit, shuffle=False, epochs=1),
+    "rows in their order": lambda fit: run(fit, shuffle=False, epochs=1, progress=True),
     "validation": lambda fit: run(
         fit, validation=VALIDATION, schedule=fm.schedules.on_plateau(0.5, 1, monitor="validation_loss"), epochs=5
     ),

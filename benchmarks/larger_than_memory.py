@@ -1,0 +1,71 @@
+"""How much memory a run takes whose data are mapped from a file, which may be larger than memory.
+
+    python benchmarks/larger_than_memory.py [--gigabytes 8] [--folder /tmp]
+
+Writes a file of random inputs, trains for one epoch on them, and prints the most memory that was the process's own:
+pages of the file are the system's, which takes them back whenever it needs them, and are printed beside it.
+"""
+
+import argparse
+import re
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import functional_mlp as fm
+
+FEATURES = 256
+ROWS_AT_ONCE = 100_000
+
+
+def status() -> dict[str, float]:
+    """Megabytes of the process by kind: RssAnon is its own, RssFile that of files."""
+    lines = re.findall(r"(Rss\w+):\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return {name: int(kilobytes) / 1024 for name, kilobytes in lines}
+
+
+def watch(most: dict[str, float], over: threading.Event) -> None:
+    while not over.wait(0.05):
+        for name, megabytes in status().items():
+            most[name] = max(most.get(name, 0.0), megabytes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=8)
+    parser.add_argument("--folder", type=Path, default=None)
+    arguments = parser.parse_args()
+    rows = int(arguments.gigabytes * 2**30) // (4 * FEATURES)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        path, draws = Path(folder) / "inputs", np.random.default_rng(0)
+        with path.open("wb") as file:
+            for first in range(0, rows, ROWS_AT_ONCE):
+                draws.random((min(ROWS_AT_ONCE, rows - first), FEATURES), dtype="float32").tofile(file)
+        inputs = np.memmap(path, "float32", "r", shape=(rows, FEATURES))
+        most, over = dict(status()), threading.Event()
+        watching = threading.Thread(target=watch, args=(most, over))
+        watching.start()
+        started = time.perf_counter()
+        data = fm.Dataset(inputs, np.arange(rows) % 2)
+        checked = time.perf_counter() - started
+        fm.fit(
+            fm.Linear(FEATURES, 2),
+            fm.CrossEntropy(),
+            fm.SGD(0.01),
+            data,
+            key=fm.random.key(0),
+            epochs=1,
+            batch_size=256,
+        )
+        took = time.perf_counter() - started
+        over.set()
+        watching.join()
+        print(f"{arguments.gigabytes:g} GB on disk, {rows:,} rows: checked in {checked:.1f} s, trained in {took:.1f} s")
+        print(f"most memory: {most['RssAnon']:.0f} MB of its own, {most['RssFile']:.0f} MB of mapped files")
+
+
+if __name__ == "__main__":
+    main()
