@@ -107,8 +107,8 @@ def test_data_that_members_share_are_sent_once() -> None:
             sent.append(arguments)
             return super().submit(call, *arguments, **options)
 
-    large = fm.datasets.disk(fm.random.key(0), 100_000)
-    changes = {"epochs": 1, "batch_size": 50_000, "network": Branching()}
+    large = fm.datasets.disk(fm.random.key(0), 20_000)
+    changes = {"epochs": 1, "batch_size": 10_000, "network": Branching()}
     fit(Recording(), data=large, **changes)  # a task for each member
     assert len(sent) == len(KEYS)
     assert {id(data) for _, data in sent} == {id(large)}
