@@ -60,9 +60,10 @@ if TYPE_CHECKING:
     from functional_mlp.engine.native import predict as predict
     from functional_mlp.engine.native import start as start
 
-# Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. Measured on two
-# busy cores, shapes 2-25-25-2 to 784-100-10: at this number torch took 0.15 to 3.8 s, the engine 0.03 to 0.10 s, and
-# loading LLVM and making the code 0.4 to 1.3 s, once.
+# Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. The first pass of
+# a process at this number, on two busy cores, took torch 0.66 and 0.16 s (8-64-64-1, 64-256-256-10), the engine 0.20
+# and 0.18 where its code was on disk, 0.36 and 0.33 where it was not; at four times as many, torch 2.2 and 0.64, the
+# engine 0.27 and 0.22 at most. Later passes took the engine less than a third of torch's time.
 FEWEST_PRODUCTS = 500_000_000
 
 __all__ = ["CompiledEpoch", "cache_folder", "clear_cache", "compile", "explain"]
