@@ -86,16 +86,16 @@ def task(members: int) -> tuple[list[Any], tuple[Any, ...]]:
 
 def initial_params(keys: Sequence[Any]) -> Any:
     """The stacked parameters that `fit_ensemble` draws from the keys."""
-    from peers import NETWORK
+    from peers import Task
 
     import functional_mlp as fm
 
-    return fm.ensemble.stack([NETWORK.init(key.split()[0]) for key in keys])
+    return fm.ensemble.stack([Task(1).network.init(key.split()[0]) for key in keys])
 
 
 def ours(members: int, params: Any) -> Trainer:
     """`fit_ensemble` from stacked parameters, or from those it draws."""
-    from peers import LEARNING_RATE, NETWORK
+    from peers.task import LEARNING_RATE, Task
 
     import functional_mlp as fm
 
@@ -104,7 +104,7 @@ def ours(members: int, params: Any) -> Trainer:
 
     def train(epochs: int) -> Sequence[float]:
         result = fm.fit_ensemble(
-            NETWORK, fm.MeanSquaredError(), optimizer, data, keys=keys, epochs=epochs, params=params
+            Task(1).network, fm.MeanSquaredError(), optimizer, data, keys=keys, epochs=epochs, params=params
         )
         return result.history.mean().train_loss
 
@@ -115,7 +115,7 @@ def jax_vmap(members: int, fixed_orders: bool) -> Trainer:
     """`vmap` over an epoch's shuffle and scan, jitted; with `fixed_orders`, in the orders of `fit_ensemble`."""
     import jax
     import jax.numpy as jnp
-    from peers import LEARNING_RATE
+    from peers.task import LEARNING_RATE
 
     import functional_mlp as fm
 

@@ -2,10 +2,15 @@
 
     python benchmarks/epochs.py [--json FILE] [--peers reference torch.nn jax ...] [--cases ...] [--threads 2]
 
-The work is the paper's: its network 2-25-25-25-2 on 1000 points in float32, under SGD or momentum, from the same
-initial parameters, with a new order and the mean loss in every epoch. The peers take turns, round by round, so
-that a busy moment of the machine meets them all; a figure is the median over the rounds. Before a case is timed
-its peers are checked against ours: the same losses, in the same orders where the peer can be told them.
+The work is the paper's, its network 2-25-25-25-2 on 1000 points under SGD or momentum, and that of wide networks with
+ReLU under cross-entropy; in float32, from the same initial parameters, with a new order and the mean loss in every
+epoch. The peers take turns, round by round, so that a busy moment of the machine meets them all; a figure is the median
+over the rounds. Before a case is timed its peers are checked against ours: the same losses, in the same orders where
+the peer can be told them.
+
+Of a wide case the table also says which share of what the machine can do a peer's fastest epoch reaches: of the
+multiplications and additions that `peak.py` measures, and of the bytes, where each batch reads the weights twice and
+writes them once; weights that stay in the caches reach more than memory can.
 
 "first epoch" is the time from imported libraries to the first epoch's loss, in a new process each time.
 """
@@ -29,17 +34,36 @@ import attrs
 
 @attrs.frozen
 class Case:
+    """What `peers.Task` is given."""
+
     name: str
     batch_size: int
     momentum: bool = False
+    sizes: tuple[int, ...] = (2, 25, 25, 25, 2)
+    samples: int = 1000
+
+    @classmethod
+    def wide(cls, sizes: tuple[int, ...], samples: int, batch_size: int) -> "Case":
+        return cls(f"{'-'.join(map(str, sizes))}, batch size {batch_size}", batch_size, sizes=sizes, samples=samples)
 
 
-CASES = [
+PAPER = [
     Case("batch size 1", 1),
     Case("batch size 1, momentum", 1, momentum=True),
     Case("batch size 10", 10),
     Case("batch size 100", 100),
 ]
+DIGITS = (784, 256, 128, 10)
+WIDE = [
+    Case.wide((17, 64, 64, 6), 8192, 64),
+    Case.wide((30, 128, 64, 2), 8192, 32),
+    Case.wide((30, 128, 64, 2), 8192, 256),
+    Case.wide(DIGITS, 8192, 1),
+    Case.wide(DIGITS, 8192, 32),
+    Case.wide(DIGITS, 8192, 128),
+    Case.wide((784, 1024, 1024, 10), 4096, 256),
+]
+CASES = PAPER + WIDE
 FIRST_EPOCH = "first epoch"
 BASELINE = "torch.nn"
 PACKAGES = ["functional-mlp", "torch", "llvmlite", "jax", "jaxlib", "equinox", "optax", "scikit-learn", "numpy"]
@@ -50,10 +74,14 @@ def main() -> None:
     pin(options.threads)
     header = machine(options.threads)
     print("\n".join(f"{name}: {value}" for name, value in header.items()), end="\n\n", flush=True)
-    results = []
+    results, peak = [], None
     for case in CASES:
         if case.name in options.cases:
-            results += report(case.name, "ms an epoch", time_epochs(case, options))
+            times = time_epochs(case, options)
+            results += report(case.name, "ms an epoch", times)
+            if case in WIDE:
+                peak = peak or measure_peak(options.threads)
+                results += report_shares(case, times, peak)
     if FIRST_EPOCH in options.cases:
         results += report(FIRST_EPOCH, "ms", time_first_epochs(options))
     if options.json is not None:
@@ -64,7 +92,7 @@ def parse_arguments() -> Any:
     names = [case.name for case in CASES] + [FIRST_EPOCH]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--peers", nargs="+", default=None, help="some of the peers of peers.py; all by default")
+    parser.add_argument("--peers", nargs="+", default=None, help="some of the peers; all by default")
     parser.add_argument("--cases", nargs="+", default=names, choices=names, metavar="CASE", help=f"some of {names}")
     parser.add_argument("--threads", type=int, default=2, help="cores and threads for every peer (2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each peer (7)")
@@ -110,7 +138,7 @@ def time_epochs(case: Case, options: Any) -> dict[str, list[float] | str]:
     """The milliseconds an epoch of each peer in each round, or why it has none."""
     from peers import PEERS, Task, UnavailableError
 
-    task = Task(case.batch_size, case.momentum)
+    task = Task(case.batch_size, case.momentum, case.sizes, case.samples)
     times: dict[str, list[float] | str] = {}
     trainers, epochs = {}, {}
     for peer in PEERS:
@@ -192,7 +220,7 @@ def time_first_epoch(peer: Any, cache: str) -> float | str:
         [sys.executable, script, peer.name], capture_output=True, text=True, check=False, env=environment
     )
     if child.returncode:
-        return f"not available: {child.stderr.strip().splitlines()[-1].removeprefix('peers.UnavailableError: ')}"
+        return f"not available: {child.stderr.strip().splitlines()[-1].removeprefix('peers.task.UnavailableError: ')}"
     return float(child.stdout)
 
 
@@ -211,6 +239,34 @@ def report(case: str, unit: str, times: dict[str, list[float] | str]) -> list[di
         shown = "" if ratio is None else f"{ratio:.4f}"
         print(f"  {name:<24}{median:>14.3f}{min(measured):>10.3f}{max(measured):>10.3f}{shown:>14}")
         rows.append({"case": case, "peer": name, "median_ms": median, "ratio": ratio, "times_ms": measured})
+    print(flush=True)
+    return rows
+
+
+def measure_peak(threads: int) -> Any:
+    from peak import measure
+
+    peak = measure(threads)
+    print(
+        f"peak: {peak.multiplications / 1e9:.0f} products and sums a ns, {peak.bytes / 1e9:.0f} GB a second",
+        end="\n\n",
+    )
+    return peak
+
+
+def report_shares(case: Case, times: dict[str, list[float] | str], peak: Any) -> list[dict[str, Any]]:
+    """Print which share of the machine's peak each peer reaches, and return the rows."""
+    from peers import Task
+
+    task, rows = Task(case.batch_size, case.momentum, case.sizes, case.samples), []
+    print(f"{'of the peak':<26}{'products':>14}{'bytes':>10}")
+    for name, measured in times.items():
+        if not isinstance(measured, str):
+            seconds = min(measured) / 1e3
+            products = task.products / seconds / peak.multiplications
+            moved = task.bytes_of_weights / seconds / peak.bytes
+            print(f"  {name:<24}{products:>14.2f}{moved:>10.2f}")
+            rows.append({"case": case.name, "peer": name, "share_of_products": products, "share_of_bytes": moved})
     print(flush=True)
     return rows
 

@@ -10,7 +10,7 @@ from peers import Task, peer
 
 chosen = peer(sys.argv[1])
 chosen.import_modules()
-task = Task(batch_size=1, momentum=False)
+task = Task(batch_size=1)
 data, params = task.data, task.params
 
 started = time.perf_counter()

@@ -33,14 +33,14 @@ def main() -> None:
 
 def measure(steps: int, engine: str) -> tuple[float, float]:
     """The peak memory in MiB of this process after a number of steps, and the seconds they took."""
-    from peers import LEARNING_RATE, NETWORK
+    from peers.task import LEARNING_RATE, Task
 
     import functional_mlp as fm
 
     data = fm.datasets.disk(fm.random.key(0), SAMPLES)
     arguments = {"key": fm.random.key(1), "engine": engine, "epochs": steps // SAMPLES}
     started = time.perf_counter()
-    fm.fit(NETWORK, fm.MeanSquaredError(), fm.SGD(LEARNING_RATE), data, **arguments)
+    fm.fit(Task(1).network, fm.MeanSquaredError(), fm.SGD(LEARNING_RATE), data, **arguments)
     seconds = time.perf_counter() - started
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, seconds
