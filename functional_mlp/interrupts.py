@@ -1,11 +1,16 @@
 """Ctrl-C: pressed once it ends a run, and pressed again it does not lose what the run has come to."""
 
+import _thread
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+# Seconds until an interrupt that was dropped is raised again: what it would be raised in has then been left.
+SOON = 0.01
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:
@@ -17,11 +22,31 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:
 def one_interrupt(*, last: bool = False) -> Iterator[None]:
     """Let the first Ctrl-C raise `KeyboardInterrupt`, and those that follow do nothing.
 
-    What stops at the first one has then the time to hand over its results. `last` says that the process ends after
-    this, and needs not listen any more.
+    What stops at the first one has then the time to hand over its results. One that Python drops, for it came in a
+    finalizer, is raised again. `last` says that the process ends after this, and needs not listen any more.
     """
-    with _answer(_interrupt_once, (signal.default_int_handler,), afterwards=signal.SIG_IGN if last else None):
+    answer = _answer(_interrupt_once, (signal.default_int_handler,), afterwards=signal.SIG_IGN if last else None)
+    with answer, _dropped_interrupts_again():
         yield
+
+
+@contextlib.contextmanager
+def _dropped_interrupts_again() -> Iterator[None]:
+    before = sys.unraisablehook
+
+    def dropped(unraisable: Any) -> None:
+        if unraisable.exc_type is KeyboardInterrupt and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _interrupt_once)
+            threading.Timer(SOON, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is dropped:
+            sys.unraisablehook = before
 
 
 @contextlib.contextmanager

@@ -407,6 +407,23 @@ def test_ctrl_c_in_the_first_epoch_returns_the_start() -> None:
     assert (result.interrupted, result.state.epoch, len(result.history)) == (True, 0, 0)
 
 
+def test_ctrl_c_in_a_finalizer_is_not_lost() -> None:
+    """Python drops what a finalizer raises."""
+
+    class Pressed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def press_once(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        if epoch == 0:
+            Pressed()
+
+    hook = sys.unraisablehook
+    result = fit(epochs=10**6, callbacks=[press_once])
+    assert result.interrupted
+    assert sys.unraisablehook is hook
+
+
 def test_ctrl_c_again_and_again_returns_what_was_finished() -> None:
     """Once the first has ended the run, others come while its result is put together, and none after that."""
     handler, pressed = signal.getsignal(signal.SIGINT), threading.Event()
