@@ -47,7 +47,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = MLPClassifier((10,), learning_rate_init=0.05, max_iter=40, tol=0.01, random_state=0).fit(X / 8, y)
+    >>> model = MLPClassifier((10,), learning_rate_init=0.05, max_iter=200, tol=0.01, random_state=0).fit(X / 8, y)
     >>> bool(model.score(X / 8, y) > 0.9)
     True
     """

@@ -26,7 +26,7 @@ def held_out(
     Raises `ValueError` where there are too few different rows, or too few of a class.
 
     >>> rows = np.arange(20.0).reshape(10, 2)
-    >>> held_out(rows, None, None, 0.3, np.random.RandomState(0)).sum()
+    >>> int(held_out(rows, None, None, 0.3, np.random.RandomState(0)).sum())
     3
     """
     if len(rows) <= FEWEST:

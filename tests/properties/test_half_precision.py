@@ -48,6 +48,8 @@ def test_activations_and_their_derivatives(layer: fm.Layer, dtype: torch.dtype) 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_losses_and_their_gradients(loss: fm.Loss, shape: tuple[int, int], size: float, dtype: torch.dtype) -> None:
     predictions = (size * draw(*shape)).to(dtype)
+    if isinstance(loss, fm.PoissonDeviance):
+        predictions = predictions.clamp(max=80)  # float32, in which losses are computed, holds no larger powers of e
     for targets in targets_for(loss, *shape).values():
         own = targets.to(dtype) if targets.is_floating_point() else targets
         exact = own.double() if targets.is_floating_point() else targets
