@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -21,8 +22,10 @@ SETTINGS = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TERM", "TTY_COMPATIB
 def _settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests, and the programs that they run, have the same settings on every machine, and a cache of code of their own.
 
-    The cache is one for all processes that run tests side by side.
+    The cache is one for all processes that run tests side by side. Ctrl-C is heard, also where a shell has started the
+    tests in the background, deaf to it.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         for name in SETTINGS:
