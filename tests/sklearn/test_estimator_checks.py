@@ -11,6 +11,8 @@ from functional_mlp.sklearn import MLPClassifier, MLPRegressor
 QUICK: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.1, "max_iter": 40, "engine": "reference"}
 
 
+# So few epochs need not be enough: scikit-learn ignores the warning too when it checks its own networks.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("changes", [{}, {"members": 3}, {"early_stopping": True}], ids=str)
 def test_an_estimator_passes_all_checks(make: Any, changes: dict[str, Any]) -> None:
