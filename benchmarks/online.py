@@ -129,7 +129,9 @@ def jax_jitted(sizes: tuple[int, ...]) -> Peer:
     step, predict = jax.jit(one, donate_argnums=0), jax.jit(forward)
     own = [p for p in network_of(sizes).init(KEY) if p != ()]
     initial = [(p.weight.numpy(), p.bias.numpy()) for p in own]
-    fresh = lambda: [tuple(map(jnp.asarray, pair)) for pair in initial]  # noqa: E731
+
+    def fresh() -> list[Any]:
+        return [tuple(map(jnp.asarray, pair)) for pair in initial]
 
     def steps(count: int) -> None:
         params = fresh()
