@@ -1,6 +1,7 @@
 """Networks and params that are rounded in another way, to measure what rounding does to a training run."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from functional_mlp.testing.trees import largest
 
 # How far numbers are moved, in ε: what a few operations round, an activation's own error included.
 NUDGE = 8
+
+# What becomes of a number that a layer computes, by the size of what it is computed from.
+Rounded = Callable[[Tensor, Tensor], Tensor]
 
 
 def nudged_params(params: Any, seed: int) -> Any:
@@ -33,19 +37,39 @@ def nudged_network(network: Layer, seed: int) -> Layer:
     An operation inside a layer may be on larger numbers than those that come out, as in 1 + tanh(s): its operands
     are taken to be of the size of 1 and of the layer's inputs. An exact 0 stays 0.
     """
+
+    def rounding(place: int) -> Rounded:
+        return lambda tensor, size: torch.where(tensor == 0, tensor, tensor + _nudge(tensor, size, seed + place))
+
+    return _with_rounding(network, rounding)
+
+
+def flushed_network(network: Layer) -> Layer:
+    """A network in which numbers below the smallest normal one count as zero, as on the fused engine.
+
+    Answers turn by it: of the outputs -1e-39 and 0.0 the second is the largest, of 0.0 and 0.0 the first.
+    """
+
+    def flushed(tensor: Tensor, size: Tensor) -> Tensor:
+        return tensor.where(~(tensor.abs() < torch.finfo(tensor.dtype).tiny), 0)  # NaN stays
+
+    return _with_rounding(network, lambda place: flushed)
+
+
+def _with_rounding(network: Layer, rounding: Callable[[int], Rounded], place: int = 0) -> Layer:
     if type(network) is Sequential:
-        return Sequential(*(nudged_network(layer, seed + i) for i, layer in enumerate(network)))
+        return Sequential(*(_with_rounding(layer, rounding, place + i) for i, layer in enumerate(network)))
     if type(network) is Residual:
-        return Residual(nudged_network(network.layer, seed))
-    return Nudged(network, seed)
+        return Residual(_with_rounding(network.layer, rounding, place))
+    return Rounding(network, rounding(place))
 
 
 @frozen(repr=False)
-class Nudged(Layer):
-    """A layer whose outputs and gradients are moved by 8 ε of what they are computed from."""
+class Rounding(Layer):
+    """A layer whose outputs and gradients are rounded: a function of them and of the size of their operands."""
 
     layer: Layer
-    seed: int
+    rounded: Rounded
 
     @property
     def keeps_features(self) -> bool:  # type: ignore[override]
@@ -69,18 +93,14 @@ class Nudged(Layer):
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tape]:
         y, tape = self.layer.forward(params, x)
         size = 1 + x.abs().amax()
-        return _moved(y, size, self.seed), (tape, size)
+        return self.rounded(y, size), (tape, size)
 
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         inner, size = tape
         size = size * grad_out.abs().amax()
         gradients = self.layer.backward(params, inner, grad_out)
-        moved: tuple[Params, Tensor] = pytree.map(lambda grad: _moved(grad, size, self.seed), gradients)
+        moved: tuple[Params, Tensor] = pytree.map(lambda grad: self.rounded(grad, size), gradients)
         return moved
-
-
-def _moved(tensor: Tensor, size: Tensor, seed: int) -> Tensor:
-    return torch.where(tensor == 0, tensor, tensor + _nudge(tensor, size, seed))
 
 
 def _nudge(tensor: Tensor, size: Tensor, seed: int) -> Tensor:

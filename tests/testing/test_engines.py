@@ -42,6 +42,14 @@ def test_an_accuracy_that_rounding_turns_is_allowed() -> None:
         check_mistake(OneRightAnswerTooMany(), seed=0, epochs=1, batch_size=20)
 
 
+def test_an_accuracy_that_turns_where_the_smallest_numbers_count_as_zero_is_allowed() -> None:
+    """GELU gives -1e-27 twenty times, -6e-39 and 0: the reference's largest is the last, the engine's that before."""
+    network = fm.Sequential(fm.Linear(1, 22), fm.GELU())
+    params = (fm.LinearParams(torch.zeros(22, 1), torch.tensor(20 * [-11.0] + [-13.2, -40.0])), ())
+    data = fm.Dataset(torch.zeros(1, 1), torch.eye(22)[20:21])
+    check_engines_agree(network, fm.MeanSquaredError(), fm.SGD(0.01), data, epochs=1, params=params)
+
+
 def test_the_bound_grows_with_the_steps_in_float32() -> None:
     assert relative_bound(torch.float64, 100) == 1e-10
     assert relative_bound(torch.float32, 1000) == 10 * relative_bound(torch.float32, 100)

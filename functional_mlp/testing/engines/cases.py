@@ -16,7 +16,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
-from functional_mlp.testing.rounding import nudged_network, nudged_params
+from functional_mlp.testing.rounding import flushed_network, nudged_network, nudged_params
 from functional_mlp.testing.trees import packed
 
 Engine = Literal["reference", "fused"]
@@ -76,6 +76,11 @@ class TrainingRun:
     def nudged(self, seed: int) -> "TrainingRun":
         """The run with a network that rounds in another way."""
         return attrs.evolve(self, network=nudged_network(as_layer("network", self.network), seed))
+
+    @property
+    def flushed(self) -> "TrainingRun":
+        """The run with a network in which the smallest numbers count as zero."""
+        return attrs.evolve(self, network=flushed_network(as_layer("network", self.network)))
 
     def initial_params(self) -> Any:
         return self.network.init(self.key, dtype=self.dtype, device=self.data.inputs.device)
@@ -148,3 +153,7 @@ class Comparison:
     def rounded_always(self, seeds: tuple[int, ...]) -> list[Outcome]:
         """The reference with a network that rounds in another way at every step."""
         return [self.run.nudged(seed).outcome(self.params, "reference") for seed in seeds]
+
+    def flushed(self) -> Outcome:
+        """The reference with a network in which the smallest numbers count as zero."""
+        return self.run.flushed.outcome(self.params, "reference")
