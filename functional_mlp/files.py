@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+# What names a file.
+PathLike = str | os.PathLike[str]
+
 # Windows refuses to replace a file that somebody reads at this moment: so long, in seconds, it is waited between tries.
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 

@@ -11,7 +11,8 @@ from attrs.validators import optional
 
 from functional_mlp import checks, pytree
 from functional_mlp.checkpoint.container import CheckpointError
-from functional_mlp.checkpoint.saving import Saved, load, save_run
+from functional_mlp.checkpoint.loading import Saved, load
+from functional_mlp.checkpoint.saving import save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
 from functional_mlp.state import Job, Member, Progress, TrainState

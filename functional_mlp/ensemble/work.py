@@ -27,7 +27,7 @@ class Training:
         return (self._ended_at if course is None else course.epochs_done) * len(self._group.members)
 
     def run(self) -> dict[int, FitResult]:
-        """Train until each member is over; returns their results, by their numbers in the job."""
+        """Train until each member is over; returns results by their numbers in the job. An error ends all groups."""
         numbers, interrupted = self._group.numbers, False
         course = Course(self._watch.job, self._group, watched=self._watch.looks, tick=self._check)
         self._course = course
@@ -38,6 +38,9 @@ class Training:
         except (CancelledError, KeyboardInterrupt):
             self._cancelled.set()
             interrupted = True
+        except BaseException:
+            self._cancelled.set()
+            raise
         self._watch.finish(course, numbers)
         # The two hold each other, and a run may have gigabytes of a GPU, which Python's collector would come to late.
         self._ended_at, self._course = course.epochs_done, None

@@ -1,6 +1,5 @@
 """Networks as ONNX models: files that other programs and languages can run."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 import functional_mlp
 from functional_mlp import checks
 from functional_mlp.algebra import working_dtype
-from functional_mlp.files import write_atomically
+from functional_mlp.files import PathLike, write_atomically
 from functional_mlp.interop.answers import Answers, checked_classes
 from functional_mlp.interop.columns import column_inputs, prepared
 from functional_mlp.interop.graphs import Graph, GraphNamespace, import_onnx, onnx_type
@@ -29,7 +28,7 @@ MOST_BYTES = 2**31 - 1
 
 
 def to_onnx(
-    path: str | os.PathLike[str],
+    path: PathLike,
     network: Layer,
     params: Params,
     *,
@@ -83,7 +82,7 @@ def to_onnx(
 
 
 def write_model(
-    path: str | os.PathLike[str],
+    path: PathLike,
     network: Layer,
     members: Sequence[Params],
     *,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import functional_mlp as fm
-from functional_mlp.checkpoint.saving import FORMAT
+from functional_mlp.checkpoint.description import FORMAT
 
 
 def main() -> None:
