@@ -12,43 +12,13 @@ from typing import Any
 
 import attrs
 
-from functional_mlp.engines import Group, Run, Snapshot
+from functional_mlp.engines import Group, Snapshot
 from functional_mlp.history import EpochRecord, History, Recorder
 from functional_mlp.metrics import Metrics, scored
-from functional_mlp.orders import Orders
+from functional_mlp.orders import key_of
 from functional_mlp.schedules import Schedule
 from functional_mlp.state import FitResult, Job, Member, Progress, Tick, TrainState, learning_rates, reads_history
 from functional_mlp.stopping import Improvement
-
-
-@attrs.frozen
-class Pace:
-    """How many epochs a call of the engine is given: at first, at most, and how much more each next one gets."""
-
-    first: int
-    most: int
-    growth: int = 1
-    draws_ahead: bool = False
-
-    # Of many members: Ctrl-C is heard before the orders of these are drawn.
-    MOST_OF_MANY = 16
-    # Of one network whose orders are drawn ahead: nothing runs while the first ones are drawn.
-    FIRST_AHEAD, GROWTH_AHEAD = 4, 4
-
-    @classmethod
-    def of(cls, job: Job, run: Run, watched: bool) -> "Pace":
-        """The pace of a run; `watched` asks for a state an epoch."""
-        most = 1 if watched else run.epochs_at_once
-        if len(job.members) > 1:
-            most = min(most, cls.MOST_OF_MANY)
-        # The epochs of larger batches are over too soon: to hand their orders over takes what it saves.
-        if len(job.members) > 1 or job.batch_size > 1 or most == 1:
-            return cls(most, most)
-        return cls(min(cls.FIRST_AHEAD, most), most, cls.GROWTH_AHEAD, draws_ahead=True)
-
-    def after(self, size: int) -> int:
-        """The size of the call after one of a size."""
-        return min(self.growth * size, self.most)
 
 
 @attrs.frozen(eq=False)
@@ -85,8 +55,8 @@ class Course:
         self._job, self._members = job, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
-        self._pace = Pace.of(job, self._run, watched or any(map(self._is_watched, self._members)))
-        self._orders = Orders([member.start.key for member in self._members], len(self._members[0].data), job.shuffle)
+        watched = watched or any(map(self._is_watched, self._members))
+        self._epochs_at_once = 1 if watched else self._run.epochs_at_once
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history.records()) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
@@ -116,12 +86,12 @@ class Course:
         return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, size, snapshot = self._members[0].start.epoch, self._pace.first, self._standings[0].snapshot
+        epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
         one_by_one = epoch  # the epochs before this one are taken one by one
         while epoch < self._job.epochs and (active := self._active()):
-            epochs = range(epoch, min(epoch + (1 if epoch < one_by_one else size), self._job.epochs))
-            size = self._pace.after(size)
-            records, settled = self._train(epochs, size, active)
+            size = 1 if epoch < one_by_one else self._epochs_at_once
+            epochs = range(epoch, min(epoch + size, self._job.epochs))
+            records, settled = self._train(epochs, active)
             if len(epochs) > 1 and not settled:
                 self._run.restore(snapshot)
                 one_by_one = epochs.stop
@@ -139,13 +109,12 @@ class Course:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
 
-    def _train(self, epochs: range, next_size: int, active: Sequence[int]) -> tuple[list[list[EpochRecord]], bool]:
+    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[list[EpochRecord]], bool]:
         """Run epochs; returns the records of each active member, and whether all its numbers are finite."""
         started = time.perf_counter()
-        following = range(epochs.stop, min(epochs.stop + next_size, self._job.epochs))
-        orders = self._orders.take(epochs, following if self._pace.draws_ahead else range(0))
+        keys = [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
         rates = [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
-        outcomes = self._run.epochs(orders, rates, lambda done: self._tick(epochs.start + done))
+        outcomes = self._run.epochs(keys, rates, lambda done: self._tick(epochs.start + done))
         held_out = [self._validate(member) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
         records = [

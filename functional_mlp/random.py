@@ -10,14 +10,13 @@ import functools
 import hashlib
 import math
 import random as stdlib_random
-import threading
 from collections.abc import Sequence
 
 import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, shuffling
 
 DIGEST_SIZE = 16
 
@@ -127,30 +126,13 @@ def normal(
 
 
 def permutation(key: Key, n: int) -> Tensor:
-    """A random order of 0, …, n − 1: an int64 tensor of shape (n,) on the CPU.
+    """A random order of 0, …, n − 1, by `functional_mlp.shuffling`: an int64 tensor of shape (n,) on the CPU.
 
     >>> permutation(key(0), 5).sort().values.tolist()
     [0, 1, 2, 3, 4]
     """
     check_key("permutation: key", key)
-    n = checks.integer("permutation: n", n, minimum=0)
-    # torch's CPU generator uses 32 bits of its seed only; 64 further bits of the key choose a rotation.
-    rotation, seed = divmod(int.from_bytes(key.digest[:12], "little"), 2**32)
-    order = torch.randperm(n, generator=_thread.generator.manual_seed(seed), device=_CPU)
-    return order.roll(rotation % n) if n else order
-
-
-_CPU = torch.device("cpu")
-
-
-class _Thread(threading.local):
-    """A thread's generator, for it takes as long to make one as to seed it; it is seeded before each use."""
-
-    def __init__(self) -> None:
-        self.generator = torch.Generator("cpu")
-
-
-_thread = _Thread()
+    return shuffling.shuffled(key.digest, checks.integer("permutation: n", n, minimum=0))
 
 
 def _unit_interval(key: Key, n: int) -> Tensor:

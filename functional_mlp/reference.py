@@ -14,8 +14,9 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.orders import order_of
 from functional_mlp.penalties import Penalty
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
 
 Snapshot = tuple[list[Tensor], int, float]
 
@@ -117,9 +118,10 @@ class ReferenceRun:
         self._learning_rate = state.learning_rate
         self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
         tallies = []
-        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
+        for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
+            order = order_of(key, len(self._member.data), self._job.shuffle)
             self._arrays, tally = self._descent.epoch(
                 self._arrays, self._step, learning_rate, order, ticks_after(done, tick)
             )

@@ -26,8 +26,8 @@ ScheduleLike = Callable[[int], float]
 # What stands for the accuracy on validation data: a number made of a network's outputs over them; more is better.
 Score = Callable[[Tensor, Dataset], float]
 
-# What an engine is given for each of some epochs, and for every member in it: an order of the rows, a learning rate.
-Orders = Sequence[Sequence[Tensor]]
+# What an engine is given for each of some epochs, and for every member in it: the key of its order, a learning rate.
+Keys = Sequence[Sequence[Key]]
 Rates = Sequence[Sequence[float]]
 # What it gives back for an epoch: each member's mean loss and accuracy, each sample judged right before its own update.
 Outcomes = Sequence[tuple[float, float]]

@@ -13,7 +13,7 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
 from functional_mlp.optimizers import Optimizer
-from functional_mlp.orders import order_of
+from functional_mlp.orders import key_of
 from functional_mlp.penalties import Penalty, check_penalty
 from functional_mlp.random import Key
 from functional_mlp.state import (
@@ -205,10 +205,10 @@ def train_epoch(
     if reads_history(schedule):
         raise ValueError(f"train_epoch: {schedule!r} reads the history of a run, and an epoch has none: call fit")
     member = Member(optimizer, data, None, schedule, Progress(state))
-    job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty)
+    job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty, shuffle=shuffle)
     run = engines.lone_group(job).start()
-    order = order_of(state.key, state.epoch, len(data), shuffle)
-    (((mean_loss, _),),) = run.epochs([[order]], [learning_rates([member], state.epoch, [None])], lambda done: None)
+    keys, rates = [key_of(state.key, state.epoch)], learning_rates([member], state.epoch, [None])
+    (((mean_loss, _),),) = run.epochs([keys], [rates], lambda done: None)
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
 
 

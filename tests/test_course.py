@@ -14,7 +14,7 @@ import functional_mlp as fm
 from functional_mlp.course import Course
 from functional_mlp.engines import Group
 from functional_mlp.metrics import Metrics
-from functional_mlp.state import Job, Member, Orders, Outcomes, Progress, Rates, Tick
+from functional_mlp.state import Job, Keys, Member, Outcomes, Progress, Rates, Tick
 
 DATA = fm.datasets.disk(fm.random.key(0), 4)
 OPTIMIZER = fm.SGD(1.0)
@@ -39,13 +39,13 @@ class Counting:
         self.reached = 0
         self.calls: list[int] = []
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
         outcomes: list[Outcomes] = []
-        for done in range(len(orders)):
+        for done in range(len(keys)):
             tick(done)
             outcomes.append([(self._loss(member), 0.5) for member in range(len(self.lost))])
             self.reached += 1
-        self.calls.append(len(orders))
+        self.calls.append(len(keys))
         return outcomes
 
     def _loss(self, member: int) -> float:

@@ -1,79 +1,61 @@
 """The orders of epochs are those of their keys, whoever draws them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import functional_mlp as fm
-from functional_mlp import orders
-from functional_mlp.orders import FEWEST_AHEAD, Orders, order_of
-from tests.forked import forked, forks_here
-from tests.helpers import assert_close
+from functional_mlp import engines, shuffling
+from functional_mlp.engine import shuffle
+from functional_mlp.orders import key_of, order_of
+from tests.helpers import KEY, assert_close
+
+NETWORK = fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 2))
+LOSS, OPTIMIZER = fm.MeanSquaredError(), fm.SGD(0.1)
+DATA = fm.datasets.disk(fm.random.key(0), 53, dtype=torch.float64)
 
 
-def are_the_keys_own(drawn: list[list[torch.Tensor]], key: fm.random.Key, epochs: range, samples: int) -> bool:
-    wanted = [fm.random.permutation(key.fold_in(epoch), samples) for epoch in epochs]
-    return len(drawn) == len(wanted) and all(
-        torch.equal(own, order) for (own,), order in zip(drawn, wanted, strict=True)
-    )
+def test_an_epoch_has_an_order_of_its_own() -> None:
+    orders = [order_of(key_of(KEY, epoch), 9).tolist() for epoch in range(20)]
+    assert len({tuple(order) for order in orders}) == 20
+    assert orders[3] == fm.random.permutation(KEY.fold_in(3), 9).tolist()
 
 
-@given(
-    samples=st.sampled_from([0, 1, 7, FEWEST_AHEAD // 4, FEWEST_AHEAD]),
-    plan=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans()), min_size=1, max_size=6),
-)
-@settings(max_examples=30)
-def test_orders_are_those_of_the_keys_whether_they_were_announced_or_not(
-    samples: int, plan: list[tuple[int, int, bool]]
+def in_these_orders(key: fm.random.Key, epochs: int) -> Any:
+    """The parameters after epochs of `DATA` in batches of five, step by step."""
+    init_key, train_key = key.split()
+    state = OPTIMIZER.init(NETWORK.init(init_key, dtype=torch.float64))
+    for epoch in range(epochs):
+        for rows in fm.random.permutation(train_key.fold_in(epoch), len(DATA)).split(5):
+            _, grads = fm.value_and_grad(NETWORK, LOSS)(state.params, DATA.inputs[rows], DATA.targets[rows])
+            state = OPTIMIZER.update(state, grads)
+    return state.params
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+@pytest.mark.parametrize("watched", [False, True])
+def test_training_goes_in_these_orders_alone_and_in_ensembles(engine: Any, watched: bool) -> None:
+    """Many epochs a call, or one; a group that is full, and one that is not."""
+    callbacks = [lambda epoch, state, history: None] if watched else []
+    keys, arguments = KEY.split(13), {"epochs": 3, "batch_size": 5, "engine": engine, "callbacks": callbacks}
+    alone = fm.fit(NETWORK, LOSS, OPTIMIZER, DATA, key=keys[0], **arguments)
+    together = fm.fit_ensemble(NETWORK, LOSS, OPTIMIZER, DATA, keys=keys, **arguments)
+    assert_close(alone.params, in_these_orders(keys[0], 3), 1e-12)
+    for key, member in zip(keys, together.members, strict=True):
+        assert_close(member.params, in_these_orders(key, 3), 1e-12)
+
+
+@pytest.mark.parametrize(("fewest", "natively"), [(3 * len(DATA), True), (3 * len(DATA) + 1, False)])
+def test_orders_of_many_rows_are_drawn_natively_on_the_reference_too(
+    fewest: int, natively: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = fm.random.key(3)
-    source, announced = Orders([key], samples), range(0)
-    for first, count, keeps_to_it in plan:
-        epochs = announced if keeps_to_it else range(first, first + count)
-        announced = range(epochs.stop, epochs.stop + count)
-        assert are_the_keys_own(source.take(epochs, announced), key, epochs, samples)
-
-
-def test_each_member_of_a_group_has_the_order_of_its_key() -> None:
-    keys = fm.random.key(3).split(3)
-    for drawn, epoch in zip(Orders(keys, 9).take(range(2, 4)), (2, 3), strict=True):
-        assert [order.tolist() for order in drawn] == [order_of(key, epoch, 9).tolist() for key in keys]
-
-
-def test_without_a_thread_orders_are_drawn_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(orders, "_worker", refuse)
-    key = fm.random.key(3)
-    source = Orders([key], FEWEST_AHEAD)
-    source.take(range(1), following=range(1, 3))
-    assert are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
-
-
-def take_two() -> bool:
-    key = fm.random.key(3)
-    source = Orders([key], FEWEST_AHEAD)
-    source.take(range(1), following=range(1, 3))
-    return are_the_keys_own(source.take(range(1, 3), range(0)), key, range(1, 3), FEWEST_AHEAD)
-
-
-@forks_here
-def test_a_forked_process_draws_ahead_with_a_thread_of_its_own() -> None:
-    assert take_two()
-    assert forked(take_two)
-
-
-@forks_here
-def test_a_forked_process_draws_what_a_thread_of_its_parent_was_to_draw() -> None:
-    key, rows, later = fm.random.key(3), 20 * FEWEST_AHEAD, range(1, 40)
-    source = Orders([key], rows)
-    source.take(range(1), following=later)
-    assert forked(lambda: are_the_keys_own(source.take(later, range(0)), key, later, rows))
-    assert are_the_keys_own(source.take(later, range(0)), key, later, rows)
+    monkeypatch.setattr(engines, "FEWEST_DRAWN_NATIVELY", fewest)
+    monkeypatch.setattr(shuffling, "_shuffle", shuffling.shuffle)
+    shuffle.function_of.cache_clear()
+    fm.fit(NETWORK, LOSS, OPTIMIZER, DATA, key=KEY, epochs=3, batch_size=10, engine="reference")
+    assert (shuffling._shuffle is not shuffling.shuffle) is natively
 
 
 @pytest.mark.parametrize("engine", ["reference", "fused"])

@@ -30,6 +30,7 @@ FLOORS = {
         "operands",
         "pytree",
         "random",
+        "shuffling",
         "spread",
         "value",
     ),

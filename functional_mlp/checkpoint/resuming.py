@@ -55,8 +55,9 @@ class Checkpoint:
     validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty, the
     early stopping and the score. A call in which one of them differs is refused with a `CheckpointError` that names it;
     `allow` names those of `data`, `validation`, `batch_size`, `shuffle`, `schedule`, `penalty`, `params`,
-    `early_stopping`, `score`, `optimizer` and `loss` whose change is meant. `extra` is saved with the state, and
-    `registry` holds classes of your own: see `save`.
+    `early_stopping`, `score`, `optimizer` and `loss` whose change is meant, and `orders` for a run that was begun by a
+    version of the library which drew other orders from a key. `extra` is saved with the state, and `registry` holds
+    classes of your own: see `save`.
 
     A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
     a `RuntimeWarning`, and the file stays as it was.

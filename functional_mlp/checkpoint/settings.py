@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import fields, frozen
 
-from functional_mlp import pytree
+from functional_mlp import pytree, shuffling
 from functional_mlp.datasets import Dataset
 from functional_mlp.state import Job, Member
 from functional_mlp.value import Value
 
-# The arguments of `fit` that `Checkpoint(allow=...)` may name: a run cannot go on with another network or key.
+# What `Checkpoint(allow=...)` may name: a run cannot go on with another network or key.
 CHANGEABLE = (
     "data",
     "validation",
@@ -24,6 +24,7 @@ CHANGEABLE = (
     "score",
     "optimizer",
     "loss",
+    "orders",
 )
 
 
@@ -31,7 +32,8 @@ CHANGEABLE = (
 class Settings:
     """The arguments of `fit` that decide what a run comes to, each named as there, in words that two runs share.
 
-    Data and parameters stand as their digests. The engine is left out: both agree up to rounding.
+    Data and parameters stand as their digests. The engine is left out: both agree up to rounding. `orders` says how the
+    orders of epochs follow from the key: a run that older versions began would go on in others than it began with.
     """
 
     data: str
@@ -43,6 +45,7 @@ class Settings:
     penalty: str | None = None
     score: str | None = None
     shuffle: bool = True
+    orders: str = "torch.randperm"  # in files that say nothing of it
 
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
@@ -56,6 +59,7 @@ class Settings:
             penalty=None if job.penalty is None else _named(job.penalty),
             shuffle=job.shuffle,
             score=None if job.score is None else _named(job.score),
+            orders=shuffling.NAME,
         )
 
     def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:

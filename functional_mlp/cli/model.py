@@ -37,6 +37,7 @@ OPTIONS = {
     "penalty": "--l2",
     "shuffle": "fit(shuffle=...), which the command leaves out",
     "score": "fit(score=...), which the command leaves out",
+    "orders": "functional-mlp --version",
 }
 
 

@@ -9,8 +9,9 @@ from functional_mlp.buffers import Buffers
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
+from functional_mlp.orders import order_of
 from functional_mlp.reference import ReferenceRun
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
 
 
 class RanksRun(ReferenceRun):
@@ -25,9 +26,10 @@ class RanksRun(ReferenceRun):
         self.epochs_at_once = 1
         self._ranks, self._interrupted = ranks, interrupted
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
         outcomes: list[Outcomes] = []
-        for done, ((order,), (learning_rate,)) in enumerate(zip(orders, learning_rates, strict=True)):
+        for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
+            order = order_of(key, len(self._member.data), self._job.shuffle)
             metrics = self._epoch(order, learning_rate, ticks_after(done, tick))
             outcomes.append([(metrics.loss, metrics.accuracy)])
         return outcomes

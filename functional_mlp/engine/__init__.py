@@ -12,6 +12,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     calls.py      the functions that layers share, and the scope in which code is emitted
     kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
     compiling.py  compiled functions; running.py, the memory that they run in
+    shuffle.py    the shuffle in native code; orders.py, the orders that it draws
     meeting.py    where threads that run one function wait for each other; crew.py, these threads
     cache.py      machine code on disk
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; how
@@ -176,6 +177,15 @@ def compile(
 def is_faster_forward(network: Layer, rows: int) -> bool:
     """Whether the engine is the faster one to pass rows forward, the time to make the code included."""
     return rows * _numbers(network) >= FEWEST_PRODUCTS
+
+
+def draw_natively() -> None:
+    """Have all orders drawn in native code from now on, where there can be any: to the same bits, and faster."""
+    if making.llvm_missing() is None:
+        with forks.importing():
+            from functional_mlp.engine import shuffle  # loads LLVM
+
+        shuffle.load_if_possible()
 
 
 @functools.lru_cache(maxsize=256)

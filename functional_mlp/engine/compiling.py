@@ -1,8 +1,9 @@
 """Compiled functions: what all have in common, and those of a network."""
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,12 +17,15 @@ from functional_mlp.engine.calls import Arguments, Share
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
+from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.single.exchange import workspace_size
+from functional_mlp.random import DIGEST_SIZE
+from functional_mlp.shuffling import NARROW
 
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 8 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
 _C_TYPES_OF_SHARE = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
 
@@ -91,12 +95,18 @@ def emit(program: Program, policy: Policy) -> ir.Module:
     return module
 
 
+KEY = ir.ArrayType(ir.IntType(8), DIGEST_SIZE)
+# What native code is given the address of, to draw an order: see `functional_mlp.engine.shuffle`.
+SHUFFLE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64, I64])
+
 _ARGUMENTS_OF_EPOCHS = {
     "workspace": POINTER,
     "inputs": POINTER,
     "targets": POINTER,
     "labels": POINTER,
-    "orders": POINTER,
+    "order": POINTER,
+    "shuffle": ir.PointerType(SHUFFLE),
+    "keys": POINTER,
     "learning_rates": POINTER,
     "count": I64,
     "samples": I64,
@@ -106,23 +116,52 @@ _ARGUMENTS_OF_EPOCHS = {
 
 
 def emit_epochs(epoch: ir.Function, batch_size: int, policy: Policy) -> None:
-    """Emit `epochs`, which calls `epoch` for each of `count` orders and learning rates; results lie in a row."""
-    types = _ARGUMENTS_OF_EPOCHS | (Share.types() if policy.divided else {})
-    function, b = begin(epoch.module, "epochs", types)
-    workspace, inputs, targets, labels, orders, learning_rates, count, samples, step, results, *share = function.args
+    """Emit `epochs`, which draws the order of each of `count` keys and calls `epoch`, with a learning rate each.
+
+    An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what lies
+    there is the order of all. Of several threads the first one draws. Results lie in a row.
+    """
+    function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS | (Share.types() if policy.divided else {}))
+    own = dict(zip(_ARGUMENTS_OF_EPOCHS, function.args, strict=False))
+    share = function.args[len(own) :]
+    pointers = [own[name] for name in ("workspace", "inputs", "targets", "labels", "order")]
+    count, samples, step = own["count"], own["samples"], own["step"]
     e = Emitter(b, Real(torch.float64), 1)
     batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
 
     def one(i: Index) -> None:
-        order = b.load(e.address(orders, i, POINTER), typ=POINTER)
-        rate = e.load_number(learning_rates, i)
+        with b.if_then(is_given(b, own["keys"])), on_first_thread(b, Share(*share) if share else None):
+            emit_shuffle(b, own["shuffle"], own["order"], e.address(own["keys"], i, KEY), samples)
+        rate = e.load_number(own["learning_rates"], i)
         begun = b.add(step, b.mul(batches, e.index(i)))
-        result = e.address(results, e.multiply(i, 2))
+        result = e.address(own["results"], e.multiply(i, 2))
         rows = (ir.Constant(I64, 0), samples, samples)
-        b.call(epoch, [workspace, inputs, targets, labels, order, *rows, begun, rate, result, *share])
+        b.call(epoch, [*pointers, *rows, begun, rate, result, *share])
 
     e.loop("epoch", 0, count, 1, one)
     b.ret_void()
+
+
+def is_given(b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    """Whether a pointer is not null."""
+    return b.icmp_unsigned("!=", b.ptrtoint(pointer, I64), ir.Constant(I64, 0))
+
+
+def emit_shuffle(b: ir.IRBuilder, shuffle: ir.Value, order: ir.Value, key: ir.Value, samples: ir.Value) -> None:
+    """Draw the whole order of a key into memory."""
+    b.call(shuffle, [order, key, ir.Constant(I64, 0), samples, ir.Constant(I64, NARROW)])
+
+
+@contextlib.contextmanager
+def on_first_thread(b: ir.IRBuilder, share: Share | None) -> Iterator[None]:
+    """What is emitted runs on one thread of a team, once all have come, and before any goes on."""
+    if share is None:
+        yield
+        return
+    emit_meeting(b, share)
+    with b.if_then(b.icmp_unsigned("==", share.rank, ir.Constant(I64, 0))):
+        yield
+    emit_meeting(b, share)
 
 
 @attrs.frozen(eq=False)

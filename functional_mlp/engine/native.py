@@ -144,7 +144,7 @@ def start(job: Job, member: Member) -> running.FusedRun:
         weighted=member.data.weights is not None,
         penalty=job.penalty,
     )
-    return running.FusedRun(program, member.start.optimizer_state, member.data)
+    return running.FusedRun(program, member.start.optimizer_state, member.data, shuffle=job.shuffle)
 
 
 def _check_order(order: Tensor, rows: int) -> None:

@@ -71,6 +71,9 @@ OPERATIONS_PER_ROW = 4000
 OPERATIONS_PER_UNIT = 100
 OPERATIONS_PER_WEIGHT, OPERATIONS_PER_SLOT = 6, 20
 
+# Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time.
+MOST_EPOCHS_PER_CALL = 256
+
 # The samples of a batch that pass through the network together: 0.98 for 32, 0.99 for 64, 1.05 for 512 (paper, 500).
 # With each piece all weights' gradients are added up: through wide layers, 1.08 for 256, 1.19 for 128
 # (784-1024-1024-10, 512).
@@ -153,7 +156,7 @@ class Policy:
     divided: bool = False  # whether several threads may run an epoch
     rows_per_call: int
     fewest_rows_divided: int = 0  # of a call that several threads run
-    most_epochs_per_call: int = 256  # of short epochs: their orders have to be drawn before
+    most_epochs_per_call: int = MOST_EPOCHS_PER_CALL
 
     @property
     def rows_per_share(self) -> int:
@@ -353,6 +356,7 @@ class MembersPolicy:
     unrolled_units: int = 4  # the units that are treated one after the other in the body of a loop
     most_rows: int = 8  # the most rows of a matrix that are met at a time: as many as registers hold
     rows_per_call: int
+    most_epochs_per_call: int = MOST_EPOCHS_PER_CALL
 
     @property
     def units(self) -> int:

@@ -17,12 +17,14 @@ from functional_mlp.engine import crew
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.compiling import Function, function_of
 from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram, takes_classes
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, share
 from functional_mlp.optimizers import OptimizerState
-from functional_mlp.state import Orders, Outcomes, Rates, Tick
+from functional_mlp.random import Key
+from functional_mlp.state import Keys, Outcomes, Rates, Tick
 
 
 @attrs.frozen(eq=False)
@@ -123,10 +125,10 @@ class Session:
         return results[0], results[1]
 
     def run_epochs(
-        self, rows: Rows, orders: Sequence[Tensor], samples: int, learning_rates: Sequence[float], step: int
+        self, rows: Rows, orders: Orders, keys: Sequence[Key], learning_rates: Sequence[float], step: int
     ) -> list[tuple[float, float]]:
-        """Run whole epochs in one native call; returns sum of losses and right answers of each."""
-        count = len(orders)
+        """Run whole epochs, in the orders of keys, in one call; returns sum of losses and right answers of each."""
+        count, samples = len(keys), orders.memory.shape[1]
         results = (ctypes.c_double * (2 * count))()
         call_epochs = self._function.call_epochs
         assert call_epochs is not None, "only epochs are run many at a time"
@@ -135,7 +137,9 @@ class Session:
             call_epochs,
             self.workspace.data_ptr(),
             *rows.pointers(),
-            (ctypes.c_void_p * count)(*[order.data_ptr() for order in orders]),
+            orders.memory.data_ptr(),
+            orders.shuffle,
+            orders.keys(keys),
             (ctypes.c_double * count)(*learning_rates),
             count,
             samples,
@@ -194,9 +198,9 @@ class FusedRun:
     A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
     """
 
-    def __init__(self, program: TrainingProgram, state: OptimizerState, data: Dataset) -> None:
+    def __init__(self, program: TrainingProgram, state: OptimizerState, data: Dataset, *, shuffle: bool = True) -> None:
         self._program = program
-        self._session = Session(program)
+        self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
@@ -208,17 +212,22 @@ class FusedRun:
             for index, name in enumerate(self._names)
         ]
 
+    @functools.cached_property
+    def _orders(self) -> Orders:
+        return Orders(1, self._samples, shuffled=self._shuffle)
+
     @property
     def epochs_at_once(self) -> int:
         policy = self._session.policy
         return max(1, min(policy.rows_per_call // self._samples, policy.most_epochs_per_call))
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        own, rates, samples = [order for (order,) in orders], [rate for (rate,) in learning_rates], self._samples
-        if len(own) == 1:
-            sums = [self.sums_of_epoch(own[0], samples, rates[0], tick)]
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+        own, rates, samples = [key for (key,) in keys], [rate for (rate,) in learning_rates], self._samples
+        if samples > self._session.policy.rows_per_call:  # there is but one epoch
+            self._orders.draw(own)
+            sums = [self.sums_of_epoch(self._orders.memory[0], samples, rates[0], tick)]
         else:
-            sums = self._session.run_epochs(self._rows, own, samples, rates, self._step)
+            sums = self._session.run_epochs(self._rows, self._orders, own, rates, self._step)
             self._move_on(len(own), samples, rates[-1])
             tick(len(own))
         return [[(loss_sum / samples, self._rows.accuracy(right))] for loss_sum, right in sums]

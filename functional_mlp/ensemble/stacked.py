@@ -23,8 +23,9 @@ from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.orders import order_of
 from functional_mlp.penalties import Penalty
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
 
 Snapshot = tuple[list[Tensor], int, list[float]]
@@ -97,7 +98,8 @@ class StackedRun:
         width = self._inputs[0].shape[1] + self._targets[0].shape[-1]
         numbers = len(members) * self._batch_size * width
         self._rows_at_once = self._batch_size * self._launcher.batches_at_once(BATCHES_AT_ONCE, numbers)
-        self._steps = math.ceil(len(members[0].data) / self._batch_size)
+        self._samples, self._shuffle = len(members[0].data), job.shuffle
+        self._steps = math.ceil(self._samples / self._batch_size)
         self.epochs_at_once = epochs_at_once(self._inputs[0], self._steps)
 
     def _columns(self) -> tuple[list[Any], ...]:
@@ -118,10 +120,10 @@ class StackedRun:
         none = torch.full((len(data),), -1, device=data.inputs.device)
         return data.inputs, targets, none if data.labels is None else data.labels, data.weights_of(slice(None))
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
         tallies = [
-            self._epoch(own, rates, ticks_after(done, tick))
-            for done, (own, rates) in enumerate(zip(orders, learning_rates, strict=True))
+            self._epoch([order_of(key, self._samples, self._shuffle) for key in own], rates, ticks_after(done, tick))
+            for done, (own, rates) in enumerate(zip(keys, learning_rates, strict=True))
         ]
         results = [tally.metrics(*self._answered) for tally in tallies]
         return [[(metrics.loss, metrics.accuracy) for metrics in own] for own in results]
@@ -132,7 +134,7 @@ class StackedRun:
         if len(set(rates)) > 1:
             column = torch.tensor(rates, dtype=working_dtype(inputs.dtype), device="cpu").unsqueeze(1)
             learning_rate = column.to(inputs.device, non_blocking=True)
-        tally, samples, done = Tally(), len(orders[0]), 0
+        tally, done = Tally(), 0
         for rows in torch.stack(list(orders)).to(inputs.device, non_blocking=True).split(self._rows_at_once, 1):
             step = self._step + done // self._batch_size
             value, right, weight, *self._arrays = self._launcher.call(
@@ -140,7 +142,7 @@ class StackedRun:
             )
             tally.add(rows.shape[1], value, right, weight)
             done += rows.shape[1]
-            tick(done / samples)
+            tick(done / self._samples)
         self._step += self._steps
         self._learning_rates = list(rates)
         return tally

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import watching
+from functional_mlp import shuffling, watching
 from tests.checkpoint import cases
 from tests.checkpoint.cases import assert_same_run, fit
 from tests.tables import OPTIMIZERS
@@ -321,6 +321,17 @@ def test_another_kind_of_optimizer_cannot_go_on_with_the_state(path: Path) -> No
     fit(epochs=2, checkpoint=fm.Checkpoint(path))
     with pytest.raises(fm.CheckpointError, match=r"was trained by AdamW.*and not by Momentum"):
         fit(checkpoint=fm.Checkpoint(path, allow=("optimizer",)), optimizer=fm.Momentum(0.1))
+
+
+def test_a_run_that_an_older_version_began_in_other_orders_goes_on_where_that_is_meant(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shuffling, "NAME", "torch.randperm")  # what files stand for that say nothing of it
+        fit(epochs=3, checkpoint=fm.Checkpoint(path))
+    with pytest.raises(fm.CheckpointError, match=r"orders is torch.randperm there.*allow=\('orders',\)"):
+        fit(checkpoint=fm.Checkpoint(path))
+    assert len(fit(checkpoint=fm.Checkpoint(path, allow=("orders",))).history) == 5
 
 
 def test_a_run_goes_on_from_the_very_state_that_is_kept(path: Path) -> None:

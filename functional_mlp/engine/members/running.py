@@ -17,6 +17,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
+from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.program import (
     MOST_SAMPLES,
     CannotFuseError,
@@ -27,7 +28,8 @@ from functional_mlp.engine.program import (
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import OptimizerState
-from functional_mlp.state import Job, Member, Orders, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.random import Key
+from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick
 
 
 def kind_of(member: Member) -> Hashable:
@@ -97,13 +99,15 @@ class MembersRun:
         self._function = compiled(program, policy, target)
         self._layout = MembersLayout.of(program.program, policy.units)
         self._names = ("params", *program.rule.slots())
-        self._rows_per_call, self._samples = policy.rows_per_call, len(members[0].data)
+        self._rows_per_call, self._most_epochs_per_call = policy.rows_per_call, policy.most_epochs_per_call
+        self._samples = len(members[0].data)
         self._step = members[0].start.optimizer_state.step
         self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
         self._validations: dict[int, Evaluation] = {}
+        self._orders = Orders(len(members), self._samples, shuffled=job.shuffle)
         self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._numbers), strict=True):
@@ -115,10 +119,13 @@ class MembersRun:
         return list(arrays)
 
     def _data_pointers(self) -> Any:
-        """The table of addresses; those of the orders are set for each epoch."""
-        columns = [self._rows[id(member.data)].pointers() for member in self._filled_up(self._members)]
-        table = [address for row in zip(*columns, strict=True) for address in row]
-        return (ctypes.c_int64 * (len(table) + self._size))(*table)
+        """The table of addresses."""
+        columns = [
+            (*self._rows[id(member.data)].pointers(), order.data_ptr())
+            for member, order in zip(self._members, self._orders.memory, strict=True)
+        ]
+        table = [address for row in zip(*self._filled_up(columns), strict=True) for address in row]
+        return (ctypes.c_int64 * len(table))(*table)
 
     def _filled_up(self, items: Sequence[Any]) -> list[Any]:
         """Items of the members and, where the group is not full, the first one again for each that fills it up."""
@@ -126,25 +133,46 @@ class MembersRun:
 
     @property
     def epochs_at_once(self) -> int:
-        return max(1, self._rows_per_call // self._samples)
+        return max(1, min(self._rows_per_call // self._samples, self._most_epochs_per_call))
 
-    def epochs(self, orders: Orders, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
         self._learning_rates = list(learning_rates[-1])
+        count, samples, size = len(keys), self._samples, self._size
         scalars = self._scalars_of_epochs(learning_rates)
-        return [self._epoch(own, scalars[done], ticks_after(done, tick)) for done, own in enumerate(orders)]
+        results = (ctypes.c_double * (2 * size * count))()
+        if samples > self._rows_per_call:  # there is but one epoch
+            self._run_epoch(keys[0], scalars, results, tick)
+        else:
+            tick(0.0)
+            self._function.call_epochs(
+                self._workspace.data_ptr(),
+                self._pointers,
+                scalars.data_ptr(),
+                self._orders.shuffle,
+                self._orders.keys(itertools.chain.from_iterable(keys)),
+                len(self._members),
+                count,
+                samples,
+                self._step,
+                results,
+            )
+        self._step += count * -(-samples // self._batch_size)
+        return [self._outcomes(results[first : first + 2 * size]) for first in range(0, len(results), 2 * size)]
 
-    def _epoch(self, orders: Sequence[Tensor], scalars: Tensor, tick: Tick) -> list[tuple[float, float]]:
-        samples, size = self._samples, self._size
-        self._pointers[-size:] = self._filled_up([order.data_ptr() for order in orders])
-        results = (ctypes.c_double * (2 * size))()
+    def _run_epoch(self, keys: Sequence[Key], scalars: Tensor, results: Any, tick: Tick) -> None:
+        """Run an epoch in several calls, for a native call cannot be interrupted."""
+        self._orders.draw(keys)
         arguments = (self._workspace.data_ptr(), self._pointers, scalars.data_ptr())
-        for first in range(0, samples, self._rows_per_call):
-            tick(first / samples)
-            self._function.call(*arguments, first, min(first + self._rows_per_call, samples), self._step, results)
-        self._step += -(-samples // self._batch_size)
+        for first in range(0, self._samples, self._rows_per_call):
+            tick(first / self._samples)
+            last = min(first + self._rows_per_call, self._samples)
+            self._function.call(*arguments, first, last, self._step, results)
+
+    def _outcomes(self, results: Sequence[float]) -> Outcomes:
+        """The mean losses and accuracies of an epoch."""
         return [
-            (results[index] / samples, self._rows[id(member.data)].accuracy(results[size + index]))
-            for index, member in enumerate(self._members)
+            (loss / self._samples, self._rows[id(member.data)].accuracy(right))
+            for member, loss, right in zip(self._members, results, results[self._size :], strict=False)
         ]
 
     def _scalars_of_epochs(self, learning_rates: Rates) -> Tensor:

@@ -1,0 +1,38 @@
+"""The orders of epochs in memory: one for each member of a run, drawn anew for each epoch."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.engine import shuffle
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.random import Key
+
+
+class Orders:
+    """The orders (members, samples) of an epoch, and what native code is told to draw them.
+
+    At first, and for good where they are not `shuffled`, they are those of the data.
+    """
+
+    def __init__(self, members: int, samples: int, *, shuffled: bool) -> None:
+        self.memory: Tensor = torch.arange(samples, device="cpu").repeat(members, 1)
+        checks.plain_tensor("the orders", self.memory)
+        self._function = shuffle.function_of(machine.host()) if shuffled else None
+
+    @property
+    def shuffle(self) -> int | None:
+        """The address of the function that draws an order."""
+        return None if self._function is None else self._function.address
+
+    def keys(self, keys: Iterable[Key]) -> bytes | None:
+        """Keys, in the form in which native code takes them; none where nothing is to be drawn."""
+        return None if self._function is None else b"".join([key.digest for key in keys])
+
+    def draw(self, keys: Sequence[Key]) -> None:
+        """Draw the order of each member."""
+        if self._function is not None:
+            for key, order in zip(keys, self.memory, strict=True):
+                self._function.shuffle(key.digest, order)
