@@ -28,6 +28,8 @@ def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "a
 def classify(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
     """The class indices of inputs (..., in_features): for each, the place of the largest output.
 
+    A single output has one place only: of the logit of `BinaryCrossEntropy` the class is `predict(...) > 0`.
+
     >>> import torch, functional_mlp as fm
     >>> classify(fm.Identity(), (), torch.tensor([[0.1, 0.9], [0.8, 0.2]]))
     tensor([1, 0])

@@ -88,7 +88,8 @@ def decision_boundary(
 ) -> "Figure":
     """The plane of two features: the classes' regions, the boundary between them, and the points of a data set.
 
-    A point that the network classifies wrongly is circled. Names are drawn as they are, without mathematics, and long
+    A point that the network classifies wrongly is circled. A single output is that of `BinaryCrossEntropy`: where it
+    is above 0, the class is the second of two. Names are drawn as they are, without mathematics, and long
     ones without their middle; of more than ten classes there is no legend. `scales` are the mean and the standard
     deviation by which each feature was standardized: the axes then show the numbers before that. Raises `ValueError`
     for data that have not two features, whose targets are no classes, or are classes that the network has no output
@@ -103,7 +104,7 @@ def decision_boundary(
         raise ValueError(f"decision_boundary: data must have two features, got {data.inputs.shape[1]}")
     if data.labels is None:
         raise ValueError("decision_boundary: the targets of data must be class indices or one-hot, got other values")
-    outputs = predict(network, params, data.inputs)
+    outputs = _class_outputs(network, params, data.inputs)
     classes = outputs.shape[1]
     _check_classes(classes, data.labels, feature_names, class_names)
     wrong = (outputs.argmax(1) != data.labels).cpu()
@@ -119,7 +120,7 @@ def decision_boundary(
 
     def outputs_at(points: Tensor) -> Tensor:
         inputs = ((points - mean) / std).to(data.inputs.dtype).to(data.inputs.device)
-        return predict(network, params, inputs).cpu().double()
+        return _class_outputs(network, params, inputs).cpu().double()
 
     _draw_regions(axes, outputs_at, x_limits, y_limits)
     names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
@@ -136,6 +137,12 @@ def decision_boundary(
     _draw_boundary_legend(figure, names, int(wrong.sum()), len(data))
     style.title(figure, title)
     return figure
+
+
+def _class_outputs(network: Layer, params: Params, inputs: Tensor) -> Tensor:
+    """An output (n, classes) for each class: for one logit those of which it is the difference."""
+    outputs = predict(network, params, inputs)
+    return torch.cat([-outputs / 2, outputs / 2], 1) if outputs.shape[1] == 1 else outputs
 
 
 def predicted_against_true(predicted: Tensor, true: Tensor, *, name: str = "y", title: str = "") -> "Figure":
@@ -198,10 +205,6 @@ def _draw_regions(
 def _check_classes(
     outputs: int, labels: Tensor, feature_names: Sequence[str], class_names: Sequence[str] | None
 ) -> None:
-    if outputs < 2:
-        raise ValueError(
-            f"decision_boundary: the network must have an output for each class, two at least, got {outputs}"
-        )
     if labels.max() >= outputs:
         raise ValueError(
             f"decision_boundary: the classes of data must be below the network's number of outputs, {outputs}, "

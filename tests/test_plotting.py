@@ -96,6 +96,17 @@ def test_a_network_that_always_gives_one_class_is_drawn(tmp_path):
     decision_boundary(network, params, data).savefig(tmp_path / "boundary.png")
 
 
+def test_one_logit_is_drawn_as_the_two_outputs_that_it_is_the_difference_of():
+    one = fm.LinearParams(torch.tensor([[2.0, -1.0]]), torch.tensor([0.25]))
+    two = fm.LinearParams(torch.tensor([[0.0, 0.0], [2.0, -1.0]]), torch.tensor([0.0, 0.25]))
+    data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([0, 1, 0]))
+    drawn = [decision_boundary(fm.Linear(2, len(params.bias)), params, data) for params in (one, two)]
+    first, second = ([path for each in figure.axes[0].collections for path in each.get_paths()] for figure in drawn)
+    assert len(first) == len(second) > 2
+    for ours, other in zip(first, second, strict=True):
+        assert ours.vertices == pytest.approx(other.vertices)
+
+
 def test_data_without_a_plane_or_classes_are_refused():
     network = fm.Linear(3, 2)
     data = fm.Dataset(torch.zeros(3, 3), torch.tensor([0, 1, 0]))
@@ -113,7 +124,6 @@ def test_data_of_other_classes_than_the_network_has_are_refused():
         with pytest.raises(ValueError, match=message):
             decision_boundary(network, network.init(fm.random.key(0)), data, **names)
 
-    refused(1, [0, 0], "an output for each class, two at least, got 1")
     refused(2, [0, 4], "number of outputs, 2, got class 4")
     refused(2, [0, 1], "class_names must be 2 names, one an output, got 3", class_names="abc")
     refused(2, [0, 1], "feature_names must be two names, got 1", feature_names=("x",))

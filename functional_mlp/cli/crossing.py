@@ -50,7 +50,7 @@ def cross_validate(
         result = run.fit(fit_key.fold_in(number), printing.err())
         results.append(result)
         with no_interrupt():
-            scores.append(score_parts(run.network, run.loss, [result.best_params], samples))
+            scores.append(score_parts(run.network, run.loss, [result.best_params], run.samples))
         if result.interrupted:
             break
     with no_interrupt():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,17 +51,30 @@ class Samples:
         parts = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
+    @functools.cached_property
+    def as_labels(self) -> Samples:
+        """The same with class indices for targets, as `BinaryCrossEntropy` takes them for one output."""
+        return self._with_parts(as_labels)
+
+    def _with_parts(self, change: Callable[[fm.Dataset], fm.Dataset]) -> Samples:
+        """The same with something done to each part."""
+        training, validation, test = (
+            None if part is None else change(part) for part in (self.training, self.validation, self.test)
+        )
+        assert training is not None
+        return evolve(self, training=training, validation=validation, test=test)
+
     def balanced(self) -> Samples:
         """The same with the weights that give each class of a part the same sum."""
         if self.about.scale is not None:
             raise ValueError("--class-weights is of classes, and the target is a quantity: leave it out")
-        return evolve(
-            self,
-            description=f"{self.description}, balanced class weights",
-            training=_balanced(self.training),
-            validation=None if self.validation is None else _balanced(self.validation),
-            test=None if self.test is None else _balanced(self.test),
-        )
+        return evolve(self._with_parts(_balanced), description=f"{self.description}, balanced class weights")
+
+
+def as_labels(data: fm.Dataset) -> fm.Dataset:
+    """Data with class indices for targets."""
+    assert data.labels is not None
+    return fm.Dataset(data.inputs, data.labels, data.weights)
 
 
 def _balanced(data: fm.Dataset) -> fm.Dataset:

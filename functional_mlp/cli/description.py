@@ -30,10 +30,9 @@ class DataDescription:
         features = (_number("x1", mean=0.0, std=1.0, low=0.0, high=1.0), _number("x2", 0.0, 1.0, 0.0, 1.0))
         return cls("class", ("outside", "inside"), None, Preparation(features))
 
-    @property
-    def outputs(self) -> int:
-        """How many outputs a network needs."""
-        return 1 if self.scale is not None else len(self.classes)
+    def outputs(self, loss: fm.Loss | None) -> int:
+        """How many outputs a network needs that learns with a loss: `BinaryCrossEntropy` tells two classes by one."""
+        return 1 if self.scale is not None or isinstance(loss, fm.BinaryCrossEntropy) else len(self.classes)
 
     def to_json(self) -> Any:
         from functional_mlp.checkpoint.values import Registry, converter  # loads cattrs
@@ -66,9 +65,10 @@ class DataDescription:
             raise fm.CheckpointError(path, reason) from error
         return description
 
-    def check_fits(self, path: Path, network: fm.Layer) -> None:
-        sizes = (network.in_features, network.out_features)
-        if sizes != (len(self.preparation.features), self.outputs):
+    def check_fits(self, path: Path, saved: fm.Saved) -> None:
+        """Raise `CheckpointError` unless the network of a file takes and gives what this says."""
+        sizes = (saved.network.in_features, saved.network.out_features)
+        if sizes != (len(self.preparation.features), self.outputs(saved.loss)):
             raise fm.CheckpointError(path, f"names other features and classes than its network has, {sizes}")
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from functional_mlp.cli.data import FormatOptions, labelled_rows
+import functional_mlp as fm
+from functional_mlp.cli.data import FormatOptions, as_labels, labelled_rows
 from functional_mlp.cli.measuring import score
 from functional_mlp.cli.model import Model
 from functional_mlp.cli.output import Printing
@@ -47,6 +48,8 @@ def evaluate(
     known = Model.load(model)
     about = known.about
     samples, notes = labelled_rows(data, about, written, known.dtype, "cpu", target)
+    if isinstance(known.loss, fm.BinaryCrossEntropy):
+        samples = as_labels(samples)
     scores = score(known.saved.network, known.loss, known.members, samples, about)
     networks = count(len(known.members), "network")
     facts = {"model": f"{model}, {networks}", "data": f"{data}, {count(len(samples), 'row')}"}

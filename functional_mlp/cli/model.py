@@ -53,7 +53,7 @@ class Model:
         """Raises `OSError`, or `CheckpointError` for a file that is none of `train --out`."""
         saved = fm.load(path)
         about = DataDescription.from_saved(path, saved)
-        about.check_fits(path, saved.network)
+        about.check_fits(path, saved)
         return cls(saved, about)
 
     @property

@@ -43,17 +43,17 @@ class Run:
     def of(cls, samples: Samples, network: NetworkOptions, training: TrainingOptions, rule: RuleOptions) -> Run:
         """Raises `ValueError`, in options, for settings that cannot be."""
         settings = training.filled(samples.recipe, **asdict(rule), samples=len(samples.training))
+        about = samples.about
         with in_options():
+            loss = settings.make_loss(len(about.classes))
             return cls(
-                samples,
+                samples.as_labels if isinstance(loss, fm.BinaryCrossEntropy) else samples,
                 network.network(
-                    len(samples.about.preparation.features),
-                    samples.about.outputs,
-                    default_initializer=samples.recipe.initializer,
+                    len(about.preparation.features), about.outputs(loss), default_initializer=samples.recipe.initializer
                 ),
                 training,
                 settings,
-                settings.make_loss(is_quantity=samples.about.scale is not None),
+                loss,
                 settings.make_optimizer(),
                 settings.make_schedule(),
                 settings.make_penalty(),
@@ -62,8 +62,7 @@ class Run:
 
     def facts(self, network: NetworkOptions) -> dict[str, str]:
         """What is trained, on what and how, in a line each."""
-        about = self.samples.about
-        widths = (len(about.preparation.features), *network.hidden, about.outputs)
+        widths = (len(self.samples.about.preparation.features), *network.hidden, self.network.out_features)
         parameters = sum(count for _, _, count in self.network.summary_rows(widths[0]))
         layers = ["-".join(map(str, widths)), *([", ".join(network.activation_names())] if network.hidden else [])]
         initializer = network.initializer or self.samples.recipe.initializer

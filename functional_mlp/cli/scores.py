@@ -128,9 +128,13 @@ def probabilities_of(loss: fm.Loss | None, outputs: Tensor) -> Tensor:
 
     They are the softmax of the outputs where the network has learned with the cross-entropy. With the mean squared
     error the outputs themselves estimate them, and with the binary cross-entropy their sigmoids do: these are made to
-    lie between 0 and 1 with the sum 1.
+    lie between 0 and 1 with the sum 1. A single output is the second class's, and the first has what is left.
     """
     outputs = outputs.double()
+    if outputs.shape[-1] == 1 and isinstance(loss, fm.BinaryCrossEntropy):
+        import torch  # not loaded for a help
+
+        return torch.cat([-outputs, outputs], -1).sigmoid()
     if isinstance(loss, fm.CrossEntropy):
         return outputs.softmax(-1)
     shares = (outputs.sigmoid() if isinstance(loss, fm.BinaryCrossEntropy) else outputs).clamp(1e-12, 1)

@@ -15,7 +15,7 @@ from functional_mlp.spread import count
 if TYPE_CHECKING:
     import torch
 
-LossName = Literal["mse", "cross-entropy", "huber"]
+LossName = Literal["mse", "cross-entropy", "bce", "huber"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
 EngineName = Literal["auto", "reference", "fused"]
@@ -68,8 +68,9 @@ class TrainingOptions:
     """Passes over the training samples."""
 
     loss: LossName | None = None
-    """What training makes small: the mean squared error, the cross-entropy of the softmax of the outputs, or
-    Huber's loss, which outliers pull less. Default: cross-entropy for the classes of a table, else mse."""
+    """What training makes small: the mean squared error, the cross-entropy of the softmax of the outputs, bce, the
+    binary cross-entropy of the sigmoid of a single output for two classes, or huber, Huber's loss, which outliers pull
+    less. Default: cross-entropy for the classes of a table, else mse."""
 
     optimizer: OptimizerName | None = None
     """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
@@ -190,16 +191,23 @@ class TrainingSettings:
     label_smoothing: float | None = None
     weight_decay: float | None = None
 
-    def make_loss(self, *, is_quantity: bool = False) -> fm.Loss:
-        if is_quantity and self.loss == "cross-entropy":
-            raise ValueError("--loss: cross-entropy is of classes, and the target is a quantity: choose mse or huber")
-        if self.loss == "cross-entropy":
-            return fm.CrossEntropy(label_smoothing=self.label_smoothing or 0.0)
-        if self.label_smoothing is not None:
+    def make_loss(self, classes: int) -> fm.Loss:
+        """The loss for a target of so many classes, 0 for a quantity."""
+        if classes == 0 and self.loss in ("cross-entropy", "bce"):
+            raise ValueError(f"--loss: {self.loss} is of classes, and the target is a quantity: choose mse or huber")
+        if classes > 2 and self.loss == "bce":
+            raise ValueError(f"--loss: bce is of two classes, and the target has {classes}: choose cross-entropy")
+        if self.label_smoothing is not None and self.loss != "cross-entropy":
             raise ValueError(
-                f"--label-smoothing: {self.loss} has no classes to spread it over: choose --loss cross-entropy"
+                f"--label-smoothing is of cross-entropy, got the loss {self.loss}: add --loss cross-entropy"
             )
-        return fm.Huber() if self.loss == "huber" else fm.MeanSquaredError()
+        kinds: dict[LossName, Callable[[], fm.Loss]] = {
+            "mse": fm.MeanSquaredError,
+            "cross-entropy": lambda: fm.CrossEntropy(label_smoothing=self.label_smoothing or 0.0),
+            "bce": fm.BinaryCrossEntropy,
+            "huber": fm.Huber,
+        }
+        return kinds[self.loss]()
 
     def make_optimizer(self) -> fm.Optimizer:
         if self.optimizer == "sgd" and self.beta is not None:

@@ -148,6 +148,48 @@ def test_quantities_have_losses_of_their_own(run, tables, loss):
     assert f"training  {loss}, adam" in out
 
 
+@pytest.mark.parametrize("members", [(), ("--members", "2")], ids=["one", "two"])
+def test_two_classes_are_told_by_one_output(run, tables, members):
+    options = ("--target", "quality", "--features", "size,style", "--loss", "bce", "--class-weights", "balanced")
+    files = ("--test", "new.csv", "--out", "m", "--plot", "run.svg")
+    code, out, err = train(run, *options, *members, *files, "--epochs", "30", "--early-stopping", "30")
+    assert code == 0, err
+    assert "network   5-6-1, relu, kaiming_uniform: 43 parameters" in out
+    assert "training  bce, adam" in out
+    model = Model.load(Path("m"))
+    assert (model.loss, model.saved.network.out_features) == (fm.BinaryCrossEntropy(), 1)
+    assert run("predict", "new.csv", "--model", "m", "--out", "a.csv")[0] == 0
+    answers, truth = (polars.read_csv(path, infer_schema=False) for path in ("a.csv", "new.csv"))
+    columns = fm.tables.read_table("new.csv", preparation=model.about.preparation).columns
+    inputs = model.about.preparation.apply(columns, torch.float32)
+    shares = [fm.predict(model.saved.network, own, inputs).double().sigmoid().squeeze(1) for own in model.members]
+    second = torch.stack(shares).mean(0)
+    assert answers["probability of 7"].cast(float).to_list() == pytest.approx(second.tolist())
+    assert answers["probability of 007"].cast(float).to_list() == pytest.approx((1 - second).tolist())
+    assert answers["quality"].to_list() == ["7" if share > 0.5 else "007" for share in second]
+    found = results(run("evaluate", "new.csv", "--model", "m", "--json")[1])["results"]["data"]
+    assert found["accuracy"] == pytest.approx((answers["quality"] == truth["quality"]).mean())
+    assert found["accuracy"] > found["majority"]
+    assert "loss      BinaryCrossEntropy()" in run("inspect", "m")[1]
+    assert train(run, *options, *members, *files, "--epochs", "31", "--early-stopping", "30", "--resume")[0] == 0
+
+
+def test_one_output_is_drawn_compared_and_cross_validated(run, tables):
+    options = ("--target", "quality", "--features", "size", "--loss", "bce", "--epochs", "1")
+    code, out, err = run("train", "--loss", "bce", "--epochs", "1", "--plot", "disk.svg")
+    assert code == 0, err
+    assert "network   2-25-25-25-1" in out
+    assert "misclassified" in Path("disk-boundary.svg").read_text()
+    code, out, err = train(run, *options, "--cross-validate", "2")
+    assert code == 0, err
+    assert re.search(r"validation +│ +30 │ +[\d.]+ ± [\d.]+ │ +[\d.]+ ± [\d.]+ │", out)
+    code, _, err = run(
+        "sweep", "--data", "rooms.csv", *options, "--l2", "0,1", "--members", "2", "--out", "best", *QUICK[:2]
+    )
+    assert code == 0, err
+    assert run("evaluate", "new.csv", "--model", "best")[0] == 0
+
+
 def test_machines_get_one_object(run, tables):
     options = ("--target", "quality", "--features", "size", "--epochs", "2", "--json", "--quiet", "--out", "m")
     code, out, err = train(run, *options)
@@ -241,6 +283,9 @@ def test_a_sweep_goes_over_networks_and_keeps_the_best(run, tables):
         (("evaluate", "rows.csv", "--model", "m"), "there is no column 'quality'"),
         (("train", "--cross-validate", "3"), "--cross-validate needs --data"),
         (("train", "--data", "rooms.csv", "--target", "price", "--loss", "cross-entropy"), "the target is a quantity"),
+        (("train", "--data", "rooms.csv", "--target", "price", "--loss", "bce"), "bce is of classes, and"),
+        (("train", "--data", "rooms.csv", "--target", "style", "--loss", "bce"), "the target has 3: choose"),
+        (("train", "--label-smoothing", "0.1"), "got the loss mse: add --loss cross-entropy"),
         (("train", "--data", "rooms.csv", "--target", "price", "--class-weights", "balanced"), "is a quantity: leave"),
         (("train", "--data", "rooms.csv", "--target", "style", "--task", "regression"), "must hold finite numbers"),
         (("train", "--early-stopping", "3", "--data", "rooms.csv", "--target", "style", "--validation-share", "0"),

@@ -138,14 +138,14 @@ def test_refusals(tmp_path: Path, options: Any, error: type[Exception], fragment
 
 
 @pytest.mark.parametrize("ensemble", [(), ("--members", "2")], ids=["one", "ensemble"])
-@pytest.mark.parametrize("target", ["kind", "price"])
-def test_the_command_exports_what_predict_computes(run: Any, target: str, ensemble: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("target", "loss"), [("kind", "cross-entropy"), ("kind", "bce"), ("price", "mse")])
+def test_the_command_exports_what_predict_computes(run: Any, target: str, loss: str, ensemble: tuple[str, ...]) -> None:
     rows = [(size, "red" if size * 7 % 1 > 0.5 else "blue") for size in draw(40).tolist()]
     lines = [f"{s},{c},{'big' if s > 0 else 'small'},{3.5 * s + (c == 'red'):.6f}" for s, c in rows]
     Path("t.csv").write_text("\n".join(["size,tint,kind,price", *lines]))
     drop = "price" if target == "kind" else "kind"
     train = ("train", "--data", "t.csv", "--target", target, "--drop", drop, "--epochs", "3", "--out", "m.safetensors")
-    assert run(*train, *ensemble)[0] == 0
+    assert run(*train, "--loss", loss, *ensemble)[0] == 0
     code, out, err = run("export", "--model", "m.safetensors", "--out", "m.onnx")
     assert (code, out, err) == (0, f"2 columns in, {target!r} out: m.onnx\n", "")
     assert run("predict", "--model", "m.safetensors", "--data", "t.csv", "--out", "p.csv")[0] == 0
