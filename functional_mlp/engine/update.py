@@ -9,7 +9,7 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
-from functional_mlp.engine.llvm.vector import Multiple, Outer, Scalars, VectorNamespace, Weights
+from functional_mlp.engine.llvm.vector import Multiple, Outer, Scalar, Scalars, VectorNamespace, Weights
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.operands import Operand
 from functional_mlp.penalties import Penalty
@@ -48,7 +48,7 @@ class Rule:
         e, size = kernels.e, distance or kernels.layout.size
         gradient: Operand = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         if of_weights and self._penalty is not None:
-            gradient = penalized(self._penalty, xp, grad, param)
+            gradient = penalized(self._penalty, xp, grad, param, self._step)
         slots = [xp.array(e.load(workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = self._optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
@@ -64,10 +64,14 @@ class Rule:
 
 
 def penalized(
-    penalty: Penalty, xp: VectorNamespace, grad: ir.Value | tuple[ir.Value, ir.Value], weights: ir.Value
+    penalty: Penalty,
+    xp: VectorNamespace,
+    grad: ir.Value | tuple[ir.Value, ir.Value],
+    weights: ir.Value,
+    step: Scalar | None = None,
 ) -> Operand:
     """The gradient of a vector of weights, which may be a pair whose product it is, with the penalty's added."""
-    slope = penalty.derivative(xp, Weights(xp, [weights], xp.emitter.lanes))
+    slope = penalty.derivative(xp, Weights(xp, weights, step))
     if not isinstance(grad, tuple):
         return xp.array(xp.emitter.fadd(grad, xp.vectors(slope)[0]))
     factor, array = grad

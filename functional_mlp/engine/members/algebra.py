@@ -109,17 +109,8 @@ class MembersNamespace(VectorNamespace):
         key = ("compare", symbol, _key(a), _key(b))
         return Condition([self._members_scalars.once(key, lambda: compare(symbol, *self._doubles(a, b)))])
 
-    def remainder(self, a: Any, b: Any) -> Operand:
-        if not isinstance(a, Scalar) or not isinstance(b, Number) or b <= 0:
-            raise NotInAlgebraError("% takes a scalar, such as the step, and a positive number")
-        doubles = self._members_scalars.doubles
-
-        def make() -> ir.Value:
-            value, divisor = self._doubles(a, b)
-            whole = doubles.of_vector("floor", doubles.builder.fdiv(value, divisor))
-            return doubles.builder.fsub(value, doubles.builder.fmul(whole, divisor))
-
-        return self._once(("mod", a.key, b), make)
+    def _floor(self, x: Scalar) -> Scalar:
+        return self._once(("floor", x.key), lambda: self._members_scalars.doubles.of_vector("floor", x.value))
 
     def power(self, base: Operand, exponent: Any) -> Operand:
         return self.exponential(base, exponent) if isinstance(exponent, Scalar) else super().power(base, exponent)

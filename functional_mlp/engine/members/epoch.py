@@ -148,16 +148,17 @@ class MembersEpoch:
             xp = MembersNamespace(width.e, scalars)
             rates, *rest = (self._scalar(xp, scalars, index, name) for index, name in enumerate(names))
             expression = self.rule.expression(dict(zip(self.rule.per_member, rest, strict=True)))
-            rules[width.units] = (xp, functools.partial(expression, xp, Uniform(xp, scalars, number, "step"), rates))
+            step = Uniform(xp, scalars, number, "step")
+            rules[width.units] = (xp, step, functools.partial(expression, xp, step, rates))
 
         def update(
             width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
         ) -> None:
             places = [e.add(place, self.steps.layout.size * slot) for slot in slots]
-            xp, rule = rules[width.units]
+            xp, step, rule = rules[width.units]
             grad: Operand = Outer(xp, x, delta)
             if of_weights and self.penalty is not None:
-                grad = penalized(self.penalty, xp, (x, delta), param)
+                grad = penalized(self.penalty, xp, (x, delta), param, step)
             remembered = [xp.array(width.load(where)) for where in places]
             updated = rule(xp.array(param), grad, *remembered)
             for where, value in zip((place, *places), updated, strict=True):
