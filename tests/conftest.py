@@ -1,5 +1,6 @@
 """Fixtures that several files of tests share."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="there is no NVIDIA GPU here"))
+
+
+def pytest_collection_finish() -> None:
+    """The collector leaves aside what is loaded by now, which stays to the end: it takes a tenth of the time else."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        (["kill", "20"], "20 kills"),
-        (["fuzz", "2000"], "damaged refused"),
+        (["kill", "8"], "8 kills"),
+        (["fuzz", "500"], "damaged refused"),
         (["workers"], "the same bits as one after the other"),
     ],
     ids=["killed at random moments", "random files", "threads and processes"],

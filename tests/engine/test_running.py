@@ -84,7 +84,7 @@ def test_loops_give_what_unrolled_code_gives() -> None:
 def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
     batch_size: int, optimizer: fm.Optimizer
 ) -> None:
-    data = fm.datasets.disk(KEY, 300, dtype=torch.float64)
+    data = fm.datasets.disk(KEY, 60, dtype=torch.float64)
     block = fm.Sequential(fm.Linear(9, 9), fm.Tanh(), fm.Linear(9, 9, bias=False), fm.GELU())
     network = fm.Sequential(fm.Linear(2, 9), fm.ReLU(), block, fm.Residual(block), fm.Linear(9, 1), fm.Linear(1, 2))
     results = []
