@@ -1,7 +1,9 @@
 """The LLVM text of a matrix of programs is what the table says: whoever changes it says so by changing the table."""
 
+import itertools
 import json
 
+import attrs
 import pytest
 
 from tests.engine.llvm_text import NETWORKS, TABLE, cases, digest
@@ -12,6 +14,13 @@ DIGESTS = json.loads(TABLE.read_text())
 
 def test_the_table_has_each_case_once() -> None:
     assert sorted(DIGESTS) == sorted(map(str, CASES))
+
+
+@pytest.mark.parametrize("kinds", [("epoch",), ("full groups", "half groups")], ids=str)
+def test_any_two_values_come_together(kinds: tuple[str, ...]) -> None:
+    own = [attrs.astuple(case) for case in CASES if case.kind in kinds]
+    for one, other in itertools.combinations(zip(*own, strict=True), 2):
+        assert set(zip(one, other, strict=True)) == set(itertools.product(one, other))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
