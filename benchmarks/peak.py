@@ -76,7 +76,8 @@ def chains() -> tuple[Callable[[int], object], int]:
     from llvmlite import ir
 
     from functional_mlp.engine.llvm import target as machine
-    from functional_mlp.engine.llvm.emitter import POINTER, Emitter, Real
+    from functional_mlp.engine.llvm.emitter import Emitter
+    from functional_mlp.engine.llvm.types import POINTER, Real
 
     host = machine.host()
     real, module = Real(torch.float32), ir.Module(name="peak")

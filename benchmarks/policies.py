@@ -20,8 +20,9 @@ import torch
 import functional_mlp as fm
 from functional_mlp.engine import compiling, running
 from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Policy, Sharing, Unrolled, policy_of
-from functional_mlp.engine.program import Program, lower
+from functional_mlp.engine.program import Program
 
 KEY = fm.random.key(0)
 

@@ -12,7 +12,7 @@ import functional_mlp as fm
 from functional_mlp import engine, metrics
 from functional_mlp.engine import policy, running
 from functional_mlp.engine.llvm.target import host
-from functional_mlp.engine.program import lower_steps
+from functional_mlp.engine.lowering import lower_steps
 from tests.helpers import KEY, assert_same_bits
 
 NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))

@@ -4,7 +4,9 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
 
     making.py     whether code can be made here at all, and what is said where it cannot
     native.py     what the engine does once LLVM is there
-    program.py    the network as a list of steps, and where their numbers lie in memory
+    program.py    the network as a list of steps
+    lowering.py   the steps of a nest of layers
+    layout.py     where their numbers lie in memory
     expressions.py, operands.py   what the expressions do, as text under which code is kept
     policy.py     every choice among ways to make the code, with what decides it
     limits.py     what would make too much code; lengths.py, how much the expressions make
@@ -20,9 +22,9 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of
                   matmul.py
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
-    llvm/         emitter.py, the assembler: vectors, memory, loops; vector.py, the array algebra over LLVM vectors:
-                  expressions emit instructions; functions.py, exp, log, tanh, ... of vectors; target.py, processors
-                  and machine code
+    llvm/         emitter.py, the assembler: vectors, memory, loops (types.py, denormals.py); vector.py, the array
+                  algebra over LLVM vectors: expressions emit instructions; functions.py, exp, log, tanh, ... of
+                  vectors; target.py, processors and machine code
 
 A small network is emitted in one piece. In others, layers share functions: those of one shape where there are few
 shapes, and otherwise all of them, with functions that are given the sizes. A deep network makes no more code than a
@@ -45,9 +47,10 @@ from torch import Tensor
 from functional_mlp import checks, forks, pytree
 from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
+from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
-from functional_mlp.engine.program import Program, lower, lower_loss, lower_steps
+from functional_mlp.engine.program import Program
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer

@@ -6,9 +6,11 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.engine import compiling
+from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.policy import policy_of
-from functional_mlp.engine.program import Layout, Program, TrainingProgram, lower, lower_loss, lower_steps
+from functional_mlp.engine.program import Program, TrainingProgram
 
 PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
 

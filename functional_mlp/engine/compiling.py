@@ -14,12 +14,15 @@ from functional_mlp.engine import policy as policies
 from functional_mlp.engine.batch.epoch import BatchEpoch
 from functional_mlp.engine.batch.passes import ForwardPasses
 from functional_mlp.engine.calls import Arguments, Share
+from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
+from functional_mlp.engine.llvm.denormals import denormals_flushed
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram
+from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.single.exchange import workspace_size
 from functional_mlp.random import DIGEST_SIZE

@@ -8,12 +8,14 @@ import attrs
 
 from functional_mlp.engine.calls import Calls, Scope
 from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.layout import CROWDED, Layout, Matrix, distance_of_rows, vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index, Real
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import CROWDED, Affine, Layout, Matrix, Program, distance_of_rows, vectors
+from functional_mlp.engine.program import Affine, Program
 from functional_mlp.layers.elementwise import Elementwise
 
 

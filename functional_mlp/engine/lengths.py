@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import DOUBLE, Real
 from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
 from functional_mlp.engine.program import Program, pointwise_steps
 from functional_mlp.layers.elementwise import Elementwise

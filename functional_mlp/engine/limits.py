@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.policy import MOST_INSTRUCTIONS, MOST_OUTPUT_VECTORS, MOST_STEPS, RULES, lanes_of
-from functional_mlp.engine.program import CannotFuseError, LossProgram, Program, TrainingProgram, all_steps, vectors
+from functional_mlp.engine.program import CannotFuseError, LossProgram, Program, TrainingProgram, all_steps
 
 
 def check_code(program: Program, target: Target) -> None:

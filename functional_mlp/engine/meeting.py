@@ -16,7 +16,7 @@ import sys
 
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import I32, I64, POINTER
+from functional_mlp.engine.llvm.types import I32, I64, POINTER
 
 # Each number of a team has a line of the cache to itself, so that who looks at one does not wait for another.
 LINE = 64

@@ -12,16 +12,9 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engine import compiling, making, running
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
+from functional_mlp.engine.lowering import lower, lower_loss, lower_steps, takes_classes
 from functional_mlp.engine.making import CannotMakeCodeError
-from functional_mlp.engine.program import (
-    CannotFuseError,
-    Program,
-    TrainingProgram,
-    lower,
-    lower_loss,
-    lower_steps,
-    takes_classes,
-)
+from functional_mlp.engine.program import CannotFuseError, Program, TrainingProgram
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
 from functional_mlp.layers.elementwise import Tanh

@@ -18,10 +18,13 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import compiling, running
+from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index, Real
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
+from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.policy import Policy, policy_of
-from functional_mlp.engine.program import Layout, Program, TrainingProgram, lower, lower_steps
+from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.layers.arguments import flat_template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import CrossEntropy, Loss

@@ -17,18 +17,10 @@ import attrs
 import torch
 
 from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.layout import Layout, Matrix, vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length_of_a_vector
 from functional_mlp.engine.llvm.target import Target
-from functional_mlp.engine.program import (
-    Layout,
-    Matrix,
-    Program,
-    TrainingProgram,
-    affine_steps,
-    all_steps,
-    pointwise_steps,
-    vectors,
-)
+from functional_mlp.engine.program import Program, TrainingProgram, affine_steps, all_steps, pointwise_steps
 
 # Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
 # instructions, are emitted in one piece; in others, layers share functions, which bounds the code and the time to make

@@ -16,10 +16,12 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.compiling import Function, function_of
+from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Layout, LossProgram, Program, TrainingProgram, takes_classes
+from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import Metrics, share
 from functional_mlp.optimizers import OptimizerState

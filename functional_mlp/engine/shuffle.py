@@ -23,7 +23,8 @@ from functional_mlp.engine import making
 from functional_mlp.engine.compiling import Code, begin, load, note_workspace
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I32, I64, POINTER, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import I32, I64, POINTER, Real
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 

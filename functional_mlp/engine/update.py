@@ -8,7 +8,8 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Index
+from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.llvm.vector import Multiple, Outer, Scalar, Scalars, VectorNamespace, Weights
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.operands import Operand

@@ -10,8 +10,8 @@ from llvmlite.ir.instructions import Comment
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import compiling, running
+from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Sharing, policy_of
-from functional_mlp.engine.program import lower
 from functional_mlp.testing import check_engines_agree
 from tests.engine.modes import TARGETS, compiled_with, policies_with
 

@@ -13,8 +13,9 @@ import functional_mlp as fm
 from functional_mlp.engine import compiling, crew
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.crew import together
-from functional_mlp.engine.llvm.emitter import I64, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.llvm.types import I64, Real
 from functional_mlp.engine.meeting import emit_meeting
 from tests.engine.modes import on_threads
 from tests.forked import forked, forks_here

@@ -9,7 +9,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.engine import expressions, running
-from functional_mlp.engine.program import CannotFuseError, lower
+from functional_mlp.engine.lowering import lower
+from functional_mlp.engine.program import CannotFuseError
 
 KEY = fm.random.key(0)
 DATA = fm.datasets.disk(KEY, 30)

@@ -6,8 +6,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.engine import compiling, lengths
+from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import RULES, Sharing, policy_of
-from functional_mlp.engine.program import lower
 from functional_mlp.testing import check_engines_agree
 from tests.engine.modes import TARGETS, compiled_with
 from tests.tables import OPTIMIZERS

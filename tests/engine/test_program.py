@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine.program import Kind, Program, TrainingProgram, lower, lower_loss, lower_steps
+from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
+from functional_mlp.engine.program import Kind, Program, TrainingProgram
 from tests.tables import OPTIMIZERS
 
 NETWORK = fm.Sequential(fm.Linear(2, 7), fm.Tanh(), fm.Linear(7, 3))

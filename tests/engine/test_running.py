@@ -15,8 +15,8 @@ import torch
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import compiling
+from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Sharing, Unrolled, policy_of
-from functional_mlp.engine.program import lower
 from functional_mlp.testing import assert_trees_close, check_engines_agree
 from tests.engine.modes import TARGETS, compiled_with, policies_with
 

@@ -17,7 +17,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import program
+from functional_mlp.engine import lowering
 from functional_mlp.layers.nesting import MOST_LEVELS
 from tests.helpers import KEY
 
@@ -67,7 +67,7 @@ WORK: dict[str, Callable[[fm.Layer], object]] = {
     "vjp": lambda network: network.vjp(network.init(KEY), *torch.zeros(2, 1, network.in_features)),
     "trees": lambda network: pytree.items(pytree.map(torch.clone, network.init(KEY))),
     "file": saved,
-    "lowering": lambda network: program.lower(
+    "lowering": lambda network: lowering.lower(
         network, fm.MeanSquaredError(), fm.SGD(0.1), batch_size=1, class_targets=False, dtype=torch.float32
     ),
     "reference engine": lambda network: trained(network, "reference"),

@@ -4,46 +4,23 @@ A kernel works on vectors of `lanes` numbers of one real type, float or double. 
 and an offset in numbers; offsets are Python integers, known while emitting, or values of the emitted code.
 """
 
-import contextlib
 import functools
 import math
-import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.stored import StoredVectors
+from functional_mlp.engine.llvm.types import I1, I32, I64, Real
 
 Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
 Body = Callable[..., Sequence[ir.Value] | None]
 
-I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-POINTER = ir.PointerType()
-DOUBLE = ir.DoubleType()
 
 # A product and a sum may be rounded once instead of twice; nothing else is relaxed, so NaN and infinity stay.
 CONTRACT = ("contract",)
-
-
-class Real:
-    """One of the two floating types, with what its bits mean."""
-
-    integer: ir.IntType
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        single = dtype == torch.float32
-        self.type: ir.Type = ir.FloatType() if single else DOUBLE
-        self.integer = I32 if single else I64
-        self.size = 4 if single else 8
-        self.mantissa_bits = 23 if single else 52
-        self.exponent_bias = 127 if single else 1023
-        self.suffix = "f32" if single else "f64"
-
-    def constant(self, number: float) -> ir.Constant:
-        return ir.Constant(self.type, _rounded(number) if self.size == 4 else float(number))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -56,11 +33,6 @@ def _repeated(dtype: torch.dtype, lanes: int, number: float, sign: float) -> ir.
 @functools.lru_cache(maxsize=4096)
 def _lane_choice(lanes: tuple[int, ...]) -> ir.Constant:
     return ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
-
-
-def _rounded(number: float) -> float:
-    """The float32 nearest to a number; llvmlite refuses any other as a float constant."""
-    return torch.tensor(number, dtype=torch.float64, device="cpu").to(torch.float32).item()
 
 
 class Emitter:
@@ -405,46 +377,3 @@ class Emitter:
             self.blocks(name, count, self.lanes, body, unrolled)
         else:
             self.loop(name, 0, count, self.lanes, lambda i: body(i, self.subtract(count, i)))
-
-
-# Bits of the control registers of x86, MXCSR, and of aarch64, FPCR: denormal results, and operands, count as zero.
-FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 1 << 15, 1 << 6
-FLUSH_BOTH_TO_ZERO = 1 << 24
-
-
-@contextlib.contextmanager
-def denormals_flushed(builder: ir.IRBuilder) -> Iterator[None]:
-    """Emit code that takes denormal numbers as zero, on x86 and aarch64; the caller's setting is put back after it."""
-    machine = platform.machine().lower()
-    if machine in ("x86_64", "amd64"):
-        restore = _flush_on_x86(builder)
-    elif machine in ("aarch64", "arm64"):
-        restore = _flush_on_aarch64(builder)
-    else:
-        yield
-        return
-    yield
-    restore()
-
-
-def _flush_on_x86(builder: ir.IRBuilder) -> Callable[[], object]:
-    """Emit the change of the register; returns what emits its undoing."""
-    module, void = builder.module, ir.VoidType()
-    load, store = (
-        ir.Function(module, ir.FunctionType(void, [POINTER]), f"llvm.x86.sse.{name}") for name in ("ldmxcsr", "stmxcsr")
-    )
-    saved, changed = builder.alloca(I32, name="saved_mxcsr"), builder.alloca(I32, name="mxcsr")
-    builder.call(store, [saved])
-    flags = ir.Constant(I32, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)
-    builder.store(builder.or_(builder.load(saved, typ=I32), flags), changed)
-    builder.call(load, [changed])
-    return lambda: builder.call(load, [saved])
-
-
-def _flush_on_aarch64(builder: ir.IRBuilder) -> Callable[[], object]:
-    """The same there."""
-    get = ir.Function(builder.module, ir.FunctionType(I64, []), "llvm.aarch64.get.fpcr")
-    put = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64]), "llvm.aarch64.set.fpcr")
-    saved = builder.call(get, [], name="saved_fpcr")
-    builder.call(put, [builder.or_(saved, ir.Constant(I64, FLUSH_BOTH_TO_ZERO))])
-    return lambda: builder.call(put, [saved])

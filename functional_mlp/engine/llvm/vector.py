@@ -19,7 +19,8 @@ import torch
 
 from functional_mlp.compensation import Coefficient, cubic
 from functional_mlp.engine.llvm import functions, gates, ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, I1, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import DOUBLE, I1, Real
 from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand
 
 

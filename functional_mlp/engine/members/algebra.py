@@ -14,7 +14,8 @@ import torch
 
 from functional_mlp.engine.expressions import RecordingNamespace, is_ours, recorded
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import DOUBLE, Real
 from functional_mlp.engine.llvm.vector import (
     Array,
     Condition,

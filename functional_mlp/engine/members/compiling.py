@@ -10,7 +10,9 @@ import torch
 from functional_mlp.engine.compiling import KEY, SHUFFLE, Code, begin, emit_shuffle, is_given, load, note_workspace
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index, Real, denormals_flushed
+from functional_mlp.engine.llvm.denormals import denormals_flushed
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.members.epoch import MembersEpoch
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
 from functional_mlp.engine.policy import MembersPolicy

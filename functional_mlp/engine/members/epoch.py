@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, POINTER, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.llvm.vector import Array, Outer, Scalar
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
 from functional_mlp.engine.members.program import (

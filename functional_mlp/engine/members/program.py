@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from functional_mlp.engine.expressions import is_ours, penalty_code
+from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
-from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Places, Program, affine_steps, vectors
+from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Program, affine_steps
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.penalties import Penalty
 

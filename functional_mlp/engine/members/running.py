@@ -14,17 +14,12 @@ from functional_mlp import pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.program import (
-    MOST_SAMPLES,
-    CannotFuseError,
-    check_penalty_expressions,
-    lower_loss,
-    takes_classes,
-)
+from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.running import Evaluation, Rows, new_workspace
 from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import OptimizerState

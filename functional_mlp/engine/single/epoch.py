@@ -21,19 +21,13 @@ from functional_mlp.engine import walk
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.layout import distance_of_rows, vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import DOUBLE, I64, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import (
-    Affine,
-    Branch,
-    Pointwise,
-    TrainingProgram,
-    affine_steps,
-    distance_of_rows,
-    vectors,
-)
+from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps
 from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.layers import Pass, SampleLayers
 from functional_mlp.engine.single.matvec import Products

@@ -16,11 +16,12 @@ from typing import Any
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.layout import Matrix
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import Matrix
 
 # The constant of a module that says how much memory the function of a thread needs, in numbers.
 WORKSPACE_SIZE = "workspace_size"

@@ -9,7 +9,8 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import I64, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products

@@ -13,9 +13,9 @@ import attrs
 
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.layout import Matrix
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter, Index
-from functional_mlp.engine.program import Matrix
 from functional_mlp.engine.update import Pending
 
 

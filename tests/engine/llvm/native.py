@@ -8,7 +8,8 @@ from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 
 
 def run_vectors(emit: Callable[[Emitter, ir.Value], ir.Value], x: Tensor, lanes: int | None = None) -> Tensor:

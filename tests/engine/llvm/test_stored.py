@@ -6,7 +6,8 @@ import pytest
 import torch
 from llvmlite import ir
 
-from functional_mlp.engine.llvm.emitter import I64, POINTER, Emitter, Real
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 
 LANES = 4
 Write = Callable[[Emitter, ir.Value, ir.Value], None]

@@ -8,8 +8,10 @@ from llvmlite import ir
 import functional_mlp as fm
 from functional_mlp.engine import running
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.layout import vectors
+from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import TrainingProgram, lower, vectors
+from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
