@@ -45,10 +45,10 @@ def cross_validate(
         samples = data.completed(samples_of(table, split), dtype, device)
         run = Run.of(samples, network, training, rule)
         if number == 0:
-            say_facts(printing.out(), run.facts(network))
+            say_facts(printing.out(), run.facts)
             say_notes(printing.out(), samples.notes)
         result = run.fit(fit_key.fold_in(number), printing.err())
-        results.append(result)
+        results.append((result, run.settings.epochs))
         with no_interrupt():
             scores.append(score_parts(run.network, run.loss, [result.best_params], run.samples))
         if result.interrupted:
@@ -59,9 +59,9 @@ def cross_validate(
         said = f"{len(scores)} of {parts}" if len(scores) < parts else f"{parts}"
         say(out, f"Results of {said} trainings, each validated on another part: mean ± standard deviation")
         out.print(spread_table(scores))
-        printing.finish({**run.facts(network), "notes": notes, "parts": [_as_json(each) for each in scores]})
-    for result in results:
-        check_completed(result, training.epochs)
+        printing.finish({**run.facts, "notes": notes, "parts": [_as_json(each) for each in scores]})
+    for result, epochs in results:
+        check_completed(result, epochs)
 
 
 def _as_json(scores: Any) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class SweepOptions:
     """What to vary. Numbers are written 0,0.5,0.9 or 0.001:0.1:log8 or 0:0.9:lin4, networks between slashes."""
 
     hidden: Annotated[tuple[tuple[int, ...], ...] | None, _between_slashes(widths, "WIDTHS/WIDTHS")] = None
-    """Widths of the hidden layers, joined by commas, each network between slashes: 16/32,32/none. Default: 25,25,25."""
+    """Widths of the hidden layers, joined by commas, each network between slashes: 16/32,32/none. Default: those of
+    `train`."""
 
     activation: Annotated[tuple[tuple[str, ...], ...] | None, _between_slashes(names, "NAMES/NAMES")] = None
     """Functions after the hidden layers, as `train` takes them, between slashes: relu/tanh."""

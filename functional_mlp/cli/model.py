@@ -14,6 +14,7 @@ import functional_mlp as fm
 from functional_mlp.cli.description import DataDescription
 from functional_mlp.cli.output import OUTPUT_GROUP
 from functional_mlp.cli.scores import probabilities_of
+from functional_mlp.cli.training import TrainingSettings
 
 if TYPE_CHECKING:
     import polars
@@ -112,13 +113,14 @@ class ModelOptions:
     """Save the network into this file, while it trains and at the end, with all that `predict` and --resume need."""
 
     resume: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    """Go on with the training that --out holds, up to --epochs in all; start it where there is no file yet."""
+    """Go on with the training that --out holds, up to --epochs in all; start it where there is no file yet. A step
+    size that falls to 0 over all epochs goes on from where it would be by now with this many."""
 
     with_changes: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """With --resume: go on although options, or the data, are not those that the training was started with."""
 
-    def checkpoint(self, about: DataDescription, epochs: int) -> fm.Checkpoint | None:
-        """The checkpoint of a run over some data, up to some epochs; `ValueError` where it is not that of the file."""
+    def checkpoint(self, about: DataDescription, settings: TrainingSettings) -> fm.Checkpoint | None:
+        """The checkpoint of a run over some data; `ValueError` where it is not that of the file."""
         if self.out is None:
             if self.resume:
                 raise ValueError("--resume goes on with the file of --out: name it")
@@ -126,10 +128,11 @@ class ModelOptions:
         if self.out.exists():
             if not self.resume:
                 raise ValueError(f"--out: {self.out} is there already: go on with it by --resume, or name another file")
-            self._check_saved(fm.load(self.out), about, epochs)
+            self._check_saved(fm.load(self.out), about, settings.epochs)
         from functional_mlp.checkpoint.settings import CHANGEABLE  # not loaded for a help
 
-        allow = tuple(CHANGEABLE) if self.with_changes else ()
+        # A step size that falls to 0 over all epochs has a longer way to fall where there are more of them.
+        allow = CHANGEABLE if self.with_changes else ("schedule",) if settings.decay is None else ()
         return fm.Checkpoint(self.out, extra=about.to_json(), allow=allow)
 
     def _check_saved(self, saved: fm.Saved, about: DataDescription, epochs: int) -> None:

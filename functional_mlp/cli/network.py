@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_names, parse_widths
+from functional_mlp.cli.training import Recipe
 
 ACTIVATIONS: dict[str, Callable[[], fm.Elementwise]] = {
     "relu": lambda: fm.ReLU(),
@@ -49,49 +50,61 @@ class NetworkOptions:
     """The hidden layers and where their weights start."""
 
     hidden: Annotated[
-        tuple[int, ...],
-        Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS", show_default=lambda _: "25,25,25"),
-    ] = (25, 25, 25)
+        tuple[int, ...] | None, Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS")
+    ] = None
     """Widths of the hidden layers, from input to output, joined by commas; none for a network without hidden layers,
-    whose outputs are linear in the features."""
+    whose outputs are linear in the features. Default: 25,25,25 on the paper's disk, 100 on a table."""
 
     activation: Annotated[
         tuple[str, ...] | None, Parameter(converter=parse_names, n_tokens=1, negative="", metavar="NAMES")
     ] = None
     """Function after each hidden layer: one name for all, or one a layer, joined by commas, of relu, tanh, sigmoid,
-    leaky_relu, elu, softplus, silu, gelu, identity. Default: relu,relu,tanh for three hidden layers, else relu."""
+    leaky_relu, elu, softplus, silu, gelu, identity. Default: gelu on a table; on the paper's disk relu,relu,tanh for
+    three hidden layers, else relu."""
 
     initializer: Annotated[str | None, Parameter(metavar="NAME")] = None
     """Where weights start: "uniform(LOW,HIGH)", "normal(MEAN,STD)", torch_default (these three draw biases too),
     xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal. Default: "uniform(-1,1)" on the paper's disk,
     kaiming_uniform on a table."""
 
-    def activation_names(self) -> tuple[str, ...]:
-        """The name of each hidden layer's activation."""
-        depth = len(self.hidden)
-        names = self.activation
+    def filled(self, recipe: Recipe) -> NetworkSettings:
+        """The settings, with the recipe's where an option was left open."""
+        hidden, names = recipe.hidden if self.hidden is None else self.hidden, self.activation or recipe.activations
         if names is None:
-            return PAPER_ACTIVATIONS if depth == len(PAPER_ACTIVATIONS) else ("relu",) * depth
-        for name in names:
-            if name not in ACTIVATIONS:
-                raise ValueError(f"--activation: there is no {name!r}: choose from {', '.join(ACTIVATIONS)}")
-        if depth and len(names) not in (1, depth):
-            raise ValueError(
-                f"--activation names {len(names)} functions for {depth} hidden layers: give one for all, or {depth}"
-            )
-        return names if len(names) == depth else names[:1] * depth
+            names = PAPER_ACTIVATIONS if len(hidden) == len(PAPER_ACTIVATIONS) else ("relu",)
+        return NetworkSettings(hidden, _one_a_layer(names, len(hidden)), self.initializer or recipe.initializer)
 
-    def network(self, in_features: int, out_features: int, default_initializer: str | None = None) -> fm.Sequential:
+
+@frozen
+class NetworkSettings:
+    """Hidden layers, the activation of each by its name, and where weights start; None: as `Linear` has it."""
+
+    hidden: tuple[int, ...]
+    activations: tuple[str, ...]
+    initializer: str | None
+
+    def network(self, in_features: int, out_features: int) -> fm.Sequential:
         """The network, with a linear layer to the outputs at its end."""
         if min(self.hidden, default=1) < 1:
             raise ValueError(f"--hidden: a layer has at least one unit, got {','.join(map(str, self.hidden))}")
-        initializer = self.initializer or default_initializer
-        inits = {} if initializer is None else parse_initializer(initializer)
+        inits = {} if self.initializer is None else parse_initializer(self.initializer)
         widths = (in_features, *self.hidden, out_features)
         layers: list[fm.Layer] = []
-        for width, next_width, name in zip(widths, self.hidden, self.activation_names(), strict=False):
+        for width, next_width, name in zip(widths, self.hidden, self.activations, strict=False):
             layers += [fm.Linear(width, next_width, **inits), ACTIVATIONS[name]()]
         return fm.Sequential(*layers, fm.Linear(widths[-2], out_features, **inits))
+
+
+def _one_a_layer(names: tuple[str, ...], layers: int) -> tuple[str, ...]:
+    """The name of each hidden layer's activation; `ValueError` for names that are unknown, or too many or too few."""
+    for name in names:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"--activation: there is no {name!r}: choose from {', '.join(ACTIVATIONS)}")
+    if layers and len(names) not in (1, layers):
+        raise ValueError(
+            f"--activation names {len(names)} functions for {layers} hidden layers: give one for all, or {layers}"
+        )
+    return names if len(names) == layers else names[:1] * layers
 
 
 def parse_initializer(text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.console import Console
 import functional_mlp as fm
 from functional_mlp.cli import ranks
 from functional_mlp.cli.data import Samples, describe
-from functional_mlp.cli.network import NetworkOptions
+from functional_mlp.cli.network import NetworkOptions, NetworkSettings
 from functional_mlp.cli.progress import ensemble_display, training_display
 from functional_mlp.cli.terminal import plain_warnings
 from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
@@ -30,6 +30,7 @@ class Run:
     """The samples and the network of a run, with the values that its settings stand for."""
 
     samples: Samples
+    shape: NetworkSettings
     network: fm.Sequential
     training: TrainingOptions
     settings: TrainingSettings
@@ -43,14 +44,13 @@ class Run:
     def of(cls, samples: Samples, network: NetworkOptions, training: TrainingOptions, rule: RuleOptions) -> Run:
         """Raises `ValueError`, in options, for settings that cannot be."""
         settings = training.filled(samples.recipe, **asdict(rule), samples=len(samples.training))
-        about = samples.about
+        about, shape = samples.about, network.filled(samples.recipe)
         with in_options():
             loss = settings.make_loss(len(about.classes))
             return cls(
                 samples.as_labels if isinstance(loss, fm.BinaryCrossEntropy) else samples,
-                network.network(
-                    len(about.preparation.features), about.outputs(loss), default_initializer=samples.recipe.initializer
-                ),
+                shape,
+                shape.network(len(about.preparation.features), about.outputs(loss)),
                 training,
                 settings,
                 loss,
@@ -60,22 +60,23 @@ class Run:
                 training.make_early_stopping(has_validation=samples.validation is not None),
             )
 
-    def facts(self, network: NetworkOptions) -> dict[str, str]:
+    @property
+    def facts(self) -> dict[str, str]:
         """What is trained, on what and how, in a line each."""
-        widths = (len(self.samples.about.preparation.features), *network.hidden, self.network.out_features)
+        about, shape = self.samples.about, self.shape
+        widths = (len(about.preparation.features), *shape.hidden, self.network.out_features)
         parameters = sum(count for _, _, count in self.network.summary_rows(widths[0]))
-        layers = ["-".join(map(str, widths)), *([", ".join(network.activation_names())] if network.hidden else [])]
-        initializer = network.initializer or self.samples.recipe.initializer
+        layers = ["-".join(map(str, widths)), *([", ".join(shape.activations)] if shape.hidden else [])]
         return {
             "data": describe(self.samples),
-            "network": f"{', '.join(layers)}, {initializer}: {parameters:,} parameters",
+            "network": f"{', '.join(layers)}, {shape.initializer}: {parameters:,} parameters",
             "training": self.settings.describe(self.training),
         }
 
     def fit(self, key: Key, console: Console, checkpoint: fm.Checkpoint | None = None) -> fm.FitResult:
         """`fit` with a display, and without its warnings: the end of the run says what diverged."""
         with (
-            training_display(console, self.training.epochs) as display,
+            training_display(console, self.settings.epochs) as display,
             _quietly("fit: "),
             in_options(),
             self._fit() as fit,
@@ -86,7 +87,7 @@ class Run:
                 self.optimizer,
                 self.samples.training,
                 key=key,
-                epochs=self.training.epochs,
+                epochs=self.settings.epochs,
                 batch_size=self.settings.batch_size,
                 schedule=self.schedule,
                 validation=self.samples.validation,
@@ -119,14 +120,14 @@ class Run:
         executor: Executor | None = None,
     ) -> fm.EnsembleResult:
         """`fit_ensemble` likewise; `optimizers` and `schedules` are those of each key, where they differ."""
-        with ensemble_display(console, self.training.epochs) as progress, _quietly("fit_ensemble: "), in_options():
+        with ensemble_display(console, self.settings.epochs) as progress, _quietly("fit_ensemble: "), in_options():
             return fm.fit_ensemble(
                 self.network,
                 self.loss,
                 self.optimizer if optimizers is None else optimizers,
                 self.samples.training,
                 keys=keys,
-                epochs=self.training.epochs,
+                epochs=self.settings.epochs,
                 batch_size=self.settings.batch_size,
                 schedule=self.schedule if schedules is None else schedules,
                 validation=self.samples.validation,

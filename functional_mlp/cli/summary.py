@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from attrs import evolve
 from cyclopts import Parameter
 
 import functional_mlp as fm
@@ -9,6 +10,7 @@ from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.terminal import say
+from functional_mlp.cli.training import PAPER_RECIPE
 
 
 def summary(
@@ -30,7 +32,7 @@ def summary(
     math
         Print the equations of the forward and the backward pass as well, in LaTeX.
     """
-    model = network.network(inputs, outputs)
+    model = network.filled(evolve(PAPER_RECIPE, initializer=None)).network(inputs, outputs)
     console = printing.out()
     for line in model.summary().split("\n"):
         say(console, line)

@@ -115,7 +115,7 @@ def sweep(
     if grids.beta is not None and training.optimizer is None and samples.recipe.optimizer == "sgd":
         training = evolve(training, optimizer="momentum")
     planned = [_planned(setting, samples, initializer, training) for setting in settings]
-    facts = _facts(grids, settings, *planned[0])
+    facts = _facts(grids, settings, planned[0])
     say_facts(printing.out(), facts)
     say_notes(printing.out(), samples.notes)
     part = "training" if samples.validation is None else "validation"
@@ -127,9 +127,9 @@ def sweep(
             zip(settings, planned, strict=True), lambda pair: [pair[0].get(name) for name in APART]
         ):
             own = list(group)
-            result = _train([run for _, (run, _) in own], fit_key.split(grids.members), printing, executor)
+            result = _train([run for _, run in own], fit_key.split(grids.members), printing, executor)
             with no_interrupt():
-                outcomes += _outcomes([setting for setting, _ in own], [run for _, (run, _) in own], result, part)
+                outcomes += _outcomes([setting for setting, _ in own], [run for _, run in own], result, part)
             if result.interrupted:
                 interrupted.append(result)
                 break
@@ -143,26 +143,21 @@ def sweep(
         check_not_interrupted(result)
 
 
-def _planned(
-    setting: dict[str, Any], samples: Samples, initializer: str | None, training: TrainingOptions
-) -> tuple[Run, NetworkOptions]:
-    """The run of a setting, and its network in options."""
+def _planned(setting: dict[str, Any], samples: Samples, initializer: str | None, training: TrainingOptions) -> Run:
+    """The run of a setting."""
     shape = {name: setting[name] for name in ("hidden", "activation") if name in setting}
     rule = {name: value for name, value in setting.items() if name not in shape}
-    network = NetworkOptions(initializer=initializer, **shape)
-    return Run.of(samples, network, training, RuleOptions(**rule)), network
+    return Run.of(samples, NetworkOptions(initializer=initializer, **shape), training, RuleOptions(**rule))
 
 
-def _facts(
-    grids: SweepOptions, settings: Sequence[dict[str, Any]], first: Run, network: NetworkOptions
-) -> dict[str, str]:
+def _facts(grids: SweepOptions, settings: Sequence[dict[str, Any]], first: Run) -> dict[str, str]:
     """What is trained, as `train` says it of the first setting, and what varies."""
     varied = {
         _words(name): ", ".join(dict.fromkeys(shown(setting[name]) for setting in settings)) for name in settings[0]
     }
     apart = [f"{name} {values}" for name, values in varied.items()]
     networks = f"{count(len(settings), 'setting')} with {count(grids.members, 'network')} each"
-    return {**first.facts(network), "sweep": f"{networks}: {'; '.join(apart)}"}
+    return {**first.facts, "sweep": f"{networks}: {'; '.join(apart)}"}
 
 
 def _train(

@@ -71,8 +71,8 @@ def train(
         return
     samples = data.load(data_key, training.torch_dtype(), training.torch_device())
     run = Run.of(samples, network, training, rule)
-    checkpoint = output.checkpoint(samples.about, training.epochs)
-    facts = run.facts(network)
+    checkpoint = output.checkpoint(samples.about, run.settings)
+    facts = run.facts
     say_facts(printing.out(), facts)
     say_notes(printing.out(), samples.notes)
     with output.in_options():
@@ -100,7 +100,7 @@ def train(
     if ensemble.members > 1:
         check_members_completed(results)
     else:
-        check_completed(result, training.epochs)
+        check_completed(result, run.settings.epochs)
 
 
 def _print_results(printing: Printing, run: Run, result: fm.FitResult) -> dict[str, Any]:

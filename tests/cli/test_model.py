@@ -41,16 +41,25 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_run_that_is_resumed_is_an_unbroken_one(run: Run) -> None:
+    train = (*TRAIN, "--decay", "0.9")
     for epochs in ("2", "3", "5"):
-        code, out, _ = run(*TRAIN, "--epochs", epochs, "--resume")
+        code, out, _ = run(*train, "--epochs", epochs, "--resume")
         assert (code, out.splitlines()[-1]) == (0, "model: model.safetensors")
     resumed = fm.load("model.safetensors")
     Path("model.safetensors").unlink()
-    assert run(*TRAIN, "--epochs", "5")[0] == 0
+    assert run(*train, "--epochs", "5")[0] == 0
     unbroken = fm.load("model.safetensors")
     assert fm.pytree.equal(resumed.state, unbroken.state)
     assert resumed.history.train_loss == unbroken.history.train_loss
     assert resumed.history.validation_accuracy == unbroken.history.validation_accuracy
+
+
+def test_a_step_size_that_falls_to_0_goes_on_along_the_way_to_the_new_end(run: Run) -> None:
+    for epochs in ("2", "4"):
+        assert run(*TRAIN, "--epochs", epochs, "--resume")[0] == 0
+    ways = [fm.schedules.cosine_decay(epochs) for epochs in (2, 2, 4, 4)]
+    expected = [0.003 * way(epoch) for epoch, way in enumerate(ways)]
+    assert fm.load("model.safetensors").history.learning_rate == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])

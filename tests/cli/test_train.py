@@ -65,10 +65,12 @@ def test_train_repeats_the_paper(run):
 
 
 def test_train_learns_a_table(run, table):
-    code, out, _ = run("train", "--data", table, "--target", "side", "--epochs", "40")
+    code, out, _ = run("train", "--data", table, "--target", "side")
     assert code == 0
     assert "data      points.csv, classes from 'side': 2 features, 2 classes" in out
-    assert "training  cross-entropy, adam 0.003, decay 0.97, batch size 32, 40 epochs, seed 0" in out
+    assert "network   2-100-2, gelu, kaiming_uniform: 502 parameters" in out
+    settings = "cross-entropy, adam 0.003, decay along a cosine, batch size 32, 1000 epochs, seed 0, l2 0.094"
+    assert f"training  {settings}" in out
     assert metrics(out, "training")[1] > 0.95
     assert metrics(out, "validation")[1] > 0.9
 
