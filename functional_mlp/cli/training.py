@@ -80,8 +80,8 @@ def passes_of_table(samples: int) -> int:
 # Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for. The prior keeps
 # small tables from being learned by heart. Of 17 tables, so many were as good as the better of scikit-learn's MLP and
 # its linear model on five splits (`benchmarks/tables.py`), and of 16 on five others: 14 and 12 with these settings;
-# with relu and a prior of 10 13 and 9, with layers 50,50 8 and 11, with at most 500 epochs 12 and 11, with an exponential
-# decay to a hundredth 10 and 10; with the paper's layers, a factor of 0.97, 100 epochs and a prior of 4, 6.
+# with relu and a prior of 10 13 and 9, with layers 50,50 8 and 11, with at most 500 epochs 12 and 11, with an
+# exponential decay to a hundredth 10 and 10; with the paper's layers, a factor of 0.97, 100 epochs and a prior of 4, 6.
 TABLE_RECIPE = Recipe(
     hidden=(100,),
     activations=("gelu",),

@@ -154,7 +154,7 @@ def test_two_classes_are_told_by_one_output(run, tables, members):
     files = ("--test", "new.csv", "--out", "m", "--plot", "run.svg")
     code, out, err = train(run, *options, *members, *files, "--epochs", "30", "--early-stopping", "30")
     assert code == 0, err
-    assert "network   5-6-1, relu, kaiming_uniform: 43 parameters" in out
+    assert "network   5-6-1, gelu, kaiming_uniform: 43 parameters" in out
     assert "training  bce, adam" in out
     model = Model.load(Path("m"))
     assert (model.loss, model.saved.network.out_features) == (fm.BinaryCrossEntropy(), 1)
