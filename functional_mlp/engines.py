@@ -113,13 +113,10 @@ def _start_reference(job: Job, members: tuple[Member, ...]) -> Run:
 
 
 def _start_fused(job: Job, members: tuple[Member, ...]) -> Run:
-    try:
+    def native() -> Run:
         return fused.start(job, *members)
-    except fused.CannotMakeCodeError as error:
-        if job.engine == "fused":
-            raise ValueError(f"engine='fused' cannot run this: {error}; pass engine='reference' or 'auto'") from error
-        fused.warn_of_fallback(str(error))
-        return ReferenceRun(job, *members)
+
+    return _or_reference(job.engine, native, lambda: ReferenceRun(job, *members))
 
 
 def fused_groups(job: Job) -> list[Group]:
@@ -211,11 +208,14 @@ def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engin
 
 
 def _or_reference(engine: EngineName, native: Callable[[], Result], reference: Callable[[], Result]) -> Result:
-    """What native code gives; what the reference does, with a warning, where code turns out not to be made."""
+    """What native code gives; what the reference does, with a warning, where code turns out not to be made.
+
+    Raises `ValueError` with the reason where the fused engine is asked for.
+    """
     try:
         return native()
     except fused.CannotMakeCodeError as error:
         if engine == "fused":
-            raise
+            raise ValueError(f"engine='fused' cannot run this: {error}; pass engine='reference' or 'auto'") from error
         fused.warn_of_fallback(str(error))
         return reference()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 
 import pytest
+import torch
 
 import functional_mlp as fm
 from functional_mlp.engine import compiling, making, native
@@ -156,6 +157,19 @@ def test_a_code_that_llvm_refuses_is_tried_once_and_explained_from_then_on(refus
         assert fm.pytree.equal(fit("auto", batch_size=4).state, fit("reference", batch_size=4).state)
     with pytest.raises(ValueError, match="engine='fused' cannot run this: llvmlite"):
         fit("fused")
+
+
+def test_passes_forward_whose_code_llvm_refuses_are_the_references(refused) -> None:
+    assert native._failure_of_probe(machine.host()) is None
+    refused("define")
+    params, rows = NETWORK.init(KEY), fm.Dataset(torch.zeros(4000, 2), torch.zeros(4000, 2))
+    for forward in (
+        lambda engine: fm.predict(NETWORK, params, rows.inputs, engine=engine),
+        lambda engine: fm.evaluate(NETWORK, LOSS, params, rows, engine=engine),
+    ):
+        assert fm.pytree.equal(forward("auto"), forward("reference"))
+        with pytest.raises(ValueError, match="engine='fused' cannot run this: llvmlite"):
+            forward("fused")
 
 
 def test_a_network_that_no_machine_can_fuse_is_no_cause_for_a_warning() -> None:
