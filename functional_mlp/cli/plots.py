@@ -57,10 +57,9 @@ class PlotOptions:
             return []
         from functional_mlp.plotting import learning_curves
 
-        best_epoch = None if result.best is result.state else result.best_epoch
         curves = learning_curves(
             result.history,
-            best_epoch=best_epoch,
+            best_epoch=None if run.early_stopping is None else result.best_epoch,
             loss_name=run.settings.loss,
             title=run.samples.description,
             accuracy=run.samples.about.scale is None,

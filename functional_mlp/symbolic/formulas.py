@@ -1,5 +1,6 @@
 """The formulas of values, in LaTeX, from the expressions that run."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule
 from functional_mlp.symbolic.claims import reading
-from functional_mlp.symbolic.letters import SLOTS, number_symbols, with_symbols
+from functional_mlp.symbolic.letters import SLOTS, number_symbols, signed_symbols, with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 from functional_mlp.symbolic.networks import of_layer
 from functional_mlp.symbolic.printing import decimal, letter, tex
@@ -85,12 +86,12 @@ def _shown(
     value: Any, read: Callable[[Any], Any], *, positive: bool = False, integers: bool = False
 ) -> tuple[Any, list[Line]]:
     """What is read of a value with letters for its numbers, and their lines; with the numbers where that fails."""
-    symbols = number_symbols(value, positive=positive, integers=integers) if attrs.has(type(value)) else {}
-    xp = ShownNamespace()
-    try:
-        return read(with_symbols(value, symbols, xp) if symbols else value), _numbers(value, symbols)
-    except NotInAlgebraError:
-        return read(value), []
+    if attrs.has(type(value)):
+        for symbols in (number_symbols(value, positive=positive, integers=integers), signed_symbols(value)):
+            with contextlib.suppress(NotInAlgebraError):
+                twin = with_symbols(value, symbols, ShownNamespace()) if symbols else value
+                return read(twin), _numbers(value, symbols)
+    return read(value), []
 
 
 def _numbers(value: Any, symbols: dict[str, sympy.Symbol]) -> list[Line]:

@@ -42,11 +42,16 @@ class Formula(Operand):
 
 @attrs.frozen(eq=False)
 class FormulaComparison(Comparison):
-    """The outcome of a comparison, for each feature."""
+    """The outcome of a comparison, for each feature; an expression may branch on what all its symbols agree in."""
 
     symbol: str
     left: Features
     right: Features
+
+    def __bool__(self) -> bool:
+        outcomes = {_decided(self.symbol, a - b) for a, b in zip(self.left, self.right, strict=True)}
+        outcome = outcomes.pop()
+        return super().__bool__() if outcomes or outcome is None else outcome
 
 
 _Unary = Callable[["SymbolicNamespace", Any], Any]
@@ -154,6 +159,23 @@ class SymbolicNamespace:
 
     def max(self, x: Any) -> Any:
         return Formula(self, [Largest(*x.parts) if len(x.parts) > 1 else x.parts[0]])
+
+
+def _decided(comparison: str, difference: sympy.Expr) -> bool | None:
+    """Whether a comparison holds for all values that the symbols of the difference may have; None where that differs.
+
+    >>> _decided(">", sympy.Symbol("ε", positive=True)), _decided(">", sympy.Symbol("s", real=True))
+    (True, None)
+    """
+    holds: bool | None = {
+        "<": difference.is_negative,
+        "<=": difference.is_nonpositive,
+        ">": difference.is_positive,
+        ">=": difference.is_nonnegative,
+        "==": difference.is_zero,
+        "!=": difference.is_nonzero,
+    }[comparison]
+    return holds
 
 
 def sigmoid(v: sympy.Expr) -> sympy.Expr:

@@ -17,9 +17,9 @@ def of_layer(layer: Layer, define: Callable[[Any], list[Line]]) -> list[Line]:
     """The equations of a layer; `define` gives those of an activation, each of which is there once."""
     passes = Passes()
     output = passes.through(layer, "x^{(0)}")
-    size = f" \\in \\mathbb{{R}}^{{{layer.in_features}}}" if layer.in_features is not None else ""
-    lines = [(f"x^{{(0)}}{size}", "", r"\text{(input)}"), *passes.forward]
-    lines.append((gradient(output), "", r"\text{(from the loss)}"))
+    is_in = ("", "") if layer.in_features is None else (r"\in", rf"\mathbb{{R}}^{{{layer.in_features}}}")
+    lines = [("x^{(0)}", is_in[0], rf"{is_in[1]} \quad \text{{(input)}}"), *passes.forward]
+    lines.append((gradient(output), "", r"\quad \text{(from the loss)}"))
     lines += [line for lines_of_one in reversed(passes.backward) for line in lines_of_one]
     for activation in passes.activations:
         lines += define(activation)

@@ -67,6 +67,8 @@ def where(comparison: str, left: sympy.Expr, right: sympy.Expr, a: sympy.Expr, b
         return a if Where(COMPARISONS.index(comparison), left, right, a, b).holds(sign_of_number(difference)) else b
     if comparison in ("==", "!="):
         special, general = (a, b) if comparison == "==" else (b, a)
+        if sympy.expand((general - special).xreplace({difference: sympy.S.Zero})) == 0:
+            return general
         for symbol in sorted(difference.free_symbols, key=str):
             slope = sympy.diff(difference, symbol)
             if slope.is_number and slope != 0:

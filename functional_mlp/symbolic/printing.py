@@ -95,6 +95,8 @@ class Printer(LatexPrinter):  # type: ignore[misc]
 
     def _print_Pow(self, e: sympy.Pow) -> str:
         base, exponent = e.args
+        if exponent.is_Integer and exponent % 2 == 0:
+            base = _of_either_sign(base)
         if exponent.is_Rational and exponent.is_negative:
             return rf"\frac{{1}}{{{self._print(base**-exponent)}}}"
         if exponent == sympy.S.Half:
@@ -108,10 +110,7 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         return text if exp is None else f"{_bracketed(text)}^{{{exp}}}"
 
     def _print_Abs(self, e: sympy.Expr, exp: Any = None) -> str:
-        inside = e.args[0]  # of either sign: the one whose first letter has no minus is written
-        if inside.is_Add and min(inside.args, key=_term_key).could_extract_minus_sign():
-            inside = -inside
-        return rf"\left|{self._print(inside)}\right|"
+        return rf"\left|{self._print(_of_either_sign(e.args[0]))}\right|"
 
     def _print_sign(self, e: sympy.Expr, exp: Any = None) -> str:
         return rf"\operatorname{{sign}}{_bracketed(self._print(e.args[0]))}"
@@ -142,6 +141,11 @@ class Printer(LatexPrinter):  # type: ignore[misc]
             rows.append(rf"{self._print(chosen)} & \text{{if }} {self._print(left)} {relation} {self._print(right)}")
         rows.append(rf"{self._print(rest)} & \text{{otherwise}}")
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+
+
+def _of_either_sign(e: sympy.Expr) -> sympy.Expr:
+    """Of a sum and its negative, which are equal in what they stand in, the one whose first letter has no minus."""
+    return -e if e.is_Add and min(e.args, key=_term_key).could_extract_minus_sign() else e
 
 
 def _is_decimal(number: sympy.Rational) -> bool:

@@ -3,7 +3,7 @@
 import sympy
 
 from functional_mlp.symbolic.identities import is_zero
-from functional_mlp.symbolic.nodes import Where, is_smooth
+from functional_mlp.symbolic.nodes import Maximum, Minimum, Where, is_smooth, where
 from functional_mlp.symbolic.printing import LargestOf, Total
 from functional_mlp.symbolic.regions import Region, Undecided, resolved
 
@@ -34,7 +34,23 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
             pending += undecided.parts
     if not pending and pieces and all(is_zero(piece - pieces[0]) for piece in pieces[1:]):
         return min(pieces, key=lambda piece: (piece.count_ops(), str(piece)))
-    return _cases_outside(expression)
+    return _cases_outside(_in_cases(expression))
+
+
+def _in_cases(expression: sympy.Expr) -> sympy.Expr:
+    """The expression as cases, where the smaller or larger of two stands in it more than once.
+
+    >>> x, c = sympy.symbols("x c", real=True)
+    >>> _in_cases(Minimum(x, c) * (x - Minimum(x, c) / 2))
+    Where(1, x, c, x**2/2, c*(-c/2 + x))
+    """
+    nodes = [node for node in sympy.preorder_traversal(expression) if isinstance(node, Minimum | Maximum)]
+    repeated = next((node for node in nodes if nodes.count(node) > 1), None)
+    if repeated is None:
+        return expression
+    one, other = sorted(repeated.args, key=lambda argument: bool(argument.is_number))
+    first, second = (_in_cases(expression.xreplace({repeated: chosen})) for chosen in (one, other))
+    return where("<=" if isinstance(repeated, Minimum) else ">=", one, other, first, second)
 
 
 def _cases_outside(expression: sympy.Expr) -> sympy.Expr:

@@ -70,7 +70,8 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
 
     The numbers of a layer stand for any real numbers, if it holds for any. The line is divided at the conditions that
     the expressions contain, and each piece is proved by itself. Where algebra does not find that the difference is 0,
-    which it tries up to a number of operations, the difference is evaluated with 60 digits at many points.
+    the difference is evaluated with 60 digits at many points. What algebra tries is bounded in operations, and not in
+    seconds, so that a proof says the same on every machine, however busy that is.
 
     Raises `CannotProveError`, a ValueError, where there are more pieces than can be looked at, or sympy gives up, and
     `TypeError` for what has no expressions, and where these branch on a symbol, index or call torch, with the
@@ -249,7 +250,7 @@ def _proof(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
 
 def _typeset(thing: Any, statement: str, method: str, held: list[tuple[str, Holds]]) -> str:
     """The statement, the formulas that it is about, and of functions of one variable the derivative in each piece."""
-    lines = [(rf"\text{{{statement}, {method}}}", "", "")]
+    lines: list[formulas.Line] = []
     with contextlib.suppress(NotInAlgebraError):  # a rule may branch on the step, for which there is no letter then
         lines += formulas.lines_of(thing) or ()
     for name, how in held:
@@ -257,7 +258,7 @@ def _typeset(thing: Any, statement: str, method: str, held: list[tuple[str, Hold
             pieces = [(rf"\text{{{name}, {piece.region}}}", ":", tex(piece.derivative)) for piece in how.pieces]
             lines += pieces if len(pieces) > 1 else []
             lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
-    return formulas.aligned(lines)
+    return rf"\begin{{array}}{{l}} \text{{{statement}, {method}}} \\ {formulas.aligned(lines)} \end{{array}}"
 
 
 def _kink_in_latex(kink: Kink) -> str:

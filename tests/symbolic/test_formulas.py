@@ -68,7 +68,15 @@ FORMULAS = [
     (fm.CrossEntropy(), r"\frac{e^{\hat{y}_{j}}}{\sum_{i} e^{\hat{y}_{i}}} \, \sum_{i} t_{i} - t_{j}"),
     (BinaryLogistic(), r"\frac{1}{k} \, \sum_{j} (\log(1 + e^{\hat{y}_{j}}) - \hat{y}_{j} \, t_{j})"),
     (BinaryLogistic(), r"\frac{\sigma(\hat{y}_{j}) - t_{j}}{k}"),
-    (Huber(), r"\min\left(\left|\hat{y}_{j} - t_{j}\right|, \frac{3}{2}\right)"),
+    (
+        Huber(),
+        r"\frac{(\hat{y}_{j} - t_{j})^{2}}{2} & \text{if } \left|\hat{y}_{j} - t_{j}\right| \le \frac{3}{2}",
+    ),
+    (
+        fm.Huber(2.5),
+        r"\le \delta \\ \delta \, \left(\left|\hat{y}_{j} - t_{j}\right| - \frac{\delta}{2}\right) & \text{otherwise}",
+    ),
+    (fm.Huber(2.5), r"\frac{\max(\min(\hat{y}_{j} - t_{j}, \delta), -\delta)}{k}"),
     (fm.SGD(0.1), r"w &\leftarrow w - \eta \, g"),
     (fm.Momentum(0.1), r"V &\leftarrow \beta \, V + (1 - \beta) \, g"),
     (fm.Momentum(0.1), r"w &\leftarrow w - \eta \, V"),
@@ -79,7 +87,8 @@ FORMULAS = [
     (fm.Adam(0.1), r"w &\leftarrow w - \frac{\eta \, \hat{m}}{\sqrt{\hat{v}} + \varepsilon}"),
     (fm.Adam(0.1), r"\varepsilon &= 10^{-8}"),
     (fm.AdamW(0.1), r"w - \eta \, \lambda \, w - \frac{\eta \, \hat{m}}{\sqrt{\hat{v}} + \varepsilon}"),
-    (fm.CrossEntropy(label_smoothing=0.2), r"0.8 \, t_{j} + \frac{0.2}{k}"),
+    (fm.CrossEntropy(label_smoothing=0.2), r"(1 - \varepsilon) \, t_{j} + \frac{\varepsilon}{k}"),
+    (fm.CrossEntropy(label_smoothing=0.2), r"\varepsilon &= 0.2"),
     (fm.RMSProp(0.1), r"w &\leftarrow w - \frac{\eta \, g}{\sqrt{v} + \varepsilon}"),
     (fm.Lion(0.1), r"w - \eta \, (\lambda \, w + \operatorname{sign}(\beta_{1} \, m + (1 - \beta_{1}) \, g))"),
     (schedules.exponential_decay(0.9), r"\operatorname{factor}(e) &= 0.9^{e}"),
@@ -126,8 +135,7 @@ def test_a_network_has_both_passes_in_order():
     left = re.findall(r"^(.*?) &", text, re.MULTILINE)
     d = r"\frac{{\partial \ell}}{{\partial {}}}".format
     assert left == [
-        r"x^{(0)} \in \mathbb{R}^{2}",
-        *("s^{(1)}", "x^{(1)}", "s^{(2)}"),
+        *("x^{(0)}", "s^{(1)}", "x^{(1)}", "s^{(2)}"),
         *(d("s^{(2)}"), d("w^{(2)}"), d("x^{(1)}"), d("s^{(1)}"), d("w^{(1)}"), d("b^{(1)}"), d("x^{(0)}")),
         *(r"\operatorname{Tanh}(s)", r"\operatorname{Tanh}'(s)"),
         *(["y"] if "y^{2}" in text else []),
@@ -184,7 +192,7 @@ def test_other_things_have_no_formulas():
 
 def test_a_proof_shows_its_formulas():
     text = prove(fm.ReLU())._repr_latex_()
-    assert text.startswith("$$\\begin{aligned}\n\\text{ReLU(): derivative and pullback are")
+    assert text.startswith("$$\\begin{array}{l} \\text{ReLU(): derivative and pullback are")
     assert r"\operatorname{ReLU}(s) &= \max(s, 0)" in text
     assert r"s = 0 &: 0 \text{ on the left, } 1 \text{ on the right, } 0 \text{ given}" in text
 
