@@ -236,7 +236,7 @@ def test_a_command_that_cannot_be_understood_exits_with_2(run, arguments, messag
         (["--beta", "0.9"], "--beta: sgd keeps nothing of the past"),
         (["--optimizer", "adam", "--beta", "1"], "--beta must be a finite number in [0.0, 1.0)"),
         (["--weight-decay", "0.1"], "--weight-decay: sgd has none: choose adamw or lion, or give --l2"),
-        (["--label-smoothing", "0.1"], "--label-smoothing is of cross-entropy, got the loss mse: add --loss cross-entropy"),
+        (["--label-smoothing", "0.1"], "--label-smoothing is of cross-entropy, got the loss mse"),
         (
             ["--loss", "cross-entropy", "--label-smoothing", "1"],
             "--label-smoothing must be a finite number in [0.0, 1.0)",
