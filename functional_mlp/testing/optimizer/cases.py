@@ -18,9 +18,9 @@ from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 
 SHAPES: list[tuple[int, ...]] = [(), (2,), (1,), (2, 3), (0,)]
 
-# The leaves that every seed goes through, and the sizes of their gradients, an update each: 0 after ordinary ones,
-# large after small, and more updates than a rule needs to settle.
-LEAVES: list[tuple[int, ...]] = [(3,), (2, 2), (1,), (0,), (), (2, 3)]
+# The leaves that every seed goes through, two of one shape among them, and the sizes of their gradients, an update
+# each: 0 after ordinary ones, large after small, and more updates than a rule needs to settle.
+LEAVES: list[tuple[int, ...]] = [(3,), (2, 2), (1,), (0,), (), (2, 3), (2, 2)]
 GRADIENTS = (1.0, 4.0, 0.0, 1.0, 1e3, 1e-4, 0.0, 0.0, 30.0, 1.0, 1e-8, 1.0, 1e3, 1.0)
 
 
