@@ -21,6 +21,25 @@ def test_a_page_says_what_its_code_prints(page: Path, monkeypatch: pytest.Monkey
     assert first_difference(TEXTS[page], with_outputs(page)) is None
 
 
+def test_the_callback_for_mlflow_logs_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow's dependencies are not those of the tests")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # for mlflow-skinny, which has no database
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    code = re.findall(
+        r"^```python\n(.*?)^```$", TEXTS[ROOT / "docs" / "guides" / "logging.md"], re.DOTALL | re.MULTILINE
+    )
+    names: dict[str, object] = {}
+    exec(code[0], names)
+    exec(next(block for block in code if block.startswith("import mlflow")), names)
+    client = mlflow.MlflowClient()
+    (found,) = client.search_runs(["0"])
+    logged = client.get_metric_history(found.info.run_id, "train_loss")
+    assert [metric.step for metric in logged] == list(range(15))
+    result = names["result"]
+    assert isinstance(result, fm.FitResult)
+    assert [metric.value for metric in logged] == list(result.history.train_loss)
+
+
 def test_the_mistakes_of_a_page_are_found() -> None:
     page = TEXTS[ROOT / "docs" / "write-your-own-layer.md"]
     assert page.count("the gradient of x is wrong at") == 1
