@@ -211,17 +211,28 @@ class TorchNamespace:
         return x.amax(-1, keepdim=True)
 
     def _array(self, x: Array) -> Tensor:
-        return x if isinstance(x, Tensor) else _scalar(x, math.copysign(1, x), self.dtype, self.device)
+        return x if isinstance(x, Tensor) else scalar(x, self.dtype, self.device)
 
 
 def _is_number_beside(a: Array, b: Array) -> bool:
     return isinstance(b, Tensor) and not isinstance(a, Tensor)
 
 
+def scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a 0-d tensor, made once, for torch makes one each time that it finds a number beside a tensor.
+
+    >>> scalar(0.5, torch.float32, torch.device("cpu"))
+    tensor(0.5000)
+    """
+    return _scalar(number, math.copysign(1, number), dtype, device)
+
+
 @functools.lru_cache(maxsize=256)
 def _scalar(number: float, sign: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number as a tensor, made once; the sign tells 0 from −0."""
-    return torch.tensor(number, dtype=dtype, device=device)
+    return torch.tensor(number, dtype=dtype, device=device)  # the sign tells 0 from −0
+
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -230,17 +241,17 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     >>> working_dtype(torch.float16), working_dtype(torch.float64)
     (torch.float32, torch.float64)
     """
-    return torch.float32 if dtype.itemsize < 4 else dtype
+    return torch.float32 if dtype in _HALF else dtype
 
 
 def widened(array: Tensor) -> Tensor:
     """The array in its working dtype."""
-    return array.to(working_dtype(array.dtype))
+    return array.float() if array.dtype in _HALF else array
 
 
 def narrowed(array: Tensor, dtype: torch.dtype) -> Tensor:
     """What an expression made of arrays of a dtype that were widened for it, in that dtype again."""
-    return array.to(dtype) if array.dtype == working_dtype(dtype) else array
+    return array.to(dtype) if dtype in _HALF and array.dtype == torch.float32 else array
 
 
 @functools.lru_cache(maxsize=64)

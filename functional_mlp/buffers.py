@@ -8,7 +8,7 @@ import optree
 import torch
 from torch import Size, Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import pytree, trees
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty, weights_among
 
@@ -42,10 +42,13 @@ class Layout:
 
     def tree(self, array: Tensor) -> Any:
         """The tree of an array, in views of it."""
+        return self.structure.unflatten(self.views(array))
+
+    def views(self, array: Tensor) -> list[Tensor]:
+        """The leaves of the tree of an array, which are views of it."""
         pieces = array.split([shape.numel() for shape in self.shapes], -1) if self.shapes else ()
         members = array.shape[:-1]
-        views = [piece.view((*members, *shape)) for piece, shape in zip(pieces, self.shapes, strict=True)]
-        return self.structure.unflatten(views)
+        return [piece.view((*members, *shape)) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
 
 @attrs.frozen(eq=False)
@@ -66,13 +69,13 @@ class Rule:
     def arrays(self, states: Sequence[OptimizerState], members: tuple[int, ...] = ()) -> list[Tensor]:
         """The arrays of parameters and slots of a state, or of many with a member axis."""
         names = ("params", *self.optimizer.slots())
-        rows = [[self.layout.array(checks.detached(getattr(state, name))) for state in states] for name in names]
+        rows = [[self.layout.array(trees.detached(getattr(state, name))) for state in states] for name in names]
         return [torch.stack(own) if members else own[0] for own in rows]
 
     def state(self, like: OptimizerState, arrays: Iterable[Tensor], step: int, learning_rate: float) -> OptimizerState:
         """The state of one network that arrays without a member axis hold, in tensors of its own."""
-        columns = [[view.clone() for view in pytree.leaves(self.layout.tree(array))] for array in arrays]
-        state: OptimizerState = self.optimizer.rebuild(like, step, list(zip(*columns, strict=True)))
+        leaves = [[view.clone() for view in self.layout.views(array)] for array in arrays]
+        state: OptimizerState = self.optimizer.rebuild(like, step, self.layout.structure, leaves)
         return attrs.evolve(state, learning_rate=learning_rate)
 
 
@@ -98,7 +101,7 @@ class Buffers:
     def gradient(self, grads: Any) -> Tensor:
         """The array of gradients, laid out as the parameters are."""
         if not self._checked:
-            checks.tree_like("gradients of the network", grads, "params", self.params)
+            trees.like("gradients of the network", grads, "params", self.params)
             self._checked = True
         return self._rule.layout.array(grads, tuple(self.arrays[0].shape[:-1]))
 

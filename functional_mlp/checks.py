@@ -1,9 +1,10 @@
-"""Checks of what enters the library: numbers, tensors and trees of tensors.
+"""Checks of what enters the library: numbers and tensors; those of trees of tensors are in `trees`.
 
 Every message says what was expected, what came, and what to do. `TypeError` is for the wrong kind of
 thing, `ValueError` for the wrong shape, size, dtype, device or range.
 """
 
+import functools
 import math
 import numbers
 import operator
@@ -14,8 +15,6 @@ import attrs
 import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
-
-from functional_mlp import pytree
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -31,10 +30,11 @@ def describe(value: object) -> str:
             return f"a nested {value.dtype} tensor"
         return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
     text = " ".join(repr(value).split())
-    return f"{text if len(text) <= 60 else text[:57] + '...'}, {_with_article(type(value).__name__)}"
+    return f"{text if len(text) <= 60 else text[:57] + '...'}, {with_article(type(value).__name__)}"
 
 
-def _with_article(noun: str) -> str:
+def with_article(noun: str) -> str:
+    """A noun with its article."""
     return f"an {noun}" if noun[0] in "AEIOaeio" else f"a {noun}"
 
 
@@ -92,7 +92,7 @@ def plain_number(value: Any) -> Any:
 
 def in_range(name: str, value: float, dtype: torch.dtype, *, share: float = 1.0) -> None:
     """Raise unless `value` is within a share of the range of a dtype, beyond which it would be infinite."""
-    largest = share * torch.finfo(dtype).max
+    largest = share * largest_number(dtype)
     if not -largest <= value <= largest:
         raise ValueError(
             f"{name} must be a finite number in [{-largest}, {largest}] for {dtype}, got {value}: "
@@ -100,11 +100,18 @@ def in_range(name: str, value: float, dtype: torch.dtype, *, share: float = 1.0)
         )
 
 
+@functools.cache
+def largest_number(dtype: torch.dtype) -> float:
+    """The largest finite number of a floating dtype."""
+    return torch.finfo(dtype).max
+
+
 def numbers_in_range(owner: Any, dtype: torch.dtype) -> None:
     """Raise unless every number that a value holds is in the range of a dtype."""
+    largest = largest_number(dtype)
     for attribute in attrs.fields(type(owner)):
         value = getattr(owner, attribute.name)
-        if isinstance(value, int | float):
+        if isinstance(value, (int, float)) and not -largest <= value <= largest:
             in_range(field_name(owner, attribute), value, dtype)
 
 
@@ -150,7 +157,7 @@ def boolean(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> 
 def instance(name: str, value: object, kind: type, advice: str) -> None:
     """Raise TypeError unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {_with_article(kind.__name__)}, got {describe(value)}: {advice}")
+        raise TypeError(f"{name} must be {with_article(kind.__name__)}, got {describe(value)}: {advice}")
 
 
 def hashable(name: str, value: object) -> None:
@@ -239,15 +246,6 @@ def _not_differentiated(name: str, value: Tensor) -> None:
         inner = functorch.get_unwrapped(inner)
 
 
-def is_float_tensor(value: object) -> bool:
-    """Whether `float_tensor` finds nothing wrong."""
-    try:
-        float_tensor("", value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def float_tensor(name: str, value: object) -> None:
     """Raise unless `value` is a plain tensor of a floating dtype."""
     plain_tensor(name, value)
@@ -314,8 +312,8 @@ def class_indices(name: str, value: Tensor, classes: int | None = None) -> None:
     """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known."""
     if value.dtype != torch.int64:
         raise ValueError(f"{name} must be class indices of dtype torch.int64, got {describe(value)}: call .long()")
-    bad = value < 0 if classes is None else (value < 0) | (value >= classes)
-    if bad.any():
+    if value.numel() and (int(value.min()) < 0 or (classes is not None and int(value.max()) >= classes)):
+        bad = value < 0 if classes is None else (value < 0) | (value >= classes)
         place = tuple(bad.nonzero()[0].tolist())
         wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
         raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
@@ -341,79 +339,3 @@ def one_hot(name: str, targets: Tensor) -> None:
             f"{name} of an integer dtype must be one-hot, a single 1 in each row, got "
             f"{targets[tuple(place)].tolist()} at index {place}: convert soft targets to a floating dtype"
         )
-
-
-def tree_like(name: str, tree: Any, template_name: str, template: Any, *, reference: Tensor | None = None) -> None:
-    """Raise unless `tree` has the structure of `template`, and each leaf the shape of its counterpart.
-
-    dtype and device must be those of `reference`, or of the counterpart where there is none. Messages name
-    the leaf by its path.
-    """
-    if fits(pytree.flatten(tree), pytree.flatten(template), reference):
-        return  # nothing to name, so no paths are needed
-    if pytree.structure(tree) != pytree.structure(template):
-        raise ValueError(
-            f"{name} does not have the structure of {template_name}: {structural_difference(name, tree, template)}; "
-            "make it with the same structure"
-        )
-    expected = dict(pytree.items(template))
-    for path, leaf in pytree.items(tree):
-        float_tensor(f"{name}{path}", leaf)
-        same_shape(f"{name}{path}", leaf, f"{template_name}{path}", expected[path])
-        other = expected[path] if reference is None else reference
-        same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
-
-
-def structural_difference(name: str, tree: Any, template: Any) -> str:
-    """What is wrong with the structure of a tree, at the first place where it is not that of another.
-
-    >>> structural_difference("grads", (torch.zeros(2), None), (torch.zeros(2), torch.zeros(3)))
-    'grads[1] is missing (expected a tensor of shape (3,))'
-    >>> structural_difference("params", [torch.zeros(2)], (torch.zeros(2),))
-    'params must be a tuple, got [tensor([0., 0.])], a list'
-    """
-    path, got, expected = pytree.first_difference(tree, template)
-    if expected is pytree.MISSING:
-        return f"{name}{path} is unexpected (got {describe(got)})"
-    is_leaf = isinstance(expected, Tensor)
-    wanted = f"a tensor of shape {tuple(expected.shape)}" if is_leaf else _with_article(type(expected).__name__)
-    if got is pytree.MISSING:
-        return f"{name}{path} is missing (expected {wanted})"
-    if type(got) is type(expected):
-        wanted = describe(expected)
-    return f"{name}{path} must be {wanted}, got {describe(got)}"
-
-
-def fits(tree: pytree.Flat, template: pytree.Flat, reference: Tensor | None) -> bool:
-    """Whether `tree_like` finds nothing wrong with a tree, both given as leaves and structure."""
-    (leaves, structure), (wanted, wanted_structure) = tree, template
-    if structure != wanted_structure:
-        return False
-    for leaf, expected in zip(leaves, wanted, strict=True):
-        other = expected if reference is None else reference
-        if not is_float_tensor(leaf) or leaf.shape != expected.shape:
-            return False
-        if (leaf.dtype, leaf.device) != (other.dtype, other.device):
-            return False
-    return True
-
-
-def float_leaves(name: str, tree: Any) -> list[Tensor]:
-    """The leaves of a tree, once all are plain tensors of floating dtypes; messages name the leaf by its path."""
-    leaves = pytree.leaves(tree)
-    if not all(map(is_float_tensor, leaves)):
-        for path, leaf in pytree.items(tree):
-            float_tensor(f"{name}{path}", leaf)
-    return leaves
-
-
-def is_finite(tree: Any) -> bool:
-    """Whether every number of a tree is finite."""
-    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
-
-
-def detached(tree: Any) -> Any:
-    """`tree` with no leaf connected to an autograd graph; the tree itself where none is."""
-    if any(leaf.requires_grad for leaf in pytree.leaves(tree)):
-        return pytree.map(lambda leaf: leaf.detach(), tree)
-    return tree

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from functional_mlp import checks, engines
+from functional_mlp import checks, engines, trees
 from functional_mlp.arrays import Array, as_inputs
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.adapting import as_layer
@@ -52,4 +52,4 @@ def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, *, engin
     checks.instance("evaluate: data", data, Dataset, "make one with functional_mlp.Dataset")
     checks.engine("evaluate", engine)
     check_fit(network, loss, params, data)
-    return engines.evaluate(network, loss, checks.detached(params), data, engine)
+    return engines.evaluate(network, loss, trees.detached(params), data, engine)

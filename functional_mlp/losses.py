@@ -73,7 +73,9 @@ class Loss(Value):
         With `weights` (..., 1) it is 1/n Σᵢ wᵢ ℓᵢ, in the dtype that the loss is computed in.
         """
         values = self.sample_values(predictions, targets)
-        return values.mean() if weights is None else (weights * values).mean()
+        if weights is not None:
+            values = weights * values
+        return values.squeeze() if values.numel() == 1 else values.mean()  # of one number, in a quarter of the time
 
     def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample (..., 1), of which `batch_value` is the mean."""
@@ -317,4 +319,5 @@ def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
-    return (indices.unsqueeze(-1) == torch.arange(classes, device=indices.device)).to(dtype)
+    zeros = torch.zeros((*indices.shape, classes), dtype=dtype, device=indices.device)
+    return zeros.scatter_(-1, indices.unsqueeze(-1), 1)

@@ -8,7 +8,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp import checks, engines, pytree
+from functional_mlp import checks, engines, pytree, trees
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments, template
 from functional_mlp.layers.base import Layer, Params
@@ -126,7 +126,7 @@ class Online:
         """
         if isinstance(start, OptimizerState):
             self.optimizer.check_state(start)
-            state = checks.detached(start)
+            state = trees.detached(start)
         else:
             state = self.optimizer.init(start)
         features = self.network.in_features or 1

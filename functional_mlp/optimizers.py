@@ -1,17 +1,20 @@
 """Optimizers: frozen values with pure functions, and rules written for one array of parameters."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, cast
 
 import attrs
 import torch
 from attrs import field, frozen
+from optree import PyTreeSpec
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from functional_mlp import checks, markup, pytree
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp import checks, markup, pytree, trees
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
+from functional_mlp.leaves import Leaves, LeavesNamespace
+from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.pytree import Params
 from functional_mlp.value import Value
 
@@ -63,6 +66,7 @@ class Optimizer(Value, Generic[S]):
         )
 
     @classmethod
+    @functools.lru_cache(maxsize=256)
     def slots(cls) -> tuple[str, ...]:
         """The names of what the rule remembers: the state's fields beyond those of `OptimizerState`."""
         shared = {a.name for a in attrs.fields(OptimizerState)}
@@ -74,9 +78,9 @@ class Optimizer(Value, Generic[S]):
         >>> SGD(0.1).init((torch.tensor([1.0]),))
         OptimizerState(params=(<float32 (1,)>,), learning_rate=0.1, step=0)
         """
-        leaves = checks.float_leaves("params", params)
+        leaves = trees.float_leaves("params", params)
         if any(leaf.requires_grad for leaf in leaves):
-            params = checks.detached(params)
+            params = trees.detached(params)
         checks.hashable("the optimizer", self)
         for dtype in {leaf.dtype for leaf in leaves}:
             _check_rule(self, dtype)
@@ -90,13 +94,33 @@ class Optimizer(Value, Generic[S]):
         >>> optimizer.update(optimizer.init((torch.tensor([1.0]),)), (torch.tensor([2.0]),)).params
         (tensor([0.8000]),)
         """
-        self.check_state(state)
-        checks.tree_like("grads", grads, "params", state.params)
-        state, grads = checks.detached(state), checks.detached(grads)
-        trees = [state.params, grads, *(getattr(state, slot) for slot in self.slots())]
+        (params, *slots), form = self._leaves_of(state)
+        leaves = [params, trees.like("grads", grads, "params", state.params, form=form), *slots]
+        if any(map(trees.are_connected, leaves)):
+            leaves = [[leaf.detach() for leaf in own] for own in leaves]
         step = state.step + 1
-        leaves = zip(*map(pytree.leaves, trees), strict=True)
-        return self.rebuild(state, step, [self.apply_rule(step, state.learning_rate, *arrays) for arrays in leaves])
+        structure = pytree.structure(state.params) if form is None else form.structure
+        return self.rebuild(state, step, structure, self._apply_to_leaves(step, state.learning_rate, leaves, form))
+
+    def _apply_to_leaves(
+        self, step: int, learning_rate: float, leaves: list[list[Tensor]], form: trees.Form | None
+    ) -> list[list[Tensor]]:
+        """What the rule returns for params, gradients and slots: the leaves of the new params, and of each slot.
+
+        All leaves at once, where they are of one kind, and the rule is written in the algebra; or leaf by leaf.
+        """
+        kind = None if form is None or type(self).apply_rule is not Optimizer.apply_rule else form.kind
+        if kind is not None and kind[0] == working_dtype(kind[0]) and kind[1].type == "cpu":  # elsewhere not tried
+            xp = LeavesNamespace(torch_namespace(*kind))
+            try:
+                updated = self.rule(xp, step, learning_rate, *[Leaves(xp, own) for own in leaves])
+            except NotInAlgebraError:
+                pass
+            else:
+                if all(isinstance(own, Leaves) for own in updated):
+                    return [own.tensors for own in updated]
+        by_leaf = [self.apply_rule(step, learning_rate, *arrays) for arrays in zip(*leaves, strict=True)]
+        return [[arrays[i] for arrays in by_leaf] for i in range(len(leaves) - 1)]
 
     def apply_rule(
         self, step: float | Tensor, learning_rate: float | Tensor, param: Tensor, *arrays: Tensor
@@ -112,14 +136,17 @@ class Optimizer(Value, Generic[S]):
             slots = [_not_vanishing(slot, param.dtype) for slot in slots]
         return [narrowed(updated, param.dtype), *slots]
 
-    def rebuild(self, state: S, step: int, updated: Sequence[Sequence[Tensor]]) -> S:
-        """A state like `state`, with for each leaf of the params what the rule returned for it."""
+    def rebuild(self, state: S, step: int, structure: PyTreeSpec, leaves: Iterable[Iterable[Tensor]]) -> S:
+        """A state like `state`, with new leaves for params of this structure, and for each slot."""
         names = ("params", *self.slots())
-        trees = {name: pytree.unflatten(state.params, [leaf[i] for leaf in updated]) for i, name in enumerate(names)}
-        return attrs.evolve(state, step=step, **trees)
+        return attrs.evolve(state, step=step, **dict(zip(names, map(structure.unflatten, leaves), strict=True)))
 
     def check_state(self, state: Any) -> None:
         """Raise unless `state` is a state of this kind of optimizer, each slot like the params."""
+        self._leaves_of(state)
+
+    def _leaves_of(self, state: Any) -> tuple[list[list[Tensor]], trees.Form | None]:
+        """The leaves of a state's params, and of each slot, once it is known to be one; and the form of its params."""
         if type(state) is not self.State:
             raise TypeError(
                 f"{self!r} takes a state of the type {self.State.__name__}, got {checks.describe(state)}: "
@@ -127,9 +154,14 @@ class Optimizer(Value, Generic[S]):
             )
         checks.number("state.learning_rate", state.learning_rate, low=0.0)
         checks.integer("state.step", state.step, minimum=0)
-        checks.float_leaves("state.params", state.params)
-        for slot in self.slots():
-            checks.tree_like(f"state.{slot}", getattr(state, slot), "state.params", state.params)
+        params, form = trees.leaves_and_form("state.params", state.params)
+        return [
+            params,
+            *(
+                trees.like(f"state.{slot}", getattr(state, slot), "state.params", state.params, form=form)
+                for slot in self.slots()
+            ),
+        ], form
 
 
 def _not_vanishing(exact: Tensor, dtype: torch.dtype) -> Tensor:

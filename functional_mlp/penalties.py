@@ -32,7 +32,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, pytree, trees
 from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.value import Value
 
@@ -60,7 +60,7 @@ class Penalty(Value):
         >>> l2(0.5).total((torch.tensor([[2.0, 0.0]]), torch.tensor([7.0])))
         tensor(1.)
         """
-        leaves = checks.float_leaves("params", params)
+        leaves = trees.float_leaves("params", params)
         total = widened(leaves[0]).new_zeros(()) if leaves else torch.zeros((), device="cpu")
         for leaf in filter(is_penalized, leaves):
             wide = widened(leaf.detach())

@@ -9,6 +9,7 @@ and those of jax do where it has been imported before the class was made, or `re
 """
 
 import builtins
+import functools
 import importlib
 import operator
 import sys
@@ -37,12 +38,15 @@ def node(cls: C) -> C:
     settings = tuple(each.name for each in fields if _is_structure(each))
     children_of, settings_of = _getter(children), _getter(settings)
     aliases = tuple(each.alias for each in sorted(fields, key=_is_structure))
+    by_place = not settings and not any(each.kw_only for each in fields)
 
-    # Each step of training goes through several trees: these are twice as fast as what optree makes for attrs classes.
+    # Each step of training goes through several trees: these are faster than what optree makes for attrs classes.
     def flatten(tree: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
         return children_of(tree), settings_of(tree), children
 
     def unflatten(settings: Any, children: Iterable[Any]) -> Any:
+        if by_place:
+            return cls(*children)
         return cls(**dict(zip(aliases, (*children, *settings), strict=True)))
 
     entry = optree.integrations.attrs.AttrsEntry
@@ -231,6 +235,17 @@ def flatten(tree: Any) -> Flat:
     [1, 2]
     """
     return optree.tree_flatten(tree, namespace=NAMESPACE)
+
+
+@functools.lru_cache(maxsize=256)
+def holds_dicts(structure: optree.PyTreeSpec) -> bool:
+    """Whether there are dicts in a structure: `flatten_up_to` takes an OrderedDict for one, and `==` does not.
+
+    >>> holds_dicts(structure((1, [{"x": 2}]))), holds_dicts(structure((1, [2])))
+    (True, False)
+    """
+    kind = structure.type
+    return (isinstance(kind, type) and issubclass(kind, dict)) or any(builtins.map(holds_dicts, structure.children()))
 
 
 def unflatten(template: Any, leaves: Iterable[Any]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import trees
 from functional_mlp.buffers import Buffers, Rule, all_finite
 from functional_mlp.captured import Launcher, Number, epochs_at_once, following
 from functional_mlp.datasets import Dataset
@@ -110,7 +110,7 @@ class ReferenceRun:
 
     def __init__(self, job: Job, member: Member) -> None:
         self._job, self._member = job, member
-        state: OptimizerState = checks.detached(member.start.optimizer_state)
+        state: OptimizerState = trees.detached(member.start.optimizer_state)
         self._descent = Descent(
             job.network, job.loss, member.optimizer, job.penalty, member.data, job.batch_size, state.params
         )

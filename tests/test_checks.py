@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, strategies
 
 import functional_mlp as fm
-from functional_mlp import checks, initializers, pytree
+from functional_mlp import checks, initializers, pytree, trees
 from functional_mlp.testing import tensors
 from functional_mlp.value import Value
 from tests.helpers import KEY, check_refused, refusal
@@ -71,7 +71,7 @@ class Scaled:
 )
 def test_a_tree_of_another_structure_is_refused_by_path(tree: Any, template: Any, said: str) -> None:
     with pytest.raises(ValueError, match="does not have the structure of params: ") as caught:
-        checks.tree_like("grads", tree, "params", template)
+        trees.like("grads", tree, "params", template)
     assert said in str(caught.value)
     assert "PyTreeSpec" not in str(caught.value)
 

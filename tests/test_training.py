@@ -431,10 +431,10 @@ def test_ctrl_c_again_and_again_returns_what_was_finished() -> None:
     class Impatient(fm.SGD):
         """Its state is asked for at the end, and Ctrl-C is pressed in that moment too."""
 
-        def rebuild(self, state: Any, step: int, updated: Any) -> Any:
+        def rebuild(self, *arguments: Any) -> Any:
             for _ in range(3 * pressed.is_set()):
                 signal.raise_signal(signal.SIGINT)
-            return super().rebuild(state, step, updated)
+            return super().rebuild(*arguments)
 
     def press(done: float) -> None:
         if done >= 2.0:

@@ -8,7 +8,7 @@ import cattrs
 import torch
 from attrs import frozen
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, pytree, trees
 from functional_mlp.checkpoint.settings import Settings
 from functional_mlp.checkpoint.values import Registry, converter
 from functional_mlp.layers.arguments import template
@@ -90,4 +90,4 @@ def check_params(network: Layer, params: Params) -> None:
     for path, leaf in pytree.items(params):
         checks.float_tensor(f"params{path}", leaf)
     reference = leaves[0] if leaves else None
-    checks.tree_like("params", params, "the network's params", template(network, torch.float32), reference=reference)
+    trees.like("params", params, "the network's params", template(network, torch.float32), reference=reference)

@@ -9,7 +9,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import optional
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, pytree, trees
 from functional_mlp.checkpoint.container import CheckpointError
 from functional_mlp.checkpoint.loading import Saved, load
 from functional_mlp.checkpoint.saving import save_run
@@ -153,7 +153,7 @@ class KeptRun:
 
     def save(self, progress: Sequence[Progress]) -> None:
         """Save the members as they are, if they are finite: a state that diverged is of no use to anyone."""
-        if all(checks.is_finite(reached.state) for reached in progress):
+        if all(trees.is_finite(reached.state) for reached in progress):
             save_run(
                 self.checkpoint.path,
                 self.job,

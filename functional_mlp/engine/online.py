@@ -15,7 +15,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import compiling, running
 from functional_mlp.engine.layout import Layout
@@ -25,7 +25,7 @@ from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.policy import Policy, policy_of
 from functional_mlp.engine.program import Program, TrainingProgram
-from functional_mlp.layers.arguments import flat_template
+from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import CrossEntropy, Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
@@ -176,7 +176,7 @@ class FusedSteps:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._dtype = dtype
         self._names = ("params", *optimizer.slots())
-        self._structure = flat_template(network, dtype)[1]
+        self._structure = pytree.structure(template(network, dtype))
         self._forward_program = lower_steps(network, dtype=dtype)
         self._in_shape, self._out_shape = (self._forward_program.in_features,), (self._forward_program.out_features,)
         self._takes_classes = isinstance(loss, CrossEntropy)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from functional_mlp import checks, pytree, random
+from functional_mlp import checks, pytree, random, trees
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
 from functional_mlp.layers.adapting import as_layer
@@ -134,7 +134,7 @@ def _initial_states(
     else:
         initial, own = _members_of(params, len(keys)), network.init(init_keys[0], dtype=like.dtype, device=like.device)
         for index, given in enumerate(initial):
-            checks.tree_like(f"params of member {index}", given, "the network's params", own)
+            trees.like(f"params of member {index}", given, "the network's params", own)
     return [
         TrainState(optimizer.init(own), key, 0)
         for optimizer, own, key in zip(optimizers, initial, train_keys, strict=True)

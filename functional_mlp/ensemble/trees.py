@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree
+from functional_mlp.trees import like
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -23,7 +24,7 @@ def stack(trees: Sequence[Any]) -> Any:
     for path, leaf in pytree.items(trees[0]):
         checks.plain_tensor(f"trees[0]{path}", leaf)
     for index, tree in enumerate(trees[1:], start=1):
-        checks.tree_like(f"trees[{index}]", tree, "trees[0]", trees[0])
+        like(f"trees[{index}]", tree, "trees[0]", trees[0])
     return pytree.map(lambda *leaves: torch.stack([leaf.detach() for leaf in leaves]), trees[0], *trees[1:])
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, pytree, random
+from functional_mlp import checks, pytree, random, trees
 from functional_mlp.random import Key
 
 if TYPE_CHECKING:
@@ -27,20 +27,19 @@ def checked_arguments(layer: "Layer", params: Any, x: Tensor) -> tuple[Any, Tens
         raise ValueError(
             f"inputs must have a last dimension of features, got a 0-d tensor: {layer!r} takes (..., features)"
         )
-    leaves, structure = pytree.flatten(params)
-    if not checks.fits((leaves, structure), flat_template(layer, x.dtype), x):
-        checks.tree_like("params", params, "the layer's params", template(layer, x.dtype), reference=x)
-    if any(leaf.requires_grad for leaf in leaves):
-        params = checks.detached(params)
+    expected, form = template(layer, x.dtype), form_of_params(layer, x.dtype, x.device)
+    leaves = trees.like("params", params, "the layer's params", expected, reference=x, form=form)
+    if trees.are_connected(leaves):
+        params = trees.detached(params)
     return params, x.detach()
 
 
 def params_dtype(layer: "Layer", params: Any) -> torch.dtype:
     """The dtype of params, once they are known to be the layer's; float32 where there are none."""
-    leaves = checks.float_leaves("params", params)
+    leaves = trees.float_leaves("params", params)
     first = leaves[0] if leaves else torch.zeros(0)
     expected = template(layer, first.dtype)
-    checks.tree_like("params", params, "the layer's params", expected, reference=first)
+    trees.like("params", params, "the layer's params", expected, reference=first)
     return first.dtype
 
 
@@ -51,9 +50,9 @@ def template(layer: "Layer", dtype: torch.dtype) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def flat_template(layer: "Layer", dtype: torch.dtype) -> pytree.Flat:
-    """The leaves and the structure of the template."""
-    return pytree.flatten(template(layer, dtype))
+def form_of_params(layer: "Layer", dtype: torch.dtype, device: torch.device) -> trees.Form:
+    """What params of the layer have in common in a dtype, on a device."""
+    return trees.Form.of_template(template(layer, dtype), dtype, device)
 
 
 @functools.lru_cache(maxsize=256)

@@ -102,6 +102,7 @@ class Linear(Layer):
         if x.ndim == 1:
             grad_weight, grad_bias = torch.outer(delta, x), delta  # (4), (5)
         else:  # the same, summed over the samples
-            x, delta = x.reshape(-1, self.in_features), delta.reshape(-1, self.out_features)
-            grad_weight, grad_bias = delta.T @ x, delta.sum(0)
+            if x.ndim > 2:
+                x, delta = x.reshape(-1, self.in_features), delta.reshape(-1, self.out_features)
+            grad_weight, grad_bias = torch.mm(delta.T, x), delta.sum(0)
         return LinearParams(grad_weight, None if params.bias is None else grad_bias)

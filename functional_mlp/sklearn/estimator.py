@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from functional_mlp import random
-from functional_mlp.checks import is_finite
+from functional_mlp import random, trees
 from functional_mlp.ensemble import fit_ensemble, stack
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.optimizers import Optimizer
@@ -150,7 +149,7 @@ class Estimator(Fitted):
                 engine=self.engine,
             )
             outcomes.append(outcome)
-        if not all(is_finite(state) for state, _ in outcomes):
+        if not all(trees.is_finite(state) for state, _ in outcomes):
             raise ValueError(DIVERGED)
         self.validation_scores_ = self.validation_loss_curve_ = None
         self._add([task.value * sum(loss for _, loss in outcomes) / len(outcomes)], len(samples))

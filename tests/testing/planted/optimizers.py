@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import functional_mlp as fm
-from functional_mlp import checks
+from functional_mlp import trees
 from functional_mlp.testing import check_optimizer
 from tests.testing.planted.table import planted
 
@@ -78,7 +78,7 @@ class Descent:
         return PlainState(params, self.learning_rate)
 
     def update(self, state: Any, grads: Any) -> Any:
-        checks.tree_like("grads", grads, "params", state.params)
+        trees.like("grads", grads, "params", state.params)
         return attrs.evolve(state, params=fm.pytree.map(lambda w, g: self.step(w, g, state), state.params, grads))
 
     def step(self, param: Tensor, grad: Tensor, state: Any) -> Tensor:
@@ -149,7 +149,7 @@ class NormalizesByTheLeaf(Descent):
 @planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|update: state.params")
 class MixesUpTheLeaves(Descent):
     def update(self, state, grads):
-        checks.tree_like("grads", grads, "params", state.params)
+        trees.like("grads", grads, "params", state.params)
         leaves = fm.pytree.leaves(grads)
         same_shape = {leaf.shape: leaf for leaf in leaves}
         mixed = fm.pytree.unflatten(grads, [same_shape[leaf.shape] for leaf in leaves])

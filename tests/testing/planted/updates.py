@@ -4,7 +4,7 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp import checks
+from functional_mlp import trees
 from functional_mlp.testing import check_optimizer
 from tests.testing.planted.optimizers import Descent, adam, momentum
 from tests.testing.planted.table import planted
@@ -87,7 +87,7 @@ class ForgetsTheFourthLeaf(Descent):
 @planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|differs from the formula")
 class ClipsByTheWholeNorm(Descent):
     def update(self, state, grads):
-        checks.tree_like("grads", grads, "params", state.params)
+        trees.like("grads", grads, "params", state.params)
         norm = sum(leaf.square().sum() for leaf in fm.pytree.leaves(grads)).sqrt()
         return super().update(state, fm.pytree.map(lambda grad: grad / max(1.0, float(norm) / 20), grads))
 

@@ -1,0 +1,109 @@
+"""The array algebra over the leaves of a tree: what a rule does to one array is done to all of them at once.
+
+>>> xp = LeavesNamespace(TorchNamespace(torch.float32, torch.device("cpu")))
+>>> params, grads = (Leaves(xp, [torch.tensor([a]), torch.tensor([b])]) for a, b in ((1.0, 2.0), (10.0, 20.0)))
+>>> (params - 0.5 * grads).tensors
+[tensor([-4.]), tensor([-8.])]
+"""
+
+import itertools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp.algebra import TorchNamespace, scalar
+from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+# What torch does to each tensor of a list, and to a single one: the numbers have the same bits.
+_OPERATIONS: dict[str, tuple[Callable[..., Tensors], Callable[..., Any]]] = {
+    "fadd": (torch._foreach_add, operator.add),
+    "fsub": (torch._foreach_sub, operator.sub),
+    "fmul": (torch._foreach_mul, operator.mul),
+    "fdiv": (torch._foreach_div, operator.truediv),
+}
+_COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+class Leaves(Operand):
+    """An array of the algebra that is a list of tensors of one dtype and device."""
+
+    xp: "LeavesNamespace"
+
+    def __init__(self, xp: "LeavesNamespace", tensors: Tensors) -> None:
+        self.xp, self.tensors = xp, tensors
+
+    def __neg__(self) -> "Leaves":
+        return Leaves(self.xp, torch._foreach_neg(self.tensors))
+
+
+class LeafComparison(Comparison):
+    """The outcomes of a comparison, one for each leaf."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = tensors
+
+
+@attrs.frozen(eq=False)
+class LeavesNamespace:
+    """The reading of the algebra for `Leaves`: each operation is that of `torch_xp` on leaf after leaf."""
+
+    torch_xp: TorchNamespace
+
+    def binary(self, name: str, a: Any, b: Any) -> Leaves:
+        of_lists, of_tensors = _OPERATIONS[name]
+        if type(a) is Leaves and type(b) is Leaves:
+            return Leaves(self, of_lists(a.tensors, b.tensors))
+        if type(b) is Leaves and name == "fmul":
+            a, b = b, a
+        if type(a) is Leaves and name in ("fmul", "fdiv") and type(b) in (int, float):
+            # A number is made a tensor once, and not for each leaf: half of the time that the operation takes.
+            return Leaves(self, of_lists(a.tensors, scalar(b, self.torch_xp.dtype, self.torch_xp.device)))
+        return Leaves(self, _of_each(of_tensors, a, b))
+
+    def compare(self, symbol: str, a: Any, b: Any) -> LeafComparison:
+        return LeafComparison(_of_each(_COMPARISONS[symbol], a, b))
+
+    def remainder(self, a: Any, b: Any) -> Leaves:
+        return Leaves(self, _of_each(operator.mod, a, b))
+
+    def power(self, base: Any, exponent: Any) -> Leaves:
+        return Leaves(self, _of_each(operator.pow, base, exponent))
+
+    exponential = power
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(self.torch_xp, name)
+
+        def of_leaves(*arguments: Any) -> Any:
+            if any(isinstance(argument, Leaves) for argument in arguments):
+                return Leaves(self, _of_each(function, *arguments))
+            return function(*arguments)
+
+        return of_leaves
+
+
+def _of_each(function: Callable[..., Any], *arguments: Any) -> list[Tensor]:
+    """What a function gives for each leaf, and for numbers beside it."""
+    columns = [_column(argument) for argument in arguments]
+    return list(map(function, *columns))
+
+
+def _column(argument: Any) -> Any:
+    if isinstance(argument, Leaves | LeafComparison):
+        return argument.tensors
+    if isinstance(argument, int | float):
+        return itertools.repeat(argument)
+    raise NotInAlgebraError(f"an expression computes with arrays and numbers, and not with {argument!r}")

@@ -1,0 +1,165 @@
+"""Checks of trees of tensors: whether their leaves hold numbers, and whether one tree is like another."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import optree
+import torch
+from torch import Size, Tensor
+from torch._C import _functorch as functorch
+
+from functional_mlp import checks, pytree
+
+_REQUIRES_GRAD = operator.attrgetter("requires_grad")
+_TENSOR = frozenset([Tensor])
+
+# What must be equal of two leaves that are alike, read at once: one after the other takes three times as long.
+LeafForm = tuple[Size, torch.dtype, torch.device, torch.layout, bool]
+_FORM = operator.attrgetter("shape", "dtype", "device", "layout", "is_nested")
+
+
+@attrs.frozen(eq=False)
+class Form:
+    """What trees have in common that are alike: their structure, and the shape, dtype and device of each leaf.
+
+    Each step of a loop looks at several trees. To find one like another takes a comparison; what is wrong with one that
+    is not is for `like` to say.
+
+    >>> form = Form.of_template((torch.zeros(2), torch.zeros(3)), torch.float32, torch.device("cpu"))
+    >>> form.leaves((torch.ones(2), torch.ones(3)))
+    [tensor([1., 1.]), tensor([1., 1., 1.])]
+    >>> form.leaves((torch.ones(2), torch.ones(4))) is None
+    True
+    """
+
+    structure: optree.PyTreeSpec
+    forms: Sequence[LeafForm]
+    holds_dicts: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: pytree.holds_dicts(self.structure), takes_self=True)
+    )
+
+    @classmethod
+    def of_template(cls, template: Any, dtype: torch.dtype, device: torch.device) -> "Form":
+        """The form of trees like a template in a floating dtype, on a device that holds numbers."""
+        leaves, structure = pytree.flatten(template)
+        return cls(structure, [(leaf.shape, dtype, device, torch.strided, False) for leaf in leaves])
+
+    @property
+    def kind(self) -> tuple[torch.dtype, torch.device] | None:
+        """The dtype and the device of the leaves; None where there are several, or no leaves."""
+        kinds = {form[1:3] for form in self.forms}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def leaves(self, tree: Any) -> list[Tensor] | None:
+        """The leaves of a tree of this form; None of all others, and where one is a tensor of a class of its own."""
+        if self.holds_dicts:
+            leaves, structure = pytree.flatten(tree)
+            if structure != self.structure:
+                return None
+        else:
+            try:  # what lies at a leaf's place may be a tree, but that has not the form of a leaf
+                leaves = self.structure.flatten_up_to(tree)
+            except ValueError:
+                return None
+        return leaves if _forms(leaves) == self.forms else None
+
+
+def _forms(leaves: Sequence[Any]) -> list[LeafForm] | None:
+    """The form of each leaf; None where one is not simply a tensor, or has no form."""
+    if not _TENSOR.issuperset(map(type, leaves)) or any(map(functorch.is_functorch_wrapped_tensor, leaves)):
+        return None
+    try:
+        return list(map(_FORM, leaves))
+    except RuntimeError:  # a nested tensor has no shape
+        return None
+
+
+def _holds_numbers(form: LeafForm) -> bool:
+    """Whether tensors of a form are plain ones of a floating dtype."""
+    _, dtype, device, layout, is_nested = form
+    return dtype in checks.FLOAT_DTYPES and layout is torch.strided and not is_nested and device.type != "meta"
+
+
+def like(
+    name: str,
+    tree: Any,
+    template_name: str,
+    template: Any,
+    *,
+    reference: Tensor | None = None,
+    form: Form | None = None,
+) -> list[Tensor]:
+    """The leaves of a tree, once it has the structure of `template`, and each leaf the shape of its counterpart.
+
+    dtype and device must be those of `reference`, or of the counterpart where there is none. `form` is that of trees
+    which are like this, where it is known. Raises `ValueError`, and `TypeError` for a leaf that is no tensor, with the
+    leaf's path.
+    """
+    quickly = None if form is None else form.leaves(tree)
+    if quickly is not None:
+        return quickly
+    if pytree.structure(tree) != pytree.structure(template):
+        raise ValueError(
+            f"{name} does not have the structure of {template_name}: {structural_difference(name, tree, template)}; "
+            "make it with the same structure"
+        )
+    leaves = pytree.items(tree)
+    for (path, leaf), expected in zip(leaves, pytree.leaves(template), strict=True):
+        checks.float_tensor(f"{name}{path}", leaf)
+        checks.same_shape(f"{name}{path}", leaf, f"{template_name}{path}", expected)
+        other = expected if reference is None else reference
+        checks.same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
+    return [leaf for _, leaf in leaves]
+
+
+def structural_difference(name: str, tree: Any, template: Any) -> str:
+    """What is wrong with the structure of a tree, at the first place where it is not that of another.
+
+    >>> structural_difference("grads", (torch.zeros(2), None), (torch.zeros(2), torch.zeros(3)))
+    'grads[1] is missing (expected a tensor of shape (3,))'
+    >>> structural_difference("params", [torch.zeros(2)], (torch.zeros(2),))
+    'params must be a tuple, got [tensor([0., 0.])], a list'
+    """
+    path, got, expected = pytree.first_difference(tree, template)
+    if expected is pytree.MISSING:
+        return f"{name}{path} is unexpected (got {checks.describe(got)})"
+    is_leaf = isinstance(expected, Tensor)
+    wanted = f"a tensor of shape {tuple(expected.shape)}" if is_leaf else checks.with_article(type(expected).__name__)
+    if got is pytree.MISSING:
+        return f"{name}{path} is missing (expected {wanted})"
+    if type(got) is type(expected):
+        wanted = checks.describe(expected)
+    return f"{name}{path} must be {wanted}, got {checks.describe(got)}"
+
+
+def float_leaves(name: str, tree: Any) -> list[Tensor]:
+    """The leaves of a tree, once all are plain tensors of floating dtypes; messages name the leaf by its path."""
+    return leaves_and_form(name, tree)[0]
+
+
+def leaves_and_form(name: str, tree: Any) -> tuple[list[Tensor], Form | None]:
+    """`float_leaves`, and the form of the tree; None where a leaf is of a class of its own."""
+    leaves, structure = pytree.flatten(tree)
+    forms = _forms(leaves)
+    if forms is not None and all(map(_holds_numbers, forms)):
+        return leaves, Form(structure, forms)
+    for path, leaf in pytree.items(tree):
+        checks.float_tensor(f"{name}{path}", leaf)
+    return leaves, None
+
+
+def is_finite(tree: Any) -> bool:
+    """Whether every number of a tree is finite."""
+    return all(bool(leaf.isfinite().all()) for leaf in pytree.leaves(tree))
+
+
+def are_connected(leaves: Iterable[Tensor]) -> bool:
+    """Whether any leaf is connected to an autograd graph."""
+    return any(map(_REQUIRES_GRAD, leaves))
+
+
+def detached(tree: Any) -> Any:
+    """`tree` with no leaf connected to an autograd graph; the tree itself where none is."""
+    return pytree.map(Tensor.detach, tree) if are_connected(pytree.leaves(tree)) else tree
