@@ -1,11 +1,14 @@
 """The array algebra over the leaves of a tree: what a rule does to one array is done to all of them at once.
 
->>> xp = LeavesNamespace(TorchNamespace(torch.float32, torch.device("cpu")))
+The numbers have the bits that they have leaf by leaf. What the algebra has not raises `NotInAlgebraError`.
+
+>>> xp = leaves_namespace((torch.float32, torch.device("cpu")))
 >>> params, grads = (Leaves(xp, [torch.tensor([a]), torch.tensor([b])]) for a, b in ((1.0, 2.0), (10.0, 20.0)))
->>> (params - 0.5 * grads).tensors
-[tensor([-4.]), tensor([-8.])]
+>>> tensors_of(params - 0.5 * grads)
+(tensor([-4.]), tensor([-8.]))
 """
 
+import functools
 import itertools
 import operator
 from collections.abc import Callable
@@ -15,12 +18,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp.algebra import TorchNamespace, scalar
+from functional_mlp.algebra import TorchNamespace, scalar, torch_namespace, working_dtype
 from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
-# What torch does to each tensor of a list, and to a single one: the numbers have the same bits.
+# What torch does to each tensor of a list, and to a single one.
 _OPERATIONS: dict[str, tuple[Callable[..., Tensors], Callable[..., Any]]] = {
     "fadd": (torch._foreach_add, operator.add),
     "fsub": (torch._foreach_sub, operator.sub),
@@ -93,6 +96,25 @@ class LeavesNamespace:
             return function(*arguments)
 
         return of_leaves
+
+
+@functools.lru_cache(maxsize=64)
+def leaves_namespace(kind: tuple[torch.dtype, torch.device] | None) -> LeavesNamespace | None:
+    """The namespace for leaves that all are of a dtype and on a device; None where the algebra is read leaf by leaf.
+
+    That is where they are of several kinds, where half precision is to be widened, and on a GPU, which divides by a
+    number otherwise than by a tensor.
+    """
+    if kind is None or working_dtype(kind[0]) != kind[0] or kind[1].type != "cpu":
+        return None
+    return LeavesNamespace(torch_namespace(*kind))
+
+
+def tensors_of(value: Any) -> Tensors:
+    """The tensors of what an expression gives; raises `NotInAlgebraError` where it is no array."""
+    if isinstance(value, Leaves):
+        return value.tensors
+    raise NotInAlgebraError(f"an expression must give arrays, got {value!r}")
 
 
 def _of_each(function: Callable[..., Any], *arguments: Any) -> list[Tensor]:

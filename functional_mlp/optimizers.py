@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from functional_mlp import checks, markup, pytree, trees
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
-from functional_mlp.leaves import Leaves, LeavesNamespace
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.leaves import Leaves, leaves_namespace, tensors_of
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.pytree import Params
 from functional_mlp.value import Value
@@ -104,21 +104,18 @@ class Optimizer(Value, Generic[S]):
 
     def _apply_to_leaves(
         self, step: int, learning_rate: float, leaves: list[list[Tensor]], form: trees.Form | None
-    ) -> list[list[Tensor]]:
+    ) -> Sequence[Sequence[Tensor]]:
         """What the rule returns for params, gradients and slots: the leaves of the new params, and of each slot.
 
         All leaves at once, where they are of one kind, and the rule is written in the algebra; or leaf by leaf.
         """
-        kind = None if form is None or type(self).apply_rule is not Optimizer.apply_rule else form.kind
-        if kind is not None and kind[0] == working_dtype(kind[0]) and kind[1].type == "cpu":  # elsewhere not tried
-            xp = LeavesNamespace(torch_namespace(*kind))
+        xp = None if form is None or type(self).apply_rule is not Optimizer.apply_rule else leaves_namespace(form.kind)
+        if xp is not None:
             try:
                 updated = self.rule(xp, step, learning_rate, *[Leaves(xp, own) for own in leaves])
+                return [tensors_of(own) for own in updated]
             except NotInAlgebraError:
                 pass
-            else:
-                if all(isinstance(own, Leaves) for own in updated):
-                    return [own.tensors for own in updated]
         by_leaf = [self.apply_rule(step, learning_rate, *arrays) for arrays in zip(*leaves, strict=True)]
         return [[arrays[i] for arrays in by_leaf] for i in range(len(leaves) - 1)]
 
@@ -138,8 +135,8 @@ class Optimizer(Value, Generic[S]):
 
     def rebuild(self, state: S, step: int, structure: PyTreeSpec, leaves: Iterable[Iterable[Tensor]]) -> S:
         """A state like `state`, with new leaves for params of this structure, and for each slot."""
-        names = ("params", *self.slots())
-        return attrs.evolve(state, step=step, **dict(zip(names, map(structure.unflatten, leaves), strict=True)))
+        params, *slots = map(structure.unflatten, leaves)
+        return cast(S, self.State(params, state.learning_rate, step, **dict(zip(self.slots(), slots, strict=True))))
 
     def check_state(self, state: Any) -> None:
         """Raise unless `state` is a state of this kind of optimizer, each slot like the params."""

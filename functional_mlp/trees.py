@@ -15,9 +15,10 @@ from functional_mlp import checks, pytree
 _REQUIRES_GRAD = operator.attrgetter("requires_grad")
 _TENSOR = frozenset([Tensor])
 
-# What must be equal of two leaves that are alike, read at once: one after the other takes three times as long.
-LeafForm = tuple[Size, torch.dtype, torch.device, torch.layout, bool]
-_FORM = operator.attrgetter("shape", "dtype", "device", "layout", "is_nested")
+# What must be equal of leaves that are alike. It is read at once, for all of them: to look at one thing after the other
+# takes three times as long.
+LeafForm = tuple[Size, torch.dtype, torch.device, torch.layout]
+_FORM = operator.attrgetter("shape", "dtype", "device", "layout")
 
 
 @attrs.frozen(eq=False)
@@ -35,31 +36,34 @@ class Form:
     """
 
     structure: optree.PyTreeSpec
-    forms: Sequence[LeafForm]
-    holds_dicts: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: pytree.holds_dicts(self.structure), takes_self=True)
-    )
+    forms: list[LeafForm]
+    # The dtype and the device of the leaves; None where there are several, or no leaves.
+    kind: tuple[torch.dtype, torch.device] | None = attrs.field(init=False)
+    _holds_dicts: bool = attrs.field(init=False)
+
+    @kind.default
+    def _common_kind(self) -> tuple[torch.dtype, torch.device] | None:
+        kinds = {form[1:3] for form in self.forms}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    @_holds_dicts.default
+    def _of_structure(self) -> bool:
+        return pytree.holds_dicts(self.structure)
 
     @classmethod
     def of_template(cls, template: Any, dtype: torch.dtype, device: torch.device) -> "Form":
         """The form of trees like a template in a floating dtype, on a device that holds numbers."""
         leaves, structure = pytree.flatten(template)
-        return cls(structure, [(leaf.shape, dtype, device, torch.strided, False) for leaf in leaves])
-
-    @property
-    def kind(self) -> tuple[torch.dtype, torch.device] | None:
-        """The dtype and the device of the leaves; None where there are several, or no leaves."""
-        kinds = {form[1:3] for form in self.forms}
-        return kinds.pop() if len(kinds) == 1 else None
+        return cls(structure, [(leaf.shape, dtype, device, torch.strided) for leaf in leaves])
 
     def leaves(self, tree: Any) -> list[Tensor] | None:
         """The leaves of a tree of this form; None of all others, and where one is a tensor of a class of its own."""
-        if self.holds_dicts:
+        if self._holds_dicts:
             leaves, structure = pytree.flatten(tree)
             if structure != self.structure:
                 return None
         else:
-            try:  # what lies at a leaf's place may be a tree, but that has not the form of a leaf
+            try:  # what lies at a leaf's place may be a tree, but that is no tensor
                 leaves = self.structure.flatten_up_to(tree)
             except ValueError:
                 return None
@@ -78,8 +82,12 @@ def _forms(leaves: Sequence[Any]) -> list[LeafForm] | None:
 
 def _holds_numbers(form: LeafForm) -> bool:
     """Whether tensors of a form are plain ones of a floating dtype."""
-    _, dtype, device, layout, is_nested = form
-    return dtype in checks.FLOAT_DTYPES and layout is torch.strided and not is_nested and device.type != "meta"
+    _, dtype, device, layout = form
+    return dtype in checks.FLOAT_DTYPES and layout is torch.strided and device.type != "meta"
+
+
+# The form that was found last: most trees are like the one before.
+_last: list[Form] = []
 
 
 def like(
@@ -141,10 +149,16 @@ def float_leaves(name: str, tree: Any) -> list[Tensor]:
 
 def leaves_and_form(name: str, tree: Any) -> tuple[list[Tensor], Form | None]:
     """`float_leaves`, and the form of the tree; None where a leaf is of a class of its own."""
+    for form in _last:
+        known = form.leaves(tree)
+        if known is not None:
+            return known, form
     leaves, structure = pytree.flatten(tree)
     forms = _forms(leaves)
     if forms is not None and all(map(_holds_numbers, forms)):
-        return leaves, Form(structure, forms)
+        form = Form(structure, forms)
+        _last[:] = [form]
+        return leaves, form
     for path, leaf in pytree.items(tree):
         checks.float_tensor(f"{name}{path}", leaf)
     return leaves, None

@@ -71,7 +71,7 @@ class Scaled:
 )
 def test_a_tree_of_another_structure_is_refused_by_path(tree: Any, template: Any, said: str) -> None:
     with pytest.raises(ValueError, match="does not have the structure of params: ") as caught:
-        trees.like("grads", tree, "params", template)
+        trees.like("grads", tree, "params", template, form=trees.leaves_and_form("params", template)[1])
     assert said in str(caught.value)
     assert "PyTreeSpec" not in str(caught.value)
 
