@@ -50,8 +50,8 @@ class Settings:
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
         return cls(
-            data=_described(member.data),
-            validation=None if member.validation is None else _described(member.validation),
+            data=described(member.data),
+            validation=None if member.validation is None else described(member.validation),
             batch_size=job.batch_size,
             schedule=None if member.schedule is None else _named(member.schedule),
             params=f"given, digest {digest(member.start.optimizer_state)}" if member.params_given else None,
@@ -84,7 +84,8 @@ def digest(tree: Any) -> str:
     return total.hexdigest()
 
 
-def _described(data: Dataset) -> str:
+def described(data: Dataset) -> str:
+    """The size of a data set and its digest."""
     rows, features = data.inputs.shape
     weights = () if data.weights is None else (data.weights,)
     return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets, *weights))}"

@@ -52,6 +52,14 @@ class Samples:
         return {name: part for name, part in parts.items() if part is not None}
 
     @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """What tells the samples of training and validation from all others."""
+        from functional_mlp.checkpoint.settings import described  # not loaded for a help
+
+        parts = {"training samples": self.training, "validation samples": self.validation}
+        return {name: "none" if part is None else described(part) for name, part in parts.items()}
+
+    @functools.cached_property
     def as_labels(self) -> Samples:
         """The same with class indices for targets, as `BinaryCrossEntropy` takes them for one output."""
         return self._with_parts(as_labels)

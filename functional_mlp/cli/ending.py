@@ -23,7 +23,12 @@ def check_members_completed(result: fm.EnsembleResult) -> None:
 
 def check_not_interrupted(result: fm.FitResult | fm.EnsembleResult, after: str = "") -> None:
     if result.interrupted:
-        raise KeyboardInterrupt(f"interrupted{after}; the results are those so far")
+        raise interruption(after)
+
+
+def interruption(after: str = "") -> KeyboardInterrupt:
+    """What is raised where Ctrl-C ended a training early."""
+    return KeyboardInterrupt(f"interrupted{after}; the results are those so far")
 
 
 def _diverged(loss: str, results: str) -> ValueError:

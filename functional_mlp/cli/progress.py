@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from functional_mlp.bar import terminal_bar
@@ -60,6 +61,39 @@ def ensemble_display(console: Console, epochs: int) -> Iterator[Callable[[float]
         return
     with terminal_bar(console, epochs) as tell:
         yield tell
+
+
+@frozen
+class SweepDisplay:
+    """What is shown of a sweep: `progress` is told the epochs done of those trained now, `show` the table so far."""
+
+    progress: Callable[[float], None] | None
+    show: Callable[[RenderableType, float], None]
+
+
+@contextmanager
+def sweep_display(console: Console, epochs: int) -> Iterator[SweepDisplay]:
+    """Show the best settings so far above a bar, on a terminal; elsewhere nothing.
+
+    `show` is given what stands above the bar, and the share of the settings that is done; `epochs` are those of each.
+    """
+    if not console.is_terminal:
+        yield SweepDisplay(None, lambda table, share: None)
+        return
+    bar = Progress(
+        TextColumn("{task.percentage:>3.0f} %"), BarColumn(), TextColumn("{task.description}"), console=console
+    )
+    task = bar.add_task(f"epoch 0/{epochs}", total=1.0)
+    with Live(bar, console=console, transient=True) as live:
+
+        def progress(done: float) -> None:
+            bar.update(task, description=f"epoch {done:.0f}/{epochs}")
+
+        def show(table: RenderableType, share: float) -> None:
+            bar.update(task, completed=share)
+            live.update(Group(table, bar), refresh=True)
+
+        yield SweepDisplay(progress, show)
 
 
 def _line_printer(console: Console, epochs: int) -> Callback:

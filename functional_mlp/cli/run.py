@@ -16,7 +16,7 @@ import functional_mlp as fm
 from functional_mlp.cli import ranks
 from functional_mlp.cli.data import Samples, describe
 from functional_mlp.cli.network import NetworkOptions, NetworkSettings
-from functional_mlp.cli.progress import ensemble_display, training_display
+from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.terminal import plain_warnings
 from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.cli.wording import in_options
@@ -112,15 +112,15 @@ class Run:
     def fit_ensemble(
         self,
         keys: Sequence[Key],
-        console: Console,
+        progress: Callable[[float], None] | None,
         *,
         optimizers: Sequence[fm.Optimizer] | None = None,
         schedules: Sequence[fm.schedules.Schedule] | None = None,
         checkpoint: fm.Checkpoint | None = None,
         executor: Executor | None = None,
     ) -> fm.EnsembleResult:
-        """`fit_ensemble` likewise; `optimizers` and `schedules` are those of each key, where they differ."""
-        with ensemble_display(console, self.settings.epochs) as progress, _quietly("fit_ensemble: "), in_options():
+        """`fit_ensemble`, without its warnings; `optimizers` and `schedules` are those of each key, if they differ."""
+        with _quietly("fit_ensemble: "), in_options():
             return fm.fit_ensemble(
                 self.network,
                 self.loss,

@@ -21,6 +21,7 @@ from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions
+from functional_mlp.cli.progress import ensemble_display
 from functional_mlp.cli.report import print_scores, print_speed, remarks
 from functional_mlp.cli.run import Run
 from functional_mlp.cli.terminal import say, say_facts, say_notes, say_written
@@ -78,8 +79,9 @@ def train(
     with output.in_options():
         if ensemble.members > 1:
             keys = fit_key.split(ensemble.members)
-            with cluster.executor() as executor:
-                results = run.fit_ensemble(keys, printing.err(), checkpoint=checkpoint, executor=executor)
+            display = ensemble_display(printing.err(), run.settings.epochs)
+            with cluster.executor() as executor, display as progress:
+                results = run.fit_ensemble(keys, progress, checkpoint=checkpoint, executor=executor)
         else:
             result = run.fit(fit_key, printing.err(), checkpoint)
     if not ranks.is_first():

@@ -14,10 +14,11 @@ from tests.helpers import assert_close
 def test_a_cluster_sweeps_as_this_process_does(run):
     pytest.importorskip("distributed")
     arguments = ("sweep", "--learning-rate", "0.001,0.03", "--members", "2", "--epochs", "2", "--json")
-    code, away, err = run(*arguments, "--cluster", "local")
+    code, away, err = run(*arguments, "--cluster", "local", "--results", "away.csv")
     assert code == 0, err
-    _, home, _ = run(*arguments)
+    _, home, _ = run(*arguments, "--results", "home.csv")
     assert json.loads(away)["settings"] == json.loads(home)["settings"]
+    assert Path("away.csv").read_bytes() == Path("home.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_a_sweep_goes_over_networks_and_keeps_the_best(run, tables):
         (("train", "--data", "rooms.csv", "--target", "style", "--task", "regression"), "must hold finite numbers"),
         (("train", "--early-stopping", "3", "--data", "rooms.csv", "--target", "style", "--validation-share", "0"),
          "--early-stopping looks at the validation loss"),
-        (("sweep", "--l2", "0", "--results", "a.txt"), "--results: the figures go into a .csv or a .json file"),
+        (("sweep", "--l2", "0", "--results", "a.txt"), "--results: the figures go into a file .csv, .parquet or .json"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line(run, tables, arguments, message):

@@ -1,10 +1,20 @@
 """`sweep`, run in process."""
 
+import io
+import itertools
+import json
 import re
 
+import attrs
+import polars
 import pytest
+from rich.console import Console
 
+import functional_mlp as fm
+from functional_mlp.cli import main
 from functional_mlp.cli.grids import grid
+from functional_mlp.cli.progress import sweep_display
+from functional_mlp.cli.run import Run
 
 
 def test_sweep_shows_the_best_first(run, tmp_path):
@@ -54,3 +64,170 @@ def test_grids():
     assert grid("0.1") == (0.1,)
     assert grid("0.001:0.1:log3") == (0.001, 0.01, 0.1)
     assert len(grid("0.001:0.1:log8")) == 8
+
+
+SWEEP = ("sweep", "--learning-rate", "0.01,0.03", "--hidden", "3/4", "--members", "2", "--epochs", "1")
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of networks that are trained at once, call by call; none of two settings."""
+    trained: list[int] = []
+    fit = Run.fit_ensemble
+
+    def noted(self, keys, *arguments, **options):
+        trained.append(len(keys))
+        return fit(self, keys, *arguments, **options)
+
+    monkeypatch.setattr(Run, "fit_ensemble", noted)
+    monkeypatch.setattr("functional_mlp.cli.sweep.AT_ONCE", 2)
+    return trained
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_the_same_command_trains_what_its_file_has_not(run, sizes, tmp_path, suffix):
+    file = tmp_path / f"sweep.{suffix}"
+    command = (*SWEEP, "--results", file.name)
+    assert run(*command)[0] == 0
+    assert sizes == [2, 2, 2, 2]
+    whole = file.read_bytes()
+    frame = {"csv": polars.read_csv, "parquet": polars.read_parquet, "json": polars.read_json}[suffix](file)
+    assert frame["validation loss"].is_sorted()
+    assert set(frame["networks"]) == {2}
+    left = frame[1:3]
+    if suffix == "json":
+        file.write_text(json.dumps(left.to_dicts()))
+    else:
+        (left.write_csv if suffix == "csv" else left.write_parquet)(file)
+    sizes.clear()
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert sizes == [2, 2]
+    assert "2 settings of them were in sweep" in out
+    assert out.count(" ± ") == 8
+    assert file.read_bytes() == whole
+    sizes.clear()
+    assert run(*command)[0] == 0
+    assert sizes == []
+
+
+def test_what_was_found_before_an_interrupt_is_kept(run, sizes, monkeypatch, tmp_path):
+    command, file = (*SWEEP, "--results", "sweep.csv"), tmp_path / "sweep.csv"
+    assert run(*command)[0] == 0
+    whole = file.read_bytes()
+    file.unlink()
+    noted = Run.fit_ensemble
+
+    def interrupted(self, *arguments, **options):
+        if len(sizes) % 4 == 2:
+            raise KeyboardInterrupt
+        return noted(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "fit_ensemble", interrupted)
+        assert run(*command)[0] == 130
+    kept = file.read_text().splitlines()
+    assert len(kept) == 3
+    assert set(kept) < set(whole.decode().splitlines())
+    assert run(*command)[0] == 0
+    assert file.read_bytes() == whole
+
+
+def test_a_setting_that_ctrl_c_has_ended_early_is_shown_and_not_kept(run, monkeypatch, tmp_path):
+    fit = Run.fit_ensemble
+
+    def interrupted(self, *arguments, **options):
+        result = fit(self, *arguments, **options)
+        return attrs.evolve(result, members=tuple(attrs.evolve(own, interrupted=True) for own in result.members))
+
+    monkeypatch.setattr(Run, "fit_ensemble", interrupted)
+    code, out, err = run(*SWEEP, "--results", "sweep.csv")
+    assert code == 130
+    assert "the results are those so far" in err
+    assert out.count(" ± ") == 4
+    assert not (tmp_path / "sweep.csv").exists()
+
+
+def test_the_best_network_is_saved_though_its_figures_are_from_the_file(run, sizes):
+    command = (*SWEEP, "--results", "sweep.csv", "--out", "best", "--json")
+    code, out, err = run(*command)
+    assert code == 0, err
+    first = fm.load("best")
+    sizes.clear()
+    code, again, err = run(*command)
+    assert code == 0, err
+    assert sizes == [2]
+    assert again == out
+    assert fm.pytree.equal(fm.load("best").params, first.params)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (
+            "--seed",
+            "1",
+            "training is 'mse, sgd 0.03, decay 0.9, batch size 1, 1 epoch, seed 0' there, and 'mse, sgd 0.03",
+        ),
+        ("--epochs", "2", "there, and 'mse, sgd 0.03, decay 0.9, batch size 1, 2 epochs, seed 0' in this command"),
+        ("--members", "3", "networks is '2' there, and '3' in this command"),
+        ("--initializer", "kaiming_normal", "network is '2-4-2, relu, uniform(-1,1): 22 parameters' there"),
+        ("--hidden", "3/5", "it has hidden 4, learning rate 0.03, which is not asked for"),
+        ("--l2", "0,1", "there is no column 'l2'"),
+        ("--dtype", "float64", "training samples is '1000 rows of 2, digest"),
+        ("--engine", "reference", "engine is 'auto' there, and 'reference' in this command"),
+        ("--early-stopping", "3", "early stopping is 'none' there, and '3' in this command"),
+    ],
+)
+def test_the_file_of_another_command_is_refused_by_what_differs(run, swept, option, value, message):
+    options = dict(zip(SWEEP[1::2], SWEEP[2::2], strict=True)) | {option: value}
+    code, out, err = run("sweep", *itertools.chain.from_iterable(options.items()), "--results", swept)
+    assert (code, out) == (1, "")
+    assert "is not of this command: " in err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> str:
+    """A file of the sweep."""
+    path = tmp_path_factory.mktemp("swept") / "sweep.csv"
+    assert main([*SWEEP, "--results", str(path), "--quiet"]) == 0
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["sweep.csv", "sweep.parquet", "sweep.json"])
+def test_a_file_that_is_no_results_is_refused_and_left(run, tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xff\x00x,y\n1,2\n")
+    code, _, err = run(*SWEEP, "--results", name)
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"--results: {name} is not of this command" in err
+    assert (tmp_path / name).read_bytes() == b"\xff\x00x,y\n1,2\n"
+
+
+def test_a_model_of_other_data_is_not_written_over(run, swept):
+    network = fm.Linear(2, 2)
+    fm.save("best", network.init(fm.random.key(0)), network=network, optimizer=fm.SGD(0.1))
+    code, _, err = run(*SWEEP, "--results", swept, "--out", "best")
+    assert code == 1
+    assert "--out: best is there already, and is of other data" in err
+
+
+def test_many_settings_are_not_all_shown(run, tmp_path):
+    rates = ",".join(f"{0.001 * (1 + number):g}" for number in range(41))
+    code, out, err = run("sweep", "--learning-rate", rates, "--hidden", "none", "--members", "1", "--epochs", "1")
+    assert code == 0, err
+    assert "the best 40 of 41 settings; --results FILE keeps all" in out
+
+
+def test_a_terminal_shows_the_best_so_far_above_a_bar():
+    output = io.StringIO()
+    with sweep_display(Console(file=output, force_terminal=True, width=60), 10) as display:
+        display.progress(5)
+        display.show("the best so far", 0.5)
+    assert re.search(r"the best so far.*50 %.*epoch 5/10", output.getvalue(), re.DOTALL)
+    silent = io.StringIO()
+    with sweep_display(Console(file=silent), 10) as display:
+        assert display.progress is None
+        display.show("the best so far", 0.5)
+    assert silent.getvalue() == ""
