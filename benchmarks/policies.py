@@ -18,11 +18,12 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, running
+from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Policy, Sharing, Unrolled, policy_of
 from functional_mlp.engine.program import Program
+from functional_mlp.engine.session import Rows, new_workspace
 
 KEY = fm.random.key(0)
 
@@ -137,9 +138,9 @@ def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
     """What runs a few epochs under a policy, and returns the seconds of the fastest."""
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     data = fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features)))
-    rows = running.Rows.of(data, fm.MeanSquaredError())
+    rows = Rows.of(data, fm.MeanSquaredError())
     function, order = compiling.compiled(program, policy, host()), fm.random.permutation(KEY, case.rows)
-    workspace = running.new_workspace(function.workspace_size, program.dtype)
+    workspace = new_workspace(function.workspace_size, program.dtype)
     function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
     results = (ctypes.c_double * 2)()
 

@@ -5,6 +5,7 @@ between. A state is passed on only once all its numbers are known to be finite: 
 the group goes back and takes these epochs one by one, which finds the one in which a member diverges.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,21 @@ from typing import Any
 import attrs
 
 from functional_mlp.engines import Group, Snapshot
-from functional_mlp.history import EpochRecord, History, Recorder
-from functional_mlp.metrics import Metrics, scored
+from functional_mlp.history import History, Recorder
+from functional_mlp.metrics import scored
 from functional_mlp.orders import key_of
 from functional_mlp.schedules import Schedule
-from functional_mlp.state import FitResult, Job, Member, Progress, Tick, TrainState, learning_rates, reads_history
+from functional_mlp.state import (
+    FitResult,
+    Job,
+    Member,
+    Outcome,
+    Progress,
+    Tick,
+    TrainState,
+    learning_rates,
+    reads_history,
+)
 from functional_mlp.stopping import Improvement
 
 
@@ -58,7 +69,7 @@ class Course:
         watched = watched or any(map(self._is_watched, self._members))
         self._epochs_at_once = 1 if watched else self._run.epochs_at_once
         self._recorders = [Recorder(member.progress.history) for member in self._members]
-        self._memories = [_remembered(member, None, member.progress.history.records()) for member in self._members]
+        self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
         start = self._run.snapshot()
         self._standings = [
@@ -75,8 +86,8 @@ class Course:
 
     def _is_watched(self, member: Member) -> bool:
         """Whether each epoch of a member is looked at."""
-        stops = self._job.early_stopping is not None
-        return stops or member.validation is not None or reads_history(member.schedule)
+        looked_at = self._job.early_stopping is not None or self._job.score is not None
+        return looked_at or reads_history(member.schedule)
 
     def _improvement(self, member: Member) -> Improvement:
         stopping = self._job.early_stopping
@@ -91,16 +102,16 @@ class Course:
         while epoch < self._job.epochs and (active := self._active()):
             size = 1 if epoch < one_by_one else self._epochs_at_once
             epochs = range(epoch, min(epoch + size, self._job.epochs))
-            records, settled = self._train(epochs, active)
+            histories, settled = self._train(epochs, active)
             if len(epochs) > 1 and not settled:
                 self._run.restore(snapshot)
                 one_by_one = epochs.stop
                 continue
-            for member, own in zip(active, records, strict=True):
+            for member, own in zip(active, histories, strict=True):
                 self._recorders[member].append(own)
                 self._memories[member] = _remembered(self._members[member], self._memories[member], own)
             snapshot = self._run.snapshot()
-            reached = self._move_on(active, records, epochs.stop, snapshot, settled)
+            reached = self._move_on(active, histories, epochs.stop, snapshot, settled)
             epoch = epochs.stop
             if reached:
                 yield reached
@@ -109,38 +120,40 @@ class Course:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
 
-    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[list[EpochRecord]], bool]:
-        """Run epochs; returns the records of each active member, and whether all its numbers are finite."""
+    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[History], bool]:
+        """Run epochs; returns the history of each active member, and whether all its numbers are finite."""
         started = time.perf_counter()
         keys = [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
         rates = [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
-        outcomes = self._run.epochs(keys, rates, lambda done: self._tick(epochs.start + done))
-        held_out = [self._validate(member) for member in active]
+        outcomes = self._run.epochs(keys, rates, lambda done: self._tick(epochs.start + done), active)
+        reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
-        records = [
-            [
-                EpochRecord(*outcome[member], metrics.loss, metrics.accuracy, rate[member], seconds)
-                for outcome, rate in zip(outcomes, rates, strict=True)
-            ]
-            for member, metrics in zip(active, held_out, strict=True)
+        histories = [
+            History(
+                own.train_loss,
+                own.train_accuracy,
+                own.validation_loss,
+                own.validation_accuracy,
+                tuple(rate[member] for rate in rates),
+                (seconds,) * len(epochs),
+            )
+            for member, own in zip(active, reached, strict=True)
         ]
-        finite = all(math.isfinite(record.train_loss) for own in records for record in own)
-        return records, finite and self._run.is_finite(active)
+        finite = all(map(math.isfinite, itertools.chain.from_iterable(own.train_loss for own in histories)))
+        return histories, finite and self._run.is_finite(active)
 
-    def _validate(self, member: int) -> Metrics:
+    def _scored(self, member: int, outcome: Outcome) -> Outcome:
+        """An outcome with the score in the place of the accuracy, where there is one."""
         data, score = self._members[member].validation, self._job.score
-        if data is None:
-            return Metrics(math.nan, math.nan)
-        metrics = self._run.evaluate(member, data)
-        if score is None:
-            return metrics
-        params = self._run.state(self._run.snapshot(), member).params
-        return Metrics(metrics.loss, scored(self._job.network, params, data, score))
+        if data is None or score is None:
+            return outcome
+        params = self._run.state(self._run.snapshot(), member).params  # after the only epoch
+        return attrs.evolve(outcome, validation_accuracy=(scored(self._job.network, params, data, score),))
 
     def _move_on(
         self,
         active: Sequence[int],
-        records: Sequence[Sequence[EpochRecord]],
+        histories: Sequence[History],
         epoch: int,
         snapshot: Snapshot,
         settled: bool,
@@ -151,23 +164,24 @@ class Course:
         next epoch shows them.
         """
         standings, reached = list(self._standings), []
-        for member, own in zip(active, records, strict=True):
-            if settled or (math.isfinite(own[-1].train_loss) and self._run.is_finite([member])):
-                standings[member] = self._standing(member, epoch, snapshot, own[-1])
+        for member, own in zip(active, histories, strict=True):
+            loss_is_finite = math.isfinite(own.train_loss[-1])
+            if settled or (loss_is_finite and self._run.is_finite([member])):
+                standings[member] = self._standing(member, epoch, snapshot, own)
                 reached.append(member)
             else:
-                diverged_at = None if math.isfinite(own[-1].train_loss) else epoch - 1
+                diverged_at = None if loss_is_finite else epoch - 1
                 standings[member] = attrs.evolve(standings[member], trained=epoch, diverged_at=diverged_at)
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
-    def _standing(self, member: int, epoch: int, snapshot: Snapshot, record: EpochRecord) -> Standing:
+    def _standing(self, member: int, epoch: int, snapshot: Snapshot, history: History) -> Standing:
         """Where a member stands after an epoch, at a finite state."""
         best, stopping = self._standings[member].best, self._job.early_stopping
         if stopping is None:
             return Standing(epoch, snapshot, trained=epoch)
         improvement = self._improvements[member] = stopping.after(
-            self._improvements[member], getattr(record, stopping.monitor)
+            self._improvements[member], getattr(history, stopping.monitor)[-1]
         )
         if improvement.epoch == improvement.epochs - 1:
             best = self._state(member, epoch, snapshot)
@@ -212,12 +226,12 @@ class Course:
         return self._recorders[member].first(epoch - begun)
 
 
-def _remembered(member: Member, memory: Any, records: Sequence[EpochRecord]) -> Any:
-    """What a member's schedule remembers after some records; `memory` is what it did before them."""
+def _remembered(member: Member, memory: Any, history: History) -> Any:
+    """What a member's schedule remembers after some epochs; `memory` is what it did before them."""
     schedule = member.schedule
     if not isinstance(schedule, Schedule) or schedule.monitor is None:
         return None
     memory = schedule.start() if memory is None else memory
-    for record in records:
-        memory = schedule.after(memory, getattr(record, schedule.monitor))
+    for figure in getattr(history, schedule.monitor):
+        memory = schedule.after(memory, figure)
     return memory

@@ -4,7 +4,7 @@ LLVM is loaded when the fused engine is first used.
 """
 
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
@@ -21,7 +21,7 @@ from functional_mlp.metrics import Metrics, measure, outputs
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty
 from functional_mlp.reference import ReferenceRun
-from functional_mlp.state import EngineName, Job, Keys, Member, Outcomes, Rates, Tick
+from functional_mlp.state import EngineName, Job, Keys, Member, Outcome, Rates, Tick
 
 # The rows of all orders of a run for which it is worth to load LLVM, whichever engine trains: to load it takes 0.2 to
 # 0.6 s, to draw a million rows 0.1 s in Python and 0.002 s in native code.
@@ -38,8 +38,12 @@ class Run(Protocol):
     def epochs_at_once(self) -> int:
         """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> Sequence[Outcomes]:
-        """Run epochs one after the other, each with the key of an order, and a learning rate, for every member."""
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> Sequence[Outcome]:
+        """Run epochs one after the other, each with the key of an order, and a learning rate, for every member.
+
+        Returns each member's outcome. After each epoch the validation data of the members that are `validated`, where
+        they have any, are passed forward.
+        """
 
     def is_finite(self, members: Sequence[int]) -> bool:
         """Whether all numbers of some members' states at this moment are finite."""
@@ -52,9 +56,6 @@ class Run(Protocol):
 
     def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         """A member's state in a snapshot, in tensors of its own."""
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        """Loss and accuracy over a data set with a member's parameters of this moment."""
 
 
 @attrs.frozen(eq=False)

@@ -1,7 +1,7 @@
 """What a training run records."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import attrs
 from attrs import field
@@ -103,7 +103,7 @@ class Recorder:
     columns, to which it only ever appends.
 
     >>> recorder = Recorder(History())
-    >>> recorder.append([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)])
+    >>> recorder.append(History.of([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)]))
     >>> recorder.first(1).train_loss, recorder.first(2).train_loss
     ((0.5,), (0.5, 0.4))
     """
@@ -111,9 +111,9 @@ class Recorder:
     def __init__(self, history: History) -> None:
         self._columns = {name: list(getattr(history, name)) for name in NAMES}
 
-    def append(self, records: Sequence[EpochRecord]) -> None:
-        for column, figures in zip(self._columns.values(), zip(*map(FIGURES, records), strict=True), strict=True):
-            column.extend(figures)
+    def append(self, history: History) -> None:
+        for name, column in self._columns.items():
+            column.extend(getattr(history, name))
 
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""

@@ -35,6 +35,9 @@ class Metrics:
     accuracy: float = field(eq=with_one_nan)
 
 
+NOTHING = Metrics(math.nan, math.nan)
+
+
 class Tally:
     """The losses and the right answers of rows of data, added up as they come, for one network or many members.
 

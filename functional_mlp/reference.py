@@ -1,7 +1,7 @@
 """The reference engine: an epoch as a loop of torch operations, on any device and in any floating dtype."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from functional_mlp.captured import Launcher, Number, epochs_at_once, following
 from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, Tally, counted, measure
+from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.orders import order_of
 from functional_mlp.penalties import Penalty
-from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
 Snapshot = tuple[list[Tensor], int, float]
 
@@ -118,8 +118,8 @@ class ReferenceRun:
         self._learning_rate = state.learning_rate
         self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        tallies = []
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        tallies, held_out = [], []
         for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
             order = order_of(key, len(self._member.data), self._job.shuffle)
             self._arrays, tally = self._descent.epoch(
@@ -128,8 +128,15 @@ class ReferenceRun:
             self._step += self._descent.steps
             self._learning_rate = learning_rate
             tallies.append(tally)
-        results = [tally.metrics(self._descent.is_answered) for tally in tallies]
-        return [[(metrics.loss, metrics.accuracy) for metrics in own] for own in results]
+            held_out.append(self._validate() if validated else NOTHING)
+        trained = [metrics for tally in tallies for metrics in tally.metrics(self._descent.is_answered)]
+        return [Outcome.of(trained, held_out)]
+
+    def _validate(self) -> Metrics:
+        if self._member.validation is None:
+            return NOTHING
+        params = self._descent.rule.layout.tree(self._arrays[0])
+        return measure(self._job.network, self._job.loss, params, self._member.validation)
 
     def is_finite(self, members: Sequence[int]) -> bool:
         return all_finite(self._arrays)
@@ -142,7 +149,3 @@ class ReferenceRun:
 
     def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         return self._descent.rule.state(self._member.start.optimizer_state, *snapshot)
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        params = self._descent.rule.layout.tree(self._arrays[0])
-        return measure(self._job.network, self._job.loss, params, data)

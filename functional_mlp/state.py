@@ -1,7 +1,8 @@
 """The state of training, and what a run of one network or of many is asked for."""
 
 import html
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -13,6 +14,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.metrics import Metrics
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
@@ -29,10 +31,24 @@ Score = Callable[[Tensor, Dataset], float]
 # What an engine is given for each of some epochs, and for every member in it: the key of its order, a learning rate.
 Keys = Sequence[Sequence[Key]]
 Rates = Sequence[Sequence[float]]
-# What it gives back for an epoch: each member's mean loss and accuracy, each sample judged right before its own update.
-Outcomes = Sequence[tuple[float, float]]
 # Called now and then with how many of these epochs are done, a fraction within an epoch; may raise to end them.
 Tick = Callable[[float], None]
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What some epochs have come to for a member: figures of `EpochRecord`, a tuple each, with an entry an epoch."""
+
+    train_loss: tuple[float, ...]
+    train_accuracy: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+
+    @classmethod
+    def of(cls, trained: Iterable[Metrics], held_out: Iterable[Metrics]) -> "Outcome":
+        """The outcome of epochs whose metrics in training, and over validation data, are these."""
+        figures = operator.attrgetter("loss", "accuracy")
+        return cls(*zip(*map(figures, trained), strict=True), *zip(*map(figures, held_out), strict=True))
 
 
 @pytree.node

@@ -208,8 +208,8 @@ def train_epoch(
     job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty, shuffle=shuffle)
     run = engines.lone_group(job).start()
     keys, rates = [key_of(state.key, state.epoch)], learning_rates([member], state.epoch, [None])
-    (((mean_loss, _),),) = run.epochs([keys], [rates], lambda done: None)
-    return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), mean_loss
+    (outcome,) = run.epochs([keys], [rates], lambda done: None, ())
+    return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), outcome.train_loss[0]
 
 
 def lone_job(

@@ -1,7 +1,7 @@
 """The one state machine of training: how it groups epochs, finds what diverges, and recovers from a false alarm."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import functional_mlp as fm
 from functional_mlp.course import Course
 from functional_mlp.engines import Group
-from functional_mlp.metrics import Metrics
-from functional_mlp.state import Job, Keys, Member, Outcomes, Progress, Rates, Tick
+from functional_mlp.metrics import NOTHING, Metrics
+from functional_mlp.state import Job, Keys, Member, Outcome, Progress, Rates, Tick
 
 DATA = fm.datasets.disk(fm.random.key(0), 4)
 OPTIMIZER = fm.SGD(1.0)
@@ -39,14 +39,16 @@ class Counting:
         self.reached = 0
         self.calls: list[int] = []
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        outcomes: list[Outcomes] = []
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        trained: list[list[Metrics]] = [[] for _ in self.lost]
         for done in range(len(keys)):
             tick(done)
-            outcomes.append([(self._loss(member), 0.5) for member in range(len(self.lost))])
+            for member, own in enumerate(trained):
+                own.append(Metrics(self._loss(member), 0.5))
             self.reached += 1
         self.calls.append(len(keys))
-        return outcomes
+        held_out = [Metrics(0.25, 0.75) if member in validated else NOTHING for member in range(len(trained))]
+        return [Outcome.of(own, [metrics] * len(own)) for own, metrics in zip(trained, held_out, strict=True)]
 
     def _loss(self, member: int) -> float:
         lost = self.lost[member]
@@ -69,9 +71,6 @@ class Counting:
 
     def state(self, snapshot: int, member: int) -> fm.OptimizerState:
         return fm.OptimizerState((torch.tensor([float(snapshot)]),), 1.0, snapshot)
-
-    def evaluate(self, member: int, data: fm.Dataset) -> Metrics:
-        return Metrics(0.25, 0.75)
 
 
 def course_of(run: Counting, epochs: int, *, watched: bool = False, **changes: Any) -> Course:
@@ -104,11 +103,11 @@ def test_one_who_looks_sees_each_epoch() -> None:
     assert [(reached, course.progress(0).state.epoch) for reached in course] == [([0], 1), ([0], 2), ([0], 3)]
 
 
-def test_validation_sees_each_epoch() -> None:
+def test_epochs_are_taken_together_with_their_validation() -> None:
     run = Counting([None])
     course = course_of(run, 3, validation=DATA)
     list(course)
-    assert run.calls == [1, 1, 1]
+    assert run.calls == [3]
     assert course.result(0).history.validation_loss == (0.25,) * 3
 
 

@@ -10,9 +10,10 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import engine, metrics
-from functional_mlp.engine import policy, running
+from functional_mlp.engine import policy
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower_steps
+from functional_mlp.engine.session import Rows, Session
 from tests.helpers import KEY, assert_same_bits
 
 NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))
@@ -111,7 +112,7 @@ def test_what_the_engine_cannot_run_is_left_to_the_reference(monkeypatch: pytest
 
 
 def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = running.Session(lower_steps(NETWORK, dtype=torch.float32))
+    session = Session(lower_steps(NETWORK, dtype=torch.float32))
     starts: list[int] = []
 
     def fail(*arguments: Any) -> None:
@@ -120,7 +121,7 @@ def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(session, "_function", SimpleNamespace(call=fail))
     nothing = torch.empty(0)
-    rows = running.Rows(INPUTS, nothing, nothing, ROWS, answered=False)
+    rows = Rows(INPUTS, nothing, nothing, ROWS, answered=False)
     with pytest.raises(ArithmeticError):
         session.pass_forward(rows, 1_000_000_000)
     assert len(starts) <= torch.get_num_threads()

@@ -62,7 +62,7 @@ def test_histories_and_metrics_with_nan_are_equal_to_their_copies() -> None:
 def test_a_recorder_gives_histories_that_do_not_change() -> None:
     recorder = Recorder(fm.History.of([FIRST]))
     one = recorder.first(1)
-    recorder.append([SECOND])
+    recorder.append(fm.History.of([SECOND]))
     assert recorder.first(2) == HISTORY
     assert pickle.loads(pickle.dumps(recorder.first(2))) == HISTORY
     assert one == fm.History.of([FIRST])

@@ -1,6 +1,7 @@
 """A network in training on many ranks: each takes its share of every batch, and all the same step."""
 
 import threading
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -8,10 +9,10 @@ from torch import Tensor
 from functional_mlp.buffers import Buffers
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.ranks import Ranks
-from functional_mlp.metrics import ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
+from functional_mlp.metrics import NOTHING, ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
 from functional_mlp.orders import order_of
 from functional_mlp.reference import ReferenceRun
-from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
 
 class RanksRun(ReferenceRun):
@@ -26,13 +27,13 @@ class RanksRun(ReferenceRun):
         self.epochs_at_once = 1
         self._ranks, self._interrupted = ranks, interrupted
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        outcomes: list[Outcomes] = []
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        trained, held_out = [], []
         for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
             order = order_of(key, len(self._member.data), self._job.shuffle)
-            metrics = self._epoch(order, learning_rate, ticks_after(done, tick))
-            outcomes.append([(metrics.loss, metrics.accuracy)])
-        return outcomes
+            trained.append(self._epoch(order, learning_rate, ticks_after(done, tick)))
+            held_out.append(self._validate() if validated else NOTHING)
+        return [Outcome.of(trained, held_out)]
 
     def _epoch(self, order: Tensor, learning_rate: float, tick: Tick) -> Metrics:
         batch_size, step, tally = self._job.batch_size, self._step, Tally()
@@ -68,7 +69,10 @@ class RanksRun(ReferenceRun):
         if gradient[-1] > 0:
             raise KeyboardInterrupt
 
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
+    def _validate(self) -> Metrics:
+        data = self._member.validation
+        if data is None:
+            return NOTHING
         tally, own, loss = Tally(), self._ranks.share_of(len(data)), self._job.loss
         params = self._descent.rule.layout.tree(self._arrays[0])
         for first in range(own.start, own.stop, ROWS_AT_ONCE):

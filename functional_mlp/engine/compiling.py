@@ -25,10 +25,11 @@ from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.single.exchange import workspace_size
+from functional_mlp.engine.validation import Validation
 from functional_mlp.random import DIGEST_SIZE
 from functional_mlp.shuffling import NARROW
 
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 8 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 9 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
 _C_TYPES_OF_SHARE = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
 
@@ -56,7 +57,10 @@ class Code:
     def function(self, name: str, types: Sequence[Any], *, short: bool = False) -> Callable[..., None]:
         """The function of a name, which returns nothing; other threads run Python meanwhile, unless it is short."""
         prototype = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
-        return prototype(None, *types)(self.code.address(name))
+        return prototype(None, *types)(self.address(name))
+
+    def address(self, name: str) -> int:
+        return self.code.address(name)
 
 
 def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target: machine.Target) -> Code:
@@ -93,7 +97,7 @@ def emit(program: Program, policy: Policy) -> ir.Module:
         size = ForwardPasses(program, policy, builder, arguments).predict(function.args[-1])
     builder.ret_void()
     if isinstance(program, TrainingProgram):
-        emit_epochs(function, program.batch_size, policy)
+        emit_epochs(function, program, policy)
     note_workspace(module, size)
     return module
 
@@ -111,6 +115,7 @@ _ARGUMENTS_OF_EPOCHS = {
     "shuffle": ir.PointerType(SHUFFLE),
     "keys": POINTER,
     "learning_rates": POINTER,
+    "validation": POINTER,
     "count": I64,
     "samples": I64,
     "step": I64,
@@ -118,11 +123,13 @@ _ARGUMENTS_OF_EPOCHS = {
 }
 
 
-def emit_epochs(epoch: ir.Function, batch_size: int, policy: Policy) -> None:
+def emit_epochs(epoch: ir.Function, program: TrainingProgram, policy: Policy) -> None:
     """Emit `epochs`, which draws the order of each of `count` keys and calls `epoch`, with a learning rate each.
 
     An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what lies
-    there is the order of all. Of several threads the first one draws. Results lie in a row.
+    there is the order of all. Of several threads the first one draws. On one thread, after each epoch follows the pass
+    forward that `validation` tells of (see `functional_mlp.engine.validation`), unless it is null. The results of each
+    epoch, and of the pass after it, follow those of the one before.
     """
     function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS | (Share.types() if policy.divided else {}))
     own = dict(zip(_ARGUMENTS_OF_EPOCHS, function.args, strict=False))
@@ -130,16 +137,23 @@ def emit_epochs(epoch: ir.Function, batch_size: int, policy: Policy) -> None:
     pointers = [own[name] for name in ("workspace", "inputs", "targets", "labels", "order")]
     count, samples, step = own["count"], own["samples"], own["step"]
     e = Emitter(b, Real(torch.float64), 1)
-    batches = b.udiv(b.add(samples, ir.Constant(I64, batch_size - 1)), ir.Constant(I64, batch_size))
+    size = ir.Constant(I64, program.batch_size)
+    batches = b.udiv(b.add(samples, b.sub(size, ir.Constant(I64, 1))), size)
+    whole = Share(*share) if share else None
 
     def one(i: Index) -> None:
-        with b.if_then(is_given(b, own["keys"])), on_first_thread(b, Share(*share) if share else None):
+        with b.if_then(is_given(b, own["keys"])), on_first_thread(b, whole):
             emit_shuffle(b, own["shuffle"], own["order"], e.address(own["keys"], i, KEY), samples)
         rate = e.load_number(own["learning_rates"], i)
         begun = b.add(step, b.mul(batches, e.index(i)))
-        result = e.address(own["results"], e.multiply(i, 2))
+        result = e.address(own["results"], e.multiply(i, 4))
         rows = (ir.Constant(I64, 0), samples, samples)
         b.call(epoch, [*pointers, *rows, begun, rate, result, *share])
+        if whole is None:
+            with b.if_then(is_given(b, own["validation"])):
+                validation = Validation(b, program.dtype, policy.lanes)
+                validation.copy(own["workspace"], own["validation"], Layout.of(program, policy.lanes).size)
+                validation.emit(own["validation"], e.address(result, 2))
 
     e.loop("epoch", 0, count, 1, one)
     b.ret_void()
@@ -169,13 +183,14 @@ def on_first_thread(b: ir.IRBuilder, share: Share | None) -> Iterator[None]:
 
 @attrs.frozen(eq=False)
 class Function:
-    """A compiled function of a program.
+    """A compiled function of a program, and its address.
 
     `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
     it, and `policy` how it was made. `call_epochs` is there for epochs alone.
     """
 
     call: Callable[..., None]
+    address: int
     call_epochs: Callable[..., None] | None
     workspace_size: int
     layout: Layout
@@ -203,7 +218,8 @@ def compiled(program: Program, policy: Policy, target: machine.Target) -> Functi
     more = [ctypes.c_void_p] if program.kind == "predict" else []
     call = code.function(program.kind, [*_C_TYPES, *share, *more])
     call_epochs = code.function("epochs", [*_C_TYPES_OF_EPOCHS, *share]) if program.kind == "epoch" else None
-    return Function(call, call_epochs, code.workspace_size, Layout.of(program, policy.lanes), policy, code)
+    layout = Layout.of(program, policy.lanes)
+    return Function(call, code.address(program.kind), call_epochs, code.workspace_size, layout, policy, code)
 
 
 @functools.lru_cache(maxsize=256)

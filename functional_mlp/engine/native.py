@@ -9,7 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import compiling, making, running
+from functional_mlp.engine import compiling, making, passes, running, session
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps, takes_classes
@@ -84,7 +84,7 @@ class CompiledEpoch:
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._batch_size, self._dtype = batch_size, dtype
-        running.function_to_run(self._program(isinstance(loss, CrossEntropy)))
+        session.function_to_run(self._program(isinstance(loss, CrossEntropy)))
 
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
@@ -95,7 +95,7 @@ class CompiledEpoch:
         check_fit(self._network, self._loss, optimizer_state.params, data)
         program = self._program(takes_classes(self._loss, data.targets), weighted=data.weights is not None)
         run = running.FusedRun(program, optimizer_state, data)
-        loss_sum, _ = run.sums_of_epoch(running.plain(order), len(order), optimizer_state.learning_rate, None)
+        loss_sum, _ = run.sums_of_epoch(session.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
     def _program(self, class_targets: bool, *, weighted: bool = False) -> TrainingProgram:
@@ -114,14 +114,14 @@ class CompiledEpoch:
 def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
     """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
     program = lower_loss(network, loss, class_targets=takes_classes(loss, data.targets), dtype=data.inputs.dtype)
-    run = running.Evaluation(program, data)
+    run = passes.Evaluation(program, data)
     return run.metrics(run.packed(params))
 
 
 def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
     """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
     program = lower_steps(network, dtype=x.dtype)
-    outputs = running.outputs(program, params, x.reshape(-1, program.in_features))
+    outputs = passes.outputs(program, params, x.reshape(-1, program.in_features))
     return outputs.reshape(*x.shape[:-1], program.out_features)
 
 
@@ -137,7 +137,9 @@ def start(job: Job, member: Member) -> running.FusedRun:
         weighted=member.data.weights is not None,
         penalty=job.penalty,
     )
-    return running.FusedRun(program, member.start.optimizer_state, member.data, shuffle=job.shuffle)
+    return running.FusedRun(
+        program, member.start.optimizer_state, member.data, shuffle=job.shuffle, validation=member.validation
+    )
 
 
 def _check_order(order: Tensor, rows: int) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
-from functional_mlp.engine import compiling, running
+from functional_mlp.engine import compiling, passes, session
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter, Index
@@ -103,7 +103,7 @@ class Desk:
     __slots__ = ("_kept", "address", "labels", "table")
 
     def __init__(self, workspace_size: int, dtype: torch.dtype, order: Tensor) -> None:
-        workspace = running.new_workspace(workspace_size, dtype)
+        workspace = session.new_workspace(workspace_size, dtype)
         self.table = bytearray(FIELD_SIZE * len(FIELDS))
         view = (ctypes.c_char * len(self.table)).from_buffer(self.table)
         _KEPT.pack_into(self.table, _KEPT_AT, workspace.data_ptr(), order.data_ptr())
@@ -202,7 +202,7 @@ class FusedSteps:
     def numbers(self, state: OptimizerState) -> Tensor:
         """The parameters of a state, and the optimizer's slots, in one array."""
         size = self._layout.size
-        numbers = running.new_workspace(size * len(self._names), self._dtype)
+        numbers = session.new_workspace(size * len(self._names), self._dtype)
         for index, name in enumerate(self._names):
             self._layout.pack(getattr(state, name), numbers[index * size : (index + 1) * size])
         return numbers
@@ -266,8 +266,8 @@ class FusedSteps:
             *([] if labels is not None else [given.targets]),
             *([] if given.weights is None else [given.weights]),
         ]
-        inputs, targets = running.plain(given.inputs), running.plain(torch.cat(columns, -1)) if columns else None
-        filled = torch.full((rows,), -1, device=CPU) if labels is None else running.plain(labels)
+        inputs, targets = session.plain(given.inputs), session.plain(torch.cat(columns, -1)) if columns else None
+        filled = torch.full((rows,), -1, device=CPU) if labels is None else session.plain(labels)
         call = self._call(rows, labels is not None, given.weights is not None)
         loss_sum = call(
             numbers.data_ptr(),
@@ -287,8 +287,8 @@ class FusedSteps:
         if not self._is_plain(x, self._in_shape):
             inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
             if inputs.ndim == 2:
-                return running.outputs(self._forward_program, self.trees(numbers)["params"], inputs)
-            outputs = self.predict(numbers, running.plain(inputs))
+                return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs)
+            outputs = self.predict(numbers, session.plain(inputs))
             return outputs.unsqueeze(0) if x.ndim == 2 else outputs
         outputs = torch.empty(self._out_shape, dtype=self._dtype, device=CPU)
         if type(outputs) is not Tensor:

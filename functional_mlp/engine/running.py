@@ -1,197 +1,19 @@
-"""Networks at work: the memory that compiled functions run in, and what goes through them."""
+"""A network in training on the fused engine."""
 
-import collections
-import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import attrs
-import torch
 from torch import Tensor
 
-from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import crew
-from functional_mlp.engine import policy as policies
-from functional_mlp.engine.compiling import Function, function_of
-from functional_mlp.engine.layout import Layout
-from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
-from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, share
+from functional_mlp.engine.passes import Evaluation
+from functional_mlp.engine.program import TrainingProgram
+from functional_mlp.engine.session import Rows, Session
 from functional_mlp.optimizers import OptimizerState
-from functional_mlp.random import Key
-from functional_mlp.state import Keys, Outcomes, Rates, Tick
-
-
-@attrs.frozen(eq=False)
-class Rows:
-    """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
-
-    A row of `targets` is as `LossProgram` says; `weight` is that of all rows. The set is `answered` where it says of
-    each row what is right.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    labels: Tensor
-    weight: float
-    answered: bool
-
-    @classmethod
-    def of(cls, data: Dataset, loss: Loss) -> "Rows":
-        labels, targets, weights = data.labels, data.targets, data.weights
-        classes = takes_classes(loss, targets)
-        if targets.ndim == 1 and not classes:
-            targets = loss.encode(targets, data.inputs[:, :1])
-        answered = loss.has_answers(targets, labels)
-        if weights is not None:
-            targets = weights.unsqueeze(1) if classes else torch.cat([targets, weights.unsqueeze(1)], 1)
-        filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
-        weight = len(data) if weights is None else weights.double().sum().item()
-        return cls(plain(data.inputs), plain(targets), filled, weight, answered)
-
-    def pointers(self) -> tuple[int, int, int]:
-        return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
-
-    def accuracy(self, right: float) -> float:
-        return share(right, self.weight) if self.answered else math.nan
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """A tensor whose memory holds its numbers one after the other."""
-    return tensor.detach().resolve_neg().resolve_conj().contiguous()
-
-
-def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
-    """Zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
-    workspace = torch.zeros(size, dtype=dtype, device="cpu")
-    checks.plain_tensor("the engine's workspace", workspace)
-    return workspace
-
-
-def function_to_run(program: Program) -> tuple[Function, int]:
-    """The function of a program for this machine, and on how many threads it runs at most."""
-    target = machine.host()
-    threads = policies.threads_of(program, target, torch.get_num_threads())
-    in_batches = isinstance(program, TrainingProgram) and program.batch_size > 1
-    return function_of(program, target, divided=threads > 1 and in_batches), threads
-
-
-class Session:
-    """The function of a program at work: its workspace, and its calls."""
-
-    layout: Layout
-    policy: Policy
-    workspace: Tensor
-
-    def __init__(self, program: Program) -> None:
-        self._function, self._threads = function_to_run(program)
-        self.layout, self.policy = self._function.layout, self._function.policy
-        self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
-        spaces = self._threads if self.policy.divided and self._batch_size == 1 else 1
-        self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
-
-    def array(self, index: int) -> Tensor:
-        """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
-        return self.workspace[index * self.layout.size : (index + 1) * self.layout.size]
-
-    def run(
-        self,
-        rows: Rows,
-        samples: int,
-        order: Tensor,
-        *,
-        step: int = 0,
-        learning_rate: float,
-        progress: Callable[[float], None] | None = None,
-    ) -> tuple[float, float]:
-        """Run an epoch over `samples` rows; returns the sum of the losses and the number of right answers.
-
-        A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
-        """
-        results = (ctypes.c_double * 2)()
-        pointers = (self.workspace.data_ptr(), *rows.pointers(), order.data_ptr())
-        last = 0
-        while last < samples:
-            first, last = last, min(self._stop(last), samples)
-            arguments = (*pointers, first, last, samples, step, learning_rate, results)
-            self._run(last - first, self._function.call, *arguments)
-            if progress is not None:
-                progress(last / samples)
-        return results[0], results[1]
-
-    def run_epochs(
-        self, rows: Rows, orders: Orders, keys: Sequence[Key], learning_rates: Sequence[float], step: int
-    ) -> list[tuple[float, float]]:
-        """Run whole epochs, in the orders of keys, in one call; returns sum of losses and right answers of each."""
-        count, samples = len(keys), orders.memory.shape[1]
-        results = (ctypes.c_double * (2 * count))()
-        call_epochs = self._function.call_epochs
-        assert call_epochs is not None, "only epochs are run many at a time"
-        self._run(
-            count * samples,
-            call_epochs,
-            self.workspace.data_ptr(),
-            *rows.pointers(),
-            orders.memory.data_ptr(),
-            orders.shuffle,
-            orders.keys(keys),
-            (ctypes.c_double * count)(*learning_rates),
-            count,
-            samples,
-            step,
-            results,
-        )
-        return list(zip(results[::2], results[1::2], strict=True))
-
-    def pass_forward(self, rows: Rows, samples: int, predictions: Tensor | None = None) -> tuple[float, float]:
-        """Pass rows forward, on as many threads as torch has; returns the sum of the losses and the right answers.
-
-        The outputs go into `predictions`, where the function is one that makes them. Neither the shares of rows nor
-        the order in which their sums are added depend on the number of threads, and so the bits do not.
-        """
-        size = self.policy.rows_per_share
-        starts = range(0, samples, size)
-        results = (ctypes.c_double * (2 * len(starts)))()
-        pointers, written = rows.pointers(), () if predictions is None else (predictions.data_ptr(),)
-        shares = enumerate(starts)  # each thread goes on with the next that is left
-
-        def work(rank: int, *_: int) -> None:
-            workspace = self.workspace if rank == 0 else self.workspace.clone()
-            try:
-                for index, first in shares:
-                    sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
-                    last = min(first + size, samples)
-                    self._function.call(
-                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, sums, *written
-                    )
-            finally:
-                collections.deque(shares, maxlen=0)  # after an error, or Ctrl-C, no thread begins another
-
-        threads = torch.get_num_threads()
-        crew.together(work, min(threads, len(starts)), threads)
-        return sum(results[::2]), sum(results[1::2])
-
-    def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
-        """Call a native function for some rows, on several threads at once where it is made for them."""
-        if self.policy.divided:
-            threads = self._threads if rows >= self.policy.fewest_rows_divided else 1
-            crew.together(functools.partial(function, *arguments), threads, torch.get_num_threads())
-        else:
-            function(*arguments)
-
-    def _stop(self, first: int) -> int:
-        """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
-        piece = min(self._batch_size, self.policy.piece)
-        last = first + max(piece, self.policy.rows_per_call)
-        batch = last - last % self._batch_size
-        return batch + (last - batch) // piece * piece
+from functional_mlp.state import Keys, Outcome, Rates, Tick
 
 
 class FusedRun:
@@ -200,14 +22,22 @@ class FusedRun:
     A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
     """
 
-    def __init__(self, program: TrainingProgram, state: OptimizerState, data: Dataset, *, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        program: TrainingProgram,
+        state: OptimizerState,
+        data: Dataset,
+        *,
+        shuffle: bool = True,
+        validation: Dataset | None = None,
+    ) -> None:
         self._program = program
         self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
+        self._held_out = validation
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
         self._names = ("params", *program.optimizer.slots())
-        self._validation: tuple[Dataset, Evaluation] | None = None
         self._numbers = self._session.workspace[: self._session.layout.size * len(self._names)]
         self._structures = [
             self._session.layout.pack(getattr(state, name), self._session.array(index))
@@ -218,21 +48,44 @@ class FusedRun:
     def _orders(self) -> Orders:
         return Orders(1, self._samples, shuffled=self._shuffle)
 
+    @functools.cached_property
+    def _validation(self) -> Evaluation | None:
+        return None if self._held_out is None else Evaluation(self._program, self._held_out)
+
+    @property
+    def _validates_within(self) -> bool:
+        """Whether the call that trains makes the passes over the validation data as well: on one thread."""
+        policy = self._session.policy
+        in_one_call = self._validation is not None and self._validation.is_short and not policy.divided
+        return in_one_call and self._samples <= policy.rows_per_call
+
     @property
     def epochs_at_once(self) -> int:
-        policy = self._session.policy
-        return max(1, min(policy.rows_per_call // self._samples, policy.most_epochs_per_call))
+        if self._held_out is not None and not self._validates_within:
+            return 1
+        policy, rows = self._session.policy, self._samples + (0 if self._held_out is None else len(self._held_out))
+        return max(1, min(policy.rows_per_call // rows, policy.most_epochs_per_call))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        own, rates, samples = [key for (key,) in keys], [rate for (rate,) in learning_rates], self._samples
-        if samples > self._session.policy.rows_per_call:  # there is but one epoch
-            self._orders.draw(own)
-            sums = [self.sums_of_epoch(self._orders.memory[0], samples, rates[0], tick)]
-        else:
-            sums = self._session.run_epochs(self._rows, self._orders, own, rates, self._step)
-            self._move_on(len(own), samples, rates[-1])
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
+        validation = self._validation if validated else None
+        within = validation if self._validates_within else None
+        if self._samples <= self._session.policy.rows_per_call:
+            table = None if within is None else within.table
+            *sums, losses, right = self._session.run_epochs(self._rows, self._orders, own, rates, self._step, table)
+            self._move_on(len(own), self._samples, rates[-1])
             tick(len(own))
-        return [[(loss_sum / samples, self._rows.accuracy(right))] for loss_sum, right in sums]
+        else:  # there is but one epoch
+            self._orders.draw(own)
+            sums = [[each] for each in self.sums_of_epoch(self._orders.memory[0], self._samples, rates[0], tick)]
+        if within is not None:
+            held_out = within.rows.figures(losses, right)
+        elif validation is not None:
+            metrics = validation.metrics(self._session.array(0))
+            held_out = (metrics.loss,), (metrics.accuracy,)
+        else:
+            held_out = (math.nan,) * len(own), (math.nan,) * len(own)
+        return [Outcome(*self._rows.figures(*sums), *held_out)]
 
     def sums_of_epoch(
         self, order: Tensor, samples: int, learning_rate: float, tick: Tick | None
@@ -269,41 +122,3 @@ class FusedRun:
         trees = map(layout.unpack, arrays, self._structures)
         named = dict(zip(self._names, trees, strict=True))
         return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        if self._validation is None or self._validation[0] is not data:
-            self._validation = (data, Evaluation(self._program, data))
-        return self._validation[1].metrics(self._session.array(0))
-
-
-class Evaluation:
-    """Passes of a network over one data set, forward only."""
-
-    def __init__(self, program: LossProgram, data: Dataset) -> None:
-        classes, weighted = takes_classes(program.loss, data.targets), data.weights is not None
-        self._session = Session(program.with_loss(program.loss, classes, weighted))
-        self._rows = Rows.of(data, program.loss)
-        self._samples = len(data)
-
-    def packed(self, params: Any) -> Tensor:
-        """Parameters in the engine's layout."""
-        array = new_workspace(self._session.layout.size, self._rows.inputs.dtype)
-        self._session.layout.pack(params, array)
-        return array
-
-    def metrics(self, params: Tensor) -> Metrics:
-        """Loss and accuracy with parameters in the engine's layout."""
-        self._session.array(0).copy_(params)
-        loss_sum, right = self._session.pass_forward(self._rows, self._samples)
-        return Metrics(loss_sum / self._samples, self._rows.accuracy(right))
-
-
-def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
-    """The network's outputs (n, out_features) for inputs (n, in_features)."""
-    session = Session(program)
-    session.layout.pack(params, session.array(0))
-    result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
-    checks.plain_tensor("predict: the result", result)
-    nothing = torch.empty(0, device="cpu")
-    session.pass_forward(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), result)
-    return result

@@ -5,7 +5,7 @@ with a matrix a member. Arrays of samples are (members, batch, features), those 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,17 +15,16 @@ from torch import Tensor
 from functional_mlp.algebra import working_dtype
 from functional_mlp.buffers import Buffers, Rule, all_finite
 from functional_mlp.captured import Launcher, Number, epochs_at_once, following
-from functional_mlp.datasets import Dataset
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import Metrics, Tally, counted, measure
+from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.orders import order_of
 from functional_mlp.penalties import Penalty
-from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick, ticks_after
+from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
 
 Snapshot = tuple[list[Tensor], int, list[float]]
@@ -120,13 +119,20 @@ class StackedRun:
         none = torch.full((len(data),), -1, device=data.inputs.device)
         return data.inputs, targets, none if data.labels is None else data.labels, data.weights_of(slice(None))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
-        tallies = [
-            self._epoch([order_of(key, self._samples, self._shuffle) for key in own], rates, ticks_after(done, tick))
-            for done, (own, rates) in enumerate(zip(keys, learning_rates, strict=True))
-        ]
-        results = [tally.metrics(*self._answered) for tally in tallies]
-        return [[(metrics.loss, metrics.accuracy) for metrics in own] for own in results]
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        tallies, held_out, everyone = [], [], range(len(self._members))
+        for done, (own, rates) in enumerate(zip(keys, learning_rates, strict=True)):
+            orders = [order_of(key, self._samples, self._shuffle) for key in own]
+            tallies.append(self._epoch(orders, rates, ticks_after(done, tick)))
+            held_out.append([self._validate(member) if member in validated else NOTHING for member in everyone])
+        trained = [tally.metrics(*self._answered) for tally in tallies]
+        return list(map(Outcome.of, zip(*trained, strict=True), zip(*held_out, strict=True)))
+
+    def _validate(self, member: int) -> Metrics:
+        data = self._members[member].validation
+        if data is None:
+            return NOTHING
+        return measure(self._network, self._loss, self._rule.layout.tree(self._arrays[0][member]), data)
 
     def _epoch(self, orders: Sequence[Tensor], rates: Sequence[float], tick: Tick) -> Tally:
         inputs = self._inputs[0]
@@ -179,9 +185,6 @@ class StackedRun:
         arrays, step, rates = snapshot
         own = [array[member] for array in arrays]
         return self._rule.state(self._members[member].start.optimizer_state, own, step, rates[member])
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        return measure(self._network, self._loss, self._rule.layout.tree(self._arrays[0][member]), data)
 
 
 def _gathered(columns: Sequence[Tensor], rows: Tensor) -> Tensor:

@@ -141,10 +141,10 @@ def test_a_run_keeps_nothing_under_an_expression_that_it_has_lost(change) -> Non
     network = fm.Sequential(network, fm.Linear(2, 2))  # no other test has made code of it
     params = network.init(KEY)
     program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=torch.float32)
-    run = running.FusedRun(program, optimizer.init(params), DATA)
+    run = running.FusedRun(program, optimizer.init(params), DATA, validation=DATA)
     change("global")
     with pytest.raises(CannotFuseError, match="has changed since the run began"):
-        run.evaluate(0, DATA)
+        run.epochs([[KEY]], [[0.1]], lambda done: None, [0])
 
 
 def test_reasons_follow_an_expression(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,29 @@ def test_single_samples_have_the_same_bits_where_units_are_divided(optimizer: fm
             check_engines_agree(network, fm.CrossEntropy(), optimizer, data, epochs=2)
 
 
+@pytest.mark.parametrize("batch_size", [1, 20])
+@pytest.mark.parametrize("validated", [False, True])
+def test_runs_have_the_same_bits_in_the_orders_that_one_thread_draws(batch_size: int, validated: bool) -> None:
+    network = fm.Sequential(fm.Linear(2, 70), fm.Tanh(), fm.Linear(70, 70), fm.Tanh(), fm.Linear(70, 2))
+    data = fm.datasets.disk(KEY, 90)
+    arguments = {"key": KEY, "epochs": 4, "batch_size": batch_size, "engine": "fused"}
+
+    def run() -> tuple[Any, ...]:
+        result = fm.fit(
+            network, fm.CrossEntropy(), fm.Adam(0.01), data, validation=data if validated else None, **arguments
+        )
+        history = result.history
+        return bits(torch.cat([leaf.flatten() for leaf in fm.pytree.leaves(result.params)])), repr(
+            (history.train_loss, history.validation_loss, history.validation_accuracy)
+        )
+
+    with units_divided():
+        expected = run()
+        for threads in (1, 2, 3):
+            with on_threads(threads):
+                assert run() == expected
+
+
 def check_threads(
     network: fm.Layer,
     loss: fm.Loss,

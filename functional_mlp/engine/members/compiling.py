@@ -17,9 +17,10 @@ from functional_mlp.engine.members.epoch import MembersEpoch
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
 from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import CannotFuseError
+from functional_mlp.engine.validation import ENTRIES, Validation
 
 _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_void_p]
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 5 + [ctypes.c_void_p]
 
 
 def emit(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
@@ -41,7 +42,10 @@ _ARGUMENTS_OF_EPOCHS = {
     "scalars": POINTER,
     "shuffle": ir.PointerType(SHUFFLE),
     "keys": POINTER,
-    "drawn": I64,
+    "validations": POINTER,
+    "places": POINTER,
+    "members": I64,
+    "parameters": I64,
     "count": I64,
     "samples": I64,
     "step": I64,
@@ -50,32 +54,46 @@ _ARGUMENTS_OF_EPOCHS = {
 
 
 def emit_epochs(epoch: ir.Function, program: MembersProgram, policy: MembersPolicy) -> None:
-    """Emit `epochs`, which draws the orders of the first `drawn` members and calls `epoch`, `count` times.
+    """Emit `epochs`, which draws the orders of the `members` that there are and calls `epoch`, `count` times.
 
-    Orders are drawn where the pointers say that they lie, and stay as they are where `keys` is null. Keys, scalars and
-    results of an epoch follow those of the one before.
+    Orders are drawn where the pointers say that they lie, and stay as they are where `keys` is null. After each epoch
+    follow the passes forward that `validations` tells of, a row a member (see `functional_mlp.engine.validation`),
+    unless it is null; `places` says where the `parameters` lie, here and there. Keys, scalars and results of an epoch
+    follow those of the one before: its own results, and two numbers a member of the passes.
     """
     function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS)
-    workspace, pointers, scalars, shuffle, keys, drawn, count, samples, step, results = function.args
-    e, members = Emitter(b, Real(torch.float64), 1), policy.members
+    own = dict(zip(_ARGUMENTS_OF_EPOCHS, function.args, strict=True))
+    members, samples = own["members"], own["samples"]
+    e, lanes = Emitter(b, Real(torch.float64), 1), policy.members
     size = ir.Constant(I64, program.batch_size)
     batches = b.udiv(b.add(samples, b.sub(size, ir.Constant(I64, 1))), size)
 
     def one(i: Index) -> None:
-        own_keys = e.address(keys, e.multiply(i, drawn), KEY)
+        keys = e.address(own["keys"], e.multiply(i, members), KEY)
 
         def draw(member: Index) -> None:
-            place = e.address(pointers, e.add(ORDERS * members, member), POINTER)
-            emit_shuffle(b, shuffle, b.load(place, typ=POINTER, align=8), e.address(own_keys, member, KEY), samples)
+            place = e.address(own["pointers"], e.add(ORDERS * lanes, member), POINTER)
+            order = b.load(place, typ=POINTER, align=8)
+            emit_shuffle(b, own["shuffle"], order, e.address(keys, member, KEY), samples)
 
-        with b.if_then(is_given(b, keys)):
-            e.loop("draw.member", 0, drawn, 1, draw)
-        own_scalars = e.address(scalars, e.multiply(i, members * (1 + len(program.rule.per_member))))
-        begun = b.add(step, b.mul(batches, e.index(i)))
-        own_results = e.address(results, e.multiply(i, 2 * members))
-        b.call(epoch, [workspace, pointers, own_scalars, ir.Constant(I64, 0), samples, begun, own_results])
+        with b.if_then(is_given(b, own["keys"])):
+            e.loop("draw.member", 0, members, 1, draw)
+        scalars = e.address(own["scalars"], e.multiply(i, lanes * (1 + len(program.rule.per_member))))
+        begun = b.add(own["step"], b.mul(batches, e.index(i)))
+        results = e.address(own["results"], e.multiply(i, e.add(2 * lanes, e.multiply(members, 2))))
+        b.call(epoch, [own["workspace"], own["pointers"], scalars, ir.Constant(I64, 0), samples, begun, results])
 
-    e.loop("epoch", 0, count, 1, one)
+        def pass_forward(member: Index) -> None:
+            validation = Validation(b, program.program.dtype, policy.lanes)
+            table = e.address(own["validations"], e.multiply(member, ENTRIES), I64)
+            numbers = validation.e.address(own["workspace"], member)
+            validation.gather(numbers, lanes, table, own["places"], own["parameters"])
+            validation.emit(table, e.address(results, e.add(2 * lanes, e.multiply(member, 2))))
+
+        with b.if_then(is_given(b, own["validations"])):
+            e.loop("validate.member", 0, members, 1, pass_forward)
+
+    e.loop("epoch", 0, own["count"], 1, one)
     b.ret_void()
 
 

@@ -1,9 +1,10 @@
 """Groups of members at work, and the memory that they run in."""
 
 import ctypes
+import functools
 import itertools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 import attrs
@@ -11,20 +12,19 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.datasets import Dataset
 from functional_mlp.engine import policy as policies
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
+from functional_mlp.engine.members.validation import Validations, nothing
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.program import CannotFuseError
-from functional_mlp.engine.running import Evaluation, Rows, new_workspace
-from functional_mlp.metrics import Metrics
+from functional_mlp.engine.session import Rows, new_workspace
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key
-from functional_mlp.state import Job, Keys, Member, Outcomes, Rates, Tick
+from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
 
 
 def kind_of(member: Member) -> Hashable:
@@ -101,8 +101,8 @@ class MembersRun:
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
-        self._validations: dict[int, Evaluation] = {}
         self._orders = Orders(len(members), self._samples, shuffled=job.shuffle)
+        self._validations = Validations(program.program, self._layout, members)
         self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._numbers), strict=True):
@@ -126,49 +126,78 @@ class MembersRun:
         """Items of the members and, where the group is not full, the first one again for each that fills it up."""
         return [*items, *[items[0]] * (self._size - len(items))]
 
+    @functools.cached_property
+    def _validates_within(self) -> bool:
+        """Whether the call that trains makes the passes over the validation data as well."""
+        return self._samples <= self._rows_per_call and self._validations.are_short
+
     @property
     def epochs_at_once(self) -> int:
-        return max(1, min(self._rows_per_call // self._samples, self._most_epochs_per_call))
+        if self._validations.rows and not self._validates_within:
+            return 1
+        rows = self._samples + self._validations.rows
+        return max(1, min(self._rows_per_call // rows, self._most_epochs_per_call))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick) -> list[Outcomes]:
+    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
         self._learning_rates = list(learning_rates[-1])
-        count, samples, size = len(keys), self._samples, self._size
         scalars = self._scalars_of_epochs(learning_rates)
-        results = (ctypes.c_double * (2 * size * count))()
-        if samples > self._rows_per_call:  # there is but one epoch
+        results = (ctypes.c_double * (self._results_of_an_epoch * len(keys)))()
+        within = bool(validated) and self._validates_within
+        tick(0.0)
+        if self._samples <= self._rows_per_call:
+            self._run_epochs(keys, scalars, results, within=within)
+        else:  # there is but one epoch
             self._run_epoch(keys[0], scalars, results, tick)
-        else:
-            tick(0.0)
-            self._function.call_epochs(
-                self._workspace.data_ptr(),
-                self._pointers,
-                scalars.data_ptr(),
-                self._orders.shuffle,
-                self._orders.keys(itertools.chain.from_iterable(keys)),
-                len(self._members),
-                count,
-                samples,
-                self._step,
-                results,
-            )
-        self._step += count * -(-samples // self._batch_size)
-        return [self._outcomes(results[first : first + 2 * size]) for first in range(0, len(results), 2 * size)]
+        self._step += len(keys) * -(-self._samples // self._batch_size)
+        return [self._outcome(member, results, member in validated, within) for member in range(len(self._members))]
+
+    def _run_epochs(self, keys: Keys, scalars: Tensor, results: Any, *, within: bool) -> None:
+        """Run epochs in one call, with their validation where it is `within` it."""
+        validations = self._validations if within else None
+        self._function.call_epochs(
+            self._workspace.data_ptr(),
+            self._pointers,
+            scalars.data_ptr(),
+            self._orders.shuffle,
+            self._orders.keys(itertools.chain.from_iterable(keys)),
+            None if validations is None else validations.tables,
+            None if validations is None else validations.places.data_ptr(),
+            len(self._members),
+            0 if validations is None else len(validations.places),
+            len(keys),
+            self._samples,
+            self._step,
+            results,
+        )
+
+    @property
+    def _results_of_an_epoch(self) -> int:
+        """The losses and right answers of a full group, and those of each member's validation data."""
+        return 2 * self._size + 2 * len(self._members)
 
     def _run_epoch(self, keys: Sequence[Key], scalars: Tensor, results: Any, tick: Tick) -> None:
         """Run an epoch in several calls, for a native call cannot be interrupted."""
         self._orders.draw(keys)
         arguments = (self._workspace.data_ptr(), self._pointers, scalars.data_ptr())
         for first in range(0, self._samples, self._rows_per_call):
-            tick(first / self._samples)
             last = min(first + self._rows_per_call, self._samples)
             self._function.call(*arguments, first, last, self._step, results)
+            tick(last / self._samples)
 
-    def _outcomes(self, results: Sequence[float]) -> Outcomes:
-        """The mean losses and accuracies of an epoch."""
-        return [
-            (loss / self._samples, self._rows[id(member.data)].accuracy(right))
-            for member, loss, right in zip(self._members, results, results[self._size :], strict=False)
-        ]
+    def _outcome(self, member: int, results: Any, validated: bool, within: bool) -> Outcome:
+        """What all epochs of a call have come to for a member."""
+        size, distance = self._size, self._results_of_an_epoch
+        first = 2 * (size + member)
+        trained = self._rows[id(self._members[member].data)].figures(
+            results[member::distance], results[size + member :: distance]
+        )
+        if not validated or not self._validations.rows:
+            held_out = nothing(len(trained[0]))
+        elif within:
+            held_out = self._validations.figures(member, results[first::distance], results[first + 1 :: distance])
+        else:
+            held_out = self._validations.measure(member, self._tree(self._arrays(self._numbers)[0], member))
+        return Outcome(*trained, *held_out)
 
     def _scalars_of_epochs(self, learning_rates: Rates) -> Tensor:
         """For each epoch the members' learning rates, and what else differs between their optimizers."""
@@ -206,9 +235,3 @@ class MembersRun:
         """A member's tree, in tensors of its own."""
         structure = pytree.structure(self._members[index].start.optimizer_state.params)
         return self._layout.unpack(vectors[:, index], structure)
-
-    def evaluate(self, member: int, data: Dataset) -> Metrics:
-        if id(data) not in self._validations:
-            self._validations[id(data)] = Evaluation(self._program.program, data)
-        run = self._validations[id(data)]
-        return run.metrics(run.packed(self._tree(self._arrays(self._numbers)[0], member)))

@@ -6,12 +6,12 @@ import torch
 from llvmlite import ir
 
 import functional_mlp as fm
-from functional_mlp.engine import running
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import TrainingProgram
+from functional_mlp.engine.session import Rows, Session
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
@@ -33,10 +33,10 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
         network, fm.MeanSquaredError(), optimizer, batch_size=1, class_targets=False, dtype=data.inputs.dtype
     )
 
-    def workspace_after(samples: int) -> tuple[torch.Tensor, running.Session]:
-        session = running.Session(program)
+    def workspace_after(samples: int) -> tuple[torch.Tensor, Session]:
+        session = Session(program)
         session.layout.pack(state.params, session.array(0))
-        session.run(running.Rows.of(data, program.loss), samples, torch.arange(100), learning_rate=0.1)
+        session.run(Rows.of(data, program.loss), samples, torch.arange(100), learning_rate=0.1)
         return session.workspace, session
 
     copied, session = workspace_after(100)

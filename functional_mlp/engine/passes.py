@@ -1,0 +1,62 @@
+"""Passes of a network over data, forward only."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.datasets import Dataset
+from functional_mlp.engine.layout import Layout
+from functional_mlp.engine.lowering import takes_classes
+from functional_mlp.engine.program import LossProgram, Program
+from functional_mlp.engine.session import Rows, Session, new_workspace, plain
+from functional_mlp.engine.validation import ENTRIES
+from functional_mlp.metrics import Metrics
+
+
+class Evaluation:
+    """Passes of a network over one data set, forward only."""
+
+    def __init__(self, program: LossProgram, data: Dataset) -> None:
+        classes, weighted = takes_classes(program.loss, data.targets), data.weights is not None
+        self._session = Session(program.with_loss(program.loss, classes, weighted))
+        self.rows = Rows.of(data, program.loss)
+        self._samples = len(data)
+        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers(), self._samples
+        self.table = (ctypes.c_int64 * ENTRIES)(*table)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether one call makes the pass."""
+        return self._samples <= self._session.policy.rows_per_share
+
+    @property
+    def layout(self) -> Layout:
+        """Where the parameters lie for a pass."""
+        return self._session.layout
+
+    def packed(self, params: Any) -> Tensor:
+        """Parameters in the engine's layout."""
+        array = new_workspace(self._session.layout.size, self.rows.inputs.dtype)
+        self._session.layout.pack(params, array)
+        return array
+
+    def metrics(self, params: Tensor) -> Metrics:
+        """Loss and accuracy with parameters in the engine's layout."""
+        self._session.array(0).copy_(params)
+        loss_sum, right = self._session.pass_forward(self.rows, self._samples)
+        (loss,), (accuracy,) = self.rows.figures([loss_sum], [right])
+        return Metrics(loss, accuracy)
+
+
+def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
+    """The network's outputs (n, out_features) for inputs (n, in_features)."""
+    session = Session(program)
+    session.layout.pack(params, session.array(0))
+    result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
+    checks.plain_tensor("predict: the result", result)
+    nothing = torch.empty(0, device="cpu")
+    session.pass_forward(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), result)
+    return result

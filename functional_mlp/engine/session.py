@@ -1,0 +1,211 @@
+"""A compiled function at work: the memory that it runs in, and the data that it reads."""
+
+import collections
+import ctypes
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.datasets import Dataset
+from functional_mlp.engine import crew
+from functional_mlp.engine import policy as policies
+from functional_mlp.engine.compiling import Function, function_of
+from functional_mlp.engine.layout import Layout
+from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.lowering import takes_classes
+from functional_mlp.engine.orders import Orders
+from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.program import Program, TrainingProgram
+from functional_mlp.losses import Loss
+from functional_mlp.metrics import share
+from functional_mlp.random import Key
+
+
+@attrs.frozen(eq=False)
+class Rows:
+    """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
+
+    A row of `targets` is as `LossProgram` says; `weight` is that of all rows. The set is `answered` where it says of
+    each row what is right.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    labels: Tensor
+    weight: float
+    answered: bool
+
+    @classmethod
+    def of(cls, data: Dataset, loss: Loss) -> "Rows":
+        labels, targets, weights = data.labels, data.targets, data.weights
+        classes = takes_classes(loss, targets)
+        if targets.ndim == 1 and not classes:
+            targets = loss.encode(targets, data.inputs[:, :1])
+        answered = loss.has_answers(targets, labels)
+        if weights is not None:
+            targets = weights.unsqueeze(1) if classes else torch.cat([targets, weights.unsqueeze(1)], 1)
+        filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
+        weight = len(data) if weights is None else weights.double().sum().item()
+        return cls(plain(data.inputs), plain(targets), filled, weight, answered)
+
+    def pointers(self) -> tuple[int, int, int]:
+        return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
+
+    def figures(self, losses: Sequence[float], right: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The mean losses and the accuracies of some passes, given the sums of their losses and their right answers."""
+        samples, weight = len(self.inputs), self.weight
+        accuracies = (share(each, weight) for each in right) if self.answered else (math.nan for _ in right)
+        return tuple(loss / samples for loss in losses), tuple(accuracies)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A tensor whose memory holds its numbers one after the other."""
+    return tensor.detach().resolve_neg().resolve_conj().contiguous()
+
+
+def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
+    """Zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
+    workspace = torch.zeros(size, dtype=dtype, device="cpu")
+    checks.plain_tensor("the engine's workspace", workspace)
+    return workspace
+
+
+def function_to_run(program: Program) -> tuple[Function, int]:
+    """The function of a program for this machine, and on how many threads it runs at most."""
+    target = machine.host()
+    threads = policies.threads_of(program, target, torch.get_num_threads())
+    in_batches = isinstance(program, TrainingProgram) and program.batch_size > 1
+    return function_of(program, target, divided=threads > 1 and in_batches), threads
+
+
+class Session:
+    """The function of a program at work: its workspace, and its calls."""
+
+    layout: Layout
+    policy: Policy
+    workspace: Tensor
+
+    def __init__(self, program: Program) -> None:
+        self._function, self._threads = function_to_run(program)
+        self.layout, self.policy = self._function.layout, self._function.policy
+        self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
+        spaces = self._threads if self.policy.divided and self._batch_size == 1 else 1
+        self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
+
+    @property
+    def address(self) -> int:
+        """Where the function lies."""
+        return self._function.address
+
+    def array(self, index: int) -> Tensor:
+        """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
+        return self.workspace[index * self.layout.size : (index + 1) * self.layout.size]
+
+    def run(
+        self,
+        rows: Rows,
+        samples: int,
+        order: Tensor,
+        *,
+        step: int = 0,
+        learning_rate: float,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[float, float]:
+        """Run an epoch over `samples` rows; returns the sum of the losses and the number of right answers.
+
+        A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
+        """
+        results = (ctypes.c_double * 2)()
+        pointers = (self.workspace.data_ptr(), *rows.pointers(), order.data_ptr())
+        last = 0
+        while last < samples:
+            first, last = last, min(self._stop(last), samples)
+            arguments = (*pointers, first, last, samples, step, learning_rate, results)
+            self._run(last - first, self._function.call, *arguments)
+            if progress is not None:
+                progress(last / samples)
+        return results[0], results[1]
+
+    def run_epochs(
+        self,
+        rows: Rows,
+        orders: Orders,
+        keys: Sequence[Key],
+        learning_rates: Sequence[float],
+        step: int,
+        validation: Any,
+    ) -> tuple[list[float], ...]:
+        """Run whole epochs, in the orders of keys, in one call.
+
+        Returns for all of them the sums of losses, the right answers, and those of the passes forward that the table
+        `validation` tells of, where there is one.
+        """
+        count, samples = len(keys), orders.memory.shape[1]
+        results = (ctypes.c_double * (4 * count))()
+        call_epochs = self._function.call_epochs
+        assert call_epochs is not None, "only epochs are run many at a time"
+        self._run(
+            count * samples,
+            call_epochs,
+            self.workspace.data_ptr(),
+            *rows.pointers(),
+            orders.memory.data_ptr(),
+            orders.shuffle,
+            orders.keys(keys),
+            (ctypes.c_double * count)(*learning_rates),
+            validation,
+            count,
+            samples,
+            step,
+            results,
+        )
+        return tuple(results[which::4] for which in range(4))
+
+    def pass_forward(self, rows: Rows, samples: int, predictions: Tensor | None = None) -> tuple[float, float]:
+        """Pass rows forward, on as many threads as torch has; returns the sum of the losses and the right answers.
+
+        The outputs go into `predictions`, where the function is one that makes them. Neither the shares of rows nor
+        the order in which their sums are added depend on the number of threads, and so the bits do not.
+        """
+        size = self.policy.rows_per_share
+        starts = range(0, samples, size)
+        results = (ctypes.c_double * (2 * len(starts)))()
+        pointers, written = rows.pointers(), () if predictions is None else (predictions.data_ptr(),)
+        shares = enumerate(starts)  # each thread goes on with the next that is left
+
+        def work(rank: int, *_: int) -> None:
+            workspace = self.workspace if rank == 0 else self.workspace.clone()
+            try:
+                for index, first in shares:
+                    sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
+                    last = min(first + size, samples)
+                    self._function.call(
+                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, sums, *written
+                    )
+            finally:
+                collections.deque(shares, maxlen=0)  # after an error, or Ctrl-C, no thread begins another
+
+        threads = torch.get_num_threads()
+        crew.together(work, min(threads, len(starts)), threads)
+        return sum(results[::2]), sum(results[1::2])
+
+    def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a native function for some rows, on several threads at once where it is made for them."""
+        if self.policy.divided:
+            threads = self._threads if rows >= self.policy.fewest_rows_divided else 1
+            crew.together(functools.partial(function, *arguments), threads, torch.get_num_threads())
+        else:
+            function(*arguments)
+
+    def _stop(self, first: int) -> int:
+        """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
+        piece = min(self._batch_size, self.policy.piece)
+        last = first + max(piece, self.policy.rows_per_call)
+        batch = last - last % self._batch_size
+        return batch + (last - batch) // piece * piece
