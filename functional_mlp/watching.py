@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from functional_mlp import pytree
 from functional_mlp.course import Course
 from functional_mlp.state import Callback, Job, Keeper, Progress
 
@@ -50,7 +51,8 @@ class Watch:
             if self._is_due(epoch) and epoch < self.job.epochs:
                 self._save()
             try:
-                ended = [member for member in reached if self._says_end(self._progress[numbers[member]])]
+                # What callbacks are given is theirs, to write into as well: it is not what is kept.
+                ended = [member for member in reached if self._says_end(course.progress(member))]
             except Exception:
                 if self._is_due(epoch, seconds=math.inf):
                     self._save()  # what was trained is not lost with a callback
@@ -86,7 +88,7 @@ class Watch:
         """The job as it goes on: a member that a callback has ended is over as long as a callback says so."""
 
         def asked(progress: Progress) -> Progress:
-            return attrs.evolve(progress, ended=progress.ended and self._says_end(progress))
+            return attrs.evolve(progress, ended=progress.ended and self._says_end(_copied(progress)))
 
         members = [attrs.evolve(member, progress=asked(member.progress)) for member in job.members]
         return attrs.evolve(job, members=tuple(members))
@@ -119,3 +121,8 @@ class Watch:
             )
         self._saved_at = time.perf_counter()
         self._saving = self._saved_at - started
+
+
+def _copied(progress: Progress) -> Progress:
+    """The same progress, in tensors of its own."""
+    return attrs.evolve(progress, state=pytree.map(lambda leaf: leaf.clone(), progress.state))

@@ -1,5 +1,6 @@
 """The checkpoint that training keeps while it goes on, and goes on from."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from functional_mlp.checkpoint.loading import Saved, load
 from functional_mlp.checkpoint.saving import save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
-from functional_mlp.state import Job, Member, Progress, TrainState
+from functional_mlp.state import Job, Member, Progress, TrainState, learning_rates
+from functional_mlp.value import Value
 
 # By default a state is saved after each of these epochs, and then no sooner than so many seconds after the last one. To
 # save one takes 13 ms on a common disk, as long as 40 epochs of the paper's network.
@@ -136,7 +138,10 @@ class Checkpoint:
         if saved.settings is None:  # a file of an older version, or of `save`
             return []
         given = {*self.allow, "params"} if _is_where(saved, member.start) else {*self.allow}
-        return [(name, text) for name, text in saved.settings.differences(own) if name not in given]
+        differences = [*saved.settings.differences(own)]
+        if saved.settings.schedule == own.schedule and "optimizer" not in given:
+            differences += _other_rate(saved, member)
+        return [(name, text) for name, text in differences if name not in given]
 
 
 @frozen(eq=False)
@@ -180,3 +185,14 @@ def _moved_on(member: Member, saved: Saved) -> Member:
 def _is_where(saved: Saved, start: TrainState) -> bool:
     """Whether a run starts from the very state that is saved."""
     return saved.state is not None and pytree.equal(pytree.map(lambda leaf: leaf.cpu(), start), saved.state)
+
+
+def _other_rate(saved: Saved, member: Member) -> list[tuple[str, str]]:
+    """How a schedule differs that is a function, known by its name alone: by the rate of the last epoch saved."""
+    if member.schedule is None or isinstance(member.schedule, Value) or not saved.history:
+        return []
+    assert saved.state is not None
+    last, (rate,) = saved.history.learning_rate[-1], learning_rates([member], saved.state.epoch - 1, [None])
+    if math.isclose(rate, last, rel_tol=1e-6):  # another machine's functions round differently
+        return []
+    return [("schedule", f"schedule gave epoch {saved.state.epoch - 1} the rate {last} there, and {rate} in this call")]

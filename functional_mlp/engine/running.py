@@ -32,6 +32,7 @@ class FusedRun:
         validation: Dataset | None = None,
     ) -> None:
         self._program = program
+        self._check_unchanged = None if program.is_ours else program.check_unchanged
         self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._held_out = validation
@@ -67,6 +68,8 @@ class FusedRun:
         return max(1, min(policy.rows_per_call // rows, policy.most_epochs_per_call))
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+        if self._check_unchanged is not None:
+            self._check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         validation = self._validation if validated else None
         within = validation if self._validates_within else None

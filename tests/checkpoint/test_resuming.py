@@ -301,6 +301,47 @@ def test_another_call_is_refused_by_what_differs(path: Path, name: str) -> None:
     assert_same_run(fit(checkpoint=fm.Checkpoint(path), **changes), result)
 
 
+def times(factor: float) -> Any:
+    """A schedule that has the name of any other that is made here."""
+    return lambda epoch: factor
+
+
+def test_another_function_of_the_same_name_is_another_schedule(path: Path) -> None:
+    fit(epochs=2, schedule=times(1.0), checkpoint=fm.Checkpoint(path))
+    with pytest.raises(
+        fm.CheckpointError, match=r"schedule gave epoch 1 the rate 0\.01 there, and 0\.005 in this call"
+    ):
+        fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path))
+    assert_same_run(
+        fit(epochs=3, schedule=times(1.0), checkpoint=fm.Checkpoint(path)), fit(epochs=3, schedule=times(1))
+    )
+    changed = fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path, allow=("schedule",)))
+    assert changed.history.learning_rate == (0.01, 0.01, 0.01, 0.005, 0.005)
+    assert_same_run(fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path)), changed)
+
+
+def test_what_a_callback_writes_into_its_state_is_not_saved(path: Path) -> None:
+    def clear(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        for leaf in fm.pytree.leaves(state):
+            leaf.zero_()
+        if epoch == 7:
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(epochs=9, checkpoint=fm.Checkpoint(path), callbacks=[clear])
+    assert_same_run(fm.load(path), fit(epochs=8))
+
+
+def test_a_callback_that_is_asked_again_changes_nothing(path: Path) -> None:
+    fit(checkpoint=fm.Checkpoint(path), callbacks=[lambda epoch, state, history: epoch == 1])
+
+    def clear(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        for leaf in fm.pytree.leaves(state):
+            leaf.zero_()
+
+    assert_same_run(fit(checkpoint=fm.Checkpoint(path), callbacks=[clear]), fit())
+
+
 def test_all_that_differs_is_named_at_once(path: Path) -> None:
     fit(epochs=2, checkpoint=fm.Checkpoint(path))
     with pytest.raises(fm.CheckpointError, match=r"batch_size is 4.*schedule is.*allow=\('batch_size', 'schedule'\)"):

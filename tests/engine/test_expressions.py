@@ -147,6 +147,19 @@ def test_a_run_keeps_nothing_under_an_expression_that_it_has_lost(change) -> Non
         run.epochs([[KEY]], [[0.1]], lambda done: None, [0])
 
 
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("members", [None, 16])
+def test_a_run_does_not_go_on_with_an_expression_that_has_changed(own: str, members: int | None, change) -> None:
+    def look(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        if epoch == 1:
+            change("global")
+
+    keys = {"key": KEY} if members is None else {"keys": KEY.split(members)}
+    train: Any = fm.fit if members is None else fm.fit_ensemble
+    with pytest.raises(CannotFuseError, match="has changed since the run began"):
+        train(*OWN[own], DATA, epochs=4, engine="fused", callbacks=[look], **keys)
+
+
 def test_reasons_follow_an_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = OWN["activation"]
     assert fm.engine.explain(*parts) is None
