@@ -1,9 +1,10 @@
 """How much memory a run takes whose data are mapped from a file, which may be larger than memory.
 
-    python benchmarks/larger_than_memory.py [--gigabytes 8] [--folder /tmp]
+    python benchmarks/larger_than_memory.py [--gigabytes 8] [--folder /tmp] [--parquet]
 
 Writes a file of random inputs, trains for one epoch on them, and prints the most memory that was the process's own:
-pages of the file are the system's, which takes them back whenever it needs them, and are printed beside it.
+pages of the file are the system's, which takes them back whenever it needs them, and are printed beside it. With
+--parquet the inputs lie in Parquet files, from which the mapped file is made first, piece by piece.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import re
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars
 
 import functional_mlp as fm
 
@@ -33,21 +36,53 @@ def watch(most: dict[str, float], over: threading.Event) -> None:
             most[name] = max(most.get(name, 0.0), megabytes)
 
 
+def pieces(rows: int) -> Iterator[np.ndarray]:
+    """Random inputs, some rows at a time."""
+    draws = np.random.default_rng(0)
+    for first in range(0, rows, ROWS_AT_ONCE):
+        yield draws.random((min(ROWS_AT_ONCE, rows - first), FEATURES), dtype="float32")
+
+
+def write(path: Path, rows: int) -> None:
+    with path.open("wb") as file:
+        for piece in pieces(rows):
+            piece.tofile(file)
+
+
+def write_parquet(folder: Path, rows: int) -> None:
+    folder.mkdir()
+    for number, piece in enumerate(pieces(rows)):
+        polars.from_numpy(piece).write_parquet(folder / f"{number:05}.parquet")
+
+
+def mapped(folder: Path, rows: int) -> np.memmap:
+    """The rows of Parquet files in a file that is mapped, through Arrow's columns of some rows at a time."""
+    table = polars.scan_parquet(folder / "*.parquet")
+    inputs = np.memmap(folder / "inputs", "float32", "w+", shape=(rows, FEATURES))
+    for first in range(0, rows, ROWS_AT_ONCE):
+        inputs[first : first + ROWS_AT_ONCE] = table.slice(first, ROWS_AT_ONCE).collect().to_numpy()
+    return inputs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=8)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--parquet", action="store_true")
     arguments = parser.parse_args()
     rows = int(arguments.gigabytes * 2**30) // (4 * FEATURES)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        path, draws = Path(folder) / "inputs", np.random.default_rng(0)
-        with path.open("wb") as file:
-            for first in range(0, rows, ROWS_AT_ONCE):
-                draws.random((min(ROWS_AT_ONCE, rows - first), FEATURES), dtype="float32").tofile(file)
-        inputs = np.memmap(path, "float32", "r", shape=(rows, FEATURES))
+        path = Path(folder) / "inputs"
+        (write_parquet if arguments.parquet else write)(path, rows)
         most, over = dict(status()), threading.Event()
         watching = threading.Thread(target=watch, args=(most, over))
         watching.start()
+        if arguments.parquet:
+            started = time.perf_counter()
+            inputs = mapped(path, rows)
+            print(f"made a file to be mapped of the Parquet files in {time.perf_counter() - started:.0f} s")
+        else:
+            inputs = np.memmap(path, "float32", "r", shape=(rows, FEATURES))
         started = time.perf_counter()
         data = fm.Dataset(inputs, np.arange(rows) % 2)
         checked = time.perf_counter() - started
