@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Collection, Sequence
 
-import attrs
 from torch import Tensor
 
 from functional_mlp.datasets import Dataset
@@ -122,6 +121,5 @@ class FusedRun:
         numbers, step, learning_rate = snapshot
         layout = self._session.layout
         arrays = numbers.split(layout.size) if layout.size else [numbers] * len(self._names)
-        trees = map(layout.unpack, arrays, self._structures)
-        named = dict(zip(self._names, trees, strict=True))
-        return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)
+        params, *slots = map(layout.unpack, arrays, self._structures)
+        return type(self._template)(params, learning_rate, step, **dict(zip(self._names[1:], slots, strict=True)))
