@@ -1,6 +1,5 @@
 """Ctrl-C: pressed once it ends a run, and pressed again it does not lose what the run has come to."""
 
-import _signal  # type: ignore[import-not-found]  # what `signal` makes enums of
 import _thread
 import contextlib
 import signal
@@ -72,16 +71,11 @@ def _answer(handler: Any, replaced: tuple[Any, ...], afterwards: Any = None) -> 
     Only the answers in `replaced` are: a process that was started deaf, or a program with an answer of its own, keeps
     that. Python tells the main thread alone of Ctrl-C.
     """
-    if threading.current_thread() is not threading.main_thread() or _signal.getsignal(signal.SIGINT) not in replaced:
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) not in replaced:
         yield
         return
-    before = _set_answer(handler)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        _set_answer(before if afterwards is None else afterwards)
-
-
-def _set_answer(handler: Any) -> Any:
-    """As `signal.signal`, which takes ten times as long: it makes an enum of what it gives."""
-    return _signal.signal(signal.SIGINT, handler if callable(handler) else int(handler))
+        signal.signal(signal.SIGINT, before if afterwards is None else afterwards)

@@ -47,16 +47,11 @@ class Places:
         """For each leaf, in order and in its shape, where its numbers lie in the array."""
         raise NotImplementedError
 
-    @functools.cached_property
-    def _all_places(self) -> Tensor:
-        """Where the numbers of all leaves lie, one leaf after the other."""
-        return torch.cat([place.reshape(-1) for place in self.places])
-
     def pack(self, tree: Any, array: Tensor) -> optree.PyTreeSpec:
         """Write the leaves of a tree into an array; returns the tree's structure."""
         leaves, structure = pytree.flatten(tree)
-        if leaves:
-            array.scatter_(0, self._all_places, torch.cat([leaf.reshape(-1) for leaf in leaves]).detach())
+        for place, leaf in zip(self.places, leaves, strict=True):
+            array[place] = leaf.detach()
         return structure
 
     def are_finite(self, array: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.engine import shuffle
@@ -13,14 +14,11 @@ from functional_mlp.random import Key
 class Orders:
     """The orders (members, samples) of an epoch, and what native code is told to draw them.
 
-    Where they are not `shuffled`, they are those of the data.
+    At first, and for good where they are not `shuffled`, they are those of the data.
     """
 
     def __init__(self, members: int, samples: int, *, shuffled: bool) -> None:
-        if shuffled:
-            self.memory = torch.empty(members, samples, dtype=torch.int64, device="cpu")
-        else:
-            self.memory = torch.arange(samples, device="cpu").repeat(members, 1)
+        self.memory: Tensor = torch.arange(samples, device="cpu").repeat(members, 1)
         checks.plain_tensor("the orders", self.memory)
         self._function = shuffle.function_of(machine.host()) if shuffled else None
 

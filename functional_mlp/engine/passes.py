@@ -20,8 +20,7 @@ class Evaluation:
     """Passes of a network over one data set, forward only."""
 
     def __init__(self, program: LossProgram, data: Dataset) -> None:
-        classes, weighted = takes_classes(program.loss, data.targets), data.weights is not None
-        self._session = Session(program.with_loss(program.loss, classes, weighted))
+        self._session = Session(program_of_pass(program, data))
         self.rows = Rows.of(data, program.loss)
         self._samples = len(data)
         table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers(), self._samples
@@ -49,6 +48,11 @@ class Evaluation:
         loss_sum, right = self._session.pass_forward(self.rows, self._samples)
         (loss,), (accuracy,) = self.rows.figures([loss_sum], [right])
         return Metrics(loss, accuracy)
+
+
+def program_of_pass(program: LossProgram, data: Dataset) -> LossProgram:
+    """The program of a pass over data whose targets and weights need not be of the kind of those of a program."""
+    return program.with_loss(program.loss, takes_classes(program.loss, data.targets), data.weights is not None)
 
 
 def outputs(program: Program, params: Any, x: Tensor) -> Tensor:

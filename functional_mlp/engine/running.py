@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Collection, Sequence
 
+import attrs
 from torch import Tensor
 
 from functional_mlp.datasets import Dataset
@@ -35,6 +36,7 @@ class FusedRun:
         self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._held_out = validation
+        self._validation = None if validation is None else Evaluation(program, validation)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
         self._names = ("params", *program.optimizer.slots())
@@ -47,10 +49,6 @@ class FusedRun:
     @functools.cached_property
     def _orders(self) -> Orders:
         return Orders(1, self._samples, shuffled=self._shuffle)
-
-    @functools.cached_property
-    def _validation(self) -> Evaluation | None:
-        return None if self._held_out is None else Evaluation(self._program, self._held_out)
 
     @property
     def _validates_within(self) -> bool:
@@ -121,5 +119,6 @@ class FusedRun:
         numbers, step, learning_rate = snapshot
         layout = self._session.layout
         arrays = numbers.split(layout.size) if layout.size else [numbers] * len(self._names)
-        params, *slots = map(layout.unpack, arrays, self._structures)
-        return type(self._template)(params, learning_rate, step, **dict(zip(self._names[1:], slots, strict=True)))
+        trees = map(layout.unpack, arrays, self._structures)
+        named = dict(zip(self._names, trees, strict=True))
+        return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)

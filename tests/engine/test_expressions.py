@@ -8,8 +8,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import expressions, running
-from functional_mlp.engine.lowering import lower
+from functional_mlp.engine import expressions
 from functional_mlp.engine.program import CannotFuseError
 
 KEY = fm.random.key(0)
@@ -133,18 +132,6 @@ def test_a_compiled_epoch_follows_an_expression(own: str, change) -> None:
     again, _ = fm.engine.compile(network, loss, optimizer, batch_size=1)(state, DATA, order)
     assert not fm.pytree.equal(before.params, now.params)
     assert fm.pytree.equal(now.params, again.params)
-
-
-def test_a_run_keeps_nothing_under_an_expression_that_it_has_lost(change) -> None:
-    """The code for the validation, made in the first epoch, is not made of another expression than that of the run."""
-    network, loss, optimizer = OWN["activation"]
-    network = fm.Sequential(network, fm.Linear(2, 2))  # no other test has made code of it
-    params = network.init(KEY)
-    program = lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=torch.float32)
-    run = running.FusedRun(program, optimizer.init(params), DATA, validation=DATA)
-    change("global")
-    with pytest.raises(CannotFuseError, match="has changed since the run began"):
-        run.epochs([[KEY]], [[0.1]], lambda done: None, [0])
 
 
 @pytest.mark.parametrize("own", OWN)

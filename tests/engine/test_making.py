@@ -159,6 +159,23 @@ def test_a_code_that_llvm_refuses_is_tried_once_and_explained_from_then_on(refus
         fit("fused")
 
 
+@pytest.mark.parametrize("members", [1, 16])
+def test_a_run_whose_validation_llvm_refuses_is_the_references(refused, members: int) -> None:
+    assert native._failure_of_probe(machine.host()) is None
+
+    def figures(engine: str) -> list[tuple[float, ...]]:
+        result = fm.fit_ensemble(
+            NETWORK, LOSS, OPTIMIZER, DATA, keys=KEY.split(members), epochs=2, validation=DATA, engine=engine
+        )
+        return [member.history.validation_loss for member in result.members]
+
+    refused("evaluate")
+    with pytest.warns(RuntimeWarning, match="takes its place"):
+        found = figures("auto")
+    for own, expected in zip(found, figures("reference"), strict=True):
+        assert own == pytest.approx(expected, rel=1e-5)
+
+
 def test_passes_forward_whose_code_llvm_refuses_are_the_references(refused) -> None:
     assert native._failure_of_probe(machine.host()) is None
     refused("define")

@@ -20,8 +20,9 @@ from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
 from functional_mlp.engine.members.validation import Validations, nothing
 from functional_mlp.engine.orders import Orders
+from functional_mlp.engine.passes import program_of_pass
 from functional_mlp.engine.program import CannotFuseError
-from functional_mlp.engine.session import Rows, new_workspace
+from functional_mlp.engine.session import Rows, function_to_run, new_workspace
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
@@ -45,7 +46,7 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
     networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
-    the code of deep networks short.
+    the code of deep networks short; and where code for many cannot be made.
     """
     program, target = program_of(job, [job.members[number] for number in numbers]), machine.host()
     optimizer = job.members[numbers[0]].optimizer
@@ -55,6 +56,10 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
     policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
     try:
         compiled(program, policy, target)
+        for number in numbers:
+            validation = job.members[number].validation
+            if validation is not None:
+                function_to_run(program_of_pass(program.program, validation))
     except CannotFuseError:
         return []
     count = math.ceil(len(numbers) / policy.members)
