@@ -19,6 +19,7 @@ BY_ALGEBRA = "by algebra"
 POINTS, TRIES, DIGITS, AGREEING = 400, 4000, 60, 50
 # Pieces that an expression may have.
 MOST_PIECES = 1000
+_INFINITE = (sympy.zoo, sympy.oo, -sympy.oo)
 
 
 @attrs.frozen
@@ -195,19 +196,31 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
     left, right = (claim.resolved(Side(wall, side)) for side in (-1, 1))
     at = claim.resolved(wall)
     from_left, from_right, value = (one.value.subs(place) for one in (left, right, at))
-    slopes = [one.derivative.subs(place) for one in (left, right)]
+    slopes = [_beside(one.derivative, wall, side) for one, side in ((left, "-"), (right, "+"))]
     given = at.given.subs(place)
     if is_zero(from_left - from_right) and is_zero(from_left - value):
         if is_zero(slopes[0] - slopes[1]):
             _refute_unless_equal(slopes[0], given, wall)
             return None
-        if given.has(sympy.nan, sympy.zoo):
+        is_steep = any(slope.has(*_INFINITE) for slope in slopes)
+        if given.has(sympy.nan) or (given.has(*_INFINITE) and not is_steep):
             _refute_unless_equal(slopes[0], given, wall)
         between = (given - slopes[0]) * (slopes[1] - given)
-        if not is_zero(between) and wall.others.sign(between) < 0:
+        if not is_steep and not is_zero(between) and wall.others.sign(between) < 0:
             _refute_unless_equal(slopes[0], given, wall)
     jump = remainder(from_right - from_left) or remainder(value - from_left)
     return Kink(wall.variable, wall.place, remainder(slopes[0]), remainder(slopes[1]), remainder(given), jump)
+
+
+def _beside(expression: sympy.Expr, wall: Wall, side: str) -> sympy.Expr:
+    """What an expression comes to as the wall is neared from a side: s^1.5 / s is 0 at 0."""
+    there = expression.subs(wall.variable, wall.place)
+    if not there.has(sympy.nan, *_INFINITE):
+        return there
+    try:
+        return sympy.limit(expression, wall.variable, wall.place, side)
+    except (ArithmeticError, NotImplementedError, ValueError):  # sympy knows of no limit
+        return there
 
 
 def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, wall: Wall) -> None:

@@ -1,6 +1,7 @@
 """The real zeros of an expression of one variable."""
 
 import functools
+from collections.abc import Callable
 
 import attrs
 import mpmath
@@ -59,9 +60,17 @@ def _by_search(factor: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Expr]:
         step = mpmath.mpf(FARTHEST) ** (mpmath.mpf(1) / _STEPS)
         sizes = [step**k - 1 + mpmath.mpf(1) / 997 for k in range(_STEPS + 1)]
         places = [-size for size in reversed(sizes)] + sizes
-        signs = [mpmath.sign(mpmath.re(function(place))) for place in places]
+        values = [mpmath.re(function(place)) for place in places]
         return [
-            _recognized(mpmath.findroot(function, (a, b), solver="anderson", tol=mpmath.mpf(10) ** -130))
-            for a, b, left, right in zip(places, places[1:], signs, signs[1:], strict=False)
-            if left * right < 0
+            _recognized(_between(function, a, b, abs(left) + abs(right)))
+            for a, b, left, right in zip(places, places[1:], values, values[1:], strict=False)
+            if mpmath.sign(left) * mpmath.sign(right) < 0
         ]
+
+
+def _between(
+    function: Callable[[mpmath.mpf], mpmath.mpf], a: mpmath.mpf, b: mpmath.mpf, size: mpmath.mpf
+) -> mpmath.mpf:
+    """The zero between two places, to digits of a function of that size there."""
+    tolerance = mpmath.mpf(10) ** -130
+    return mpmath.findroot(lambda x: function(x) / size, (a, b), solver="anderson", tol=tolerance)

@@ -22,8 +22,16 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
     """
     for total in expression.atoms(Total, LargestOf):
         expression = expression.xreplace({total: total.func(tidied(total.args[0]), total.args[1])})
+    totals = {total: sympy.Dummy("total", real=True) for total in expression.atoms(Total, LargestOf)}
+    return _tidied(expression.xreplace(totals)).xreplace({dummy: total for total, dummy in totals.items()})
+
+
+def _tidied(expression: sympy.Expr) -> sympy.Expr:
+    """`tidied` where there are no sums, or other names in their place."""
     if is_smooth(expression):
         return expression
+    if any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
+        return _cases_outside(_in_cases(expression))  # pieces do not tell what holds between them
     pieces: list[sympy.Expr] = []
     pending = [Region.everywhere(tuple(sorted(expression.free_symbols, key=str)))]
     while pending and len(pieces) + len(pending) <= _MOST_PIECES:

@@ -53,6 +53,10 @@ class Path:
         self.comparisons: list[Branching] = []
 
     def take(self, comparison: Branching) -> bool:
+        asked = (comparison.symbol, comparison.left, comparison.right)
+        for earlier, decision in zip(self.comparisons, self.decisions, strict=False):
+            if (earlier.symbol, earlier.left, earlier.right) == asked:
+                return decision
         self.comparisons.append(comparison)
         if len(self.comparisons) > len(self.decisions):
             self.decisions.append(True)

@@ -200,3 +200,23 @@ def test_a_proof_shows_its_formulas():
 @pytest.mark.parametrize(("number", "text"), [(0.1, "0.1"), (1e-8, "10^{-8}"), (3e-9, r"3 \cdot 10^{-9}"), (2, "2")])
 def test_a_decimal_number_is_written(number, text):
     assert decimal(number) == text
+
+
+def test_a_condition_that_is_met_twice_is_shown_once():
+    formula = fm.latex(fm.schedules.warmup(3, fm.schedules.on_plateau()))
+    assert formula.count("cases") == 2
+    assert r"\text{if } e < 3 \\ 0.1^{k} & \text{otherwise}" in formula
+
+
+def test_conditions_may_hold_the_largest_feature():
+    class LargestError(fm.Loss):
+        def sample_value(self, xp, prediction, target):
+            return xp.max(xp.abs(prediction - target))
+
+        def sample_grad(self, xp, prediction, target):
+            error = xp.abs(prediction - target)
+            return xp.where(error == xp.max(error), xp.sign(prediction - target), 0)
+
+    formula = fm.latex(LargestError())
+    assert r"\operatorname{sign}(\hat{y}_{j} - t_{j}) & \text{if }" in formula
+    assert r"\max_{i} \left|\hat{y}_{i} - t_{i}\right|" in formula

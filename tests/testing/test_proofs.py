@@ -406,3 +406,37 @@ def test_other_things_are_refused():
 def test_a_proof_is_a_value():
     assert isinstance(prove(fm.Tanh()), Proof)
     assert hash(prove(fm.Tanh())) == hash(prove(fm.Tanh()))
+
+
+def power(value, derivative):
+    return type("Power", (fm.Elementwise,), {"value": value, "derivative": derivative})()
+
+
+def test_a_slope_may_be_infinite_at_a_kink():
+    root = power(lambda self, xp, s: xp.sign(s) * xp.sqrt(xp.abs(s)), lambda self, xp, s, y: 0.5 / xp.sqrt(xp.abs(s)))
+    assert "derivative at s = 0: oo on the left, oo on the right" in repr(prove(root))
+    guarded = power(lambda self, xp, s: xp.maximum(s, 0) ** 0.5, lambda self, xp, s, y: xp.where(s > 0, 0.5 / y, 0))
+    assert "derivative at s = 0: 0 on the left, oo on the right, 0 given" in repr(prove(guarded))
+
+
+def test_the_derivative_of_a_power_is_proved_where_it_begins():
+    def value(self, xp, s):
+        return xp.abs(s) ** 1.5
+
+    assert not prove(power(value, lambda self, xp, s, y: 1.5 * xp.sign(s) * xp.abs(s) ** 0.5)).kinks
+    with pytest.raises(AssertionError, match=r"at s = 0 it is 0, and 1.0* is given"):
+        prove(power(value, lambda self, xp, s, y: xp.where(s == 0, 1, 1.5 * xp.sign(s) * xp.abs(s) ** 0.5)))
+
+
+def test_a_number_that_is_none_is_refuted_beside_an_infinite_slope():
+    cusp = power(lambda self, xp, s: xp.sqrt(xp.abs(s)), lambda self, xp, s, y: 0.5 * xp.sign(s) / y)
+    with pytest.raises(AssertionError, match=r"at s = 0 .* nan is given"):
+        prove(cusp)
+
+
+def test_the_zero_of_a_condition_with_large_numbers_is_found():
+    far = power(
+        lambda self, xp, s: xp.tanh(s), lambda self, xp, s, y: xp.where(xp.exp(s) > 2.3e17, 0, 1 - xp.tanh(s) ** 2)
+    )
+    with pytest.raises(AssertionError, match=r"where s > 39\.9"):
+        prove(far)
