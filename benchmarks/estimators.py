@@ -1,10 +1,11 @@
 """Times `functional_mlp.sklearn` beside `sklearn.neural_network`: the same arguments, the same data, as many epochs.
 
-    python benchmarks/estimators.py [--repeats 5] [--batch-sizes auto 1] [--tasks iris wide]
+    python benchmarks/estimators.py [--repeats 5] [--batch-sizes auto 1] [--tasks iris wide] [--threads 1]
 
 A row is a task at a batch size: the median seconds of a fit of theirs and of ours, taken in turn, their ratio, the
 same for predicting all rows, and how many more seconds our first fit takes than the second one, on other rows of as
 many, takes: the code that is made once. The cache on disk is off. With `--dtype float32` both are given such rows.
+`--threads` is how many threads both may use; by default as many as they choose.
 """
 
 import argparse
@@ -18,13 +19,21 @@ from typing import Any
 os.environ["FUNCTIONAL_MLP_CACHE"] = "off"
 
 import numpy as np
+import threadpoolctl
+import torch
 from sklearn import datasets, neural_network
 from sklearn.preprocessing import StandardScaler
 
 from functional_mlp import sklearn as ours
 
-# Epochs of a fit at each batch size; those at batch size 1 take scikit-learn a hundred times as long.
-EPOCHS = {"auto": 20, "1": 1}
+BATCH_SIZES = ("auto", "1")
+
+
+def epochs_of(batch_size: str, rows: int) -> int:
+    """Epochs of a fit: the 200 that are the default where that takes scikit-learn a few seconds, else fewer."""
+    if batch_size == "auto":
+        return 200 if rows <= 2000 else 20
+    return max(1, 3000 // rows)
 
 
 def wide() -> tuple[Any, Any]:
@@ -44,16 +53,20 @@ TASKS: dict[str, tuple[Callable[[], tuple[Any, Any]], str, tuple[int, ...]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch-sizes", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--batch-sizes", nargs="+", default=BATCH_SIZES, choices=BATCH_SIZES)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--dtype", default="float64", choices=["float32", "float64"])
+    parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")  # none of these runs converges
     print(f"{'task':<14}{'batch':>6}{'fit: theirs':>13}{'ours':>9}{'ratio':>8}", end="")
     print(f"{'predict: theirs':>17}{'ours':>10}{'ratio':>8}{'first fit':>11}")
     for task in options.tasks:
         for batch_size in options.batch_sizes:
-            print(row(task, batch_size, options.dtype, options.repeats), flush=True)
+            with threadpoolctl.threadpool_limits(options.threads):
+                print(row(task, batch_size, options.dtype, options.repeats), flush=True)
 
 
 def row(task: str, batch_size: str, dtype: str, repeats: int) -> str:
@@ -61,11 +74,12 @@ def row(task: str, batch_size: str, dtype: str, repeats: int) -> str:
     X, y = load()
     X = StandardScaler().fit_transform(X).astype(dtype)
     y = (y - y.mean()) / y.std() if name == "MLPRegressor" else y
+    epochs = epochs_of(batch_size, len(X))
     arguments = {
         "hidden_layer_sizes": hidden,
         "batch_size": batch_size if batch_size == "auto" else int(batch_size),
-        "max_iter": EPOCHS[batch_size],
-        "n_iter_no_change": np.inf,
+        "max_iter": epochs,
+        "n_iter_no_change": max(1, epochs - 1),  # the losses are looked at, and end no run
         "random_state": 0,
     }
     theirs, own = (getattr(module, name)(**arguments) for module in (neural_network, ours))

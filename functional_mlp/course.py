@@ -2,7 +2,8 @@
 
 A group of members is trained from state to state, several epochs in one call of the engine where nobody looks in
 between. A state is passed on only once all its numbers are known to be finite: where those of several epochs are not,
-the group goes back and takes these epochs one by one, which finds the one in which a member diverges.
+the group goes back and takes these epochs one by one, which finds the one in which a member diverges. Where early
+stopping would have ended the run within several epochs, it goes back as well, and takes those up to the end.
 """
 
 import itertools
@@ -21,9 +22,11 @@ from functional_mlp.schedules import Schedule
 from functional_mlp.state import (
     FitResult,
     Job,
+    Keys,
     Member,
     Outcome,
     Progress,
+    Rates,
     Tick,
     TrainState,
     learning_rates,
@@ -53,6 +56,12 @@ class Standing:
         return self.ended or self.stopped_early or self.diverged_at is not None
 
 
+# Epochs of a run that early stopping may end within them. To go back takes up to so many again, once at the end, and
+# once for the best state. Of the time for 16, one by one takes 1.45 (iris, 200 epochs of one batch), 1.34 (wine) and
+# 1.11 (breast_cancer, 261 of three), 8 at a time 1.04, 1.00 and 1.00, 64 at a time 0.98, 1.08 and 0.99.
+MOST_THAT_STOP = 16
+
+
 class Course:
     """The training of a group of members, from their start to the job's last epoch.
 
@@ -67,7 +76,8 @@ class Course:
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
         watched = watched or any(map(self._is_watched, self._members))
-        self._epochs_at_once = 1 if watched else self._run.epochs_at_once
+        most = self._run.epochs_at_once if job.early_stopping is None else MOST_THAT_STOP
+        self._epochs_at_once = 1 if watched else min(most, self._run.epochs_at_once)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
@@ -85,9 +95,9 @@ class Course:
         ]
 
     def _is_watched(self, member: Member) -> bool:
-        """Whether each epoch of a member is looked at."""
-        looked_at = self._job.early_stopping is not None or self._job.score is not None
-        return looked_at or reads_history(member.schedule)
+        """Whether each epoch of a member is looked at; members of a group stop one by one."""
+        stops_alone = self._job.early_stopping is not None and len(self._members) > 1
+        return stops_alone or self._job.score is not None or reads_history(member.schedule)
 
     def _improvement(self, member: Member) -> Improvement:
         stopping = self._job.early_stopping
@@ -98,20 +108,24 @@ class Course:
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
-        one_by_one = epoch  # the epochs before this one are taken one by one
-        while epoch < self._job.epochs and (active := self._active()):
+        one_by_one, last = epoch, self._job.epochs  # the epochs before the first one are taken one by one
+        while epoch < last and (active := self._active()):
             size = 1 if epoch < one_by_one else self._epochs_at_once
-            epochs = range(epoch, min(epoch + size, self._job.epochs))
+            epochs = range(epoch, min(epoch + size, last))
             histories, settled = self._train(epochs, active)
             if len(epochs) > 1 and not settled:
                 self._run.restore(snapshot)
                 one_by_one = epochs.stop
                 continue
+            if len(epochs) > 1 and (end := epoch + self._epochs_until_over(histories)) < epochs.stop:
+                self._run.restore(snapshot)
+                last = end
+                continue
             for member, own in zip(active, histories, strict=True):
                 self._recorders[member].append(own)
                 self._memories[member] = _remembered(self._members[member], self._memories[member], own)
-            snapshot = self._run.snapshot()
-            reached = self._move_on(active, histories, epochs.stop, snapshot, settled)
+            before, snapshot = snapshot, self._run.snapshot()
+            reached = self._move_on(active, histories, epochs, before, snapshot, settled)
             epoch = epochs.stop
             if reached:
                 yield reached
@@ -123,8 +137,7 @@ class Course:
     def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[History], bool]:
         """Run epochs; returns the history of each active member, and whether all its numbers are finite."""
         started = time.perf_counter()
-        keys = [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
-        rates = [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
+        keys, rates = self._asked_for(epochs)
         outcomes = self._run.epochs(keys, rates, lambda done: self._tick(epochs.start + done), active)
         reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
@@ -142,6 +155,11 @@ class Course:
         finite = all(map(math.isfinite, itertools.chain.from_iterable(own.train_loss for own in histories)))
         return histories, finite and self._run.is_finite(active)
 
+    def _asked_for(self, epochs: range) -> tuple[Keys, Rates]:
+        """The keys and the learning rates of the members in some epochs."""
+        keys = [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
+        return keys, [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
+
     def _scored(self, member: int, outcome: Outcome) -> Outcome:
         """An outcome with the score in the place of the accuracy, where there is one."""
         data, score = self._members[member].validation, self._job.score
@@ -154,11 +172,14 @@ class Course:
         self,
         active: Sequence[int],
         histories: Sequence[History],
-        epoch: int,
+        epochs: range,
+        before: Snapshot,
         snapshot: Snapshot,
         settled: bool,
     ) -> list[int]:
-        """Set down where the active members stand after an epoch; returns those that have come to a finite state.
+        """Set down where the active members stand after some epochs; returns those that have come to a finite state.
+
+        `before` is the snapshot before these epochs, `snapshot` that after them.
 
         The loss of an epoch is that before its last update: where numbers are not finite after it, the loss of the
         next epoch shows them.
@@ -167,25 +188,41 @@ class Course:
         for member, own in zip(active, histories, strict=True):
             loss_is_finite = math.isfinite(own.train_loss[-1])
             if settled or (loss_is_finite and self._run.is_finite([member])):
-                standings[member] = self._standing(member, epoch, snapshot, own)
+                standings[member] = self._standing(member, epochs, before, snapshot, own)
                 reached.append(member)
             else:
-                diverged_at = None if loss_is_finite else epoch - 1
-                standings[member] = attrs.evolve(standings[member], trained=epoch, diverged_at=diverged_at)
+                diverged_at = None if loss_is_finite else epochs[-1]
+                standings[member] = attrs.evolve(standings[member], trained=epochs.stop, diverged_at=diverged_at)
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
-    def _standing(self, member: int, epoch: int, snapshot: Snapshot, history: History) -> Standing:
-        """Where a member stands after an epoch, at a finite state."""
+    def _standing(self, member: int, epochs: range, before: Snapshot, snapshot: Snapshot, history: History) -> Standing:
+        """Where a member stands after some epochs, at a finite state."""
         best, stopping = self._standings[member].best, self._job.early_stopping
         if stopping is None:
-            return Standing(epoch, snapshot, trained=epoch)
-        improvement = self._improvements[member] = stopping.after(
-            self._improvements[member], getattr(history, stopping.monitor)[-1]
-        )
-        if improvement.epoch == improvement.epochs - 1:
-            best = self._state(member, epoch, snapshot)
-        return Standing(epoch, snapshot, trained=epoch, stopped_early=self._is_over(improvement), best=best)
+            return Standing(epochs.stop, snapshot, trained=epochs.stop)
+        improvement = self._improvements[member]
+        for epoch, figure in zip(epochs, getattr(history, stopping.monitor), strict=True):
+            improvement = stopping.after(improvement, figure)
+            if improvement.epoch == improvement.epochs - 1:
+                own = range(epochs.start, epoch + 1)
+                best = self._state(member, own.stop, snapshot) if own == epochs else self._retaken(member, own, before)
+        self._improvements[member] = improvement
+        return Standing(epochs.stop, snapshot, trained=epochs.stop, stopped_early=self._is_over(improvement), best=best)
+
+    def _epochs_until_over(self, histories: Sequence[History]) -> int:
+        """How many of some epochs the group's one member takes until early stopping ends its run; all, if it does not.
+
+        A group of more takes epochs one by one where early stopping is asked for.
+        """
+        (own, *_), stopping = histories, self._job.early_stopping
+        if stopping is not None:
+            improvement = self._improvements[0]
+            for count, figure in enumerate(getattr(own, stopping.monitor), start=1):
+                improvement = stopping.after(improvement, figure)
+                if stopping.is_over_after(improvement):
+                    return count
+        return len(own)
 
     @property
     def epochs_done(self) -> int:
@@ -218,6 +255,20 @@ class Course:
         """A member's state in a snapshot; its tensors are copied when they are asked for, which may be never."""
         run, key = self._run, self._members[member].start.key
         state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), key=key, epoch=epoch)
+        return state
+
+    def _retaken(self, member: int, epochs: range, before: Snapshot) -> TrainState:
+        """The state after some epochs from a snapshot on, which are taken once more where it is asked for."""
+
+        def take(_: str) -> Any:
+            now = self._run.snapshot()
+            self._run.restore(before)
+            self._run.epochs(*self._asked_for(epochs), lambda done: None, [member])
+            state = self._run.state(self._run.snapshot(), member)
+            self._run.restore(now)
+            return state
+
+        state: TrainState = TrainState.deferred(take, key=self._members[member].start.key, epoch=epochs.stop)
         return state
 
     def _history(self, member: int, epoch: int) -> History:

@@ -73,14 +73,21 @@ class Counting:
         return fm.OptimizerState((torch.tensor([float(snapshot)]),), 1.0, snapshot)
 
 
-def course_of(run: Counting, epochs: int, *, watched: bool = False, **changes: Any) -> Course:
+def course_of(
+    run: Counting,
+    epochs: int,
+    *,
+    watched: bool = False,
+    early_stopping: fm.EarlyStopping | None = None,
+    **changes: Any,
+) -> Course:
     state = OPTIMIZER.init((torch.zeros(1),))
     members = tuple(
         Member(OPTIMIZER, DATA, None, None, Progress(fm.TrainState(state, key, 0)))
         for key in fm.random.key(1).split(len(run.lost))
     )
     members = tuple(attrs.evolve(member, **changes) for member in members)
-    job = Job(fm.Linear(2, 2), fm.MeanSquaredError(), epochs, 4, "reference", members)
+    job = Job(fm.Linear(2, 2), fm.MeanSquaredError(), epochs, 4, "reference", members, early_stopping)
     return Course(job, Group(tuple(range(len(members))), members, lambda: run), watched=watched)
 
 
@@ -183,3 +190,35 @@ def test_how_epochs_are_taken_together_makes_no_difference(
             finite = overflowing[member] if overflowing[member] is not None else min(at, 17)
             assert epoch == min(finite, 17)
             assert recorded == min(at + 1, 17)
+
+
+class Turning(Counting):
+    """A run of one member whose loss falls for some epochs, and then grows."""
+
+    def __init__(self, turns_at: int, **arguments: Any) -> None:
+        super().__init__([None], **arguments)
+        self.turns_at = turns_at
+
+    def _loss(self, member: int) -> float:
+        return 1.0 + abs(self.reached - self.turns_at)
+
+
+@pytest.mark.parametrize("turns_at", [0, 3, 7, 8, 13, 39])
+@pytest.mark.parametrize("patience", [1, 2, 9])
+def test_epochs_taken_together_end_and_are_best_where_single_ones_are(turns_at: int, patience: int) -> None:
+    stopping = fm.EarlyStopping(patience, monitor="train_loss")
+    results = []
+    for epochs_at_once in (1, 8):
+        course = course_of(Turning(turns_at, epochs_at_once=epochs_at_once), 40, early_stopping=stopping)
+        list(course)
+        results.append(course.result(0))
+    one, many = results
+    assert one.state.epoch == many.state.epoch == many.state.optimizer_state.step == min(40, turns_at + 1 + patience)
+    assert one.best.epoch == many.best.epoch == many.best.optimizer_state.step == turns_at + 1
+    assert (one.history.train_loss, one.stopped_early) == (many.history.train_loss, many.stopped_early)
+
+
+def test_a_run_that_ends_within_epochs_taken_together_goes_back() -> None:
+    run = Turning(9, epochs_at_once=8)
+    list(course_of(run, 40, early_stopping=fm.EarlyStopping(3, monitor="train_loss")))
+    assert run.calls == [8, 8, 5]

@@ -298,3 +298,17 @@ def test_each_member_of_an_ensemble_has_a_plateau_of_its_own(engine: str) -> Non
 def test_bad_input_is_refused(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("min_delta", [0.1, 0.02, 0.01, 0.0])
+def test_a_run_that_nobody_looks_at_stops_as_one_that_is_looked_at(min_delta: float) -> None:
+    network, data = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2)), fm.datasets.disk(fm.random.key(3), 60)
+    stopping = fm.EarlyStopping(3, monitor="train_loss", min_delta=min_delta, cumulative=False)
+    arguments: dict[str, Any] = {"key": fm.random.key(4), "epochs": 40, "batch_size": 20, "early_stopping": stopping}
+    alone, seen = (
+        fm.fit(network, fm.CrossEntropy(), fm.Adam(0.02), data, **arguments, callbacks=callbacks)
+        for callbacks in ([], [lambda epoch, state, history: None])
+    )
+    assert fm.pytree.equal(alone.state, seen.state)
+    assert fm.pytree.equal(alone.best, seen.best)
+    assert (alone.history.train_loss, alone.stopped_early) == (seen.history.train_loss, seen.stopped_early)
