@@ -245,6 +245,8 @@ def _proof(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
     kinks += [f"{name}: not looked at where {wall} = 0" for name, how in held for wall in how.unseen]
     searched = {expression: None for _, how in held for expression in how.searched}
     notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
+    if searched:
+        method += f", if all zeros of {', '.join(map(str, searched))} were found"
     return Proof(statement, tuple(pieces), tuple(kinks + notes), method, _typeset(thing, statement, method, held))
 
 

@@ -247,7 +247,9 @@ def test_conditions_without_a_formula_for_their_zeros_are_said():
         def derivative(self, xp, s, y):
             return xp.where(y > 0, xp.exp(s) + 1, 0)
 
-    assert any("zeros of s + exp(s) were searched for" in note for note in prove(Cut()).kinks)
+    proof = prove(Cut())
+    assert any("zeros of s + exp(s) were searched for" in note for note in proof.kinks)
+    assert proof.method == "by algebra, if all zeros of s + exp(s) were found"
 
 
 class Absolute(fm.Loss):
