@@ -45,16 +45,16 @@ class Watch:
         if not self.looks:
             return
         with self._lock:
-            for member in reached:
-                self._progress[numbers[member]] = course.progress(member)
-            epoch = self._progress[numbers[reached[0]]].state.epoch
-            if self._is_due(epoch) and epoch < self.job.epochs:
-                self._save()
+            if self._kept is not None:
+                for member in reached:
+                    self._progress[numbers[member]] = course.progress(member)
+                if self._is_due(course.epochs_done) and course.epochs_done < self.job.epochs:
+                    self._save()
             try:
                 # What callbacks are given is theirs, to write into as well: it is not what is kept.
                 ended = [member for member in reached if self._says_end(course.progress(member))]
             except Exception:
-                if self._is_due(epoch, seconds=math.inf):
+                if self._is_due(course.epochs_done, seconds=math.inf):
                     self._save()  # what was trained is not lost with a callback
                 raise
             for member in ended:
