@@ -49,9 +49,9 @@ SLOW = fm.Sequential(fm.Linear(3, 5), Reversed(), fm.Linear(5, 2))
 
 
 def check_epoch(network, loss, optimizer, data, batch_size, engine, penalty=None) -> None:
-    """Steps in the order of an epoch of whole batches give the state of the epoch, and its mean loss."""
+    """Steps in the order of an epoch give its state, and its mean loss; the last batch is not a single row of many."""
     dtype, batch_size = data.inputs.dtype, min(batch_size, len(data))
-    whole = len(data) - len(data) % batch_size
+    whole = len(data) - (len(data) % batch_size == 1)
     weights = None if data.weights is None else data.weights[:whole] + 0.5
     data = fm.Dataset(data.inputs[:whole], data.targets[:whole], weights)
     online = fm.Online(network, loss, optimizer, penalty=penalty, dtype=dtype)
