@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
-from functional_mlp.cli.terminal import err_console, out_console, say
+from functional_mlp.cli.terminal import say
 from functional_mlp.interrupts import no_interrupt
 
 
@@ -17,6 +18,7 @@ def reproduce(
     out: Annotated[Path, Parameter(metavar="FOLDER")] = Path("reproduction"),
     quick: Annotated[bool, Parameter(negative="")] = False,
     seed: Annotated[int, Parameter(converter=parse_integer)] = 0,
+    printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Repeat the paper's experiments, and answer what it left open.
 
@@ -37,7 +39,7 @@ def reproduce(
     from functional_mlp.experiments import report, reproduction
 
     out.mkdir(parents=True, exist_ok=True)
-    progress = err_console()
+    progress = printing.err()
     started = time.perf_counter()
 
     def announce(experiment: str) -> None:
@@ -46,5 +48,7 @@ def reproduce(
     result = reproduction.run(reproduction.QUICK if quick else reproduction.FULL, seed, announce)
     announce("writing the report")
     with no_interrupt():
-        for path in report.write(result, out):
-            say(out_console(), str(path))
+        files = report.write(result, out)
+        for path in files:
+            say(printing.out(), str(path))
+        printing.finish({"files": files, "seconds": time.perf_counter() - started})

@@ -1,6 +1,8 @@
 """The command `reproduce`, in its quick version, run once."""
 
+import contextlib
 import html.parser
+import io
 import json
 import re
 from pathlib import Path
@@ -17,16 +19,28 @@ FIGURES = {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
-    """The folder that the command has written."""
-    folder = tmp_path_factory.mktemp("runs") / "new" / "reproduction"
-    assert main(["reproduce", "--quick", "--seed", "3", "--out", str(folder)]) == 0
-    return folder
+def written(tmp_path_factory) -> tuple[Path, str, str]:
+    """The folder that the command has written, and what it has printed."""
+    folder, out, err = tmp_path_factory.mktemp("runs") / "new" / "reproduction", io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main(["reproduce", "--quick", "--seed", "3", "--out", str(folder), "--json", "--quiet"]) == 0
+    return folder, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="session")
+def folder(written) -> Path:
+    return written[0]
 
 
 @pytest.fixture(scope="session")
 def results(folder):
     return json.loads((folder / "results.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_machines_are_told_the_files_and_nothing_else_is_said(written):
+    folder, out, err = written
+    assert {Path(name) for name in json.loads(out)["files"]} == set(folder.iterdir())
+    assert err == ""
 
 
 def test_the_folder_holds_the_report_its_figures_and_its_numbers(folder):
