@@ -76,9 +76,9 @@ class Online:
     """A network that learns sample by sample, in microseconds; native code where the engine can run it.
 
     Making it makes the code. Each sample, or batch, is a step of `optimizer` with the gradient of its mean loss, as
-    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. (A last batch of one row
-    agrees within rounding: a step of one row is that of batch size 1, which adds up in another order.) Threads may step
-    at once, from the same state or others.
+    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. (A last batch of one
+    row agrees within rounding: a step of one row is that of batch size 1, which adds up in another order.) Threads may
+    step at once, from the same state or others.
 
     Parameters
     ----------
