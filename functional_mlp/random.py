@@ -20,6 +20,9 @@ from functional_mlp import checks, shuffling
 
 DIGEST_SIZE = 16
 
+# Numbers that are drawn at a time: Python's generator gives no more than some millions.
+DRAWN_AT_ONCE = 1 << 20
+
 # No draw of `normal` is farther from the mean, in standard deviations: the outermost of 2^52 cells.
 FARTHEST = 8.25
 
@@ -140,8 +143,11 @@ def _unit_interval(key: Key, n: int) -> Tensor:
     source = stdlib_random.Random(int.from_bytes(key.digest, "little"))  # seeded by all 128 bits
     if n == 0:
         return torch.zeros(0, dtype=torch.float64, device="cpu")
-    words = torch.frombuffer(bytearray(source.randbytes(8 * n)), dtype=torch.int64)
-    return (words & (2**52 - 1)).to(torch.float64).add_(0.5).mul_(2.0**-52)
+    draws = torch.empty(n, dtype=torch.float64, device="cpu")
+    for piece in draws.split(DRAWN_AT_ONCE):
+        words = torch.frombuffer(bytearray(source.randbytes(8 * len(piece))), dtype=torch.int64)
+        piece.copy_(words & (2**52 - 1))
+    return draws.add_(0.5).mul_(2.0**-52)
 
 
 def _hash(parent: bytes, tag: bytes, number: int) -> bytes:

@@ -75,6 +75,12 @@ def test_the_bits_of_a_draw_are_fixed() -> None:
     assert order.tolist() == [0, 4, 3, 2, 1]
 
 
+def test_numbers_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = random.uniform(random.key(0), (20,))
+    monkeypatch.setattr(random, "DRAWN_AT_ONCE", 3)
+    assert random.uniform(random.key(0), (20,)).equal(expected)
+
+
 def test_no_seed_split_or_fold_collides_with_another() -> None:
     numbers = [*range(-1000, 1000), *(2**bits for bits in range(10, 200))]
     keys = [random.key(number) for number in numbers]

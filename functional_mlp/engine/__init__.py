@@ -15,7 +15,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
     compiling.py  compiled functions; session.py, the memory that they run in
     running.py    a network in training; passes.py, passes forward; validation.py, those between epochs of one call
-    shuffle.py    the shuffle in native code; orders.py, the orders that it draws
+    shuffle.py    the shuffle in native code; orders.py, the orders that it draws; ahead.py, rows that are soon needed
     meeting.py    where threads that run one function wait for each other; crew.py, these threads
     cache.py      machine code on disk
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; how

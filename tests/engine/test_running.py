@@ -153,6 +153,16 @@ def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
     assert fractions[-1] == 2
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_rows_that_are_asked_for_before_they_are_needed_make_no_difference(batch_size: int) -> None:
+    data = fm.Dataset(fm.random.normal(KEY, (450, 2)), torch.arange(450) % 2, weights=torch.linspace(0.1, 2.0, 450))
+    options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
+    expected = fm.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, **options)
+    with policies_with(fewest_bytes_fetched=0):
+        actual = fm.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, **options)
+    assert fm.pytree.equal(actual.state, expected.state)
+
+
 def test_a_fused_run_goes_on_to_the_same_bits() -> None:
     for optimizer in (fm.BatchGD(0.1, 7), fm.Adam(0.01)):
         options = {"key": KEY, "engine": "fused", "schedule": fm.schedules.exponential_decay(0.9), "batch_size": 3}

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from functional_mlp.engine import walk
+from functional_mlp.engine.ahead import Ahead
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.passes import BatchPasses
 from functional_mlp.engine.batch.piece import Piece, Update
@@ -45,6 +46,7 @@ class BatchEpoch(BatchPasses):
     loss: SampleLoss
     whole: bool
     gradients: int
+    ahead: Ahead
 
     def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
         kernels = Kernels(program, policy, builder)
@@ -59,6 +61,7 @@ class BatchEpoch(BatchPasses):
             self.gradients,
         )
         end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, policy)
+        self.ahead = Ahead(kernels, program, policy, arguments)
         super().__init__(program, scope, products, end=end, way_back=True)
 
     def emit(self) -> int:
@@ -162,6 +165,8 @@ class BatchEpoch(BatchPasses):
             return b.load(e.address(scope.arguments.order, e.add(samples.first, r), I64), typ=I64, align=8)
 
         x = self._load_inputs(piece.begin, piece.end, row_of)
+        following = b.add(samples.first, samples.count)
+        e.loop("ahead", piece.begin, piece.end, 1, lambda r: self.ahead.fetch(e.add(following, r)))
         with self._table(piece) as inside:
             output, backward = walk.forward(self.steps, inside, self.program.steps, Output(x))
         features = self.program.out_features

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from functional_mlp.engine import walk
+from functional_mlp.engine.ahead import Ahead
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
@@ -80,8 +81,10 @@ class SampleEpoch:
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         size = self._end
         there = self.e.address(scope.workspace, start + size)
+        ahead = Ahead(self.kernels, self.program, scope.policy, arguments)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
+            ahead.fetch(self.e.add(position, scope.policy.samples_fetched_ahead))
             with self.layers.pending(scope, position, before) as pending:
                 own = Pass(scope.counted_from(activations), pending)
                 prediction, backward = self._forward_pass(own, position)

@@ -1,0 +1,44 @@
+"""Rows of data that are soon to be read, asked for ahead where there are more than a core's caches hold.
+
+In the order of an epoch each row lies anywhere, and is known long before it is needed.
+"""
+
+from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.kernels import Kernels
+from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm.types import I64
+from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.program import TrainingProgram
+
+LINE_BYTES = 64
+# The processor itself asks for what follows so many lines.
+MOST_LINES = 8
+
+
+class Ahead:
+    """Emits what asks for the rows at positions of the order."""
+
+    def __init__(self, kernels: Kernels, program: TrainingProgram, policy: Policy, arguments: Arguments) -> None:
+        self._kernels, self._program, self._arguments = kernels, program, arguments
+        number = kernels.real.size
+        bytes_of_row = (program.in_features + program.target_stride) * number + 8
+        fewest = ir.Constant(I64, -(-policy.fewest_bytes_fetched // bytes_of_row))
+        self._are_far = kernels.builder.icmp_signed(">=", arguments.samples, fewest)
+
+    def fetch(self, position: Index) -> None:
+        """Ask for the row at a position, where there is one and the data are large."""
+        e, b = self._kernels.e, self._kernels.builder
+        place = e.index(position)
+        with b.if_then(b.and_(self._are_far, b.icmp_signed("<", place, self._arguments.samples))):
+            row = b.load(e.address(self._arguments.order, place, I64), typ=I64, align=8)
+            self._fetch(self._arguments.inputs, row, self._program.in_features)
+            self._fetch(self._arguments.targets, row, self._program.target_stride)
+            e.fetch(self._arguments.labels, e.multiply(row, 8 // self._kernels.real.size))
+
+    def _fetch(self, base: ir.Value, row: ir.Value, features: int) -> None:
+        e, line = self._kernels.e, LINE_BYTES // self._kernels.real.size
+        start = e.multiply(row, features)
+        last = [features - 1] if features else []  # in a line of its own, where the row begins amid one
+        for offset in [*range(0, features - 1, line), *last][:MOST_LINES]:
+            e.fetch(base, e.add(start, offset))
