@@ -98,8 +98,8 @@ def _numbers(value: Any, symbols: dict[str, sympy.Symbol]) -> list[Line]:
     return [(tex(symbol), "=", decimal(getattr(value, name))) for name, symbol in symbols.items()]
 
 
-def of_elementwise(layer: Any) -> list[Line]:
-    """f(s), f'(s), and what the letters in them are."""
+def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
+    """f(s), f'(s), and what the letters in them are; with a name of its own, for one of several, in it alone."""
     s, y = sympy.symbols("s y", real=True)
 
     def read(twin: Any) -> tuple[sympy.Expr, sympy.Expr]:
@@ -112,7 +112,10 @@ def of_elementwise(layer: Any) -> list[Line]:
         return tuple(map(tidied, reading(twin, expressions)))
 
     (value, derivative), numbers = _shown(layer, read)
-    name = rf"\operatorname{{{type(layer).__name__}}}"
+    if name is None:
+        name = rf"\operatorname{{{type(layer).__name__}}}"
+    else:
+        numbers = [(letter, "=", rf"{number} \quad \text{{(in ${name}$)}}") for letter, _, number in numbers]
     shown = [value if _is_the_sigmoid(value, s) else with_sigmoids(value), with_sigmoids(derivative)]
     v = sympy.Symbol("v", real=True)
     shown, gate = with_gate([factored(one) for one in shown], v)

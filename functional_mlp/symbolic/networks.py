@@ -1,6 +1,7 @@
 """The forward and the backward pass of layers, in LaTeX."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -13,17 +14,41 @@ from functional_mlp.layers.linear import Linear
 Line = tuple[str, str, str]
 
 
-def of_layer(layer: Layer, define: Callable[[Any], list[Line]]) -> list[Line]:
-    """The equations of a layer; `define` gives those of an activation, each of which is there once."""
-    passes = Passes()
+def of_layer(layer: Layer, define: Callable[[Any, str], list[Line]]) -> list[Line]:
+    """The equations of a layer; `define` gives those of an activation by its name, each of which is there once."""
+    names = _names(layer)
+    passes = Passes(names)
     output = passes.through(layer, "x^{(0)}")
     is_in = ("", "") if layer.in_features is None else (r"\in", rf"\mathbb{{R}}^{{{layer.in_features}}}")
     lines = [("x^{(0)}", is_in[0], rf"{is_in[1]} \quad \text{{(input)}}"), *passes.forward]
     lines.append((gradient(output), "", r"\quad \text{(from the loss)}"))
     lines += [line for lines_of_one in reversed(passes.backward) for line in lines_of_one]
-    for activation in passes.activations:
-        lines += define(activation)
+    for activation, name in names.items():
+        lines += define(activation, name)
     return lines
+
+
+def _names(layer: Layer) -> dict[Elementwise, str]:
+    """What the activations of a layer are called: by their class, and numbered where there are several of one."""
+    activations, names = list(dict.fromkeys(_activations(layer))), {}
+    for cls, own in itertools.groupby(sorted(activations, key=_class_name), _class_name):
+        several = list(own)
+        for number, activation in enumerate(several, start=1):
+            names[activation] = rf"\operatorname{{{cls}}}" + (f"_{{{number}}}" if len(several) > 1 else "")
+    return {activation: names[activation] for activation in activations}
+
+
+def _activations(layer: Layer) -> Iterator[Elementwise]:
+    if isinstance(layer, Sequential):
+        yield from itertools.chain.from_iterable(map(_activations, layer))
+    elif isinstance(layer, Residual):
+        yield from _activations(layer.layer)
+    elif isinstance(layer, Elementwise):
+        yield layer
+
+
+def _class_name(value: object) -> str:
+    return type(value).__name__
 
 
 def gradient(of: str) -> str:
@@ -34,9 +59,9 @@ def gradient(of: str) -> str:
 class Passes:
     """The lines of both passes, written down layer by layer; those of the backward pass are read from the last."""
 
+    names: dict[Elementwise, str]
     forward: list[Line] = attrs.field(factory=list)
     backward: list[list[Line]] = attrs.field(factory=list)
-    activations: list[Elementwise] = attrs.field(factory=list)
     linear: int = 0
     number: int = 0
 
@@ -72,9 +97,7 @@ class Passes:
     def _other(self, layer: Layer, x: str) -> str:
         y = self._new("x")
         if isinstance(layer, Elementwise):
-            name = rf"\operatorname{{{type(layer).__name__}}}"
-            if layer not in self.activations:
-                self.activations.append(layer)
+            name = self.names[layer]
             back = rf"{gradient(y)} \odot {name}'({x}) \quad (3)"
         else:
             name = rf"\operatorname{{{type(layer).__name__}}}"

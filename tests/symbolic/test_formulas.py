@@ -142,6 +142,20 @@ def test_a_network_has_both_passes_in_order():
     ]
 
 
+def test_activations_of_one_class_that_differ_are_numbered_and_each_has_its_own_numbers():
+    leaky = [fm.LeakyReLU(slope) for slope in (0.2, 0.3, 0.2)]
+    text = fm.latex(fm.Sequential(fm.Linear(2, 2), *leaky, fm.Residual(fm.ELU())))
+    lines = re.findall(r"^(.*?) &= (.*?)(?: ?\\\\)?$", text, re.MULTILINE)
+    names = [rf"\operatorname{{LeakyReLU}}_{{{number}}}" for number in (1, 2)]
+    passed = [right for left, right in lines if re.fullmatch(r"x\^\{\(\d\)\}", left)]
+    assert [right.partition("(")[0] for right in passed[:3]] == [names[0], names[1], names[0]]
+    numbers = {rf"\text{{(in ${name}$)}}": value for name, value in zip(names, ("0.2", "0.3"), strict=True)}
+    numbers[r"\text{(in $\operatorname{ELU}$)}"] = "1"
+    assert [right for left, right in lines if left == r"\alpha"] == [
+        rf"{v} \quad {where}" for where, v in numbers.items()
+    ]
+
+
 def test_a_formula_changes_with_the_code():
     class Halved(fm.Tanh):
         def value(self, xp, s):
