@@ -468,3 +468,12 @@ def test_networks_without_linear_layers() -> None:
     result = fm.fit_ensemble(Halves(), fm.MeanSquaredError(), fm.SGD(0.1), data, keys=keys, epochs=2)
     lone = fm.fit(Halves(), fm.MeanSquaredError(), fm.SGD(0.1), data, key=keys[0], epochs=2)
     assert result.member(0).history.train_loss == pytest.approx(lone.history.train_loss)
+
+
+@pytest.mark.parametrize("loss", [fm.BinaryCrossEntropy(), fm.PoissonDeviance()], ids=repr)
+def test_losses_whose_outputs_are_no_scores_of_classes_have_no_probabilities(loss: fm.Loss) -> None:
+    network = fm.Linear(1, 1)
+    params = fm.ensemble.stack([network.init(key) for key in fm.random.key(0).split(2)])
+    data = fm.Dataset(torch.zeros(3, 1), torch.ones(3, 1))
+    with pytest.raises(ValueError, match="is of classes"):
+        fm.ensemble.evaluate(network, loss, params, data, average="probabilities")

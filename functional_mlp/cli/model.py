@@ -143,7 +143,11 @@ class ModelOptions:
         except fm.CheckpointError:
             found = None
         if found is None or (not _is_alike(found, about) if self.with_changes else found != about):
-            raise fm.CheckpointError(self.out, "was trained on other data: name those, or another file")
+            raise fm.CheckpointError(
+                self.out,
+                "was trained on other data, or on another part of them: give the options that it was started with "
+                "(--data, --target, those of columns, --validation-share, --seed), or name another file",
+            )
         reached = max((each.state.epoch for each in saved.members or (saved,) if each.state is not None), default=0)
         if epochs < reached:
             raise ValueError(f"--epochs is the total, at least the {reached} that {self.out} has had, got {epochs}")

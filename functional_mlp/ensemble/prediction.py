@@ -15,7 +15,7 @@ from functional_mlp.ensemble.trees import unstack
 from functional_mlp.evaluation import evaluate as evaluate_member
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss, PoissonDeviance
 from functional_mlp.metrics import Metrics, measure_outputs
 
 Average = Literal["outputs", "probabilities"]
@@ -76,7 +76,7 @@ def evaluate(
     network = as_layer("evaluate: network", network)
     _check_average("evaluate", average)
     members = tuple(evaluate_member(network, loss, member, data) for member in unstack(params))
-    if average == "probabilities" and isinstance(loss, BinaryCrossEntropy):
+    if average == "probabilities" and isinstance(loss, (BinaryCrossEntropy, PoissonDeviance)):
         raise ValueError(f"evaluate: average='probabilities' is of classes, not for {loss!r}: pass average='outputs'")
     as_logits = average == "probabilities" and isinstance(loss, CrossEntropy)
 
