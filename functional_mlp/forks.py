@@ -17,11 +17,15 @@ Processes that are spawned share no memory, and need none of this.
 
 import concurrent.futures.thread  # noqa: F401 - for what it does at a fork
 import contextlib
+import functools
 import logging  # noqa: F401 - the same
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 def lock() -> "threading.RLock":
@@ -37,6 +41,17 @@ def lock() -> "threading.RLock":
     guard = threading.RLock()
     _locks.append(guard)
     return guard
+
+
+class cached_property(functools.cached_property[Value]):  # noqa: N801 - named as Python's
+    """Python's cached property, without the lock that it has up to Python 3.11: a child would wait for it for ever.
+
+    Two threads that ask at once may both compute the value; one of the two stays.
+    """
+
+    def __init__(self, function: Callable[[Any], Value]) -> None:
+        super().__init__(function)
+        self.lock = contextlib.nullcontext()
 
 
 def in_child(function: Callable[[], None]) -> None:

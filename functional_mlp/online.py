@@ -1,6 +1,5 @@
 """Learning from a stream: a step for each sample as it comes, from state to state."""
 
-import functools
 from typing import Any, Protocol
 
 import attrs
@@ -9,6 +8,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, engines, pytree, trees
+from functional_mlp.forks import cached_property
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments, template
 from functional_mlp.layers.base import Layer, Params
@@ -113,7 +113,7 @@ class Online:
         checks.float_dtype("Online: dtype", self.dtype)
         _ = self.steps
 
-    @functools.cached_property
+    @cached_property
     def steps(self) -> "Steps":
         """What takes the steps."""
         given = (self.network, self.loss, self.optimizer, self.penalty, self.dtype)

@@ -7,7 +7,6 @@ orientation that needs fewer of them:
     output-major   a row an output, the inputs in the lanes      (a narrow last layer)
 """
 
-import functools
 from typing import Any
 
 import attrs
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.engine.program import Affine, Program, affine_steps
+from functional_mlp.forks import cached_property
 
 
 @attrs.frozen
@@ -42,7 +42,7 @@ class Matrix:
 class Places:
     """The leaves of trees like the params, within one array."""
 
-    @functools.cached_property
+    @cached_property
     def places(self) -> tuple[Tensor, ...]:
         """For each leaf, in order and in its shape, where its numbers lie in the array."""
         raise NotImplementedError
@@ -87,7 +87,7 @@ class Layout(Places):
             offset = end
         return cls(lanes, tuple(matrices), offset)
 
-    @functools.cached_property
+    @cached_property
     def places(self) -> tuple[Tensor, ...]:
         numbers, places = torch.arange(self.size, device="cpu"), []
         for matrix in self.matrices:

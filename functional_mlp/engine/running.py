@@ -1,6 +1,5 @@
 """A network in training on the fused engine."""
 
-import functools
 import math
 from collections.abc import Collection, Sequence
 
@@ -12,6 +11,7 @@ from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import Evaluation
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.session import Rows, Session
+from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Keys, Outcome, Rates, Tick
 
@@ -46,7 +46,7 @@ class FusedRun:
             for index, name in enumerate(self._names)
         ]
 
-    @functools.cached_property
+    @cached_property
     def _orders(self) -> Orders:
         return Orders(1, self._samples, shuffled=self._shuffle)
 

@@ -1,6 +1,5 @@
 """Layers made of layers."""
 
-import functools
 from collections.abc import Iterator
 from typing import overload
 
@@ -8,6 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from functional_mlp.forks import cached_property
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import check_init_arguments
 from functional_mlp.layers.base import Layer, Params, Tape
@@ -58,32 +58,32 @@ class Sequential(Layer):
 
     # Kept, for each level of a nest asks the level below: sizes are found at construction, and again after pickling.
 
-    @functools.cached_property
-    def keeps_features(self) -> bool:  # type: ignore[override] # a constant of the class elsewhere
+    @cached_property
+    def keeps_features(self) -> bool:  # a constant of the class elsewhere
         return all(layer.keeps_features for layer in self.layers)
 
-    @functools.cached_property
+    @cached_property
     def in_features(self) -> int | None:
         for layer in self.layers:
             if layer.in_features is not None or not layer.keeps_features:
                 return layer.in_features
         return None
 
-    @functools.cached_property
+    @cached_property
     def out_features(self) -> int | None:
         for layer in reversed(self.layers):
             if layer.out_features is not None or not layer.keeps_features:
                 return layer.out_features
         return None
 
-    @functools.cached_property
+    @cached_property
     def nesting_depth(self) -> int:
         return depth_over("Sequential", self.layers)
 
     def __hash__(self) -> int:
         return self._hash
 
-    @functools.cached_property
+    @cached_property
     def _hash(self) -> int:
         """What networks are looked up by, again and again; it takes a while for deep ones."""
         return hash(self.layers)
@@ -179,7 +179,7 @@ class Residual(Layer):
 
     keeps_features = True
 
-    @functools.cached_property
+    @cached_property
     def in_features(self) -> int | None:
         return self.layer.in_features if self.layer.in_features is not None else self.layer.out_features
 
@@ -187,7 +187,7 @@ class Residual(Layer):
     def out_features(self) -> int | None:
         return self.in_features
 
-    @functools.cached_property
+    @cached_property
     def nesting_depth(self) -> int:
         return depth_over("Residual", (self.layer,))
 

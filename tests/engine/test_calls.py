@@ -9,7 +9,8 @@ from llvmlite.ir.instructions import Comment
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import compiling, running
+from functional_mlp.engine import compiling
+from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Sharing, policy_of
 from functional_mlp.testing import check_engines_agree
@@ -47,7 +48,7 @@ def data(inputs: int, classes: int, dtype: torch.dtype, samples: int = 45) -> fm
 def test_layers_of_many_shapes_agree_with_the_reference(
     dtype: torch.dtype, batch_size: int, optimizer: fm.Optimizer
 ) -> None:
-    lanes = running.machine.host().lanes(4 if dtype == torch.float32 else 8)
+    lanes = machine.host().lanes(4 if dtype == torch.float32 else 8)
     sizes = (3, 1, lanes - 1, lanes, lanes + 1, 4 * lanes, 5 * lanes + 1, 1, 150, 2, 150, 3)
     samples = data(3, 3, dtype, 250 if batch_size > 100 else 45)
     check_engines_agree(network(sizes), fm.CrossEntropy(), optimizer, samples, batch_size=batch_size, epochs=2)
@@ -58,7 +59,7 @@ def test_layers_of_many_shapes_agree_with_the_reference(
 )
 def test_functions_for_any_size_give_the_bits_of_those_for_one(batch_size: int, optimizer: fm.Optimizer) -> None:
     """The sums of these layers are added up in the same order: they have as many rows as are met at a time."""
-    lanes = running.machine.host().lanes(8)
+    lanes = machine.host().lanes(8)
     layers = network((4 * lanes, 8 * lanes, 4 * lanes, 4 * lanes, 3), (fm.Tanh(), fm.ReLU()))
     samples = data(4 * lanes, 3, torch.float64, 250)
     states = []

@@ -1,7 +1,5 @@
 """What the code for a group of members depends on: the program, the arguments, and where numbers lie in memory."""
 
-import functools
-
 import attrs
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from functional_mlp.engine.llvm.emitter import Emitter, Index
 from functional_mlp.engine.llvm.types import I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Program, affine_steps
+from functional_mlp.forks import cached_property
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.penalties import Penalty
 
@@ -107,7 +106,7 @@ class MembersLayout(Places):
         """The length of a row of weights."""
         return self.units * vectors(step.out_features, self.units)
 
-    @functools.cached_property
+    @cached_property
     def places(self) -> tuple[Tensor, ...]:
         numbers, places = torch.arange(self.size, device="cpu"), []
         for step, weight, bias in zip(self.steps, self.weights, self.biases, strict=True):

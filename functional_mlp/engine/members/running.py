@@ -1,7 +1,6 @@
 """Groups of members at work, and the memory that they run in."""
 
 import ctypes
-import functools
 import itertools
 import math
 from collections.abc import Collection, Hashable, Sequence
@@ -23,6 +22,7 @@ from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import program_of_pass
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, function_to_run, new_workspace
+from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
@@ -132,7 +132,7 @@ class MembersRun:
         """Items of the members and, where the group is not full, the first one again for each that fills it up."""
         return [*items, *[items[0]] * (self._size - len(items))]
 
-    @functools.cached_property
+    @cached_property
     def _validates_within(self) -> bool:
         """Whether the call that trains makes the passes over the validation data as well."""
         return self._samples <= self._rows_per_call and self._validations.are_short

@@ -1,7 +1,6 @@
 """Passes forward over the validation data of a group's members, one member after the other."""
 
 import ctypes
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from functional_mlp.engine.members.program import MembersLayout
 from functional_mlp.engine.passes import Evaluation
 from functional_mlp.engine.program import LossProgram
+from functional_mlp.forks import cached_property
 from functional_mlp.state import Member
 
 Figures = tuple[tuple[float, ...], tuple[float, ...]]
@@ -24,25 +24,25 @@ class Validations:
         self._program, self._layout, self._members = program, layout, members
         self.rows = max(0 if member.validation is None else len(member.validation) for member in members)
 
-    @functools.cached_property
+    @cached_property
     def _evaluations(self) -> list[Evaluation | None]:
         """Each member's pass; made when it is first needed, for there is code to be made."""
         data = {id(member.validation): member.validation for member in self._members}
         made = {key: None if own is None else Evaluation(self._program, own) for key, own in data.items()}
         return [made[id(member.validation)] for member in self._members]
 
-    @functools.cached_property
+    @cached_property
     def are_short(self) -> bool:
         """Whether all members have validation data, and a pass over them is one call."""
         return all(evaluation is not None and evaluation.is_short for evaluation in self._evaluations)
 
-    @functools.cached_property
+    @cached_property
     def tables(self) -> Any:
         """What native code is told of the passes, a row a member (see `functional_mlp.engine.validation`)."""
         entries = [entry for evaluation in self._evaluations if evaluation is not None for entry in evaluation.table]
         return (ctypes.c_int64 * len(entries))(*entries)
 
-    @functools.cached_property
+    @cached_property
     def places(self) -> Tensor:
         """Pairs of the places of each parameter: in units among a member's, and in the workspace of a pass."""
         (there, *_) = [evaluation.layout.places for evaluation in self._evaluations if evaluation is not None]
