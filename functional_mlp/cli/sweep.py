@@ -130,7 +130,7 @@ def sweep(
                     if output.file is not None and whole:
                         output.file.write(whole, merit)
                     display.show(table_of(outcomes[:MOST_SHOWN_MEANWHILE], names, merit), len(reached) / len(planned))
-                is_ended = pressed.is_set() or result.interrupted
+                is_ended = result.interrupted or (pressed.is_set() and len(reached) < len(planned))
                 if is_ended:
                     break
         outcomes = _ranked(reached)
