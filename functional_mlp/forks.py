@@ -51,7 +51,7 @@ class cached_property(functools.cached_property[Value]):  # noqa: N801 - named a
 
     def __init__(self, function: Callable[[Any], Value]) -> None:
         super().__init__(function)
-        self.lock = contextlib.nullcontext()
+        self.lock: contextlib.nullcontext[None] = contextlib.nullcontext()
 
 
 def in_child(function: Callable[[], None]) -> None:
