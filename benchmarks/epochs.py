@@ -178,10 +178,11 @@ def check(peer: Any, trainer: Any, task: Any) -> None:
 
     same_work = peer.same_orders and peer.same_network
     # Rounding in float32 sets the runs apart in time: an ulp in the parameters moves these losses by up to 0.6 %.
-    epochs, tolerance = (2, 0.01) if same_work else (10, 0.5)
+    # In the first epoch much depends on the order; later ones of other orders and networks lie within a fifth.
+    first, epochs, tolerance = (0, 2, 0.01) if same_work else (1, 10, 0.5)
     expected = named("reference").trainer(task)(epochs)
     actual = trainer(epochs, fixed_orders=True)
-    for epoch, (ours, theirs) in enumerate(zip(expected, actual, strict=True)):
+    for epoch, (ours, theirs) in enumerate(zip(expected[first:], actual[first:], strict=True), start=first):
         if not abs(theirs - ours) <= tolerance * ours:
             sys.exit(f"{peer.name} does not do the same work: loss {theirs} in epoch {epoch}, ours {ours}")
 
