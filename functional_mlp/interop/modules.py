@@ -168,7 +168,8 @@ def _linear(layer: Linear, params: LinearParams) -> "torch.nn.Linear":
 
 def _network(module: "torch.nn.Module", path: str) -> tuple[Layer, Params]:
     """The network that a module is; `path` leads from the whole to it."""
-    if module._forward_hooks or module._forward_pre_hooks:
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    if any(hooks):
         raise ValueError(f"{_named(path, module)} has hooks, which would be lost: remove them")
     if type(module) is torch.nn.Sequential:
         if len(module) == 0:
@@ -193,8 +194,11 @@ def _layer_of_linear(module: "torch.nn.Linear", path: str) -> tuple[Linear, Line
 
 
 def _activation(module: "torch.nn.Module", path: str) -> Layer:
-    if type(module) is torch.nn.Softplus and module.beta != 1:
-        raise ValueError(f"{_named(path, module)} has no counterpart: this library's Softplus has beta=1")
+    # From its threshold on torch's is the identity: at 20, the usual one, the two differ by 2e-9.
+    if type(module) is torch.nn.Softplus and (module.beta != 1 or module.threshold < 20):
+        raise ValueError(
+            f"{_named(path, module)} has no counterpart: this library's Softplus has beta=1, and no threshold below 20"
+        )
     for ours, theirs in _activations().items():
         if type(module) is theirs:
             return ours(**_numbers(ours, module))

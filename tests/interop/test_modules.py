@@ -161,6 +161,12 @@ def OWN_by_torch(params, x):  # noqa: N802 - the network OWN
     return x + nn.functional.linear(scale["factor"] * x, last.weight, last.bias)
 
 
+def hooked_backward() -> nn.Module:
+    module = nn.Linear(2, 2)
+    module.register_full_backward_hook(lambda *_: None)
+    return module
+
+
 def hooked() -> nn.Module:
     module = nn.Linear(2, 2)
     module.register_forward_hook(lambda *_: None)
@@ -190,7 +196,9 @@ NETWORK = fm.Sequential(fm.Linear(2, 2), fm.ReLU())
         ),
         refusal("a subclass", lambda: interop.from_torch(Doubled(2, 2)), ValueError, "a Doubled, has no counterpart"),
         refusal("a hook", lambda: interop.from_torch(hooked()), ValueError, "module[0][0]", "has hooks"),
+        refusal("a hook of the backward pass", lambda: interop.from_torch(hooked_backward()), ValueError, "has hooks"),
         refusal("another softplus", lambda: interop.from_torch(nn.Softplus(2.0)), ValueError, "beta=1"),
+        refusal("a low threshold", lambda: interop.from_torch(nn.Softplus(threshold=1.0)), ValueError, "threshold"),
         refusal("nothing", lambda: interop.from_torch(nn.Sequential()), ValueError, "is empty"),
         refusal("integers", lambda: interop.to_torch(NETWORK, (1, ())), TypeError, "params[0]", "torch.Tensor"),
         refusal(
