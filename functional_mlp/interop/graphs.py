@@ -173,8 +173,10 @@ class GraphNamespace:
         return GraphArray(self, self._graph.node(operation, *map(self._name, operands)))
 
     def _name(self, operand: Any) -> str:
-        if isinstance(operand, GraphArray | GraphComparison):
+        if isinstance(operand, GraphArray):
             return operand.name
+        if isinstance(operand, GraphComparison):
+            raise NotInAlgebraError("an expression cannot compute with a comparison: use xp.where")
         try:
             return self._graph.number(float(operand), self._dtype)
         except (TypeError, ValueError):
@@ -187,7 +189,7 @@ class GraphNamespace:
 
     def compare(self, symbol: str, a: Any, b: Any) -> GraphComparison:
         if symbol == "!=":
-            return GraphComparison(self._emit("Not", self.compare("==", a, b)).name)
+            return GraphComparison(self._graph.node("Not", self.compare("==", a, b).name))
         operations = {"<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual", "==": "Equal"}
         return GraphComparison(self._emit(operations[symbol], a, b).name)
 
@@ -238,7 +240,7 @@ class GraphNamespace:
     def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         if not isinstance(condition, GraphComparison):
             return if_true if condition else if_false
-        return self._emit("Where", condition, if_true, if_false)
+        return GraphArray(self, self._graph.node("Where", condition.name, *map(self._name, (if_true, if_false))))
 
     @_function
     def expm1(self, x: Any) -> Any:
