@@ -1,6 +1,7 @@
 """Passes of a network over data, forward only."""
 
 import ctypes
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from functional_mlp.engine.session import Rows, Session, new_workspace, plain
 from functional_mlp.engine.validation import ENTRIES
 from functional_mlp.metrics import Metrics
 
+# Losses and accuracies, one each an epoch.
+Figures = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 class Evaluation:
     """Passes of a network over one data set, forward only."""
@@ -22,14 +26,14 @@ class Evaluation:
     def __init__(self, program: LossProgram, data: Dataset) -> None:
         self._session = Session(program_of_pass(program, data))
         self.rows = Rows.of(data, program.loss)
-        self._samples = len(data)
-        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers(), self._samples
+        self.samples = len(data)
+        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers(), self.samples
         self.table = (ctypes.c_int64 * ENTRIES)(*table)
 
     @property
     def is_short(self) -> bool:
         """Whether one call makes the pass."""
-        return self._samples <= self._session.policy.rows_per_share
+        return self.samples <= self._session.policy.rows_per_share
 
     @property
     def layout(self) -> Layout:
@@ -45,9 +49,14 @@ class Evaluation:
     def metrics(self, params: Tensor) -> Metrics:
         """Loss and accuracy with parameters in the engine's layout."""
         self._session.array(0).copy_(params)
-        loss_sum, right = self._session.pass_forward(self.rows, self._samples)
+        loss_sum, right = self._session.pass_forward(self.rows, self.samples)
         (loss,), (accuracy,) = self.rows.figures([loss_sum], [right])
         return Metrics(loss, accuracy)
+
+
+def nothing(epochs: int) -> Figures:
+    """The figures where no data are passed forward."""
+    return (math.nan,) * epochs, (math.nan,) * epochs
 
 
 def program_of_pass(program: LossProgram, data: Dataset) -> LossProgram:

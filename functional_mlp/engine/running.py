@@ -8,7 +8,7 @@ from torch import Tensor
 
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.passes import Evaluation
+from functional_mlp.engine.passes import Evaluation, nothing
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.session import Rows, Session
 from functional_mlp.forks import cached_property
@@ -35,7 +35,6 @@ class FusedRun:
         self._check_unchanged = None if program.is_ours else program.check_unchanged
         self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
-        self._held_out = validation
         self._validation = None if validation is None else Evaluation(program, validation)
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
@@ -59,9 +58,10 @@ class FusedRun:
 
     @property
     def epochs_at_once(self) -> int:
-        if self._held_out is not None and not self._validates_within:
+        if self._validation is not None and not self._validates_within:
             return 1
-        policy, rows = self._session.policy, self._samples + (0 if self._held_out is None else len(self._held_out))
+        policy, held_out = self._session.policy, 0 if self._validation is None else self._validation.samples
+        rows = self._samples + held_out
         return max(1, min(policy.rows_per_call // rows, policy.most_epochs_per_call))
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
@@ -84,7 +84,7 @@ class FusedRun:
             metrics = validation.metrics(self._session.array(0))
             held_out = (metrics.loss,), (metrics.accuracy,)
         else:
-            held_out = (math.nan,) * len(own), (math.nan,) * len(own)
+            held_out = nothing(len(own))
         return [Outcome(*self._rows.figures(*sums), *held_out)]
 
     def sums_of_epoch(

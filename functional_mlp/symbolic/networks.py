@@ -30,12 +30,13 @@ def of_layer(layer: Layer, define: Callable[[Any, str], list[Line]]) -> list[Lin
 
 def _names(layer: Layer) -> dict[Elementwise, str]:
     """What the activations of a layer are called: by their class, and numbered where there are several of one."""
-    activations, names = list(dict.fromkeys(_activations(layer))), {}
-    for cls, own in itertools.groupby(sorted(activations, key=_class_name), _class_name):
-        several = list(own)
-        for number, activation in enumerate(several, start=1):
-            names[activation] = rf"\operatorname{{{cls}}}" + (f"_{{{number}}}" if len(several) > 1 else "")
-    return {activation: names[activation] for activation in activations}
+    names: dict[Elementwise, str] = {}
+    activations = list(dict.fromkeys(_activations(layer)))
+    classes = [type(activation).__name__ for activation in activations]
+    for place, (activation, cls) in enumerate(zip(activations, classes, strict=True)):
+        number = f"_{{{classes[: place + 1].count(cls)}}}" if classes.count(cls) > 1 else ""
+        names[activation] = rf"\operatorname{{{cls}}}{number}"
+    return names
 
 
 def _activations(layer: Layer) -> Iterator[Elementwise]:
@@ -45,10 +46,6 @@ def _activations(layer: Layer) -> Iterator[Elementwise]:
         yield from _activations(layer.layer)
     elif isinstance(layer, Elementwise):
         yield layer
-
-
-def _class_name(value: object) -> str:
-    return type(value).__name__
 
 
 def gradient(of: str) -> str:

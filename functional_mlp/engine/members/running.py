@@ -17,9 +17,9 @@ from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressio
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
-from functional_mlp.engine.members.validation import Validations, nothing
+from functional_mlp.engine.members.validation import Validations
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.passes import program_of_pass
+from functional_mlp.engine.passes import nothing, program_of_pass
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, function_to_run, new_workspace
 from functional_mlp.forks import cached_property
@@ -56,10 +56,10 @@ def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]
     policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
     try:
         compiled(program, policy, target)
-        for number in numbers:
-            validation = job.members[number].validation
-            if validation is not None:
-                function_to_run(program_of_pass(program.program, validation))
+        held_out = {id(data): data for data in (job.members[number].validation for number in numbers)}
+        for data in held_out.values():
+            if data is not None:
+                function_to_run(program_of_pass(program.program, data))
     except CannotFuseError:
         return []
     count = math.ceil(len(numbers) / policy.members)

@@ -1,7 +1,6 @@
 """Passes forward over the validation data of a group's members, one member after the other."""
 
 import ctypes
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +8,10 @@ import torch
 from torch import Tensor
 
 from functional_mlp.engine.members.program import MembersLayout
-from functional_mlp.engine.passes import Evaluation
+from functional_mlp.engine.passes import Evaluation, Figures, nothing
 from functional_mlp.engine.program import LossProgram
 from functional_mlp.forks import cached_property
 from functional_mlp.state import Member
-
-Figures = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class Validations:
@@ -26,7 +23,7 @@ class Validations:
 
     @cached_property
     def _evaluations(self) -> list[Evaluation | None]:
-        """Each member's pass; made when it is first needed, for there is code to be made."""
+        """Each member's pass."""
         data = {id(member.validation): member.validation for member in self._members}
         made = {key: None if own is None else Evaluation(self._program, own) for key, own in data.items()}
         return [made[id(member.validation)] for member in self._members]
@@ -62,8 +59,3 @@ class Validations:
             return nothing(1)
         metrics = evaluation.metrics(evaluation.packed(params))
         return (metrics.loss,), (metrics.accuracy,)
-
-
-def nothing(epochs: int) -> Figures:
-    """The figures where no data are passed forward."""
-    return (math.nan,) * epochs, (math.nan,) * epochs
