@@ -1,12 +1,17 @@
 """Arrays of numpy, and frames and series of pandas and polars, as tensors."""
 
-from typing import Any
+import importlib
+import numbers
+from decimal import Decimal
+from typing import Any, NoReturn
 
-import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from functional_mlp import checks, pytree
+from functional_mlp.calls import calls_of, package_of
 
 # What is taken for data: a tensor, an array, or what has numbers in named columns, of which no type is imported here.
 Array = Tensor | NDArray[Any] | Any
@@ -15,6 +20,10 @@ FRAMES = ("pandas", "polars")
 
 # The dtypes that torch knows as well, in the processor's order of bytes.
 PLAIN = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool")))
+
+# numpy's letters for the kinds of numbers, and the dtypes of polars that hold such.
+NUMBERS = "biufc"
+OF_POLARS = {*(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "Float16", "Float32", "Float64"}
 
 
 def as_tensor(name: str, value: Any) -> Any:
@@ -27,78 +36,81 @@ def as_tensor(name: str, value: Any) -> Any:
     """
     if type(value) is np.ndarray and value.flags.carray and value.dtype in PLAIN:
         return torch.from_numpy(value)  # what most arrays are, found out at once
-    if _is_frame(value):
+    if package_of(value) in FRAMES and hasattr(value, "to_numpy"):
         return _tensor_of(name, value, _numbers_of(name, value))
     return _tensor_of(name, value, value) if isinstance(value, np.ndarray) else value
 
 
-def as_inputs(name: str, value: Any) -> Any:
-    """`as_tensor` of what a network takes; raises `ValueError` for an array or a frame of whole numbers as well."""
-    tensor = as_tensor(name, value)
-    if tensor is not value and not (tensor.is_floating_point() or tensor.is_complex()):
-        raise ValueError(
-            f"{name} must be of a floating dtype, got {tensor.dtype}: call {calls_of(value).to(torch.float32)}"
-        )
-    return tensor
+def as_inputs(name: str, value: Any, params: Any = ()) -> Any:
+    """`as_tensor` of what a network takes; an array or a frame must be of a floating dtype, and of that of the params.
 
-
-@attrs.frozen
-class Calls:
-    """The calls that convert data, for messages: to another dtype, to class indices, to one column of values."""
-
-    cast: str
-    classes: str
-    column: str
-
-    def to(self, dtype: torch.dtype) -> str:
-        name = str(dtype).removeprefix("torch.")
-        return self.cast.format(name=name, Name=name.capitalize())
-
-
-def calls_of(value: object) -> Calls:
-    """The calls for data of the kind of a value.
-
-    >>> calls_of(np.zeros(2)).to(torch.float32)
-    ".astype('float32')"
+    Raises `ValueError` where it is not. What tensors must be, the layers say.
     """
-    if isinstance(value, Tensor):
-        return Calls(".to(torch.{name})", ".long()", ".unsqueeze(1)")
-    if _package(value) == "polars":
-        return Calls(".cast(polars.{Name})", ".cast(polars.Int64)", ".to_frame()")
-    column = ".to_frame()" if _package(value) == "pandas" else ".reshape(-1, 1)"
-    return Calls(".astype('{name}')", ".astype('int64')", column)
-
-
-def _package(value: object) -> str:
-    return type(value).__module__.partition(".")[0]
-
-
-def _is_frame(value: object) -> bool:
-    return _package(value) in FRAMES and hasattr(value, "to_numpy")
+    tensor = as_tensor(name, value)
+    if tensor is not value:
+        calls, leaves = calls_of(value), pytree.leaves(params)
+        checks.float_tensor(name, tensor, calls, leaves[0].dtype if leaves else torch.float32)
+        if leaves and tensor.dtype != leaves[0].dtype:
+            raise ValueError(
+                f"{name} and params must have one dtype, got {tensor.dtype} and {leaves[0].dtype}: "
+                f"call {calls.to(leaves[0].dtype)} on the inputs"
+            )
+    return tensor
 
 
 def _numbers_of(name: str, frame: Any) -> NDArray[Any]:
     """The numbers of a frame (n, columns) or of a series (n,), NaN where there is none."""
-    array: NDArray[Any] = frame.to_numpy()
-    if array.dtype != object:
-        return array
-    if array.ndim == 1:
-        return _column(name, frame)
-    return np.column_stack([_column(f"{name}: column {column!r}", frame[column]) for column in frame.columns])
+    columns = _columns(name, frame)
+    if all(_is_plain(series) for _, series in columns):
+        array: NDArray[Any] = frame.to_numpy()
+        if array.dtype != object:
+            return array
+    arrays = [_column(own_name, series) for own_name, series in columns]
+    return arrays[0] if len(frame.shape) == 1 else np.column_stack(arrays)
+
+
+def _columns(name: str, frame: Any) -> list[tuple[str, Any]]:
+    """The series of a frame, or the one that it is, with what messages call them."""
+    if len(frame.shape) == 1:
+        return [(name, frame)]
+    named = frame.items() if hasattr(frame, "items") else ((series.name, series) for series in frame.iter_columns())
+    return [(f"{name}: column {label!r}", series) for label, series in named]
+
+
+def _is_plain(series: Any) -> bool:
+    """Whether a series holds numbers of a kind that numpy has as well."""
+    return _kind(series) in NUMBERS or str(series.dtype) in OF_POLARS
+
+
+def _kind(series: Any) -> str:
+    """numpy's letter for what a series of pandas holds."""
+    return getattr(series.dtype, "kind", "O")
 
 
 def _column(name: str, series: Any) -> NDArray[Any]:
     """The numbers of a series whose values may be missing, or be Python's."""
-    if getattr(series.dtype, "kind", "O") in "biuf":
-        numbers: NDArray[Any] = series.to_numpy(dtype="float64", na_value=np.nan)
-        return numbers
-    array: NDArray[Any] = series.to_numpy()
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"{name} must hold numbers, got {series.dtype}: leave it out, or turn words into numbers, as "
-            "functional_mlp.tables.read_table does"
-        )
+    known = _of_polars(name, series) if package_of(series) == "polars" else series
+    array: NDArray[Any] = known.to_numpy()
+    if array.dtype == object and _kind(series) in NUMBERS:
+        array = series.to_numpy(dtype="float64", na_value=np.nan)
+    if array.dtype.kind not in NUMBERS:
+        _refuse(name, series, array, series.dtype)
     return array
+
+
+def _of_polars(name: str, series: Any) -> Any:
+    """A series of polars in a dtype that numpy has, if there is one that its numbers have a place in."""
+    polars = importlib.import_module("polars")
+    if series.dtype == polars.Boolean and series.null_count():
+        return series.cast(polars.Float64)
+    if str(series.dtype) not in ("Int128", "UInt128"):
+        return series
+    try:
+        return series.cast(polars.Int64)
+    except polars.exceptions.InvalidOperationError:
+        raise ValueError(
+            f"{name} must hold numbers of at most 64 bits, got {series.dtype}: call .cast(polars.Float64)"
+        ) from None
 
 
 def _tensor_of(name: str, value: object, array: NDArray[Any]) -> Tensor:
@@ -109,11 +121,24 @@ def _tensor_of(name: str, value: object, array: NDArray[Any]) -> Tensor:
         array = np.array(array, dtype=kind, order="C")
     try:
         return torch.from_numpy(array) if array.flags.writeable else _of_read_only(array)
-    except TypeError as error:
-        words = array.dtype.kind in "OSU"
-        advice = "numpy.unique(words, return_inverse=True)[1] numbers them" if words else "call .astype('float64')"
-        message = f"{name} must hold numbers that torch knows, got an array of {array.dtype}: {advice}"
-        raise TypeError(message) from error
+    except TypeError:
+        _refuse(name, value, array, array.dtype)
+
+
+def _refuse(name: str, value: object, array: NDArray[Any], dtype: object) -> NoReturn:
+    """Raise for data of a dtype that torch has not, with the call that makes numbers of what is in the array."""
+    calls, kind = calls_of(value), array.dtype.kind
+    known = [each for each in array.ravel() if not (each is None or isinstance(each, float))] if kind == "O" else []
+    whole_tables = "functional_mlp.tables.read_table prepares whole tables"
+    if kind in "mM":
+        advice = f"{calls.times} makes numbers of dates, {whole_tables}"
+    elif kind in "SUT" or any(isinstance(each, str) for each in known):
+        advice = f"{calls.classes} numbers words, {whole_tables}"
+    elif kind in NUMBERS or (kind == "O" and all(isinstance(each, numbers.Real | Decimal) for each in known)):
+        advice = f"call {calls.to(torch.float64)}"
+    else:
+        advice = "leave it out"
+    raise TypeError(f"{name} must hold numbers that torch knows, got {dtype}: {advice}")
 
 
 def _of_read_only(array: NDArray[Any]) -> Tensor:

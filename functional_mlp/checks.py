@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
 
+from functional_mlp.calls import TENSOR, Calls, package_of
+
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 # Data may be larger than memory: of so many numbers no more than some megabytes are taken to look at them.
 NUMBERS_AT_ONCE = 1 << 20
@@ -29,6 +30,9 @@ def describe(value: object) -> str:
         if value.is_nested:
             return f"a nested {value.dtype} tensor"
         return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
+    package = package_of(value)
+    if package in ("numpy", "pandas", "polars") and hasattr(value, "shape"):
+        return f"a {package} {type(value).__name__} of shape {value.shape}"
     text = " ".join(repr(value).split())
     return f"{text if len(text) <= 60 else text[:57] + '...'}, {with_article(type(value).__name__)}"
 
@@ -246,12 +250,15 @@ def _not_differentiated(name: str, value: Tensor) -> None:
         inner = functorch.get_unwrapped(inner)
 
 
-def float_tensor(name: str, value: object) -> None:
-    """Raise unless `value` is a plain tensor of a floating dtype."""
+def float_tensor(name: str, value: object, calls: Calls = TENSOR, dtype: torch.dtype = torch.float32) -> None:
+    """Raise unless `value` is a plain tensor of a floating dtype; which one is advised, and in the words of what data.
+
+    `calls` are those of what the tensor was made of.
+    """
     plain_tensor(name, value)
     assert isinstance(value, Tensor)
     if value.dtype not in FLOAT_DTYPES:
-        advice = "take its real part" if value.dtype.is_complex else "call .to(torch.float32)"
+        advice = f"take the real part, {calls.real}" if value.dtype.is_complex else f"call {calls.to(dtype)}"
         raise ValueError(f"{name} must be of a floating dtype, got {describe(value)}: {advice}")
 
 
@@ -260,12 +267,12 @@ def same_kind(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     if value.dtype != other.dtype:
         raise ValueError(
             f"{name} and {other_name} must have one dtype, got {value.dtype} and {other.dtype}: "
-            f"call .to({other.dtype}) on one of them"
+            f"call .to({value.dtype}) on {other_name}, or .to({other.dtype}) on {name}"
         )
     if value.device != other.device:
         raise ValueError(
             f"{name} and {other_name} must be on one device, got {value.device} and {other.device}: "
-            f"call .to({str(other.device)!r}) on one of them"
+            f"call .to({str(value.device)!r}) on {other_name}, or .to({str(other.device)!r}) on {name}"
         )
 
 
@@ -277,7 +284,7 @@ def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None
 
 def like(name: str, value: object, other_name: str, other: Tensor) -> None:
     """Raise unless `value` is a tensor of the shape, dtype and device of `other`."""
-    float_tensor(name, value)
+    float_tensor(name, value, dtype=other.dtype)
     assert isinstance(value, Tensor)
     same_shape(name, value, other_name, other)
     same_kind(name, value, other_name, other)
@@ -295,47 +302,3 @@ def finite(name: str, value: Tensor) -> None:
                 "remove or replace such rows"
             )
         first += len(rows)
-
-
-def between_0_and_1(name: str, value: Tensor) -> None:
-    """Raise unless every entry of a tensor lies between 0 and 1, naming the first that does not; NaN may be there."""
-    bad = (value < 0) | (value > 1)
-    if bad.any():
-        place = tuple(bad.nonzero()[0].tolist())
-        raise ValueError(
-            f"{name} must lie between 0 and 1, got {value[place].item()} at index {list(place)}: "
-            "BinaryCrossEntropy takes the probability that each output is 1"
-        )
-
-
-def class_indices(name: str, value: Tensor, classes: int | None = None) -> None:
-    """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known."""
-    if value.dtype != torch.int64:
-        raise ValueError(f"{name} must be class indices of dtype torch.int64, got {describe(value)}: call .long()")
-    if value.numel() and (int(value.min()) < 0 or (classes is not None and int(value.max()) >= classes)):
-        bad = value < 0 if classes is None else (value < 0) | (value >= classes)
-        place = tuple(bad.nonzero()[0].tolist())
-        wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
-        raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
-
-
-def plain_indices(value: Tensor) -> Tensor:
-    """Class indices of any integer dtype, or bools, as int64; all else as it is."""
-    whole = not (value.is_floating_point() or value.dtype.is_complex)
-    return value.detach().long() if whole else value.detach()
-
-
-def is_one_hot(targets: Tensor) -> Tensor:
-    """Which rows of (..., classes) hold a single 1 and else 0."""
-    return ((targets == 0) | (targets == 1)).all(-1) & (targets.sum(-1) == 1)
-
-
-def one_hot(name: str, targets: Tensor) -> None:
-    """Raise unless every row of an integer tensor (..., classes) is one-hot."""
-    bad = ~is_one_hot(targets)
-    if bad.any():
-        place = bad.nonzero()[0].tolist()
-        raise ValueError(
-            f"{name} of an integer dtype must be one-hot, a single 1 in each row, got "
-            f"{targets[tuple(place)].tolist()} at index {place}: convert soft targets to a floating dtype"
-        )

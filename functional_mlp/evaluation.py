@@ -22,7 +22,7 @@ def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "a
     """
     network = as_layer("predict: network", network)
     checks.engine("predict", engine)
-    return engines.predict(network, params, as_inputs("predict: inputs", x), engine)
+    return engines.predict(network, params, as_inputs("predict: inputs", x, params), engine)
 
 
 def classify(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:

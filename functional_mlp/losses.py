@@ -8,6 +8,14 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
+from functional_mlp.targets import (
+    are_whole,
+    between_0_and_1,
+    class_indices,
+    one_hot_of_whole,
+    plain_indices,
+    values_of_indices,
+)
 from functional_mlp.value import Value
 
 
@@ -130,7 +138,13 @@ class Loss(Value):
         return targets.detach()
 
     def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
-        """Targets in a form that the expressions take; here, as they are."""
+        """Targets in a form that the expressions take; here values, as they are. Class indices raise `ValueError`."""
+        checks.plain_tensor("targets", targets)
+        if are_whole(targets) and targets.shape == predictions.shape[:-1]:
+            raise ValueError(
+                f"targets of {self!r} must be values of the shape of the predictions, {tuple(predictions.shape)}, got "
+                f"class indices of shape {tuple(targets.shape)}: {values_of_indices(predictions)} makes values of them"
+            )
         return targets
 
 
@@ -202,7 +216,8 @@ class PoissonDeviance(Loss):
 
     def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
         """Targets as they are, once they are known not to be negative."""
-        checks.float_tensor("targets", targets)
+        targets = super().encode(targets, predictions)
+        checks.float_tensor("targets", targets, dtype=predictions.dtype)
         if (targets < 0).any():
             raise ValueError(
                 f"targets must not be negative, got {targets.min().item()}: PoissonDeviance takes counts, or other "
@@ -242,17 +257,22 @@ class BinaryCrossEntropy(Loss):
     def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
         """Labels as floating targets (..., 1), and all targets once they are known to lie between 0 and 1."""
         checks.plain_tensor("targets", targets)
-        whole = targets.dtype == torch.bool or targets.dtype in checks.INTEGER_DTYPES
-        if not whole:
+        whole = are_whole(targets)
+        if whole:
+            targets = plain_indices(targets)
+        else:
             checks.float_tensor("targets", targets)
         if whole and targets.shape != predictions.shape and predictions.shape == (*targets.shape, 1):
             targets = targets.unsqueeze(-1)
         if targets.shape != predictions.shape:
+            labels = whole and targets.shape == predictions.shape[:-1]
+            advice = f": {values_of_indices(predictions)} makes values of class indices" if labels else ""
             raise ValueError(
                 f"targets must have the shape of the predictions, {tuple(predictions.shape)}, or, for one output, be "
                 f"bools or integers without its last dimension, got {targets.dtype} of shape {tuple(targets.shape)}"
+                f"{advice}"
             )
-        checks.between_0_and_1("targets", targets)
+        between_0_and_1("targets", targets)
         return targets.to(predictions.dtype) if whole else targets
 
 
@@ -296,17 +316,16 @@ class CrossEntropy(Loss):
         """Class indices and integer one-hots as floating one-hots."""
         checks.plain_tensor("targets", targets)
         if targets.shape == predictions.shape:
-            if targets.dtype in checks.INTEGER_DTYPES:
-                checks.one_hot("targets", targets)
-                return targets.to(predictions.dtype)
-            return targets
+            return one_hot_of_whole("targets", targets, predictions.dtype) if are_whole(targets) else targets
         if targets.shape != predictions.shape[:-1]:
+            column = targets.shape == (*predictions.shape[:-1], 1)
             raise ValueError(
                 f"targets must be class indices of shape {tuple(predictions.shape[:-1])} or have the shape of the "
                 f"predictions, {tuple(predictions.shape)}, got {tuple(targets.shape)}"
+                f"{': call .squeeze(-1).long() for class indices' if column else ''}"
             )
         classes = predictions.shape[-1]
-        checks.class_indices("targets", targets, classes)
+        class_indices("targets", targets, classes)
         if targets.device != predictions.device:
             raise ValueError(f"targets must be on {predictions.device} with the predictions, got {targets.device}")
         return one_hot(targets, classes, predictions.dtype)

@@ -8,7 +8,7 @@ import torch
 from attrs import field
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.datasets.dataset import Rows
 from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
@@ -143,6 +143,7 @@ def scored(network: Layer, params: Params, data: Dataset, score: Callable[[Tenso
 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:
     """Raise unless the network, its params, the loss and the data fit each other."""
+    _check_dtypes(params, data)
     params, row = checked_arguments(network, params, data.inputs[:1])
     prediction = output_of_zeros(network, row.dtype, row.shape)
     if prediction is None or row.device.type != "cpu":
@@ -150,3 +151,21 @@ def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None
     for first in range(0, len(data), ROWS_AT_ONCE):
         targets = data.targets[first : first + ROWS_AT_ONCE]
         loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
+
+
+def _check_dtypes(params: Params, data: Dataset) -> None:
+    """Raise where params have another floating dtype than the data, with the call that converts the data."""
+    others = [leaf for leaf in pytree.leaves(params) if _is_of_another_dtype(leaf, data)]
+    if others:
+        dtype = others[0].dtype
+        path = next(path for path, leaf in pytree.items(params) if leaf is others[0])
+        targets = "data.targets" if data.targets.ndim == 1 else f"data.targets.to({dtype})"
+        weights = "" if data.weights is None else ", data.weights"
+        raise ValueError(
+            f"params{path} and the data must have one dtype, got {dtype} and {data.inputs.dtype}: "
+            f"functional_mlp.Dataset(data.inputs.to({dtype}), {targets}{weights}) is the data in {dtype}"
+        )
+
+
+def _is_of_another_dtype(leaf: object, data: Dataset) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dtype != data.inputs.dtype and leaf.is_floating_point()

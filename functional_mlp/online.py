@@ -222,7 +222,7 @@ class ReferenceSteps:
         params = numbers["params"]
         inputs = self._inputs(x)
         prediction, tape = self._network.forward(params, inputs)
-        given = samples(self._loss, inputs, getattr(x, "ndim", 0) == 2, prediction, target, weight)
+        given = samples(self._loss, inputs, len(x.shape) == 2, prediction, target, weight)
         grad_out = self._loss.batch_grad(prediction, given.targets, given.weights)
         grads, _ = self._network.backward(params, tape, grad_out)
         if self._penalty is not None:

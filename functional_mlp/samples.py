@@ -8,7 +8,9 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.arrays import as_tensor
+from functional_mlp.calls import calls_of
 from functional_mlp.losses import Loss
+from functional_mlp.targets import plain_indices
 
 
 @attrs.frozen(eq=False)
@@ -34,10 +36,10 @@ def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: i
 
     Raises `TypeError` or `ValueError` for another kind, dtype, device or shape.
     """
-    x = as_tensor("x", x)
-    checks.float_tensor("x", x)
+    calls, x = calls_of(x), as_tensor("x", x)
+    checks.float_tensor("x", x, calls, dtype)
     if x.dtype != dtype:
-        raise ValueError(f"x must be of the dtype {dtype}, got {x.dtype}: convert it with .to({dtype})")
+        raise ValueError(f"x must be of the dtype {dtype}, got {x.dtype}: call {calls.to(dtype)}")
     if x.device != device:
         raise ValueError(f"x must be on {device}, as the state is, got {x.device}: move it with .to({device})")
     wanted = "features" if features is None else features
@@ -52,13 +54,16 @@ def samples(loss: Loss, inputs: Tensor, batch: bool, predictions: Tensor, target
 
     `predictions` have the shape and dtype of the network's.
     """
-    target = checks.plain_number(target)
+    calls, target = calls_of(target), checks.plain_number(target)
     target = torch.tensor(target, device=inputs.device) if type(target) in (bool, int) else as_tensor("target", target)
     checks.plain_tensor("target", target)
     if batch and inputs.ndim == 1:
         target, weight = _of_one("target", target), _of_one("weight", weight)
-    if not target.is_floating_point():
-        target = checks.plain_indices(target)
+    if target.is_floating_point() and target.dtype != predictions.dtype:
+        raise ValueError(
+            f"target must be of the dtype {predictions.dtype}, got {target.dtype}: call {calls.to(predictions.dtype)}"
+        )
+    target = plain_indices(target)
     is_class = target.shape == inputs.shape[:-1] and not target.is_floating_point()
     targets = loss.checked_targets(predictions, target)
     return Samples(inputs, targets, target if is_class else None, _weights(weight, inputs))

@@ -71,7 +71,7 @@ def test_the_row_that_is_not_finite_is_found_in_whatever_piece_it_lies(monkeypat
 def test_rows_are_tuples_of_what_they_have(weights: torch.Tensor | None) -> None:
     data = fm.Dataset(X, INDICES, weights)
     kept = [part for part in (X, INDICES, weights) if part is not None]
-    for row in (2, -1, np.int64(2), torch.tensor(2)):
+    for row in (2, -1, np.int64(2), np.array(2), torch.tensor(2)):
         assert_same_bits(data[row], tuple(part[row] for part in kept))
     assert len(list(data)) == 4
     with pytest.raises(IndexError):
@@ -278,11 +278,20 @@ def with_entry(value: float, row: int, column: int) -> torch.Tensor:
             ValueError,
             "integer dtype",
             "torch.float32",
-            ".long()",
+            ".to(torch.int64)",
         ),
         refusal("dtypes", lambda: fm.Dataset(X, X.double()), ValueError, "one dtype", "torch.float64", "torch.float32"),
         refusal(
             "many-hot integers", lambda: fm.Dataset(X, torch.ones(4, 2).int()), ValueError, "one-hot", "[1, 1]", "[0]"
+        ),
+        *(
+            refusal(f"{what} for rows", lambda rows=rows: fm.Dataset(X, INDICES)[rows], TypeError, "rows must be", got)
+            for what, rows, got in (
+                ("words", "ab", "'ab', a str"),
+                ("floats", np.ones(2), "float64"),
+                ("a float", 1.0, "1.0, a float"),
+                ("a table", INDICES.reshape(2, 2), "(2, 2)"),
+            )
         ),
         refusal("another device", lambda: fm.Dataset(X, INDICES.to("meta")), ValueError, "targets", "meta"),
         *(

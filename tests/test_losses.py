@@ -164,7 +164,8 @@ def test_predictions_and_targets_must_be_plain_floats(loss: fm.Loss, function: s
         pytest.param(MSE, P, P[:1], ["targets", "(4, 3)", "(1, 3)"], id="mse: one row for all"),
         pytest.param(MSE, P, P.double(), ["targets", "torch.float64", "torch.float32"], id="mse: dtypes"),
         pytest.param(CROSS_ENTROPY, P, P.double(), ["targets", "torch.float64", "torch.float32"], id="ce: dtypes"),
-        pytest.param(MSE, P, INDICES, ["targets", "torch.int64"], id="mse: class indices"),
+        pytest.param(MSE, P, INDICES, ["targets", "class indices", "torch.eye(3,"], id="mse: class indices"),
+        pytest.param(MSE, P, P.int(), ["targets", "torch.int32", ".to(torch.float32)"], id="mse: integers"),
         pytest.param(
             CROSS_ENTROPY, P, P[:, 0], ["class indices", "torch.int64", "torch.float32"], id="ce: float indices"
         ),

@@ -20,6 +20,7 @@ FLOORS = {
     "ground": (
         "algebra",
         "arrays",
+        "calls",
         "checks",
         "compensation",
         "files",
@@ -33,6 +34,7 @@ FLOORS = {
         "random",
         "shuffling",
         "spread",
+        "targets",
         "trees",
         "value",
     ),

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, overload
 
+import torch
 from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import checks, markup
-from functional_mlp.arrays import Array, Calls, as_inputs, as_tensor, calls_of
+from functional_mlp.arrays import Array, as_inputs, as_tensor
+from functional_mlp.calls import Calls, calls_of
 from functional_mlp.datasets.weights import checked_weights
 from functional_mlp.spread import count
+from functional_mlp.targets import are_whole, class_indices, is_one_hot, one_hot_of_whole, plain_indices
 
 Rows = Tensor | slice
 
@@ -20,9 +23,9 @@ class Dataset:
     """Inputs (n, features) with targets: class indices (n,), or values (n, outputs); and a weight for each row, if any.
 
     Tensors, numpy arrays, or frames and series of pandas and polars whose columns are numbers: their memory is used
-    where it can be. Class indices have any integer dtype or bool, and are
-    kept as int64. Values have the dtype of the inputs; an integer one-hot (n, classes) is converted to it. `labels` are
-    the class indices, `None` where the targets are neither class indices nor one-hot.
+    where it can be. Class indices have any integer dtype or bool, and are kept as int64. Values have the dtype of the
+    inputs; a one-hot (n, classes) of integers or bools is converted to it. `labels` are the class indices, `None` where
+    the targets are neither class indices nor one-hot.
 
     With `weights` (n,) a batch's loss is (1/n_b) Σ wᵢ ℓᵢ, and losses and accuracies of a data set are means weighted
     by them: a row of weight 3 counts as three such rows, one of weight 0 not at all. They are kept divided by their
@@ -48,7 +51,7 @@ class Dataset:
     labels: Tensor | None = field(repr=False)
 
     def __init__(self, inputs: Array, targets: Array, weights: Array | None = None) -> None:
-        inputs = _checked_inputs(as_inputs("Dataset: inputs", inputs))
+        inputs = _checked_inputs(as_inputs("Dataset: inputs", inputs), calls_of(inputs))
         targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs, calls_of(targets))
         if weights is not None:
             weights = checked_weights(as_tensor("Dataset: weights", weights), inputs)
@@ -66,11 +69,10 @@ class Dataset:
     def __getitem__(
         self, rows: "int | slice | Tensor | NDArray[Any] | Sequence[int]"
     ) -> "tuple[Tensor, ...] | Dataset":
-        given = as_tensor("rows", rows)
         parts = [part for part in (self.inputs, self.targets, self.weights) if part is not None]
-        row = given.ndim == 0 if isinstance(given, Tensor) else not isinstance(given, slice | Sequence)
+        given = _checked_rows(rows)
         chosen = [part[given] for part in parts]
-        return tuple(chosen) if row else Dataset(*chosen)
+        return tuple(chosen) if isinstance(given, int) else Dataset(*chosen)
 
     def __repr__(self) -> str:
         inputs, targets = checks.describe(self.inputs), checks.describe(self.targets)
@@ -94,10 +96,26 @@ class Dataset:
         return None if self.weights is None else self.weights[rows].unsqueeze(-1)
 
 
-def _checked_inputs(inputs: Tensor) -> Tensor:
+def _checked_rows(rows: Any) -> int | slice | Tensor:
+    """The number of a row, or which rows: a slice, or a tensor of indices or of bools."""
+    if isinstance(rows, slice):
+        return rows
+    given = (
+        torch.tensor(rows, device="cpu") if isinstance(rows, list | tuple | range) and rows else as_tensor("rows", rows)
+    )
+    if not isinstance(given, Tensor):
+        return checks.any_integer("rows", given, "an integer, a slice, indices or a mask")
+    if not are_whole(given) or given.ndim > 1:
+        raise TypeError(f"rows must be indices or a mask, (rows,), got {checks.describe(given)}")
+    indices = given if given.dtype == torch.bool else plain_indices(given)  # torch takes uint8 for a mask
+    return int(indices) if given.ndim == 0 else indices
+
+
+def _checked_inputs(inputs: Tensor, calls: Calls) -> Tensor:
     checks.float_tensor("Dataset: inputs", inputs)
     if inputs.ndim != 2:
-        raise ValueError(f"Dataset: inputs must have the shape (n, features), got {tuple(inputs.shape)}")
+        column = f": call {calls.column} for one feature" if inputs.ndim == 1 else ""
+        raise ValueError(f"Dataset: inputs must have the shape (n, features), got {tuple(inputs.shape)}{column}")
     if inputs.numel() == 0:
         raise ValueError(f"Dataset: inputs must not be empty, got shape {tuple(inputs.shape)}")
     checks.finite("Dataset: inputs", inputs)
@@ -116,19 +134,19 @@ def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
         raise ValueError(f"Dataset: inputs and targets must be of one length, got {len(inputs)} and {len(targets)}")
     if targets.ndim == 1:
         if targets.is_floating_point():
+            checks.finite("Dataset: targets", targets.unsqueeze(1))
             raise ValueError(
                 f"Dataset: targets of shape ({len(targets)},) must be class indices of an integer dtype, got "
-                f"{targets.dtype}: call {calls.classes} for classes, {calls.column} for one output"
+                f"{targets.dtype}: call {calls.to(torch.int64)} for classes, {calls.column} for one output"
             )
-        targets = checks.plain_indices(targets)
-        checks.class_indices("Dataset: targets", targets)
-        return targets
+        indices = plain_indices(targets)
+        class_indices("Dataset: targets", indices, calls=calls)
+        return indices
     if targets.numel() == 0:
         raise ValueError(f"Dataset: targets must not be empty, got shape {tuple(targets.shape)}")
-    if targets.dtype in checks.INTEGER_DTYPES:
-        checks.one_hot("Dataset: targets", targets)
-        return targets.to(inputs.dtype)
-    checks.float_tensor("Dataset: targets", targets)
+    if are_whole(targets):
+        return one_hot_of_whole("Dataset: targets", targets, inputs.dtype, calls)
+    checks.float_tensor("Dataset: targets", targets, calls, inputs.dtype)
     if targets.dtype != inputs.dtype:
         raise ValueError(
             f"Dataset: targets and inputs must have one dtype, got {targets.dtype} and {inputs.dtype}: "
@@ -141,4 +159,4 @@ def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
 def _labels(targets: Tensor) -> Tensor | None:
     if targets.ndim == 1:
         return targets
-    return targets.argmax(1) if checks.is_one_hot(targets).all() else None
+    return targets.argmax(1) if is_one_hot(targets).all() else None

@@ -5,6 +5,8 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.algebra import working_dtype
 from functional_mlp.arrays import Array, as_tensor
+from functional_mlp.calls import calls_of
+from functional_mlp.targets import class_indices, plain_indices
 
 
 def balanced_weights(labels: Array) -> Tensor:
@@ -21,8 +23,8 @@ def balanced_weights(labels: Array) -> Tensor:
     checks.plain_tensor("balanced_weights: labels", given)
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(f"balanced_weights: labels must be class indices (n,), got shape {tuple(given.shape)}")
-    indices = checks.plain_indices(given)
-    checks.class_indices("balanced_weights: labels", indices)
+    indices = plain_indices(given)
+    class_indices("balanced_weights: labels", indices, calls=calls_of(labels))
     _, place, counts = indices.unique(return_inverse=True, return_counts=True)
     balanced: Tensor = (len(indices) / (len(counts) * counts.double()))[place]
     return balanced

@@ -222,19 +222,17 @@ class FusedSteps:
         if type(after) is not Tensor:
             checks.plain_tensor("step: the result", after)
         if weight is None:
-            if type(x) is not Tensor:
-                x = as_tensor("x", x)
-            if self._is_plain(x, self._in_shape):
+            plain_x = x if type(x) is Tensor else as_tensor("x", x)
+            if self._is_plain(plain_x, self._in_shape):
                 if self._takes_classes:
                     label = target if type(target) is int else self._label(target)
                     if 0 <= label < self._out_shape[0]:
-                        places = numbers.data_ptr(), after.data_ptr(), x.data_ptr(), 0
+                        places = numbers.data_ptr(), after.data_ptr(), plain_x.data_ptr(), 0
                         return after, self._usual(*places, None, label, step, learning_rate)
                 elif self._takes_values:
-                    if type(target) is not Tensor:
-                        target = as_tensor("target", target)
-                    if self._is_plain(target, self._out_shape):
-                        places = numbers.data_ptr(), after.data_ptr(), x.data_ptr(), target.data_ptr()
+                    values = target if type(target) is Tensor else as_tensor("target", target)
+                    if self._is_plain(values, self._out_shape):
+                        places = numbers.data_ptr(), after.data_ptr(), plain_x.data_ptr(), values.data_ptr()
                         return after, self._usual(*places, None, -1, step, learning_rate)
         return after, self._step(numbers, after, step, learning_rate, self._samples(x, target, weight))
 
@@ -258,7 +256,7 @@ class FusedSteps:
     def _samples(self, x: Any, target: Any, weight: Any) -> Samples:
         inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
         predictions = torch.zeros((*inputs.shape[:-1], *self._out_shape), dtype=self._dtype, device=CPU)
-        return samples(self._loss, inputs, getattr(x, "ndim", 0) == 2, predictions, target, weight)
+        return samples(self._loss, inputs, len(x.shape) == 2, predictions, target, weight)
 
     def _step(self, numbers: Tensor, after: Tensor, step: int, learning_rate: float, given: Samples) -> float:
         rows, labels = given.rows, given.labels if self._takes_classes else None
@@ -282,16 +280,15 @@ class FusedSteps:
 
     def predict(self, numbers: Tensor, x: Any) -> Tensor:
         """The outputs for a sample, or a batch."""
-        if type(x) is not Tensor:
-            x = as_tensor("x", x)
-        if not self._is_plain(x, self._in_shape):
+        plain_x = x if type(x) is Tensor else as_tensor("x", x)
+        if not self._is_plain(plain_x, self._in_shape):
             inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
             if inputs.ndim == 2:
                 return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs)
             outputs = self.predict(numbers, session.plain(inputs))
-            return outputs.unsqueeze(0) if x.ndim == 2 else outputs
+            return outputs.unsqueeze(0) if plain_x.ndim == 2 else outputs
         outputs = torch.empty(self._out_shape, dtype=self._dtype, device=CPU)
         if type(outputs) is not Tensor:
             checks.plain_tensor("predict: the result", outputs)
-        self._forward(numbers.data_ptr(), outputs.data_ptr(), x.data_ptr())
+        self._forward(numbers.data_ptr(), outputs.data_ptr(), plain_x.data_ptr())
         return outputs

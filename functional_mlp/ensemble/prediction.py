@@ -93,7 +93,7 @@ def _member_outputs(name: str, network: Layer, params: Params, x: Array, average
     """The members' outputs, or their probabilities: (members, ..., out_features)."""
     network = as_layer(f"{name}: network", network)
     _check_average(name, average)
-    inputs = as_inputs(f"{name}: inputs", x)
+    inputs = as_inputs(f"{name}: inputs", x, params)
     outputs = torch.stack([network.apply(member, inputs) for member in unstack(params)])
     return outputs.softmax(-1) if average == "probabilities" else outputs
 

@@ -1,0 +1,72 @@
+"""What targets are: class indices, one-hot rows, or values."""
+
+import torch
+from torch import Tensor
+
+from functional_mlp import checks
+from functional_mlp.calls import TENSOR, Calls
+
+
+def are_whole(targets: Tensor) -> bool:
+    """Whether targets have an integer dtype, or are bools."""
+    return not (targets.is_floating_point() or targets.dtype.is_complex)
+
+
+def plain_indices(targets: Tensor) -> Tensor:
+    """Class indices of any integer dtype, or bools, as int64; all else as it is."""
+    return targets.detach().long() if are_whole(targets) else targets.detach()
+
+
+def class_indices(name: str, value: Tensor, classes: int | None = None, calls: Calls = TENSOR) -> None:
+    """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known.
+
+    `calls` are those of what the tensor was made of.
+    """
+    if value.dtype != torch.int64:
+        got, advice = checks.describe(value), f"call {calls.to(torch.int64)}"
+        raise ValueError(f"{name} must be class indices of dtype torch.int64, got {got}: {advice}")
+    if value.numel() and (int(value.min()) < 0 or (classes is not None and int(value.max()) >= classes)):
+        bad = value < 0 if classes is None else (value < 0) | (value >= classes)
+        place = tuple(bad.nonzero()[0].tolist())
+        wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
+        raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
+
+
+def is_one_hot(targets: Tensor) -> Tensor:
+    """Which rows of (..., classes) hold a single 1 and else 0."""
+    return ((targets == 0) | (targets == 1)).all(-1) & (targets.sum(-1) == 1)
+
+
+def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, calls: Calls = TENSOR) -> Tensor:
+    """Integers or bools (..., classes) in a floating dtype, once every row is known to be one-hot.
+
+    `calls` are those of what the tensor was made of.
+    """
+    whole = plain_indices(targets)
+    bad = ~is_one_hot(whole)
+    if bad.any():
+        place = bad.nonzero()[0].tolist()
+        column = f", {calls.series} for class indices" if whole.shape[-1] == 1 else ""
+        raise ValueError(
+            f"{name} of {targets.dtype} must be one-hot, a single 1 in each row, got "
+            f"{whole[tuple(place)].tolist()} at index {place}: call {calls.to(dtype)} for values{column}"
+        )
+    return whole.to(dtype)
+
+
+def values_of_indices(predictions: Tensor) -> str:
+    """What to write for the values, shaped like the predictions, that class indices stand for."""
+    if predictions.shape[-1] == 1:
+        return f"torch.as_tensor(targets).to({predictions.dtype}).unsqueeze(-1)"
+    return f"torch.eye({predictions.shape[-1]}, dtype={predictions.dtype})[torch.as_tensor(targets)]"
+
+
+def between_0_and_1(name: str, value: Tensor) -> None:
+    """Raise unless every entry of a tensor lies between 0 and 1, naming the first that does not; NaN may be there."""
+    bad = (value < 0) | (value > 1)
+    if bad.any():
+        place = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} must lie between 0 and 1, got {value[place].item()} at index {list(place)}: "
+            "BinaryCrossEntropy takes the probability that each output is 1"
+        )
