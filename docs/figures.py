@@ -66,13 +66,13 @@ def paint_classes(axes, network: fm.Layer, params, data: fm.Dataset) -> None:
     low, high = data.inputs.amin(0) - 0.05, data.inputs.amax(0) + 0.05
     grid = torch.cartesian_prod(*(torch.linspace(a, b, 200) for a, b in zip(low, high, strict=True)))
     shares = fm.predict(network, params, grid).softmax(1).reshape(200, 200, -1).transpose(0, 1)
-    colors = torch.tensor([_rgb(style.color(index)) for index in range(shares.shape[2])])
+    colors = torch.tensor([_rgb(style.series(index).color) for index in range(shares.shape[2])])
     image = 1 - 0.55 * (1 - shares @ colors)
     extent = (low[0].item(), high[0].item(), low[1].item(), high[1].item())
     axes.imshow(image.clamp(0, 1).numpy(), origin="lower", extent=extent, aspect="auto")
     for index in range(shares.shape[2]):
         x, y = data.inputs[data.labels == index].T
-        axes.scatter(x, y, s=4, color=style.color(index), edgecolors="white", linewidths=0.15)
+        axes.scatter(x, y, s=4, color=style.series(index).color, edgecolors="white", linewidths=0.15)
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal")
 
@@ -97,7 +97,7 @@ def optimizers() -> Figure:
     figure, (axes,) = style.panels(1, width=6.4, height=3.4)
     for index, rule in enumerate(rules):
         losses = mean_losses(small_network(), rule, batch_size=10, epochs=40)
-        axes.plot(style.epochs(losses), losses, color=style.color(index), linestyle=style.dash(index), label=repr(rule))
+        axes.plot(style.epochs(losses), losses, label=repr(rule), **style.series(index).options())
     finish(axes, "epoch", "training loss")
     return figure
 
@@ -108,7 +108,7 @@ def batch_sizes() -> Figure:
     for index, batch_size in enumerate((1, 10, 100, 1000)):
         losses = mean_losses(small_network(), fm.SGD(0.05), batch_size=batch_size, epochs=40)
         label = f"batches of {batch_size}"
-        axes.plot(style.epochs(losses), losses, color=style.color(index), linestyle=style.dash(index), label=label)
+        axes.plot(style.epochs(losses), losses, label=label, **style.series(index).options())
     finish(axes, "epoch", "training loss")
     return figure
 
@@ -133,9 +133,8 @@ def initializations() -> Figure:
     figure, panels = style.panels(2, width=8.4, height=3.3)
     for index, (name, start) in enumerate(starts.items()):
         look = {
-            "color": style.color(index),
-            "linestyle": style.dash(index),
-            "marker": style.marker(index),
+            **style.series(index).options(),
+            "marker": style.series(index).marker,
             "label": name,
         }
         signals, gradients = sizes_through_layers(start)
@@ -203,7 +202,13 @@ def uncertainty() -> Figure:
     for index in range(2):
         x, y = data.inputs[data.labels == index].T
         axes.scatter(
-            x, y, s=9, color=style.color(index), marker=style.marker(index), edgecolors="white", linewidths=0.3
+            x,
+            y,
+            s=9,
+            color=style.series(index).color,
+            marker=style.series(index).marker,
+            edgecolors="white",
+            linewidths=0.3,
         )
     figure.colorbar(image, label="deviation of the probability among 20 members")
     axes.set(xlabel="x₁", ylabel="x₂")
@@ -229,7 +234,7 @@ def house() -> Figure:
     }
     for start, end in lines:
         (x1, y1), (x2, y2) = places[start], places[end]
-        axes.plot([x1, x2], [y1, y2], color=style.color(round(y1) % 7), linewidth=0.5, alpha=0.45, zorder=1)
+        axes.plot([x1, x2], [y1, y2], color=style.series(round(y1)).color, linewidth=0.5, alpha=0.45, zorder=1)
     for name, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "0.5", "linewidth": 0.6}
         axes.text(x, y, name, ha="center", va="center", fontsize=8, bbox=box, zorder=2)

@@ -249,7 +249,7 @@ def _(classes, fm, loss, network, result, style, torch, training, validation):
     def colored(shares):
         """An image of the classes' colours, mixed by their probabilities."""
         colors = torch.tensor(
-            [[int(style.color(i)[at : at + 2], 16) / 255 for at in (1, 3, 5)] for i in range(classes)]
+            [[int(style.series(i).color[at : at + 2], 16) / 255 for at in (1, 3, 5)] for i in range(classes)]
         )
         return (1 - 0.6 * (1 - shares @ colors)).clamp(0, 1).numpy()
 
@@ -287,7 +287,7 @@ def _(
     def points_on(axes):
         for index in range(classes):
             x, y = training.inputs[training.labels == index].T
-            look = {"color": style.color(index), "marker": style.marker(index)}
+            look = {"color": style.series(index).color, "marker": style.series(index).marker}
             axes.scatter(x, y, s=9, edgecolors="white", linewidths=0.2, **look)
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.set_aspect("equal")
@@ -303,12 +303,11 @@ def _(
         mean, std = result.history.mean(), result.history.std()
         for part, line in (("train", style.TRAINING), ("validation", style.VALIDATION)):
             values, around = getattr(mean, f"{part}_loss"), getattr(std, f"{part}_loss")
-            x = style.epochs(values)
             name = {"train": "training", "validation": "new points"}[part]
-            axes.plot(x, values, label=name, marker="o" if len(values) < 3 else "", **line.options())
+            style.draw_curve(axes, values, line, name)
             if members.value > 1:
                 low, high = ([value + side * by for value, by in zip(values, around, strict=True)] for side in (-1, 1))
-                axes.fill_between(x, low, high, color=line.color, alpha=0.2, linewidth=0)
+                axes.fill_between(style.epochs(values), low, high, color=line.color, alpha=0.2, linewidth=0)
         axes.set_xlabel("epoch", color=grey)
         if values and min(values) > 0:
             style.logarithmic(axes, decades=3)
@@ -333,7 +332,7 @@ def _(
             if size > 0 and c == c:  # the line a x + b y + c = 0
                 foot, along = (-a * c / size**2, -b * c / size**2), (-b / size, a / size)
                 ends = [[foot[i] + side * 3 * along[i] for side in (-1, 1)] for i in (0, 1)]
-                axes.plot(*ends, linewidth=1, color=style.color(index), alpha=0.8)
+                axes.plot(*ends, linewidth=1, color=style.series(index).color, alpha=0.8)
         points_on(axes)
         return picture(figure, "For each unit of the first layer, the line on which its sum is 0")
 

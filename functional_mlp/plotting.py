@@ -8,7 +8,7 @@ in dash and classes in marker, so that every figure can be read in grey.
 import io
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # loaded by `style`, whose error names the extra where there 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Runs this short are drawn with a marker at each epoch: a single point makes no line.
-MARKED_EPOCHS = 15
 GRID_POINTS = 301
 MOST_IN_LEGEND = 10
 
@@ -71,7 +69,7 @@ def learning_curves(
     if best_epoch is not None:
         checks.integer("learning_curves: best_epoch", best_epoch, minimum=0)
         for each in axes:
-            each.axvline(best_epoch + 1, label="best epoch", linewidth=0.9, **style.GREEN.options())
+            each.axvline(best_epoch + 1, label="best epoch", **style.BEST_EPOCH.options())
             each.legend(frameon=False)
     return figure
 
@@ -126,16 +124,14 @@ def decision_boundary(
     names = [f"class {index}" for index in range(classes)] if class_names is None else list(class_names)
     for index in range(classes):
         chosen = points[labels == index].numpy()
-        look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index)}
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=11, **look, edgecolors="black", linewidths=0.25, zorder=3)
+        style.draw_samples(axes, chosen[:, 0], chosen[:, 1], style.series(index))
     missed = points[wrong].numpy()
-    axes.scatter(missed[:, 0], missed[:, 1], s=42, facecolors="none", edgecolors="black", linewidths=0.9, zorder=4)
+    style.circle_misclassified(axes, missed[:, 0], missed[:, 1])
     axes.set(xlim=x_limits, ylim=y_limits)
     style.name_axes(axes, *map(style.shortened, feature_names))
     if 0.5 < (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0]) < 2:
         axes.set_aspect("equal")  # so that the paper's disk is round
-    _draw_boundary_legend(figure, names, int(wrong.sum()), len(data))
-    style.title(figure, title)
+    _draw_boundary_legend(figure, names, int(wrong.sum()), len(data), title)
     return figure
 
 
@@ -158,21 +154,18 @@ def predicted_against_true(predicted: Tensor, true: Tensor, *, name: str = "y", 
     figure, (axes,) = style.panels(1, width=4.8, height=4.4)
     xs, ys = true.cpu().double(), predicted.cpu().double()
     low, high = float(torch.minimum(xs, ys).min()), float(torch.maximum(xs, ys).max())
-    axes.plot([low, high], [low, high], linewidth=0.9, **style.BLACK.options())
-    look = {"color": style.VALIDATION.color, "edgecolors": "black", "linewidths": 0.25, "zorder": 3}
-    axes.scatter(xs.numpy(), ys.numpy(), s=11, **look)
+    axes.plot([low, high], [low, high], **style.REFERENCE.options())
+    style.draw_samples(axes, xs.numpy(), ys.numpy(), style.series(0))
     style.name_axes(axes, f"true {style.shortened(name)}", f"predicted {style.shortened(name)}")
     style.title(figure, title)
     return figure
 
 
 def _curves(axes: "Axes", label: str, training: Sequence[float], validation: Sequence[float]) -> None:
-    marker = "o" if len(training) <= MARKED_EPOCHS else ""
     curves = ((training, style.TRAINING, "training"), (validation, style.VALIDATION, "validation"))
     for values, line, name in curves:
         if any(math.isfinite(value) for value in values):
-            look = {"linewidth": 1.4, "marker": marker, "markersize": 3.5, **line.options()}
-            axes.plot(style.epochs(values), values, label=name, **look)
+            style.draw_curve(axes, values, line, name)
     style.name_axes(axes, "epoch", label)
     style.label_integers(axes.xaxis)
     if axes.lines:
@@ -197,9 +190,9 @@ def _draw_regions(
         margin = (outputs[:, index] - others).reshape(GRID_POINTS, GRID_POINTS).numpy()
         if margin.max() <= 0:
             continue
-        axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[style.color(index)], alpha=0.18)
+        axes.contourf(xs, ys, margin, levels=[0, math.inf], colors=[style.series(index).color], alpha=0.18)
         if margin.min() < 0:
-            axes.contour(xs, ys, margin, levels=[0], colors="black", linewidths=1.1)
+            style.draw_boundary(axes, xs.numpy(), ys.numpy(), margin)
 
 
 def _check_classes(
@@ -218,13 +211,12 @@ def _check_classes(
         )
 
 
-def _draw_boundary_legend(figure: "Figure", names: Sequence[str], wrong: int, total: int) -> None:
+def _draw_boundary_legend(figure: "Figure", names: Sequence[str], wrong: int, total: int, title: str) -> None:
     entries = [
-        style.legend_entry(style.shortened(name), marker=style.marker(index), color=style.color(index), markersize=5)
+        style.samples_entry(style.shortened(name), style.series(index))
         for index, name in enumerate(names)
         if len(names) <= MOST_IN_LEGEND
     ]
-    entries.append(style.legend_entry("decision boundary", linestyle="-", color="black", linewidth=1.1))
-    circles = f"misclassified ({wrong} of {total})"
-    entries.append(style.legend_entry(circles, marker="o", mfc="none", mec="black", markersize=7))
-    style.legend_above(figure, entries, columns=2)
+    entries.append(style.line_entry("decision boundary", style.BOUNDARY))
+    entries.append(style.misclassified_entry(f"misclassified ({wrong} of {total})"))
+    style.legend_above(figure, entries, columns=2, title=title)

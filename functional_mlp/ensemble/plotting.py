@@ -56,9 +56,7 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve], 
     figure, (axes,) = style.panels(1, width=6.0, height=3.8)
     drawn = []
     for index, (name, curve) in enumerate(curves.items()):
-        look = {"color": style.color(index), "marker": style.marker(index), "linestyle": style.dash(index)}
-        sizes = {"markersize": 4, "linewidth": 1.3, "elinewidth": 0.8, "capsize": 2}
-        drawn.append(axes.errorbar(curve.values, curve.means, curve.stds, label=name, **look, **sizes))
+        drawn.append(style.draw_bars(axes, curve.values, curve.means, curve.stds, style.series(index), name))
     values = [value for curve in curves.values() for value in curve.values]
     means = [mean for curve in curves.values() for mean in curve.means if math.isfinite(mean)]
     if min(values) > 0 and max(values) >= 10 * min(values):
@@ -66,7 +64,8 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve], 
     if means and 0 < 10 * min(means) <= max(means):
         axes.set_yscale("log")
     style.name_axes(axes, parameter, figure_name)
-    style.title(figure, title)
     if 1 < len(curves) <= MOST_IN_LEGEND:
-        style.legend_above(figure, drawn, columns=min(len(curves), 4))
+        style.legend_above(figure, drawn, columns=min(len(curves), 4), title=title)
+    else:
+        style.title(figure, title)
     return figure

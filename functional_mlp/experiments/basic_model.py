@@ -141,20 +141,10 @@ def _draw_performance(performance: Performance) -> Figure:
             ours: Spread = getattr(performance, f"{part}_{measure}")
             theirs: Published = getattr(paper.FIGURE_1, f"{part}_{measure}")
             spread = [place - 0.3 + 0.2 * index / max(len(ours.values) - 1, 1) for index in range(len(ours.values))]
-            each.plot(spread, ours.values, "o", color="0.6", markersize=3, label="runs" if place == 0 else None)
-            each.errorbar(
-                place, ours.mean, ours.std, fmt="o", color="black", capsize=4, label="here" if place == 0 else None
-            )
-            each.errorbar(
-                place + 0.2,
-                theirs.mean,
-                theirs.std,
-                fmt="s",
-                color=style.VERMILION.color,
-                mfc="white",
-                capsize=4,
-                label="paper" if place == 0 else None,
-            )
+            runs, here, there = ("runs", "here", "paper") if place == 0 else (None, None, None)
+            each.plot(spread, ours.values, label=runs, **style.RUNS)
+            style.draw_spread(each, place, ours, style.OURS, here)
+            style.draw_spread(each, place + 0.2, theirs, style.PAPER, there)
         each.set_xticks([0, 1], ["training", "validation"])
         each.yaxis.set_major_locator(MaxNLocator(6))
         each.set(xlim=(-0.5, 1.5), ylabel=label)
@@ -189,7 +179,7 @@ def _draw_curves(model: Model) -> Figure:
             band = getattr(model.curves, f"{part}_{measure}")
             run = getattr(model.first_run, f"{part}_{measure}")
             style.fill_band(axes, style.epochs(band.mean), band, line)
-            axes.plot(style.epochs(run), run, linewidth=1.3, label=name, **line.options())
+            style.draw_curve(axes, run, line, name)
         axes.set(xlabel="epoch", ylabel=label)
     style.logarithmic_between(losses, 0.025, 0.5)
     accuracies.set_ylim(0.75, 1.0)

@@ -132,11 +132,11 @@ def _row(decayed: Batches, constant: Batches, equal_time: Batches) -> tuple[str,
 def _draw(result: BatchGradientDescent) -> Figure:
     figure, axes = style.panels(3, width=9.6, height=3.3, sharey=True)
     for each, group in zip(axes, (result.decayed, result.constant, result.equal_time), strict=True):
-        for runs, line in zip(group, style.LINES, strict=True):
+        for index, runs in enumerate(group):
             band = runs.curves.validation_loss
             scale = 1e3 * runs.seconds if group is result.equal_time else 1
             x = [scale * epoch for epoch in style.epochs(band.mean)]
-            style.draw_band(each, x, band, line, f"batch size {runs.batch_size}")
+            style.draw_band(each, x, band, style.series(index), f"batch size {runs.batch_size}")
         each.set_xlabel("ms of training" if group is result.equal_time else "epoch")
     style.logarithmic_between(axes[0], 0.02, 0.5)
     axes[0].set_ylabel("validation MSE")

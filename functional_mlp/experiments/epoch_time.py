@@ -238,8 +238,8 @@ def _draw(result: EpochTime) -> Figure:
     figure, (times, phases, kinds) = style.panels(3, width=10.0, height=3.0, width_ratios=(1.5, 0.7, 1.2))
     milliseconds = {name: 1e3 * seconds for name, seconds in result.medians.items()}
     for place, rounds in enumerate(_rounds(result)):
-        times.plot([place] * len(rounds), [1e3 * seconds for seconds in rounds], "o", color="0.6", markersize=3)
-    times.plot(list(milliseconds), list(milliseconds.values()), "_", color="black", markersize=22, markeredgewidth=2)
+        times.plot([place] * len(rounds), [1e3 * seconds for seconds in rounds], **style.RUNS)
+    times.plot(list(milliseconds), list(milliseconds.values()), **style.MEDIANS)
     for place, median in enumerate(milliseconds.values()):
         times.annotate(f"{median:.3g}", (place, median), (0, 7), textcoords="offset points", ha="center")
     style.logarithmic_between(times, min(milliseconds.values()) / 3, max(milliseconds.values()) * 5)
@@ -254,9 +254,9 @@ def _draw(result: EpochTime) -> Figure:
 
 def _shares(axes: Axes, names: Sequence[str], shares: dict[str, list[float]]) -> None:
     bottom = [0.0] * len(names)
-    for (label, heights), fill, hatch in zip(shares.items(), style.FILLS, style.HATCHES, strict=False):
-        look: dict[str, Any] = {"color": fill, "hatch": hatch, "edgecolor": "black", "linewidth": 0.5}
-        axes.bar(names, heights, bottom=bottom, width=0.6, label=label.replace(" and ", "\nand "), **look)
+    for index, (label, heights) in enumerate(shares.items()):
+        words = label.replace(" and ", "\nand ")
+        axes.bar(names, heights, bottom=bottom, width=0.6, label=words, **style.portion(index))
         bottom = [begin + height for begin, height in zip(bottom, heights, strict=True)]
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(0, 1), ylabel="share of the time")
     axes.grid(visible=False)

@@ -200,7 +200,7 @@ def section(result: Factorial) -> list[Block]:
             "factorial-curves",
             _draw_curves(result),
             f"Our network under the four settings: mean ± standard deviation of {runs} runs. Dots: the first run of "
-            "torch.nn, at every tenth epoch; open circles: ours on the same draw.",
+            "torch.nn, at every tenth epoch; open marks: ours on the same draw.",
             "Validation MSE and accuracy against the epoch for the four settings",
         ),
         _table(result),
@@ -289,7 +289,8 @@ def _draw_curves(result: Factorial) -> Figure:
         (losses, "validation_loss", "validation MSE"),
         (accuracies, "validation_accuracy", "validation accuracy"),
     ):
-        for cell, line in zip(result.cells, style.LINES, strict=True):
+        for index, cell in enumerate(result.cells):
+            line = style.series(index)
             band = getattr(cell.curves, measure)
             style.draw_band(axes, style.epochs(band.mean), band, line, f"{cell.initialization}, {cell.step_size}")
             _draw_first_runs(axes, getattr(cell.torch_first_run, measure), getattr(cell.first_run, measure), line)
@@ -303,8 +304,8 @@ def _draw_curves(result: Factorial) -> Figure:
 def _draw_first_runs(axes: Axes, theirs: Sequence[float], ours: Sequence[float], line: style.Line) -> None:
     every = slice(9, None, 10) if len(theirs) >= 10 else slice(None)
     epochs = style.epochs(theirs)[every]
-    axes.plot(epochs, theirs[every], "o", color=line.color, markersize=2.6)
-    axes.plot(epochs, ours[: len(theirs)][every], "o", mfc="none", mec=line.color, markersize=5.5, mew=0.8)
+    style.draw_dots(axes, epochs, theirs[every], line)
+    style.draw_open(axes, epochs, ours[: len(theirs)][every], line)
 
 
 def _draw_shares(result: Factorial) -> Figure:
@@ -313,9 +314,9 @@ def _draw_shares(result: Factorial) -> Figure:
     for each, explanations in zip(axes, (result.ours, result.both), strict=True):
         left = [0.0] * len(explanations)
         sources = ("initialization", "step-size decay", "interaction", "framework", "draw", "rest")
-        for source, fill, hatch in zip(sources, style.FILLS, style.HATCHES, strict=True):
+        for index, source in enumerate(sources):
             shares = [explanation.shares.get(source, 0.0) for explanation in explanations]
-            each.barh(names, shares, left=left, color=fill, hatch=hatch, edgecolor="black", linewidth=0.5, label=source)
+            each.barh(names, shares, left=left, label=source, **style.portion(index))
             left = [begin + share for begin, share in zip(left, shares, strict=True)]
         each.set(xlim=(0, 1), xlabel="share of the variance")
         each.grid(visible=False)

@@ -99,9 +99,9 @@ def _statement(schedule: str, results: Sequence[Initialized]) -> str:
 def _draw(results: Sequence[Initialized]) -> Figure:
     figure, axes = style.panels(len(SCHEDULES), width=9.6, height=3.3, sharey=True)
     for each, schedule in zip(axes, SCHEDULES, strict=True):
-        for result, line in zip(_of_schedule(results, schedule), style.LINES, strict=True):
+        for index, result in enumerate(_of_schedule(results, schedule)):
             band = result.curves.validation_loss
-            style.draw_band(each, style.epochs(band.mean), band, line, result.initialization)
+            style.draw_band(each, style.epochs(band.mean), band, style.series(index), result.initialization)
         each.set_xlabel("epoch")
     style.logarithmic_between(axes[0], 0.015, 0.5)
     axes[0].set_ylabel("validation MSE")

@@ -89,26 +89,21 @@ def section(found: Misclassified) -> list[Block]:
 def _draw(found: Misclassified) -> Figure:
     figure, (axes,) = style.panels(1, width=5.4, height=5.6)
     axes.grid(visible=False)
-    for inside, marker, fill in ((True, "o", "#7FB8DA"), (False, "^", "0.85")):
-        chosen = [
-            point
-            for point, label, wrong in zip(found.points, found.inside, found.wrong, strict=True)
-            if label == inside and not wrong
-        ]
-        axes.scatter(*zip(*chosen, strict=True), s=13, marker=marker, color=fill, edgecolors="0.45", linewidths=0.3)
+    for inside in (False, True):
+        chosen = [point for point, label in zip(found.points, found.inside, strict=True) if label == inside]
+        style.draw_samples(axes, [x for x, _ in chosen], [y for _, y in chosen], style.series(inside))
     missed = [point for point, wrong in zip(found.points, found.wrong, strict=True) if wrong]
-    if missed:
-        axes.scatter(*zip(*missed, strict=True), s=42, marker="x", color="#D40000", linewidths=1.6, zorder=4)
-    axes.add_patch(Circle(CENTER, RADIUS, fill=False, linestyle=(0, (5, 2)), linewidth=1.6, color="black"))
+    style.circle_misclassified(axes, [x for x, _ in missed], [y for _, y in missed])
+    axes.add_patch(Circle(CENTER, RADIUS, fill=False, zorder=5, **style.REFERENCE.options()))
     ticks = [index / (len(found.margins) - 1) for index in range(len(found.margins))]
-    axes.contour(ticks, ticks, found.margins, levels=[0], colors="black", linewidths=1.6)
+    style.draw_boundary(axes, ticks, ticks, found.margins)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     entries = [
-        style.legend_entry("inside", marker="o", mfc="#7FB8DA", mec="0.45"),
-        style.legend_entry("outside", marker="^", mfc="0.85", mec="0.45"),
-        style.legend_entry("misclassified", marker="x", color="#D40000", mew=1.6),
-        style.legend_entry("the disk's boundary", linestyle=(0, (5, 2)), color="black", linewidth=1.6),
-        style.legend_entry("the learnt boundary", linestyle="-", color="black", linewidth=1.6),
+        style.samples_entry("outside", style.series(False)),
+        style.samples_entry("inside", style.series(True)),
+        style.line_entry("the learnt boundary", style.BOUNDARY),
+        style.line_entry("the disk's boundary", style.REFERENCE),
+        style.misclassified_entry("misclassified"),
     ]
     style.legend_above(figure, entries, columns=3)
     return figure

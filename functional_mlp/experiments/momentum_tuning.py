@@ -187,24 +187,20 @@ def _draw(result: MomentumTuning) -> Figure:
     figure, axes = style.panels(len(DECAYS), width=9.6, height=3.3, sharey=True)
     candidates = result.sgd.candidates + result.momentum.candidates
     for each, decay in zip(axes, DECAYS, strict=True):
-        for row, (beta, line, marker) in enumerate(zip((0.0, *BETAS), style.LINES, "os^D", strict=True), 1):
+        for row, beta in enumerate((0.0, *BETAS)):
+            line = style.series(row)
             tried = [c for c in candidates if (c.decay, c.beta) == (decay, beta)]
             shown = [c for c in tried if c.accuracy.mean >= LOWEST_SHOWN]
             failing = [c.learning_rate for c in tried if c.accuracy.mean < LOWEST_SHOWN]
-            each.errorbar(
+            style.draw_bars(
+                each,
                 [c.learning_rate for c in shown],
                 [c.accuracy.mean for c in shown],
                 None if result.tuning_runs == 1 else [c.accuracy.std for c in shown],
-                marker=marker,
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
-                elinewidth=0.7,
-                label=f"β = {beta:g}" if beta else "plain SGD",
-                **line.options(),
+                line,
+                f"β = {beta:g}" if beta else "plain SGD",
             )
-            height = LOWEST_SHOWN + 0.0012 * row
-            each.plot(failing, [height] * len(failing), marker, mfc="none", mec=line.color, markersize=5)
+            style.draw_open(each, failing, [LOWEST_SHOWN + 0.0012 * (row + 1)] * len(failing), line)
         each.set_xscale("log")
         ticks = (0.01, 0.02, 0.05, 0.1)
         each.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import attrs
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import functional_mlp as fm
@@ -131,14 +130,14 @@ def _draw_curves(cell: Cell) -> Figure:
             axes,
             style.epochs(getattr(cell.curves, measure).mean),
             getattr(cell.curves, measure),
-            style.BLUE,
+            style.series(0),
             "ours, mean",
         )
         for history, line, name in (
-            (cell.first_run, style.ORANGE, "ours, first draw"),
-            (cell.torch_first_run, style.GREEN, "torch.nn, first draw"),
+            (cell.first_run, style.series(1), "ours, first draw"),
+            (cell.torch_first_run, style.series(2), "torch.nn, first draw"),
         ):
-            _draw_run(axes, history, measure, line, name)
+            style.draw_curve(axes, getattr(history, measure), line, name)
         axes.set(xlabel="epoch", ylabel=label)
     style.logarithmic_between(losses, 0.015, 0.4)
     accuracies.set_ylim(0.75, 1.0)
@@ -146,26 +145,19 @@ def _draw_curves(cell: Cell) -> Figure:
     return figure
 
 
-def _draw_run(axes: Axes, history: fm.History, measure: str, line: style.Line, name: str) -> None:
-    values = getattr(history, measure)
-    marker = "o" if len(values) < 5 else ""
-    axes.plot(style.epochs(values), values, linewidth=1.4, label=name, marker=marker, markersize=3, **line.options())
-
-
 def _draw_agreement(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> Figure:
     figure, (updates, epochs) = style.panels(2)
-    for step, line in zip(steps, (style.VERMILION, style.BLUE), strict=False):
+    for index, step in enumerate(steps):
+        line = style.series(index)
         visible = [max(difference, step.epsilon / 100) for difference in step.differences]
-        updates.plot(style.epochs(visible), visible, linewidth=1.2, label=step.dtype, color=line.color)
-        updates.axhline(step.epsilon * step.largest_parameter, color=line.color, linestyle=":", linewidth=1.2)
+        style.draw_curve(updates, visible, line, step.dtype)
+        updates.axhline(step.epsilon * step.largest_parameter, **style.against(line).options())
     updates.set_yscale("log")
     updates.set(xlabel="update", ylabel="largest difference of a parameter")
     updates.legend(frameon=False, loc="center right")
-    for cell, line in zip(cells, style.LINES, strict=True):
-        differences = cell.largest_loss_difference
+    for index, cell in enumerate(cells):
         label = f"{cell.initialization}, {cell.step_size}"
-        marker = "o" if len(differences) < 5 else ""
-        epochs.plot(style.epochs(differences), differences, linewidth=1.3, label=label, marker=marker, **line.options())
+        style.draw_curve(epochs, cell.largest_loss_difference, style.series(index), label)
     epochs.set_yscale("log")
     epochs.set(xlabel="epoch", ylabel="largest difference of the training MSE")
     epochs.set_ylim(bottom=1e-12)
