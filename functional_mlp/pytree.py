@@ -4,8 +4,9 @@ A pytree is a leaf, or a tuple, list, dict or registered class of pytrees; `None
 The library's classes that hold tensors are registered with `optree` under `NAMESPACE`, and their fields
 that are not tensors (a learning rate, a step count) belong to the structure, not to the leaves.
 
-torch's own functions of trees (`torch.utils._pytree`, which `torch.func` and `torch.export` go by) see the same leaves,
-and those of jax do where it has been imported before the class was made, or `register_with_jax` has been called.
+torch's own functions of trees (`torch.utils._pytree`, which `torch.func` and `torch.export` go by) see the same leaves
+under the same names, and those of jax do where it has been imported before the class was made, or `register_with_jax`
+has been called. A None in a tuple, list or dict, though, is a leaf to torch.
 """
 
 import builtins
@@ -51,23 +52,35 @@ def node(cls: C) -> C:
 
     entry = optree.integrations.attrs.AttrsEntry
     optree.register_pytree_node(cls, flatten, unflatten, path_entry_type=entry, namespace=NAMESPACE)
-    _register_elsewhere(cls, lambda tree: flatten(tree)[:2], unflatten)
+    _register_elsewhere(cls, children, lambda tree: flatten(tree)[:2], unflatten)
     return cls
 
 
 # The functions that torch and jax take a tree apart with, and make it again.
 _Flatten = Callable[[Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
 _Unflatten = Callable[[Any, Iterable[Any]], Any]
-_unknown_to_jax: list[tuple[type[Any], _Flatten, _Unflatten]] = []
+_unknown_to_jax: list[tuple[type[Any], tuple[str, ...], _Flatten, _Unflatten]] = []
 
 
-def _register_elsewhere(cls: type[Any], flatten: _Flatten, unflatten: _Unflatten) -> None:
+def _register_elsewhere(cls: type[Any], names: tuple[str, ...], flatten: _Flatten, unflatten: _Unflatten) -> None:
+    # To torch a None is a leaf, over which its functions stumble: here it belongs to the structure, as everywhere else.
     def torch_flatten(tree: Any) -> tuple[list[Any], Any]:
         children, settings = flatten(tree)
-        return list(children), settings
+        held = tuple(child is not None for child in children)
+        return [child for child in children if child is not None], (held, settings)
 
-    torch_pytree.register_pytree_node(cls, torch_flatten, lambda children, settings: unflatten(settings, children))
-    _unknown_to_jax.append((cls, flatten, unflatten))
+    def torch_flatten_with_keys(tree: Any) -> tuple[list[Any], Any]:
+        children, context = torch_flatten(tree)
+        keys = [torch_pytree.GetAttrKey(name) for name, held in zip(names, context[0], strict=True) if held]
+        return list(zip(keys, children, strict=True)), context
+
+    def torch_unflatten(children: Iterable[Any], context: Any) -> Any:
+        held, settings = context
+        rest = iter(children)
+        return unflatten(settings, [next(rest) if each else None for each in held])
+
+    torch_pytree.register_pytree_node(cls, torch_flatten, torch_unflatten, flatten_with_keys_fn=torch_flatten_with_keys)
+    _unknown_to_jax.append((cls, names, flatten, unflatten))
     if "jax" in sys.modules:
         register_with_jax()
 
@@ -78,8 +91,18 @@ def register_with_jax() -> None:
     It needs no call where jax was imported before they were made: before a name of this package was first used.
     """
     tree_util = importlib.import_module("jax.tree_util")
+
+    def register(cls: type[Any], names: tuple[str, ...], flatten: _Flatten, unflatten: _Unflatten) -> None:
+        keys = [tree_util.GetAttrKey(name) for name in names]
+
+        def flatten_with_keys(tree: Any) -> tuple[Iterable[tuple[Any, Any]], Any]:
+            children, settings = flatten(tree)
+            return zip(keys, children, strict=True), settings
+
+        tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
     while _unknown_to_jax:
-        tree_util.register_pytree_node(*_unknown_to_jax.pop())
+        register(*_unknown_to_jax.pop())
 
 
 Params: TypeAlias = Any
