@@ -1,7 +1,7 @@
 """The array algebra: activations, losses and optimizer steps are written in it once.
 
 An expression is a pure function of an array namespace `xp` and of arrays. It may use the operators
-`+ - * / **`, comparisons between arrays and numbers, and the functions of `Namespace` below. What reads the
+`+ - * / **` and `abs`, comparisons between arrays and numbers, and the functions of `Namespace` below. What reads the
 expression chooses the namespace: with `TorchNamespace` each operation is a torch operation; the fused engine
 reads the same expression with a namespace whose operations emit vector instructions.
 

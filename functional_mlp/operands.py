@@ -3,7 +3,7 @@
 import inspect
 import linecache
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 Number = int | float
@@ -45,6 +45,9 @@ class Operators(Protocol):
 
     def exponential(self, base: Any, exponent: Any) -> "Operand": ...
 
+    @property
+    def abs(self) -> Callable[[Any], Any]: ...
+
 
 class Operand:
     """What an expression computes with: operators, and nothing else."""
@@ -78,8 +81,18 @@ class Operand:
     def __mod__(self, other: Any) -> "Operand":
         return self.xp.remainder(self, other)
 
+    def __rmod__(self, other: Any) -> "Operand":
+        return self.xp.remainder(other, self)
+
     def __neg__(self) -> "Operand":
         return self.xp.binary("fsub", -0.0, self)
+
+    def __pos__(self) -> "Operand":
+        return self
+
+    def __abs__(self) -> "Operand":
+        size: Operand = self.xp.abs(self)
+        return size
 
     def __pow__(self, exponent: Any) -> "Operand":
         return self.xp.power(self, exponent)

@@ -52,6 +52,7 @@ class Everything(fm.SGD):
 
     def rule(self, xp, step, learning_rate, param, grad):
         powers = 1.5 ** (param % 2) + abs_of(xp, param) ** 0.5 - 2 / (3 - -param) + (1 - grad) / 3 - 2
+        powers = powers + abs(+param) - 3 % grad
         chosen = xp.where(grad >= 0, xp.maximum(powers, 0.25), xp.minimum(param, xp.sqrt(0.25)))
         same = xp.where(step > 1, chosen, xp.where(param != grad, xp.sign(grad), 1))
         return (xp.where(param == grad, same * chosen, xp.where(param < 0, 0, xp.tanh(same) + grad)),)

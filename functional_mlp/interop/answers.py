@@ -1,7 +1,9 @@
 """What a model answers: classes with their probabilities, or a quantity in its units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
 
+import numpy as np
 import torch
 
 from functional_mlp import checks
@@ -15,16 +17,27 @@ _LEAST = 1e-12
 Names = list[str] | list[int]
 
 
-def checked_classes(classes: Sequence[str] | Sequence[int], out_features: int | None) -> Names:
+def checked_classes(classes: Iterable[str] | Iterable[int], out_features: int | None) -> Names:
     """The names of the classes, once they are as many as the outputs say."""
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
+    given: Any = classes.tolist() if isinstance(classes, np.ndarray | torch.Tensor) else classes
+    if isinstance(given, str | bytes | Set) or not isinstance(given, Iterable):
         raise TypeError(f"to_onnx: classes must be a sequence of names, got {checks.describe(classes)}")
+    names = list(given)
     wanted = 2 if out_features == 1 else out_features
-    if len(classes) != wanted:
-        raise ValueError(f"to_onnx: classes must be {wanted} for {out_features} outputs, got {len(classes)}")
-    if all(isinstance(name, str) for name in classes):
-        return [str(name) for name in classes]
-    return [checks.any_integer("to_onnx: each of classes", name, "a str, or all of them an int") for name in classes]
+    if len(names) != wanted:
+        raise ValueError(f"to_onnx: classes must be {wanted} for {out_features} outputs, got {len(names)}")
+    if all(isinstance(name, str) for name in names):
+        return [str(name) for name in names]
+    return [_whole(name) for name in names]
+
+
+def _whole(name: object) -> int:
+    number = checks.any_integer("to_onnx: each of classes", name, "a str, or all of them an int")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(
+            f"to_onnx: each of classes must be an int of 64 bits, got {number}: pass words, such as '{number}'"
+        )
+    return number
 
 
 class Answers:

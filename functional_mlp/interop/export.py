@@ -1,6 +1,6 @@
 """Networks as ONNX models: files that other programs and languages can run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ def to_onnx(
     params: Params,
     *,
     preparation: Preparation | None = None,
-    classes: Sequence[str] | Sequence[int] | None = None,
+    classes: Iterable[str] | Iterable[int] | None = None,
     loss: Loss | None = None,
     scale: Scale | None = None,
 ) -> None:
@@ -87,7 +87,7 @@ def write_model(
     members: Sequence[Params],
     *,
     preparation: Preparation | None,
-    classes: Sequence[str] | Sequence[int] | None,
+    classes: Iterable[str] | Iterable[int] | None,
     loss: Loss | None,
     scale: Scale | None,
 ) -> None:
@@ -100,30 +100,31 @@ def write_model(
             "to_onnx: params must be float16, float32 or float64, got bfloat16, which onnxruntime does not compute "
             "with: convert them with functional_mlp.pytree.map(lambda leaf: leaf.float(), params)"
         )
-    _check_ends(network, preparation, classes, scale)
-    graph, make_info = Graph(), import_onnx().helper.make_tensor_value_info
+    _check_ends(network, preparation, classes, loss, scale)
+    make_info = import_onnx().helper.make_tensor_value_info
     if preparation is None:
-        inputs, x = [make_info("inputs", onnx_type(dtype), ["n", network.in_features])], "inputs"
+        inputs = [make_info("inputs", onnx_type(dtype), ["n", network.in_features])]
     else:
-        inputs, x = column_inputs(preparation), prepared(graph, preparation, dtype)
-    taken = {each.name for each in inputs}
+        inputs = column_inputs(preparation)
+    graph = Graph(each.name for each in inputs)
+    x = "inputs" if preparation is None else prepared(graph, preparation, dtype)
     outputs = [_Network(graph, dtype).outputs(network, params, x) for params in members]
     wide = working_dtype(dtype)
     if classes is not None:
         names, into = (
             checked_classes(classes, network.out_features),
-            (_free("label", taken), _free("probabilities", taken)),
+            (graph.free("label"), graph.free("probabilities")),
         )
         kind = Answers(graph, wide, loss).classes(
             [graph.cast(each, wide) for each in outputs], network.out_features == 1, names, into
         )
         results = [make_info(into[0], kind, ["n"]), make_info(into[1], onnx_type(wide), ["n", len(names)])]
     elif scale is not None:
-        quantity = _free("quantity", taken)
+        quantity = graph.free("quantity")
         Answers(graph, wide, loss).quantity(outputs, scale, quantity)
         results = [make_info(quantity, onnx_type(torch.float64), ["n"])]
     else:
-        result = _free("outputs", taken)
+        result = graph.free("outputs")
         graph.node("Identity", graph.mean(outputs, dtype), output=result)
         results = [make_info(result, onnx_type(dtype), ["n", network.out_features])]
     model = graph.model(inputs, results, functional_mlp.__version__)
@@ -132,8 +133,10 @@ def write_model(
     write_atomically(Path(path), model.SerializeToString())
 
 
-def _check_ends(network: Layer, preparation: object, classes: object, scale: object) -> None:
+def _check_ends(network: Layer, preparation: object, classes: object, loss: object, scale: object) -> None:
     """Raise unless what stands before and after a network fits it."""
+    if loss is not None:
+        checks.instance("to_onnx: loss", loss, Loss, "pass that of the training, functional_mlp.CrossEntropy() say")
     if preparation is not None:
         checks.instance("to_onnx: preparation", preparation, Preparation, "pass that of a table's parts")
         assert isinstance(preparation, Preparation)
@@ -142,19 +145,16 @@ def _check_ends(network: Layer, preparation: object, classes: object, scale: obj
                 f"to_onnx: preparation makes {len(preparation.features)} features, and the network takes "
                 f"{network.in_features}: pass that of the table it has learned from"
             )
+        if "" in preparation.columns:
+            raise ValueError(
+                "to_onnx: preparation has a column whose name is empty, which no input of a model can have"
+            )
     if scale is not None:
         checks.instance("to_onnx: scale", scale, Scale, "pass that of the table's target")
         if classes is not None:
             raise ValueError("to_onnx: classes and scale are both given: a network tells classes or a quantity")
         if network.out_features != 1:
             raise ValueError(f"to_onnx: scale is for one output, and the network has {network.out_features}")
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """A name that is not taken."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 class _Network:

@@ -6,14 +6,15 @@ ONNX has fewer functions than the algebra:
 
     expm1(x)  is tanh(x/2) (eˣ + 1), which keeps its digits near 0
     log1p(x)  is log(u) + (x − (u − 1)) / u with u = 1 + x, whose second part is what rounding u has lost
-    ndtr(x)   is (1 + erf(x/√2)) / 2, which is right to 1e-7: its lower tail loses its digits
-
-erf is computed in float32, for onnxruntime has it in no other dtype.
+    ndtr(x)   is (1 + erf(x/√2)) / 2 where |x| < 1, and elsewhere the engine's e^(−x²/2) (1 + Q(t)) k / (|x| + c)
+    erf(x)    is ONNX's in float32, in which alone onnxruntime has it, and elsewhere what the engine has for ndtr
+    gelu(s)   is s (1 + erf(s/√2)) / 2, right to 1e-7, whose lower tail loses its digits: s ndtr(s) takes onnxruntime
+              12 times as long
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,10 +22,14 @@ from torch import Tensor
 
 from functional_mlp.algebra import torch_namespace
 from functional_mlp.compensation import Coefficient
+from functional_mlp.engine.llvm import erf_coefficients as coefficients
 from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 
 if TYPE_CHECKING:
     import onnx
+
+# From here on e^(−x²/2) is 0.
+_NO_TAIL = {"f32": 15.0, "f64": 39.0}
 
 # Of 2021: all that is needed is there, and what reads such files has had time to learn it.
 OPSET, IR_VERSION = 17, 8
@@ -52,18 +57,26 @@ def onnx_type(dtype: torch.dtype) -> int:
 
 
 class Graph:
-    """A graph that grows by a node at a time; arrays are known by name."""
+    """A graph that grows by a node at a time; arrays are known by name, those of the inputs among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Iterable[str] = ()) -> None:
         self._onnx = import_onnx()
+        self._taken = set(inputs)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._known: dict[tuple[float, float, torch.dtype], str] = {}
 
     def node(self, operation: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Append an operation on some arrays; returns the name of its outcome."""
-        name = f"/{operation}_{len(self._nodes)}" if output is None else output  # no column is called so
+        name = self.free(f"/{operation}_{len(self._nodes)}") if output is None else output
         self._nodes.append(self._onnx.helper.make_node(operation, inputs, [name], **attributes))
+        return name
+
+    def free(self, name: str) -> str:
+        """A name, with underscores where it is taken; from now on it is."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
         return name
 
     def cast(self, array: str, dtype: torch.dtype) -> str:
@@ -76,14 +89,14 @@ class Graph:
 
     def constant(self, value: Tensor, name: str = "constant") -> str:
         """A tensor as an array."""
-        name = f"/{name}_{len(self._constants)}"
+        name = self.free(f"/{name}_{len(self._constants)}")
         array = value.detach().cpu().contiguous().numpy()
         self._constants.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def names(self, names: Sequence[str] | Sequence[int]) -> tuple[str, int]:
         """An array of words or whole numbers, and ONNX's number of its type."""
-        proto, array = self._onnx.TensorProto, f"/names_{len(self._constants)}"
+        proto, array = self._onnx.TensorProto, self.free(f"/names_{len(self._constants)}")
         kind = proto.STRING if isinstance(names[0], str) else proto.INT64
         values = [name.encode() if isinstance(name, str) else name for name in names]
         self._constants.append(self._onnx.helper.make_tensor(array, kind, [len(names)], values))
@@ -254,17 +267,41 @@ class GraphNamespace:
         return self.where(self.abs(log) < math.inf, log + lost, log)
 
     @_function
-    def erf(self, x: Any) -> GraphArray:
-        single = self._graph.node("Erf", self._graph.cast(self._name(x), torch.float32))
-        return GraphArray(self, self._graph.cast(single, self._dtype))
+    def erf(self, x: Any) -> Any:
+        if self._dtype == torch.float32:
+            return self._emit("Erf", x)
+        sign, tail = self.where(x < 0, -1, 1), self._normal_tail(self.abs(x) * math.sqrt(2))
+        return self.where(self.abs(x) < 1, self._erf_near_zero(x), sign * (1 - 2 * tail))
 
     @_function
     def ndtr(self, x: Any) -> Any:
-        return 0.5 * (1 + self.erf(x / math.sqrt(2)))
+        tail, near_zero = self._normal_tail(self.abs(x)), 0.5 * (1 + self._erf_near_zero(x * math.sqrt(0.5)))
+        return self.where(x <= -1, tail, self.where(x >= 1, 1 - tail, near_zero))
+
+    def _erf_near_zero(self, x: Any) -> Any:
+        """x + x P(x²), right where |x| ≤ 1."""
+        return x + x * self._polynomial(x * x, coefficients.ERF_OVER_X_LESS_1)
+
+    def _normal_tail(self, x: Any) -> Any:
+        """Φ(−x), right from x = 1 on."""
+        center = coefficients.CENTER[self._suffix]
+        x = self.maximum(1, self.minimum(x, _NO_TAIL[self._suffix]))
+        quotient = coefficients.SCALE / (x + center)
+        q = self._polynomial((x - center) * quotient, coefficients.SCALED_TAIL_LESS_1)
+        return self.exp(-0.5 * x * x) * (quotient + quotient * q)
+
+    def _polynomial(self, x: Any, of_dtypes: dict[str, list[float]]) -> Any:
+        """Horner's rule."""
+        *lower, last = of_dtypes[self._suffix]
+        return functools.reduce(lambda value, coefficient: value * x + coefficient, reversed(lower), last)
+
+    @property
+    def _suffix(self) -> str:
+        return "f32" if self._dtype == torch.float32 else "f64"
 
     @_function
     def gelu(self, s: Any) -> Any:
-        return s * self.ndtr(s)
+        return s * (0.5 * (1 + self.erf(s * math.sqrt(0.5))))
 
     @_function
     def gelu_slope(self, s: Any) -> Any:

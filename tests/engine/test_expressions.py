@@ -42,6 +42,16 @@ class ScaledStep(fm.Optimizer):
         return (param - FACTOR * learning_rate * grad - self.decay * param,)
 
 
+class Signs(fm.Elementwise):
+    """The operators of one operand."""
+
+    def value(self, xp, s):
+        return +s + 0.5 * abs(-s)
+
+    def derivative(self, xp, s, y):
+        return 1 + 0.5 * xp.sign(s)
+
+
 def network_with(layer: fm.Layer) -> fm.Layer:
     return fm.Sequential(fm.Linear(2, 4), layer, fm.Linear(4, 2))
 
@@ -292,3 +302,8 @@ def test_classes_of_the_library_are_known_by_their_names() -> None:
     assert not expressions.is_ours(Scaled)
     local = type("Tanh", (fm.Tanh,), {"__module__": fm.Tanh.__module__})
     assert not expressions.is_ours(local)
+
+
+def test_operators_of_one_operand_are_native_code() -> None:
+    fm.testing.check_engines_agree(network_with(Signs()), fm.MeanSquaredError(), fm.SGD(0.1), DATA)
+    fm.testing.check_layer(Signs())

@@ -119,6 +119,21 @@ def test_quantities_are_in_their_units(tmp_path: Path) -> None:
     assert_close(quantity, expected, 1e-12)
 
 
+def test_columns_may_be_called_as_nodes_are(tmp_path: Path) -> None:
+    network = fm.Sequential(fm.Linear(8, 4), fm.GELU(), fm.Linear(4, 2))
+    params = network.init(KEY)
+    plain = polars.DataFrame({f"c{number}": draw(5, seed=number) for number in range(8)})
+    interop.to_onnx(tmp_path / "m.onnx", network, params, preparation=Preparation.learn(plain), classes=["a", "b"])
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    names = [*(node.output[0] for node in graph.node[::9]), graph.initializer[0].name, "label", "inputs", "label_"]
+    table = plain.rename(dict(zip(plain.columns, names, strict=False)))
+    preparation = Preparation.learn(table)
+    interop.to_onnx(tmp_path / "n.onnx", network, params, preparation=preparation, classes=["a", "b"])
+    found = list(answers(tmp_path / "n.onnx", preparation, table).values())[1]
+    expected = list(answers(tmp_path / "m.onnx", Preparation.learn(plain), plain).values())[1]
+    np.testing.assert_array_equal(found, expected)
+
+
 PARAMS = NETWORK.init(KEY)
 
 
@@ -127,6 +142,11 @@ PARAMS = NETWORK.init(KEY)
     [
         ({"preparation": [1, 2]}, TypeError, ["preparation must be a Preparation"]),
         ({"preparation": Preparation.learn(TABLE.select("size"))}, ValueError, ["makes 2 features", "network takes"]),
+        (
+            {"preparation": Preparation.learn(TABLE.rename({"two": ""}))},
+            ValueError,
+            ["column whose name is empty"],
+        ),
         ({"scale": 2.0}, TypeError, ["scale must be a Scale"]),
         ({"scale": Scale(0.0, 1.0, 0.0, 0.0, 0.0)}, ValueError, ["one output", "has 3"]),
         ({"scale": Scale(0.0, 1.0, 0.0, 0.0, 0.0), "classes": CLASSES}, ValueError, ["both given"]),

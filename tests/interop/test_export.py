@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -73,7 +74,11 @@ class Written(fm.Elementwise):
 EXPRESSIONS = {
     "operators": lambda xp, s: (1 - s) * 2 / (s + 0.5) - -s,
     "powers": lambda xp, s: s**3 + s**-1 + 2**s,
-    "remainder": lambda xp, s: s % 0.75,
+    "remainder": lambda xp, s: s % 0.75 + 3 % (s + 40) + s % -2,
+    "signs": lambda xp, s: +s - abs(s),
+    "log ndtr": lambda xp, s: xp.log(xp.ndtr(s)) + xp.log(xp.ndtr(0.25 * s)),
+    "ndtr": lambda xp, s: xp.ndtr(s) + xp.ndtr(-s),
+    "erf": lambda xp, s: xp.erf(s) / s,
     "comparisons": lambda xp, s: (
         xp.where(s < 0, 1, s) + xp.where(s <= 0.5, s, 2) * xp.where(s > 1, 1, 0) + xp.where(s >= 1, 2, s)
     ),
@@ -105,13 +110,25 @@ def test_expressions_agree(path: Path, expression: Callable[[Any, Any], Any], dt
     torch.testing.assert_close(actual, expected.to(dtype), rtol=2e-5, atol=1e-6, equal_nan=True)
 
 
-@pytest.mark.parametrize("classes", [["sand", "Löss", ""], (7, 3, 11)], ids=["words", "numbers"])
+def test_the_lower_tail_of_the_normal_distribution_keeps_its_digits(path: Path) -> None:
+    network = fm.Sequential(fm.Linear(1, 1, bias=False), Written(lambda xp, s: xp.ndtr(s)))
+    for dtype, lowest, rtol in ((torch.float32, -12.0, 1e-5), (torch.float64, -37.0, 1e-12)):
+        x = torch.linspace(lowest, 6, 500, dtype=dtype).unsqueeze(1)
+        session = session_of(path, network, (fm.LinearParams(torch.ones(1, 1, dtype=dtype), None), ()))
+        expected = fm.algebra.torch_namespace(dtype, x.device).ndtr(x)
+        torch.testing.assert_close(outputs_of(session, x), expected, rtol=rtol, atol=0)
+
+
+CLASSES = [["sand", "Löss", ""], (7, 3, 11), np.array(["a", "b", "c"]), np.array([1, 0, 2], "uint8"), torch.arange(3)]
+
+
+@pytest.mark.parametrize("classes", CLASSES, ids=repr)
 def test_labels_and_probabilities(path: Path, classes: Any) -> None:
     network = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 3))
     for dtype in (torch.float32, torch.float16):
         params, x = network.init(KEY, dtype=dtype), draw(9, 2, dtype=dtype)
         label, probabilities = session_of(path, network, params, classes=classes).run(None, {"inputs": x.numpy()})
-        assert label.tolist() == [classes[index] for index in fm.classify(network, params, x).tolist()]
+        assert label.tolist() == [list(classes)[index] for index in fm.classify(network, params, x).tolist()]
         expected = fm.predict(network, params, x).float().softmax(1)
         assert_close(torch.from_numpy(probabilities), expected, 1e-6 if dtype == torch.float32 else 2e-3)
 
@@ -181,6 +198,9 @@ PARAMS = NETWORK.init(KEY)
             ),
             "a condition": (Written(lambda xp, s: s > 0), (), {}, ValueError, ["cannot compute with a comparison"]),
             "too few classes": (NETWORK, PARAMS, {"classes": "ab"}, TypeError, ["a sequence of names, got 'ab'"]),
+            "a set of classes": (NETWORK, PARAMS, {"classes": {1, 2, 3}}, TypeError, ["a sequence of names"]),
+            "a large class": (NETWORK, PARAMS, {"classes": [2**63, 1, 2]}, ValueError, ["64 bits", str(2**63)]),
+            "no loss": (NETWORK, PARAMS, {"classes": [0, 1, 2], "loss": "x"}, TypeError, ["loss must be a Loss"]),
             "two classes": (NETWORK, PARAMS, {"classes": ["a", "b"]}, ValueError, ["3 for 3 outputs, got 2"]),
             "mixed": (NETWORK, PARAMS, {"classes": ["a", 1, 2]}, TypeError, ["all of them an int, got 'a'"]),
             "no network": (torch.nn.ReLU(), (), {}, TypeError, ["to_onnx: network must be a layer"]),
