@@ -9,7 +9,7 @@ import attrs
 from attrs import field
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, markup, pytree
 from functional_mlp.datasets import Dataset
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
@@ -59,6 +59,9 @@ class TrainState(Deferred):
     optimizer_state: OptimizerState
     key: Key = field(metadata=pytree.STRUCTURE)
     epoch: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+
+    def _repr_html_(self) -> str:
+        return markup.tree(f"TrainState after {count(self.epoch, 'epoch')}", self)
 
 
 Callback = Callable[[int, TrainState, History], bool | None]

@@ -9,7 +9,7 @@ from attrs import frozen
 from torch import Tensor
 
 import functional_mlp
-from functional_mlp import checks, pytree
+from functional_mlp import checks, markup, pytree
 from functional_mlp.checkpoint.container import CheckpointError, unpack
 from functional_mlp.checkpoint.description import (
     BEST,
@@ -29,10 +29,11 @@ from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.spread import count
 from functional_mlp.state import TrainState
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Saved:
     """What `load` found. `state` is None where bare parameters were saved, and what was left out is None.
 
@@ -53,6 +54,14 @@ class Saved:
     ended: bool = False
     best: TrainState | None = None
     members: "tuple[Saved, ...]" = ()
+
+    def __repr__(self) -> str:
+        members = f"{count(len(self.members), 'member')} of " if self.members else ""
+        after = "" if self.state is None else f" after {count(self.state.epoch, 'epoch')}"
+        return f"<Saved {members}{self.network!r}{after}{'' if self.history is None else self.history.outcome()}>"
+
+    def _repr_html_(self) -> str:
+        return markup.tree(repr(self), self.params)
 
 
 def load(

@@ -80,11 +80,13 @@ class Dataset:
         return f"<Dataset of {len(self)} rows: inputs {inputs}, targets {targets}{weighted}>"
 
     def _repr_html_(self) -> str:
-        names = [f"input {number}" for number in range(self.inputs.shape[1])]
-        several = self.targets.ndim == 2
-        names += [f"target {number}" for number in range(self.targets.shape[1])] if several else ["class"]
-        first = zip(self.inputs[:5].tolist(), self.targets[:5].tolist(), strict=True)
-        rows = [[*inputs, *(target if several else [target])] for inputs, target in first]
+        columns = {f"input {number}": self.inputs[:5, number] for number in markup.evenly(self.inputs.shape[1])}
+        if self.targets.ndim == 2:
+            numbers = markup.evenly(self.targets.shape[1])
+            columns |= {f"target {number}": self.targets[:5, number] for number in numbers}
+        else:
+            columns["class"] = self.targets[:5]
+        names, rows = list(columns), list(zip(*(column.tolist() for column in columns.values()), strict=True))
         return markup.table(f"{self!r}: the first {count(len(rows), 'row')}", names, rows)
 
     def labels_of(self, rows: Rows) -> Tensor | None:

@@ -86,6 +86,10 @@ class CompiledEpoch:
         self._batch_size, self._dtype = batch_size, dtype
         session.function_to_run(self._program(isinstance(loss, CrossEntropy)))
 
+    def __repr__(self) -> str:
+        given = (self._network, self._loss, self._optimizer)
+        return f"<CompiledEpoch of {', '.join(map(repr, given))}, batches of {self._batch_size}>"
+
     def __call__(self, optimizer_state: Any, data: Dataset, order: Tensor) -> tuple[Any, float]:
         checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
         self._optimizer.check_state(optimizer_state)

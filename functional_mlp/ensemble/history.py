@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from functional_mlp import checks, spread
+from functional_mlp import checks, markup, spread
 from functional_mlp.ensemble.trees import check_index
-from functional_mlp.history import History
+from functional_mlp.history import NAMES, History
+from functional_mlp.spread import count
 
 Figures = Sequence[float]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EnsembleHistory:
     """The histories of the members, and what they have in common.
 
@@ -32,6 +33,19 @@ class EnsembleHistory:
     def __len__(self) -> int:
         """The number of epochs of the member that had most."""
         return max(map(len, self.members), default=0)
+
+    def __repr__(self) -> str:
+        told = f"{count(len(self.members), 'member')} and {count(len(self), 'epoch')}"
+        return f"<EnsembleHistory of {told}{self.mean().outcome()}>"
+
+    def _repr_html_(self) -> str:
+        mean, std = self.mean(), self.std()
+        names = [name for name in NAMES if any(figure == figure for figure in getattr(mean, name))]
+        rows = [
+            (epoch + 1, *(f"{getattr(mean, name)[epoch]:.4g} ± {getattr(std, name)[epoch]:.2g}" for name in names))
+            for epoch in markup.evenly(len(self))
+        ]
+        return markup.table(repr(self), ["epoch", *names], rows)
 
     def member(self, index: int) -> History:
         check_index("member: index", index, len(self.members))

@@ -7,7 +7,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp import checks
+from functional_mlp import checks, markup
 from functional_mlp.algebra import widened
 from functional_mlp.arrays import Array, as_inputs
 from functional_mlp.datasets import Dataset
@@ -17,17 +17,26 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss, PoissonDeviance
 from functional_mlp.metrics import Metrics, measure_outputs
+from functional_mlp.spread import count
 
 Average = Literal["outputs", "probabilities"]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EnsembleMetrics:
     """Loss and accuracy of the members' mean prediction, and those of each member."""
 
     loss: float
     accuracy: float
     members: tuple[Metrics, ...]
+
+    def __repr__(self) -> str:
+        together = f"loss {self.loss:.4g}, accuracy {self.accuracy:.4g}"
+        return f"<EnsembleMetrics of {count(len(self.members), 'member')}: {together}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(index, member.loss, member.accuracy) for index, member in enumerate(self.members)]
+        return markup.table(repr(self), ["member", "loss", "accuracy"], rows)
 
 
 def predict(network: Layer, params: Params, x: Array, *, average: Average = "outputs") -> Tensor:

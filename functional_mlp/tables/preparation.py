@@ -7,6 +7,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from functional_mlp import markup
+from functional_mlp.spread import count
 from functional_mlp.tables.columns import Column, DateColumn, NumberColumn, WordColumn
 from functional_mlp.tables.kinds import Kind
 
@@ -22,7 +24,7 @@ class LeftOut:
     reason: str
 
 
-@frozen
+@frozen(repr=False)
 class Preparation:
     """What turns raw columns into numbers, learned on the rows of training alone.
 
@@ -44,6 +46,13 @@ class Preparation:
 
     recipes: tuple[Column, ...]
     left_out: tuple[LeftOut, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Preparation of {count(len(self.recipes), 'column')} into {count(len(self.features), 'feature')}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(recipe.name, recipe.kind, ", ".join(recipe.features)) for recipe in self.recipes]
+        return markup.table(repr(self), ["column", "kind", "features"], rows)
 
     @classmethod
     def learn(cls, columns: "polars.DataFrame") -> "Preparation":

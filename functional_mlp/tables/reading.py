@@ -1,5 +1,6 @@
 """`read_table`: the columns and the target of a file, as they are before anything is learnt from them."""
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import frozen
 from torch import Tensor
 
+from functional_mlp.spread import count
 from functional_mlp.tables.files import ROW, File, open_file
 from functional_mlp.tables.kinds import read_columns
 from functional_mlp.tables.preparation import Preparation
@@ -20,7 +22,7 @@ ROW_NAMES = ("rownames", "row.names", "__index_level_0__")
 UNNAMED = "Unnamed: "
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Table:
     """A table as read.
 
@@ -42,6 +44,14 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        known = f" with {len(self.classes)} classes" if self.classes else ""
+        target = "" if self.target is None else f", target {self.target!r}{known}"
+        return f"<Table of {count(len(self), 'row')} and {count(len(self.features), 'feature')}{target}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>\n{self.columns._repr_html_()}"
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Training and validation parts of a table, prepared by the training part alone."""
 
+import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import polars
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class SplitTable:
     """A training and a validation part, both prepared by the training part.
 
@@ -32,6 +33,13 @@ class SplitTable:
     classes: tuple[str, ...]
     target_scale: Scale | None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        validation = 0 if self.validation is None else len(self.validation)
+        return f"<SplitTable of {len(self.training)} training and {validation} validation rows: {self.preparation!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>\n{self.training._repr_html_()}"
 
 
 def split_table(
