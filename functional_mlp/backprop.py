@@ -59,8 +59,8 @@ def value_and_grad(
         params, x = checked_arguments(layer, params, x)
         prediction, tape = layer.forward(params, x)
         targets = loss.checked_targets(prediction, targets)
-        grads = layer.backward_params(params, tape, loss.batch_grad(prediction, targets))
-        value = loss.batch_value(prediction, targets)
+        value, grad_out = loss.batch_value_and_grad(prediction, targets)
+        grads = layer.backward_params(params, tape, grad_out)
         if penalty is not None:
             value, grads = value + penalty.total(params), penalty.added_to_grads(grads, params)
         return narrowed(value, prediction.dtype), grads

@@ -113,10 +113,15 @@ def largest_number(dtype: torch.dtype) -> float:
 def numbers_in_range(owner: Any, dtype: torch.dtype) -> None:
     """Raise unless every number that a value holds is in the range of a dtype."""
     largest = largest_number(dtype)
-    for attribute in attrs.fields(type(owner)):
+    for attribute in _fields(owner.__class__):
         value = getattr(owner, attribute.name)
         if isinstance(value, (int, float)) and not -largest <= value <= largest:
             in_range(field_name(owner, attribute), value, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _fields(kind: Any) -> Any:
+    return attrs.fields(kind)
 
 
 def field_name(owner: object, attribute: "attrs.Attribute[Any]") -> str:

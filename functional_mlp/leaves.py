@@ -52,6 +52,26 @@ class Leaves(Operand):
         return Leaves(self.xp, torch._foreach_neg(self.tensors))
 
 
+class Scaled(Leaves):
+    """Leaves times a number, which are multiplied when they are asked for, or where they are added to others."""
+
+    def __init__(self, xp: "LeavesNamespace", factors: Tensors, number: float) -> None:
+        self.xp, self._factors, self._number = xp, factors, number
+
+    @property
+    def tensors(self) -> Tensors:  # type: ignore[override]
+        return self._times(self._number)
+
+    def added_to(self, others: Tensors, sign: int = 1) -> Tensors:
+        """The sum with others, or what is left of these, in the tensors of the product: none are made for it."""
+        product = self._times(sign * self._number)
+        torch._foreach_add_(product, others)
+        return product
+
+    def _times(self, number: float) -> Tensors:
+        return torch._foreach_mul(self._factors, self.xp.number(number))
+
+
 class LeafComparison(Comparison):
     """The outcomes of a comparison, one for each leaf."""
 
@@ -67,14 +87,21 @@ class LeavesNamespace:
 
     def binary(self, name: str, a: Any, b: Any) -> Leaves:
         of_lists, of_tensors = _OPERATIONS[name]
-        if type(a) is Leaves and type(b) is Leaves:
+        if name == "fmul" and (type(a) in (int, float) or type(b) in (int, float)):
+            return Scaled(self, b.tensors, a) if isinstance(b, Leaves) else Scaled(self, a.tensors, b)
+        if isinstance(a, Leaves) and isinstance(b, Leaves):
+            if name == "fadd" and type(a) is Scaled:
+                return Leaves(self, a.added_to(b.tensors))
+            if name in ("fadd", "fsub") and type(b) is Scaled:
+                return Leaves(self, b.added_to(a.tensors, 1 if name == "fadd" else -1))
             return Leaves(self, of_lists(a.tensors, b.tensors))
-        if type(b) is Leaves and name == "fmul":
-            a, b = b, a
-        if type(a) is Leaves and name in ("fmul", "fdiv") and type(b) in (int, float):
-            # A number is made a tensor once, and not for each leaf: half of the time that the operation takes.
-            return Leaves(self, of_lists(a.tensors, scalar(b, self.torch_xp.dtype, self.torch_xp.device)))
+        if isinstance(a, Leaves) and name == "fdiv" and type(b) in (int, float):
+            return Leaves(self, of_lists(a.tensors, self.number(b)))
         return Leaves(self, _of_each(of_tensors, a, b))
+
+    def number(self, number: float) -> Tensor:
+        """A number as a tensor, made once and not for each leaf: half of the time that an operation takes."""
+        return scalar(number, self.torch_xp.dtype, self.torch_xp.device)
 
     def compare(self, symbol: str, a: Any, b: Any) -> LeafComparison:
         return LeafComparison(_of_each(_COMPARISONS[symbol], a, b))

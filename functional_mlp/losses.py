@@ -1,5 +1,6 @@
 """Losses: the mean over the samples of an expression in one sample's prediction and target."""
 
+import functools
 from typing import ClassVar
 
 import torch
@@ -7,7 +8,17 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
+from functional_mlp.algebra import (
+    Array,
+    Namespace,
+    TorchNamespace,
+    narrowed,
+    torch_namespace,
+    widened,
+    working_dtype,
+)
+from functional_mlp.forks import cached_property
+from functional_mlp.straight import Expression, Reading, Readings, readings, straight
 from functional_mlp.targets import (
     are_whole,
     between_0_and_1,
@@ -16,7 +27,7 @@ from functional_mlp.targets import (
     plain_indices,
     values_of_indices,
 )
-from functional_mlp.value import Value
+from functional_mlp.value import Value, is_ours
 
 
 @frozen(repr=False)
@@ -83,12 +94,12 @@ class Loss(Value):
         values = self.sample_values(predictions, targets)
         if weights is not None:
             values = weights * values
-        return values.squeeze() if values.numel() == 1 else values.mean()  # of one number, in a quarter of the time
+        return _mean(values)
 
     def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample (..., 1), of which `batch_value` is the mean."""
-        predictions, targets = widened(predictions), widened(targets)
-        values: Tensor = self.sample_value(torch_namespace(predictions.dtype, predictions.device), predictions, targets)
+        wide = widened(predictions)
+        values: Tensor = self._readings(wide.dtype, wide.device, wide.shape[-1])[0](wide, widened(targets))
         return values
 
     def batch_grad(
@@ -98,13 +109,37 @@ class Loss(Value):
 
         The sum of the samples' gradients is divided by `samples`, by default the number of samples.
         """
-        wide, targets = widened(predictions), widened(targets)
-        grad: Tensor = self.sample_grad(torch_namespace(wide.dtype, wide.device), wide, targets)
+        wide = widened(predictions)
+        grad: Tensor = self._readings(wide.dtype, wide.device, wide.shape[-1])[1](wide, widened(targets))
         if weights is not None:
             grad = weights * grad
-        if samples is None:
-            samples = predictions.numel() // predictions.shape[-1]
-        return narrowed(grad if samples == 1 else grad / samples, predictions.dtype)
+        return narrowed(_shared(grad, samples), predictions.dtype)
+
+    def batch_value_and_grad(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """`batch_value` and `batch_grad`, with what both compute computed once."""
+        if not self._is_ours:
+            return self.batch_value(predictions, targets), self.batch_grad(predictions, targets)
+        wide = widened(predictions)
+        values, grad = self._readings(wide.dtype, wide.device, wide.shape[-1])[2](wide, widened(targets))
+        return _mean(values), narrowed(_shared(grad), predictions.dtype)
+
+    @cached_property
+    def _is_ours(self) -> bool:
+        return is_ours(type(self))
+
+    @cached_property
+    def _readings(self) -> Readings:
+        """The losses of samples, their gradients, and both, as functions of tensors of a dtype, device and width."""
+
+        def of(xp: TorchNamespace, features: int | None) -> tuple[Reading, ...]:
+            expressions: list[Expression] = [
+                lambda xp, *pair: self.sample_value(xp, *pair),
+                lambda xp, *pair: self.sample_grad(xp, *pair),
+                lambda xp, *pair: (self.sample_value(xp, *pair), self.sample_grad(xp, *pair)),
+            ]
+            return tuple(straight(self, expression, 2, xp, features) for expression in expressions)
+
+        return readings(of)
 
     def has_answers(self, targets: Tensor, labels: Tensor | None) -> bool:
         """Whether a data set with these targets and labels, if any, says of each sample what is right."""
@@ -146,6 +181,17 @@ class Loss(Value):
                 f"class indices of shape {tuple(targets.shape)}: {values_of_indices(predictions)} makes values of them"
             )
         return targets
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.squeeze() if values.numel() == 1 else values.mean()  # of one number, in a quarter of the time
+
+
+def _shared(grad: Tensor, samples: int | None = None) -> Tensor:
+    """The gradients of samples as parts of that of their mean."""
+    if samples is None:
+        samples = grad.numel() // grad.shape[-1]
+    return grad if samples == 1 else grad / samples
 
 
 @frozen(repr=False)
@@ -338,5 +384,15 @@ def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
+    if indices.ndim == 1 and classes <= FEW_CLASSES:
+        return _unit_vectors(classes, dtype, indices.device).index_select(0, indices)
     zeros = torch.zeros((*indices.shape, classes), dtype=dtype, device=indices.device)
     return zeros.scatter_(-1, indices.unsqueeze(-1), 1)
+
+
+FEW_CLASSES = 32  # their unit vectors are kept: to take one is half of the time of making it
+
+
+@functools.lru_cache(maxsize=64)
+def _unit_vectors(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(classes, dtype=dtype, device=device)

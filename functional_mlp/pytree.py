@@ -43,7 +43,7 @@ def node(cls: C) -> C:
 
     # Each step of training goes through several trees: these are faster than what optree makes for attrs classes.
     def flatten(tree: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
-        return children_of(tree), settings_of(tree), children
+        return children_of(tree), settings_of(tree) if settings else (), children
 
     def unflatten(settings: Any, children: Iterable[Any]) -> Any:
         if by_place:

@@ -72,7 +72,9 @@ class Form:
 
 def _forms(leaves: Sequence[Any]) -> list[LeafForm] | None:
     """The form of each leaf; None where one is not simply a tensor, or has no form."""
-    if not _TENSOR.issuperset(map(type, leaves)) or any(map(functorch.is_functorch_wrapped_tensor, leaves)):
+    if not _TENSOR.issuperset(map(type, leaves)):
+        return None
+    if functorch.peek_interpreter_stack() is not None and any(map(functorch.is_functorch_wrapped_tensor, leaves)):
         return None
     try:
         return list(map(_FORM, leaves))

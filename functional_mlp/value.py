@@ -1,6 +1,7 @@
 """Frozen values whose repr is the code that makes them."""
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -49,6 +50,16 @@ class Value:
             elif not _is_default(value, field.default):
                 arguments.append(f"{field.name}={value!r}")
         return arguments
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class is one of the library's own.
+
+    >>> is_ours(Value), is_ours(int)
+    (True, False)
+    """
+    in_package = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return in_package and getattr(sys.modules[cls.__module__], cls.__qualname__, None) is cls
 
 
 def replaced(value: object, base: type, functions: Iterable[str]) -> list[str]:

@@ -34,6 +34,7 @@ FLOORS = {
         "random",
         "shuffling",
         "spread",
+        "straight",
         "targets",
         "trees",
         "value",

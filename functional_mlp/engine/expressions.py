@@ -8,7 +8,6 @@ That takes some ten microseconds, and what does the same is the same, whatever i
 Values are told apart to the bit: 0.0 and −0.0 are equal, and make different code.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +20,7 @@ from functional_mlp.losses import Loss
 from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
-
-
-def is_ours(cls: type) -> bool:
-    """Whether a class is one of the library's own."""
-    in_package = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return in_package and getattr(sys.modules[cls.__module__], cls.__qualname__, None) is cls
+from functional_mlp.value import is_ours
 
 
 def activation_code(layer: Elementwise | None) -> str:

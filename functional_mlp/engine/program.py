@@ -6,11 +6,12 @@ import attrs
 import torch
 from attrs import field
 
-from functional_mlp.engine.expressions import activation_code, is_ours, loss_code, penalty_code, rule_code
+from functional_mlp.engine.expressions import activation_code, loss_code, penalty_code, rule_code
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
+from functional_mlp.value import is_ours
 
 
 class CannotFuseError(ValueError):

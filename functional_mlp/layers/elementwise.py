@@ -8,9 +8,11 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
+from functional_mlp.algebra import Array, Namespace, TorchNamespace, narrowed, widened, working_dtype
+from functional_mlp.forks import cached_property
 from functional_mlp.layers.base import Layer, Params, Tape
 from functional_mlp.random import Key
+from functional_mlp.straight import Reading, Readings, readings, straight
 
 
 @frozen(repr=False)
@@ -48,13 +50,23 @@ class Elementwise(Layer):
 
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tape]:
         s = widened(x)
-        xp = torch_namespace(s.dtype, s.device)
-        y = self.value(xp, s)
-        return narrowed(y, x.dtype), (xp, s, y)
+        value, pullback = self._readings(s.dtype, s.device)
+        y = value(s)
+        return narrowed(y, x.dtype), (pullback, s, y)
 
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
-        xp, s, y = tape
-        return (), narrowed(self.pullback(xp, s, y, widened(grad_out)), grad_out.dtype)
+        pullback, s, y = tape
+        return (), narrowed(pullback(s, y, widened(grad_out)), grad_out.dtype)
+
+    @cached_property
+    def _readings(self) -> Readings:
+        """The value and the pullback as functions of tensors of a dtype and device."""
+
+        def of(xp: TorchNamespace, features: int | None) -> tuple[Reading, ...]:
+            value = straight(self, lambda xp, s: self.value(xp, s), 1, xp)
+            return value, straight(self, lambda xp, s, y, grad: self.pullback(xp, s, y, grad), 3, xp)
+
+        return readings(of)
 
 
 class ReLU(Elementwise):

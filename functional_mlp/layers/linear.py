@@ -104,5 +104,5 @@ class Linear(Layer):
         else:  # the same, summed over the samples
             if x.ndim > 2:
                 x, delta = x.reshape(-1, self.in_features), delta.reshape(-1, self.out_features)
-            grad_weight, grad_bias = torch.mm(delta.T, x), delta.squeeze(0) if len(delta) == 1 else delta.sum(0)
+            grad_weight, grad_bias = torch.mm(delta.T, x), delta[0] if delta.shape[0] == 1 else delta.sum(0)
         return LinearParams(grad_weight, None if params.bias is None else grad_bias)

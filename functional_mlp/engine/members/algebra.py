@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import torch
 
-from functional_mlp.engine.expressions import RecordingNamespace, is_ours, recorded
+from functional_mlp.engine.expressions import RecordingNamespace, recorded
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import DOUBLE, Real
@@ -25,6 +25,7 @@ from functional_mlp.engine.llvm.vector import (
 )
 from functional_mlp.operands import NotInAlgebraError, Number, Operand, StandIn
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.value import is_ours
 
 
 class MembersScalars(Scalars):

@@ -4,7 +4,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp.engine.expressions import is_ours, penalty_code
+from functional_mlp.engine.expressions import penalty_code
 from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter, Index
@@ -14,6 +14,7 @@ from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, 
 from functional_mlp.forks import cached_property
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.penalties import Penalty
+from functional_mlp.value import is_ours
 
 
 @attrs.frozen
