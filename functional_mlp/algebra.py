@@ -135,6 +135,18 @@ class Namespace(Protocol):
         """The largest over the features, kept as one feature, NaN where any is; for losses."""
 
 
+def no_function(name: str) -> AttributeError:
+    """What to say where an expression asks for a function that the algebra has not.
+
+    >>> print(no_function("sin"))  # doctest: +ELLIPSIS
+    the array algebra has no function 'sin': it has operators, abs, erf, exp, expm1, gated, ..., tanh and where
+    """
+    *names, last = sorted(known for known in vars(Namespace) if not known.startswith("_"))
+    return AttributeError(
+        f"the array algebra has no function {name!r}: it has operators, {', '.join(names)} and {last}"
+    )
+
+
 def _apply(function: Callable[[Tensor], Tensor], x: Array) -> Array:
     """A function of an array, or of a number."""
     return function(x) if isinstance(x, Tensor) else function(torch.tensor(x, dtype=torch.float64, device="cpu")).item()
@@ -170,6 +182,9 @@ class TorchNamespace:
     ndtr: ClassVar[_Unary] = _unary(gates.ndtr)
     gelu: ClassVar[_Unary] = _unary(gates.gelu)
     gelu_slope: ClassVar[_Unary] = _unary(gates.gelu_slope)
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_function(name)
 
     def gated(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
         return _apply(lambda array: gates.gated(array, a, b), s)

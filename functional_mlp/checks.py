@@ -165,6 +165,7 @@ def boolean(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> 
 
 def instance(name: str, value: object, kind: type, advice: str) -> None:
     """Raise TypeError unless `value` is an instance of `kind`."""
+    not_a_class(name, value)
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {with_article(kind.__name__)}, got {describe(value)}: {advice}")
 

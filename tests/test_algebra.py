@@ -92,3 +92,8 @@ def test_sum_and_max_run_over_the_features_and_keep_one() -> None:
 def test_namespaces_are_values_and_made_once() -> None:
     assert torch_namespace(torch.float32, torch.device("cpu")) is torch_namespace(torch.float32, torch.device("cpu"))
     assert TorchNamespace(torch.float32, torch.device("cpu")) == torch_namespace(torch.float32, torch.device("cpu"))
+
+
+def test_a_function_that_the_algebra_has_not_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(AttributeError, match=r"no function 'sin': it has operators, abs, erf, .*, tanh and where"):
+        torch_namespace(torch.float32, torch.device("cpu")).sin(torch.ones(2))

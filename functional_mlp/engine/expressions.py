@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from functional_mlp.algebra import Namespace, torch_namespace
+from functional_mlp.algebra import Namespace, no_function, torch_namespace
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand, not_in_algebra
@@ -162,7 +162,7 @@ class RecordingNamespace:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or not hasattr(Namespace, name):
-            raise AttributeError(f"the array algebra has no function {name!r}")
+            raise no_function(name)
 
         def call(*operands: Any, **named: Any) -> Any:
             given = (*operands, *named.values())

@@ -3,9 +3,13 @@
     constants.py   the numbers of an expression, recognized
     nodes.py       functions with conditions
     namespace.py   the array namespace `xp` of formulas
+    points.py      points of space
     regions.py     where which condition holds
     roots.py       the zeros of conditions
     identities.py  whether a formula is 0
+    agreement.py   whether two formulas agree at a point
+    allowance.py   a bound on the time
+    findings.py    kinks and refutations
     derivatives.py whether one expression is the derivative of another, piece by piece
     claims.py      what values claim by their expressions
     letters.py     the letters of the field for the numbers of values

@@ -7,7 +7,7 @@
 and whatever else has `value(xp, x)` and `derivative(xp, x)`: that one is the derivative of the other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -20,7 +20,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.symbolic.derivatives import Claim
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import number_symbols, numbered, with_symbols
-from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
+from functional_mlp.symbolic.namespace import ConstantsNamespace
 from functional_mlp.symbolic.nodes import without_shifts
 
 Formula = Callable[..., Any]
@@ -42,49 +42,51 @@ def reading(value: object, read: Callable[[], Any]) -> Any:
         raise not_in_algebra(value, error) from error
 
 
-def of_elementwise(layer: Any) -> Iterator[Named]:
-    """That of the derivative, and that of the pullback where the layer has its own."""
+def of_elementwise(layer: Elementwise, symbols: Mapping[str, sympy.Symbol]) -> Iterator[Named]:
+    """That of the derivative, and that of the pullback where the layer has its own, with symbols for its numbers."""
     s, grad = sympy.symbols("s g", real=True)
-    xp = SymbolicNamespace()
+    xp = ConstantsNamespace()
+    twin = with_symbols(layer, symbols, xp) if symbols else layer
 
     def read() -> tuple[sympy.Expr, ...]:
         x = xp.array(s)
-        y = xp.array(*parts_of(layer.value(xp, x)))
-        given = layer.derivative(xp, x, y), layer.pullback(xp, x, y, xp.array(grad))
-        return y.parts[0], *(parts_of(one)[0] for one in given)
+        y = xp.array(*xp.parts_of(twin.value(xp, x)))
+        given = twin.derivative(xp, x, y), twin.pullback(xp, x, y, xp.array(grad))
+        return y.parts[0], *(xp.parts_of(one)[0] for one in given)
 
     value, derivative, pullback = reading(layer, read)
-    yield Named("derivative", Claim(value, s, derivative))
-    if layer.__class__.pullback is not Elementwise.pullback:
-        yield Named("pullback", Claim(value, s, pullback, grad))
+    yield Named("derivative", Claim(value, s, derivative, constants=xp.constants))
+    if type(layer).pullback is not Elementwise.pullback:
+        yield Named("pullback", Claim(value, s, pullback, grad, xp.constants))
 
 
 def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Any]) -> Iterator[Named]:
     """That of each component of the gradient, for targets made of the symbols t1, t2, …"""
     predictions, symbols = numbered("ŷ", features), numbered("t", features)
-    xp = SymbolicNamespace()
+    xp = ConstantsNamespace()
 
     def read() -> tuple[Any, ...]:
         arrays = xp.array(*predictions), xp.array(*targets(symbols))
-        return parts_of(loss.sample_value(xp, *arrays)), parts_of(loss.sample_grad(xp, *arrays))
+        return xp.parts_of(loss.sample_value(xp, *arrays)), xp.parts_of(loss.sample_grad(xp, *arrays))
 
     (value, *_), gradient = reading(loss, read)
     value = without_shifts(value, is_zero)
     gradient = gradient * features if len(gradient) == 1 else gradient
     for prediction, component in zip(predictions, gradient, strict=True):
-        yield Named(f"gradient by {prediction}", Claim(value, prediction, without_shifts(component, is_zero)))
+        component = without_shifts(component, is_zero)
+        yield Named(f"gradient by {prediction}", Claim(value, prediction, component, constants=xp.constants))
 
 
 def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:
     """That of `derivative(xp, x)`, for what has `value(xp, x)` beside it."""
-    symbol, xp = sympy.Symbol(letter, real=True), SymbolicNamespace()
+    symbol, xp = sympy.Symbol(letter, real=True), ConstantsNamespace()
 
     def read() -> tuple[sympy.Expr, sympy.Expr]:
         x = xp.array(symbol)
-        return parts_of(value.value(xp, x))[0], parts_of(value.derivative(xp, x))[0]
+        return xp.parts_of(value.value(xp, x))[0], xp.parts_of(value.derivative(xp, x))[0]
 
     whole, derivative = reading(value, read)
-    yield Named("derivative", Claim(whole, symbol, derivative))
+    yield Named("derivative", Claim(whole, symbol, derivative, constants=xp.constants))
 
 
 def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Named]:
@@ -93,7 +95,7 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
     The parameter before a step is a symbol: that it is the same for both was shown in the steps before.
     """
     symbols = number_symbols(optimizer, positive=True)
-    xp = SymbolicNamespace()
+    xp = ConstantsNamespace()
     twin = with_symbols(optimizer, symbols, xp)
     gradients = [sympy.Symbol(f"g{step}", real=True) for step in range(1, steps + 1)]
     w = sympy.Symbol("w", real=True)
@@ -104,6 +106,7 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
             return twin.rule(xp, step, twin.learning_rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
 
         updated, *slots = reading(optimizer, read)
-        slots = [xp.array(*parts_of(slot)) for slot in slots]
+        slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
         expected = sympy.sympify(formula(w, gradients[:step], **symbols))
-        yield Named(f"parameter after step {step}", Claim.of_equality(expected, parts_of(updated)[0]))
+        given = xp.parts_of(updated)[0]
+        yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants))

@@ -7,6 +7,7 @@ a float64 agrees with one of them to 15 digits by chance once in a million times
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from numbers import Rational
 
@@ -14,11 +15,19 @@ import mpmath
 import sympy
 
 # A float64 that is computed in a few steps is that near to what is meant.
-_FLOAT_TOLERANCE = Fraction(5, 2**53)
+FLOAT_TOLERANCE = Fraction(5, 2**53)
 # A Fraction that is no simple number is written to at least that many digits.
 _FRACTION_TOLERANCE = Fraction(1, 10**30)
 # Numerator times denominator of a simple fraction, and the digits of a simple decimal number.
 _SIMPLE, _SIMPLE_DIGITS = 10**6, 7
+
+# What letters for the constants of expressions stand for: floats of Python that are no simple number.
+Constants = Mapping[sympy.Symbol, sympy.Rational]
+
+
+def exact(expression: sympy.Expr, constants: Constants) -> sympy.Expr:
+    """The expression with the numbers that its constants are."""
+    return expression.xreplace(dict(constants)) if constants else expression
 
 
 def exactly(number: float | Fraction) -> sympy.Expr:
@@ -33,22 +42,24 @@ def exactly(number: float | Fraction) -> sympy.Expr:
         return sympy.nan if math.isnan(number) else sympy.oo * int(math.copysign(1, number))
     if isinstance(number, bool | int):
         return sympy.Integer(int(number))
-    return _recognized(Fraction(number) if isinstance(number, Rational) else number)
+    known = recognized(Fraction(number) if isinstance(number, Rational) else number)
+    return sympy.Rational(Fraction(number)) if known is None else known
 
 
 @functools.lru_cache(maxsize=1024)
-def _recognized(number: float | Fraction) -> sympy.Expr:
+def recognized(number: float | Fraction) -> sympy.Expr | None:
+    """The real number that a finite one of Python stands for; None where none is known, and it may be rounded."""
     given = Fraction(number)
     if given == 0:
         return sympy.Integer(0)
-    tolerance = _FLOAT_TOLERANCE if isinstance(number, float) else _FRACTION_TOLERANCE
+    tolerance = FLOAT_TOLERANCE if isinstance(number, float) else _FRACTION_TOLERANCE
     if isinstance(number, Fraction) and given.denominator < 10**20:
         return sympy.Rational(given.numerator, given.denominator)
     for constant, digits in _constants():
         factor = _simple(given / digits, tolerance, exact=constant == 1)
         if factor is not None:
             return factor * constant
-    return sympy.Rational(given.numerator, given.denominator)
+    return None if isinstance(number, float) else sympy.Rational(given)
 
 
 def _simple(ratio: Fraction, tolerance: Fraction, *, exact: bool) -> sympy.Rational | None:

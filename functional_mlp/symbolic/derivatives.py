@@ -3,44 +3,53 @@
 Space is divided at the conditions that the two expressions contain (see `functional_mlp.symbolic.regions`). In each
 piece both are smooth, and their difference is shown to be 0 by algebra; where that is not found, it is evaluated at
 many points with 60 digits. On the walls between pieces the derivatives from both sides are found, and what is given.
+Where the pieces cannot be told in time, points of the whole space are looked at, each with the formulas of its piece.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 
 import attrs
 import sympy
 
+from functional_mlp.symbolic.agreement import AGREEING, Agreement, compared
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
+from functional_mlp.symbolic.constants import Constants, exact
+from functional_mlp.symbolic.findings import INFINITE, Kink, Refuted
 from functional_mlp.symbolic.identities import is_zero, remainder
-from functional_mlp.symbolic.regions import Point, Region, Side, Signs, Undecided, Wall, resolved
+from functional_mlp.symbolic.points import At, OnWall, Point
+from functional_mlp.symbolic.regions import Region, Side, Signs, Undecided, Wall, resolved
 
 BY_ALGEBRA = "by algebra"
-# Where algebra does not tell: the points of a piece, the tries to find them, the digits, and those that must agree.
-POINTS, TRIES, DIGITS, AGREEING = 400, 4000, 60, 50
-# Pieces that an expression may have.
+# Where algebra does not tell: the points of a piece, and the tries to find them.
+POINTS, TRIES = 400, 4000
+# Pieces that an expression may have, or else points are looked at without them.
 MOST_PIECES = 1000
-_INFINITE = (sympy.zoo, sympy.oo, -sympy.oo)
+# How much of the time that is left one piece, one wall, or the points of one claim may take.
+_SHARE = 0.25
 
 
 @attrs.frozen
 class Claim:
-    """`given` is factor · ∂value/∂variable."""
+    """`given` is factor · ∂value/∂variable, with letters for numbers that may be rounded, which `constants` has."""
 
     value: sympy.Expr
     variable: sympy.Symbol
     given: sympy.Expr
     factor: sympy.Expr = sympy.S.One
+    constants: Constants = attrs.field(factory=dict, eq=False)
 
     @classmethod
-    def of_equality(cls, expected: sympy.Expr, given: sympy.Expr) -> "Claim":
+    def of_equality(cls, expected: sympy.Expr, given: sympy.Expr, constants: Constants) -> "Claim":
         """That an expression is another: the derivative of a multiple of it by the factor."""
         factor = sympy.Dummy("factor", real=True)
-        return cls(factor * expected, factor, given)
+        return cls(factor * expected, factor, given, constants=constants)
 
     @property
     def variables(self) -> tuple[sympy.Symbol, ...]:
         symbols = (self._depending.free_symbols | self.given.free_symbols | self.factor.free_symbols) | {self.variable}
-        return tuple(sorted(symbols, key=str))
+        return tuple(sorted(symbols - self.constants.keys(), key=str))
 
     @property
     def _depending(self) -> sympy.Expr:
@@ -49,8 +58,12 @@ class Claim:
 
     def resolved(self, signs: Signs) -> "Claim":
         """The claim where conditions are decided."""
-        value, given = resolved(self._depending, signs), resolved(self.given, signs)
+        value, given = (resolved(expression, signs, self.constants) for expression in (self._depending, self.given))
         return attrs.evolve(self, value=value, given=given)
+
+    def exact(self, expression: sympy.Expr) -> sympy.Expr:
+        """An expression of it with the numbers that its constants are."""
+        return exact(expression, self.constants)
 
     @property
     def derivative(self) -> sympy.Expr:
@@ -67,46 +80,11 @@ class Piece:
 
 
 @attrs.frozen
-class Kink:
-    """Where the derivatives from both sides differ, or the value jumps, and what is given there."""
-
-    variable: sympy.Symbol
-    place: sympy.Expr
-    left: sympy.Expr
-    right: sympy.Expr
-    given: sympy.Expr
-    jump: sympy.Expr
-
-    def __str__(self) -> str:
-        sides = f"{self.left} on the left, {self.right} on the right, {self.given} given"
-        sides = f"at {self.variable} = {self.place}: {sides}"
-        return f"{sides}; the value jumps by {self.jump}" if self.jump != 0 else sides
-
-
-class Refuted(Exception):  # noqa: N818 - what came out
-    """A claim is wrong: in a region, at a point of it, with both values, and by what formula.
-
-    Without a point it is neither proved nor refuted there.
-    """
-
-    def __init__(
-        self, where: str, point: Point | None, expected: sympy.Expr, given: sympy.Expr, residual: sympy.Expr
-    ) -> None:
-        rest = f"what is given less what it is comes to {residual}"
-        if point is None:
-            super().__init__(f"{where}it cannot be told from what is given, and no point was found to try: {rest}")
-            return
-        symbols = {symbol: value for symbol, value in point.items() if not isinstance(symbol, sympy.Dummy)}
-        at = ", ".join(f"{symbol} = {value}" for symbol, value in symbols.items())
-        compared = f"it is {_digits(expected)}, and {_digits(given)} is given"
-        super().__init__(f"{where}{f'at {at} ' if at else ''}{compared}: {rest}")
-
-
-@attrs.frozen
 class Holds:
     """A claim that holds: its pieces, the kinks between them, and the walls (where these are 0) not looked at.
 
-    `searched` are the conditions whose zeros are only known from a search.
+    `searched` are the conditions whose zeros are only known from a search. Where `pieces` is one that was not divided,
+    nothing is known of walls.
     """
 
     claim: Claim
@@ -116,52 +94,112 @@ class Holds:
     searched: list[sympy.Expr]
 
 
-def proved(claim: Claim) -> Holds:
-    """How a claim holds; raises `Refuted` where it does not."""
-    pieces, walls = [], set()
-    pending = [Region.everywhere(claim.variables)]
-    while pending:
-        region = pending.pop()
-        try:
-            pieces.append(_proved_piece(claim.resolved(region), region))
-        except Undecided as undecided:
-            pending += undecided.parts
-            walls |= set(undecided.walls)
-        if len(pieces) + len(pending) > MOST_PIECES:
-            raise ValueError(f"there are more than {MOST_PIECES} pieces: prove it for fewer outputs")
-    looks = {wall: _at_wall(claim, wall) for wall in sorted(walls, key=str)}
+def proved(claim: Claim, time: Allowance) -> Holds:
+    """How a claim holds; raises `Refuted` where it does not, and `OutOfTime` where there was none for a point."""
+    algebra = time.part(_SHARE)
+    try:
+        parts, walls = algebra.run(lambda: _divided(claim))
+    except (OutOfTime, _TooManyPieces):
+        return Holds(claim, [_sampled(claim, time.part(_SHARE))], [], [], [])
+    pieces = [_proved_piece(part, region, algebra, time) for part, region in parts]
+    looks = {wall: _looked_at(claim, wall, algebra) for wall in walls}
     kinks = [kink for found in looks.values() for kink in found or ()]
     unseen = [wall for wall, found in looks.items() if found is None]
     searched = {expression for piece in pieces for expression in piece.region.searched}
     return Holds(claim, pieces, kinks, unseen, sorted(searched, key=str))
 
 
-def _proved_piece(claim: Claim, region: Region) -> Piece:
+class _TooManyPieces(Exception):  # noqa: N818 - points are looked at then
+    """A claim has more pieces than can be gone through."""
+
+
+def _divided(claim: Claim) -> tuple[list[tuple[Claim, Region]], list[sympy.Expr]]:
+    """The claim in each region, and the walls between them."""
+    parts, walls = [], set()
+    pending = [Region.everywhere(claim.variables)]
+    while pending:
+        region = pending.pop()
+        try:
+            parts.append((claim.resolved(region), region))
+        except Undecided as undecided:
+            pending += undecided.parts
+            walls |= set(undecided.walls)
+        if len(parts) + len(pending) > MOST_PIECES:
+            raise _TooManyPieces
+    return parts, sorted(walls, key=str)
+
+
+def _proved_piece(claim: Claim, region: Region, algebra: Allowance, time: Allowance) -> Piece:
     derivative = claim.derivative
-    if is_zero(claim.given - derivative):
-        return Piece(region, derivative, BY_ALGEBRA)
-    points = list(itertools.islice(region.points(region.point, TRIES), POINTS))
-    for point in points:
-        expected, given = (expression.subs(point).evalf(DIGITS, maxn=5000) for expression in (derivative, claim.given))
-        if not _agree(expected, given):
-            raise Refuted(region.where(), point, expected, given, remainder(claim.given - claim.derivative))
-    if not points:
-        raise Refuted(region.where(), None, derivative, claim.given, remainder(claim.given - derivative))
-    return Piece(region, derivative, f"to 1e-{AGREEING} at {len(points)} points")
+    with contextlib.suppress(OutOfTime):
+        if algebra.part(0.5).run(lambda: is_zero(claim.exact(claim.given - derivative))):
+            return Piece(region, claim.exact(derivative), BY_ALGEBRA)
+    points = ((point, derivative, claim.given) for point in region.points(region.point, TRIES))
+    method = _agreeing(points, claim.constants, region.where(), time.part(_SHARE))
+    if method is None:
+        expected, given = claim.exact(derivative), claim.exact(claim.given)
+        raise Refuted(region.where(), None, (expected, given), given - expected)
+    return Piece(region, claim.exact(derivative), method)
 
 
-def _agree(a: sympy.Expr, b: sympy.Expr) -> bool:
-    if not (a.is_finite and b.is_finite):
-        return bool(a == b)
-    return bool(abs(a - b) <= sympy.Float(f"1e-{AGREEING}") * max(abs(a), abs(b)))
+def _sampled(claim: Claim, time: Allowance) -> Piece:
+    """What points of the whole space say, each with the formulas of its piece."""
+    everywhere = Region.everywhere(claim.variables)
+    derivatives: dict[Claim, sympy.Expr] = {}
+
+    def formulas() -> Iterator[tuple[Point, sympy.Expr, sympy.Expr]]:
+        for point in everywhere.points(None, TRIES):
+            try:
+                part = claim.resolved(At(point))
+            except OnWall:
+                continue
+            if part not in derivatives:
+                derivatives[part] = part.derivative
+            yield point, derivatives[part], part.given
+
+    method = _agreeing(formulas(), claim.constants, "", time)
+    if method is None:
+        raise ValueError("no point was found that lies within a piece")
+    return Piece(everywhere, claim.derivative, f"{method} in {len(derivatives)} pieces")
 
 
-def _digits(number: sympy.Expr) -> str:
-    return str(sympy.N(number, 15))
+def _agreeing(
+    formulas: Iterator[tuple[Point, sympy.Expr, sympy.Expr]], constants: Constants, where: str, time: Allowance
+) -> str | None:
+    """How well what is given agrees with what is expected, at how many points; None where there are none."""
+    agreements: list[Agreement] = []
+    wrong: list[Refuted] = []
+
+    def look() -> None:
+        for point, expected, given in itertools.islice(formulas, POINTS):
+            found = compared(expected, given, point, constants)
+            if found.agreement is Agreement.NONE:
+                wrong.append(Refuted(where, point, (found.expected, found.given), exact(given - expected, constants)))
+                return
+            agreements.append(found.agreement)
+
+    try:
+        time.run(look)
+    except OutOfTime:
+        if not agreements and not wrong:
+            raise
+    if wrong:
+        raise wrong[0]
+    if not agreements:
+        return None
+    is_exact = min(agreements) is Agreement.TO_DIGITS
+    return f"to {f'1e-{AGREEING}' if is_exact else 'the rounding of its constants'} at {len(agreements)} points"
+
+
+def _looked_at(claim: Claim, wall: sympy.Expr, time: Allowance) -> list[Kink] | None:
+    """The kinks that lie where an expression is 0; None where no formula says where that is, or not in time."""
+    try:
+        return time.run(lambda: _at_wall(claim, wall))
+    except OutOfTime:
+        return None
 
 
 def _at_wall(claim: Claim, wall: sympy.Expr) -> list[Kink] | None:
-    """The kinks that lie where an expression is 0; None where no formula says where that is."""
     for variable in sorted(wall.free_symbols & set(claim.variables), key=lambda v: (v != claim.variable, str(v))):
         slope = sympy.diff(wall, variable)
         if slope.is_number and slope != 0:
@@ -187,7 +225,7 @@ def _along(claim: Claim, wall: Wall) -> None:
     """The claim holds within a wall that does not cross the variable."""
     at = claim.resolved(wall)
     place = {wall.variable: wall.place}
-    _refute_unless_equal(at.derivative.subs(place), at.given.subs(place), wall)
+    _refute_unless_equal(at.derivative.subs(place), at.given.subs(place), claim, wall)
 
 
 def _kink(claim: Claim, wall: Wall) -> Kink | None:
@@ -198,24 +236,30 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
     from_left, from_right, value = (one.value.subs(place) for one in (left, right, at))
     slopes = [_beside(one.derivative, wall, side) for one, side in ((left, "-"), (right, "+"))]
     given = at.given.subs(place)
-    if is_zero(from_left - from_right) and is_zero(from_left - value):
-        if is_zero(slopes[0] - slopes[1]):
-            _refute_unless_equal(slopes[0], given, wall)
+    is_finite = not any(one.has(sympy.nan, *INFINITE) for one in (from_left, from_right, value))
+    is_continuous = is_finite and not any(_wrong_on(wall, from_left, one, claim) for one in (from_right, value))
+    if is_continuous:
+        is_steep = any(slope.has(*INFINITE) for slope in slopes)
+        if not is_steep and _wrong_on(wall, slopes[0], slopes[1], claim) is None:
+            _refute_unless_equal(slopes[0], given, claim, wall)
             return None
-        is_steep = any(slope.has(*_INFINITE) for slope in slopes)
-        if given.has(sympy.nan) or (given.has(*_INFINITE) and not is_steep):
-            _refute_unless_equal(slopes[0], given, wall)
-        between = (given - slopes[0]) * (slopes[1] - given)
-        if not is_steep and not is_zero(between) and wall.others.sign(between) < 0:
-            _refute_unless_equal(slopes[0], given, wall)
-    jump = remainder(from_right - from_left) or remainder(value - from_left)
-    return Kink(wall.variable, wall.place, remainder(slopes[0]), remainder(slopes[1]), remainder(given), jump)
+        if given.has(sympy.nan) or (given.has(*INFINITE) and not is_steep):
+            _refute_unless_equal(slopes[0], given, claim, wall)
+        gaps = claim.exact((given - slopes[0]) * (slopes[1] - given))
+        if not is_steep and not is_zero(gaps) and wall.others.sign(gaps) < 0:
+            _refute_unless_equal(slopes[0], given, claim, wall)
+    jump = sympy.S.Zero
+    if not is_continuous:
+        jumps = [remainder(claim.exact(one - from_left)) for one in (from_right, value)]
+        jump = jumps[0] or jumps[1] if is_finite else sympy.nan
+    left_slope, right_slope, between = (remainder(claim.exact(slope)) for slope in (*slopes, given))
+    return Kink(wall.variable, wall.place, left_slope, right_slope, between, jump)
 
 
 def _beside(expression: sympy.Expr, wall: Wall, side: str) -> sympy.Expr:
     """What an expression comes to as the wall is neared from a side: s^1.5 / s is 0 at 0."""
     there = expression.subs(wall.variable, wall.place)
-    if not there.has(sympy.nan, *_INFINITE):
+    if not there.has(sympy.nan, *INFINITE):
         return there
     try:
         return sympy.limit(expression, wall.variable, wall.place, side)
@@ -223,12 +267,22 @@ def _beside(expression: sympy.Expr, wall: Wall, side: str) -> sympy.Expr:
         return there
 
 
-def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, wall: Wall) -> None:
-    if is_zero(given - expected):
-        return
-    for point in itertools.islice(wall.others.points(wall.others.point, TRIES), POINTS):
-        expected_there, given_there = (e.subs(point).evalf(DIGITS, maxn=5000) for e in (expected, given))
-        if not _agree(expected_there, given_there):
+def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, claim: Claim, wall: Wall) -> None:
+    wrong = _wrong_on(wall, expected, given, claim)
+    if wrong is not None:
+        raise wrong
+
+
+def _wrong_on(wall: Wall, expected: sympy.Expr, given: sympy.Expr, claim: Claim) -> Refuted | None:
+    """Where on a wall two formulas differ; None where no such point is found."""
+    error = claim.exact(given - expected)
+    if is_zero(error):
+        return None
+    points = wall.others.points(wall.others.point, TRIES)
+    for point in itertools.islice(points, POINTS if wall.others.variables else 1):
+        found = compared(expected, given, point, claim.constants)
+        if found.agreement is Agreement.NONE:
             where = "" if wall.place.is_number else f"where {wall.variable} = {wall.place}, "
             at = {wall.variable: wall.place.subs(point), **point}
-            raise Refuted(where, at, expected_there, given_there, remainder(given - expected))
+            return Refuted(where, at, (found.expected, found.given), error)
+    return None

@@ -51,6 +51,7 @@ def latex(thing: Any) -> str:
     >>> latex(fm.SGD(0.1))
     '\\\\begin{aligned}\\nw &\\\\leftarrow w - \\\\eta \\\\, g \\\\\\\\\\n\\\\eta &= 0.1\\n\\\\end{aligned}'
     """
+    checks.not_a_class("what latex is given", thing)
     lines = lines_of(thing)
     if lines is None:
         raise TypeError(

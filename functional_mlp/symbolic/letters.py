@@ -1,5 +1,6 @@
 """The letters of the field: what stands for the numbers of a value, and for what a layer, a loss or a rule is given."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -55,7 +56,7 @@ def _numbers(value: Value, kinds: tuple[type, ...]) -> dict[str, Any]:
     return {name: number for name, number in fields.items() if type(number) in kinds}
 
 
-def with_symbols(value: Value, symbols: dict[str, sympy.Symbol], xp: SymbolicNamespace) -> Any:
+def with_symbols(value: Value, symbols: Mapping[str, sympy.Symbol], xp: SymbolicNamespace) -> Any:
     """What the expressions of a value are read of, with symbols for numbers.
 
     >>> import functional_mlp as fm

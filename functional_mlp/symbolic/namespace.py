@@ -4,6 +4,7 @@ An array is a tuple of sympy expressions, one a feature. What the algebra has fo
 mathematics here: `expm1(x)` is eˣ − 1, and `gated(s, a, b)` is s / (1 + e^(−a s − b s³)).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -11,8 +12,9 @@ from typing import Any, ClassVar
 import attrs
 import sympy
 
+from functional_mlp.algebra import no_function
 from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
-from functional_mlp.symbolic.constants import exactly
+from functional_mlp.symbolic.constants import exactly, recognized
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, where
 
 Features = tuple[sympy.Expr, ...]
@@ -76,6 +78,9 @@ class SymbolicNamespace:
     def __init__(self, features: sympy.Expr | None = None) -> None:
         self.features = None if features is None else self.scalar(features)
 
+    def __getattr__(self, name: str) -> Any:
+        raise no_function(name)
+
     def array(self, *parts: sympy.Expr) -> Formula:
         return Formula(self, parts)
 
@@ -88,9 +93,13 @@ class SymbolicNamespace:
         if not arrays:
             return function(*(parts_of(operand)[0] for operand in operands))
         width = max(len(array.parts) for array in arrays)
-        columns = [_as_wide(parts_of(operand), width) for operand in operands]
+        columns = [_as_wide(self.parts_of(operand), width) for operand in operands]
         parts = [function(*row) for row in zip(*columns, strict=True)]
         return Formula(self, parts, has_shape=any(array.has_shape for array in arrays))
+
+    def parts_of(self, operand: Any) -> Features:
+        """The formulas of an array, or the one that a number is."""
+        return parts_of(operand)
 
     # What the operators of an operand call
 
@@ -98,7 +107,7 @@ class SymbolicNamespace:
         return self.elementwise(_OPERATORS[name], a, b)
 
     def compare(self, symbol: str, a: Any, b: Any) -> FormulaComparison:
-        left, right = parts_of(a), parts_of(b)
+        left, right = self.parts_of(a), self.parts_of(b)
         width = max(len(left), len(right))
         return FormulaComparison(symbol, _as_wide(left, width), _as_wide(right, width))
 
@@ -159,6 +168,29 @@ class SymbolicNamespace:
 
     def max(self, x: Any) -> Any:
         return Formula(self, [Largest(*x.parts) if len(x.parts) > 1 else x.parts[0]])
+
+
+class ConstantsNamespace(SymbolicNamespace):
+    """The namespace in which floats that are no known numbers have letters, for they may be rounded.
+
+    >>> xp = ConstantsNamespace()
+    >>> (product,) = (1.7580993408473766 * xp.array(sympy.Symbol("s", real=True))).parts
+    >>> product, list(xp.constants.values()) == [sympy.Rational(1.7580993408473766)]
+    (1.7580993408473766*s, True)
+    """
+
+    constants: dict[sympy.Symbol, sympy.Rational]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constants = {}
+
+    def parts_of(self, operand: Any) -> Features:
+        if not isinstance(operand, float) or not math.isfinite(operand) or recognized(operand) is not None:
+            return super().parts_of(operand)
+        letter = sympy.Symbol(repr(operand), positive=operand > 0, real=True)
+        self.constants[letter] = exactly(operand)
+        return (letter,)
 
 
 def _decided(comparison: str, difference: sympy.Expr) -> bool | None:

@@ -7,19 +7,19 @@ conditions that an expression contains, and at no others.
 
 import functools
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import attrs
-import mpmath
 import sympy
 from sympy.solvers.simplex import linprog
 
+from functional_mlp.symbolic.constants import Constants, exact
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, Where, is_smooth, sign_of_number
+from functional_mlp.symbolic.points import Point, random_point, sign_at
 from functional_mlp.symbolic.roots import real_roots
-
-Point = Mapping[sympy.Symbol, sympy.Rational]
 
 # Points that are tried before a region is taken to have none.
 _FEW_TRIES, _TRIES = 40, 400
@@ -40,7 +40,7 @@ class Condition:
     sign: int
 
     def holds(self, point: Point) -> bool:
-        return self.sign == _sign_at(self.expression, point)
+        return self.sign == sign_at(self.expression, point)
 
 
 @attrs.frozen(repr=False, slots=False)
@@ -74,7 +74,7 @@ class Region:
                 raise Undecided([attrs.evolve(self, searched=self.searched | {expression})], ())
             for root in roots.places:
                 self._side(sympy.expand(variable - root))
-            return _sign_at(expression, self._point_on_the_line_of(variable))
+            return sign_at(expression, self._point_on_the_line_of(variable))
         return self._side(expression)
 
     def _point_on_the_line_of(self, variable: sympy.Symbol) -> Point:
@@ -149,7 +149,7 @@ class Region:
         """Points of the region that a number of tries finds: near and far ones, and those right beyond a bound."""
         source = random.Random(0)
         for attempt in range(tries):
-            point = _random_point(self.variables, source, (1, 4, 16, 64)[attempt % 4], whole=attempt < 16)
+            point = random_point(self.variables, source, (1, 4, 16, 64)[attempt % 4], whole=attempt < 16)
             if start is not None and attempt % 8 >= 4:
                 point = {variable: (point[variable] / 8 + start[variable]) for variable in self.variables}
             bounded = self._within_bounds(point, source, sympy.S.One if attempt < 16 else sympy.Rational(1, 8))
@@ -246,25 +246,30 @@ class Side:
         return found
 
 
-def resolved(expression: sympy.Expr, region: Signs) -> sympy.Expr:
+def resolved(expression: sympy.Expr, region: Signs, constants: Constants = MappingProxyType({})) -> sympy.Expr:
     """The smooth formula that an expression is in a region; `Undecided` where there are several."""
     if is_smooth(expression):
         return expression
+
+    def sign(inner: sympy.Expr) -> int:
+        return region.sign(exact(inner, constants))
+
     if isinstance(expression, Where):
         left, right, if_true, if_false = (expression.args[i] for i in range(1, 5))
-        sign = region.sign(resolved(left, region) - resolved(right, region))
-        return resolved(if_true if expression.holds(sign) else if_false, region)
-    arguments = [resolved(argument, region) for argument in expression.args]
+        holds = expression.holds(sign(resolved(left, region, constants) - resolved(right, region, constants)))
+        return resolved(if_true if holds else if_false, region, constants)
+    arguments = [resolved(argument, region, constants) for argument in expression.args]
     if isinstance(expression, sympy.Abs):
-        return region.sign(arguments[0]) * arguments[0]
+        return sign(arguments[0]) * arguments[0]
     if isinstance(expression, sympy.sign):
-        return sympy.Integer(region.sign(arguments[0]))
+        return sympy.Integer(sign(arguments[0]))
     if isinstance(expression, Maximum | Minimum):
         first, second = arguments
-        larger = region.sign(first - second) >= 0
+        larger = sign(first - second) >= 0
         return first if larger == isinstance(expression, Maximum) else second
     if isinstance(expression, Largest):
-        return _largest(arguments, region)
+        numbers = [exact(argument, constants) for argument in arguments]
+        return arguments[numbers.index(_largest(numbers, region))]
     return expression.func(*arguments)
 
 
@@ -318,31 +323,6 @@ def _inequality(condition: Condition) -> str:
     return f"{expression} {'>' if above else '<'} 0"
 
 
-def _random_point(
-    variables: tuple[sympy.Symbol, ...], source: random.Random, scale: int, *, whole: bool = False
-) -> Point:
-    parts = 1 if whole else 32
-    return {variable: sympy.Rational(source.randint(-parts * scale, parts * scale), parts) for variable in variables}
-
-
 def _rational(bound: sympy.Expr) -> sympy.Rational:
     """A bound, to the digits that are enough to look beyond it."""
     return bound if bound.is_Rational else sympy.Rational(str(sympy.N(bound, 30)))
-
-
-def _sign_at(expression: sympy.Expr, point: Point) -> int:
-    """The sign at a point; 0 as well where the expression is no real number."""
-    value = _compiled(expression)(point)
-    if isinstance(value, mpmath.mpc):
-        value = value.real if value.imag == 0 else 0
-    return int(bool(value > 0)) - int(bool(value < 0))
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(expression: sympy.Expr) -> Callable[[Point], Any]:
-    symbols = sorted(expression.free_symbols, key=str)
-    function = sympy.lambdify(symbols, expression, "mpmath")
-    if expression.is_polynomial(*symbols) and all(number.is_Rational for number in expression.atoms(sympy.Number)):
-        poly = sympy.lambdify(symbols, expression, "sympy")
-        return lambda point: poly(*(point[symbol] for symbol in symbols))
-    return lambda point: function(*(sympy.N(point[symbol], 60)._to_mpmath(200) for symbol in symbols))

@@ -17,9 +17,10 @@ from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.symbolic import claims, formulas
-from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, Kink, Refuted, proved
-from functional_mlp.symbolic.letters import number_symbols, with_symbols
-from functional_mlp.symbolic.namespace import SymbolicNamespace
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
+from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, proved
+from functional_mlp.symbolic.findings import Kink, Refuted
+from functional_mlp.symbolic.letters import number_symbols
 from functional_mlp.symbolic.printing import tex
 from functional_mlp.symbolic.roots import FARTHEST
 from functional_mlp.testing.search import failures_of, named
@@ -30,6 +31,11 @@ class CannotProveError(ValueError):
     """The expressions are more than algebra and points decide."""
 
 
+# The time for a proof. Each of the library's own takes half a second or less.
+SECONDS = 10.0
+_MORE_TIME = "give it more, seconds=60"
+# Walls that a proof did not look at are named up to so many.
+_MOST_WALLS = 4
 # Numbers of outputs that a loss is proved for.
 OUTPUTS = range(1, 5)
 
@@ -55,7 +61,7 @@ class Proof:
         return "\n  ".join([f"{self.statement}, {self.method}", *self.pieces, *self.kinks])
 
 
-def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5) -> Proof:
+def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
     """Show that the expressions of a value are right for all real numbers; `AssertionError` where they are not.
 
     `thing` is one of
@@ -70,12 +76,16 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
 
     The numbers of a layer stand for any real numbers, if it holds for any. The line is divided at the conditions that
     the expressions contain, and each piece is proved by itself. Where algebra does not find that the difference is 0,
-    the difference is evaluated with 60 digits at many points. What algebra tries is bounded in operations, and not in
-    seconds, so that a proof says the same on every machine, however busy that is.
+    the difference is evaluated with 60 digits at many points. Where the pieces themselves cannot be told, these are
+    points of the whole space. The proof says so. All of it takes at most `seconds` of work, that is, of the clock and
+    of the processor: what one second is enough for is proved the same on every machine, however busy that is.
 
-    Raises `CannotProveError`, a ValueError, where there are more pieces than can be looked at, or sympy gives up, and
-    `TypeError` for what has no expressions, and where these branch on a symbol, index or call torch, with the
-    line that does it.
+    A float that is no simple number may have been rounded, as the product of two constants is. A difference that this
+    rounding explains is none, and the proof says that the claim holds "to the rounding of its constants".
+
+    Raises `CannotProveError`, a ValueError, where `seconds` are too few to look at a single point, or sympy gives up,
+    and `TypeError` for what has no expressions, and where these branch on a symbol, index or call torch, with the line
+    that does it.
 
     >>> import functional_mlp as fm
     >>> prove(fm.ReLU())
@@ -93,20 +103,23 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     Momentum(0.1): 5 steps from zero state are those of paper for all η, β
     """
     with failures_of(f"prove({named(thing)})"):
-        return _proof_of(thing, formula, steps)
+        return _proof_of(thing, formula, steps, seconds)
 
 
-def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int = 5) -> Proof:
+def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
+    checks.not_a_class("what prove is given", thing)
+    time = Allowance(checks.number("prove: seconds", seconds, low=0, open_low=True))
     if isinstance(thing, Optimizer):
-        return _of_rule(thing, formula, steps)
+        return _of_rule(thing, formula, steps, time)
+
     if formula is not None:
         raise TypeError(f"prove: formula is for optimizers, got it with {checks.describe(thing)}")
     if isinstance(thing, Elementwise):
-        return _of_elementwise(thing)
+        return _of_elementwise(thing, time)
     if isinstance(thing, Loss):
-        return _of_loss(thing)
+        return _of_loss(thing, time)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
-        held = _held(thing, claims.of_one_symbol(thing, "w"))
+        held = _held(thing, claims.of_one_symbol(thing, "w"), time)
         return _proof(thing, f"{thing!r}: the derivative is that of the value for all real w", held)
     raise TypeError(
         f"prove: expected an Elementwise, a Loss, an Optimizer, or a value and a derivative in the array algebra, "
@@ -129,14 +142,13 @@ def prove_expressions(thing: Any) -> None:
                 warnings.warn(f"{error}: it is tested, and not proved", RuntimeWarning, stacklevel=3)
 
 
-def _of_elementwise(layer: Elementwise) -> Proof:
+def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
     _require_expressions(layer, Elementwise)
     numbers = number_symbols(layer, positive=False)
     held, all_numbers = None, ""
     if numbers:
         try:
-            twin = with_symbols(layer, numbers, SymbolicNamespace())
-            held = _held(twin, claims.of_elementwise(twin))
+            held = _held(layer, claims.of_elementwise(layer, numbers), time.part(0.5))
             all_numbers = f", {_listed(numbers.values())}"
         except (
             NotInAlgebraError,
@@ -144,13 +156,13 @@ def _of_elementwise(layer: Elementwise) -> Proof:
             AssertionError,
         ):  # it branches on a number, say, or is right for this one alone
             held = None
-    held = held or _held(layer, claims.of_elementwise(layer))
+    held = held or _held(layer, claims.of_elementwise(layer, {}), time)
     names = [name for name, _ in held]
     what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
     return _proof(layer, f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
 
 
-def _of_loss(loss: Loss) -> Proof:
+def _of_loss(loss: Loss, time: Allowance) -> Proof:
     _require_expressions(loss, Loss)
     kinds = TARGETS if type(loss).encode is not Loss.encode else TARGETS[:1]
     failures = []
@@ -160,7 +172,7 @@ def _of_loss(loss: Loss) -> Proof:
                 (f"{outputs} output{'s'[: outputs > 1]}", how)
                 for outputs in OUTPUTS
                 for targets in choices(outputs)
-                for _, how in _held(loss, claims.of_loss(loss, outputs, targets))
+                for _, how in _held(loss, claims.of_loss(loss, outputs, targets), time)
             ]
         except AssertionError as error:
             failures.append(error)
@@ -193,7 +205,7 @@ TARGETS = (
 )
 
 
-def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: int) -> Proof:
+def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: int, time: Allowance) -> Proof:
     _require_expressions(optimizer, Optimizer)
     checks.integer("prove: steps", steps, minimum=1)
     if not callable(formula):
@@ -201,20 +213,28 @@ def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: in
             f"prove: {optimizer!r} is proved against a formula, got {checks.describe(formula)}: "
             "pass formula=f, with f(w, gradients, **numbers) returning the new w"
         )
-    held = _held(optimizer, claims.of_rule(optimizer, formula, steps))
+    held = _held(optimizer, claims.of_rule(optimizer, formula, steps), time)
     name = getattr(formula, "__name__", repr(formula))
     letters = _listed(number_symbols(optimizer, positive=True).values())
     count = f"{steps} step{'s'[: steps > 1]}"
     return _proof(optimizer, f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
 
 
-def _held(thing: Any, named: Iterable[claims.Named]) -> list[tuple[str, Holds]]:
+def _held(thing: Any, named: Iterable[claims.Named], time: Allowance) -> list[tuple[str, Holds]]:
+    """How each claim holds."""
+    try:
+        read = time.run(lambda: list(named))
+    except OutOfTime:
+        raise CannotProveError(f"prove({thing!r}): there was no time to read the expressions: {_MORE_TIME}") from None
     held = []
-    for one in named:
+    for one in read:
         try:
-            held.append((one.what, proved(one.claim)))
+            held.append((one.what, proved(one.claim, time)))
         except Refuted as refuted:
-            raise AssertionError(f"the {one.what} is wrong: {refuted}") from None
+            raise AssertionError(f"the {one.what} is wrong: {refuted.told(time)}") from None
+        except OutOfTime:
+            reason = f"there was no time to look at a single point: {_MORE_TIME}"
+            raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from None
         except (ArithmeticError, BasePolynomialError, NotImplementedError, ValueError) as error:  # sympy's
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
     return held
@@ -241,13 +261,22 @@ def _proof(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
     pieces = [
         region if names[region].keys() == everything else f"{region}: {', '.join(names[region])}" for region in names
     ]
-    kinks = [f"{name} {kink}" for name, how in held for kink in how.kinks]
-    kinks += [f"{name}: not looked at where {wall} = 0" for name, how in held for wall in how.unseen]
+    kinks = list(dict.fromkeys(f"{name} {kink}" for name, how in held for kink in how.kinks))
+    unseen: dict[str, dict[Any, None]] = {}
+    for name, how in held:
+        unseen.setdefault(name, {}).update(dict.fromkeys(how.unseen))
+    kinks += [line for name, walls in unseen.items() for line in _not_looked_at(name, list(walls))]
     searched = {expression: None for _, how in held for expression in how.searched}
     notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
     if searched:
         method += f", if all zeros of {', '.join(map(str, searched))} were found"
     return Proof(statement, tuple(pieces), tuple(kinks + notes), method, _typeset(thing, statement, method, held))
+
+
+def _not_looked_at(name: str, walls: list[Any]) -> list[str]:
+    if len(walls) > _MOST_WALLS:
+        return [f"{name}: not looked at where one of {len(walls)} expressions is 0, {walls[0]} among them"]
+    return [f"{name}: not looked at where {wall} = 0" for wall in walls]
 
 
 def _typeset(thing: Any, statement: str, method: str, held: list[tuple[str, Holds]]) -> str:

@@ -228,6 +228,78 @@ def test_what_algebra_does_not_find_is_evaluated_with_60_digits(monkeypatch):
         prove(HardAndWrong())
 
 
+def test_an_expression_that_does_not_end_is_ended():
+    class Endless(Tanh):
+        def derivative(self, xp, s, y):
+            while True:
+                pass
+
+    with pytest.raises(ValueError, match=r"no time to read the expressions: give it more, seconds=60"):
+        prove(Endless(), seconds=0.05)
+    with pytest.raises(ValueError, match="seconds"):
+        prove(fm.Tanh(), seconds=0)
+
+
+def test_algebra_that_does_not_end_is_ended_and_points_are_looked_at(monkeypatch):
+    def endless(expression):
+        while True:
+            pass
+
+    monkeypatch.setattr("functional_mlp.symbolic.derivatives.is_zero", endless)
+    (piece,) = prove(Tanh(), seconds=2).pieces
+    assert re.fullmatch(r"everywhere \(to 1e-50 at \d+ points\)", piece)
+    with pytest.raises(AssertionError, match=r"the derivative is wrong: at s = .* what is given less what it is comes"):
+        prove(OffByATrillionth(), seconds=2)
+
+
+def test_where_there_are_too_many_pieces_points_of_the_whole_space_are_looked_at(monkeypatch):
+    monkeypatch.setattr("functional_mlp.symbolic.derivatives.MOST_PIECES", 1)
+    assert prove(fm.LeakyReLU()).pieces == ("everywhere (to 1e-50 at 400 points in 2 pieces)",)
+    for layer in (WrongBeyond40(), WrongOnTheRight()):
+        with pytest.raises(AssertionError, match=r"the derivative is wrong: at s = "):
+            prove(layer)
+
+
+SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+class SELU(fm.Elementwise):
+    """The product of its constants is rounded by Python: it is not the product of the numbers that they are."""
+
+    def value(self, xp, s):
+        return SCALE * (xp.maximum(s, 0) + ALPHA * xp.expm1(xp.minimum(s, 0)))
+
+    def derivative(self, xp, s, y):
+        return xp.where(s > 0, SCALE, y + SCALE * ALPHA)
+
+
+def test_what_the_rounding_of_constants_explains_is_not_wrong():
+    proof = prove(SELU())
+    assert proof.pieces == ("s < 0 (to the rounding of its constants at 400 points)", "s > 0 (by algebra)")
+    assert proof.kinks == (
+        "derivative at s = 0: 1.75809934084738 on the left, 1.05070098735548 on the right, 1.75809934084738 given",
+    )
+
+    class Wrong(SELU):
+        def derivative(self, xp, s, y):
+            return xp.where(s > 0, SCALE, y + SCALE * ALPHA * (1 + 1e-9))
+
+    with pytest.raises(AssertionError, match=r"where s < 0, at s = -1 .* comes to 1\.758\d*e-9"):
+        prove(Wrong())
+
+
+def test_a_rounded_constant_does_not_make_the_value_jump():
+    class Joined(fm.Elementwise):
+        def value(self, xp, s):
+            return xp.where(s > 3, 3 * SCALE + (s - 3), SCALE * s)  # 3 · SCALE is rounded
+
+        def derivative(self, xp, s, y):
+            return xp.where(s > 3, 1, SCALE)
+
+    (kink,) = prove(Joined()).kinks
+    assert "jumps" not in kink
+
+
 def test_a_jump_of_the_value_is_said():
     class Step(fm.Elementwise):
         def value(self, xp, s):
@@ -364,9 +436,18 @@ class TakesANumber(Tanh):
         return float(s)
 
 
+class AsksForMore(Tanh):
+    def derivative(self, xp, s, y):
+        return xp.cos(s)
+
+
 @pytest.mark.parametrize(
     ("layer", "says"),
     [
+        (
+            AsksForMore(),
+            r"no function 'cos': it has operators, abs, .*, tanh and where \(in derivative, line \d+: return",
+        ),
         (Branches(), r"branch on a comparison: use xp.where \(in derivative, line \d+: return 1 if s > 0 else 0\)"),
         (Indexes(), r"index an array: use xp.where, .* \(in derivative, line \d+: return s\[0\]\)"),
         (CallsTorch(), r"torch.tanh is not in the algebra: use xp \(in derivative, line \d+: return torch.tanh\(s\)\)"),
@@ -378,10 +459,19 @@ class TakesANumber(Tanh):
 def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
     with pytest.raises(TypeError, match=says):
         prove(layer)
+    with pytest.raises(TypeError, match=says):
+        fm.latex(layer)
     reason = fm.engine.explain(
         fm.Sequential(fm.Linear(2, 2), layer), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu"
     )
     assert re.search(says, reason)
+
+
+@pytest.mark.parametrize("cls", [fm.ReLU, fm.CrossEntropy, fm.SGD, fm.penalties.l1, fm.Linear])
+@pytest.mark.parametrize("function", [prove, fm.latex])
+def test_a_class_in_place_of_a_value_is_named(function, cls):
+    with pytest.raises(TypeError, match=rf"must be a value, got the class {cls.__name__}: call it to make one"):
+        function(cls)
 
 
 def test_other_things_are_refused():
@@ -416,9 +506,16 @@ def power(value, derivative):
 
 def test_a_slope_may_be_infinite_at_a_kink():
     root = power(lambda self, xp, s: xp.sign(s) * xp.sqrt(xp.abs(s)), lambda self, xp, s, y: 0.5 / xp.sqrt(xp.abs(s)))
-    assert "derivative at s = 0: oo on the left, oo on the right" in repr(prove(root))
+    assert "derivative at s = 0: ∞ on the left, ∞ on the right" in repr(prove(root))
     guarded = power(lambda self, xp, s: xp.maximum(s, 0) ** 0.5, lambda self, xp, s, y: xp.where(s > 0, 0.5 / y, 0))
-    assert "derivative at s = 0: 0 on the left, oo on the right, 0 given" in repr(prove(guarded))
+    assert "derivative at s = 0: 0 on the left, ∞ on the right, 0 given" in repr(prove(guarded))
+
+
+def test_a_value_that_is_not_finite_is_said():
+    log = power(lambda self, xp, s: xp.log(xp.abs(s)), lambda self, xp, s, y: 1 / s)
+    assert prove(log).kinks == (
+        "derivative at s = 0: -∞ on the left, ∞ on the right, an infinite number given; the value is not finite there",
+    )
 
 
 def test_the_derivative_of_a_power_is_proved_where_it_begins():

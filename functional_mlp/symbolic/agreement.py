@@ -1,0 +1,66 @@
+"""Whether two formulas agree at a point: to 50 of 60 digits, or to what the rounding of their constants explains."""
+
+import enum
+
+import attrs
+import sympy
+
+from functional_mlp.symbolic.constants import FLOAT_TOLERANCE, Constants, exact
+from functional_mlp.symbolic.points import Point
+
+DIGITS, AGREEING = 60, 50
+_MOST_DIGITS = 5000
+
+
+class Agreement(enum.IntEnum):
+    """How well two numbers agree."""
+
+    NONE = 0
+    TO_ROUNDING = 1
+    TO_DIGITS = 2
+
+
+@attrs.frozen
+class Compared:
+    """What is expected at a point, what is given, and how well the two agree."""
+
+    expected: sympy.Expr
+    given: sympy.Expr
+    agreement: Agreement
+
+
+def compared(expected: sympy.Expr, given: sympy.Expr, point: Point, constants: Constants) -> Compared:
+    """Two smooth formulas at a point.
+
+    >>> c = sympy.Symbol("c", positive=True)
+    >>> third = sympy.Rational(0.333333333333333314829616256247)
+    >>> compared(sympy.Rational(1, 3), c, {}, {c: third}).agreement
+    <Agreement.TO_ROUNDING: 1>
+    """
+    there, given_there = (_evaluated(expression, point, constants, DIGITS) for expression in (expected, given))
+    if _agree(there, given_there):
+        return Compared(there, given_there, Agreement.TO_DIGITS)
+    difference = abs(there - given_there)
+    is_rounding = (
+        bool(constants) and difference.is_finite and difference <= _rounding(given - expected, point, constants)
+    )
+    return Compared(there, given_there, Agreement.TO_ROUNDING if is_rounding else Agreement.NONE)
+
+
+def _evaluated(expression: sympy.Expr, point: Point, constants: Constants, digits: int) -> sympy.Expr:
+    return exact(expression, constants).subs(point).evalf(digits, maxn=_MOST_DIGITS)
+
+
+def _agree(a: sympy.Expr, b: sympy.Expr) -> bool:
+    if not (a.is_finite and b.is_finite):
+        return bool(a == b)
+    return bool(abs(a - b) <= sympy.Float(f"1e-{AGREEING}") * max(abs(a), abs(b)))
+
+
+def _rounding(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.Expr:
+    """How much of a difference the rounding of its constants may be: Σ |c · ∂difference/∂c| times that of a float."""
+    effects = (
+        abs(_evaluated(constant * difference.diff(constant), point, constants, 15))
+        for constant in sorted(difference.free_symbols & constants.keys(), key=str)
+    )
+    return sympy.Rational(FLOAT_TOLERANCE.numerator, FLOAT_TOLERANCE.denominator) * sympy.Add(*effects)

@@ -1,0 +1,67 @@
+"""Points of the space of some real variables, and what expressions are there."""
+
+import functools
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import mpmath
+import sympy
+
+from functional_mlp.symbolic.nodes import sign_of_number
+
+Point = Mapping[sympy.Symbol, sympy.Rational]
+
+
+class OnWall(Exception):  # noqa: N818 - such a point says nothing about the pieces beside it
+    """A point lies where a condition turns."""
+
+
+@attrs.frozen
+class At:
+    """One point, where every condition is decided; see `functional_mlp.symbolic.regions.resolved`."""
+
+    point: Point
+
+    def sign(self, expression: sympy.Expr) -> int:
+        """The sign of an expression at the point; raises `OnWall` where it is 0 there, and not everywhere."""
+        expression = sympy.expand(expression)
+        if expression.is_number:
+            return sign_of_number(expression)
+        is_exact = _is_exact(expression)
+        sign = sign_at(expression, self.point) if is_exact else sign_of_number(expression.subs(self.point))
+        if sign == 0:
+            raise OnWall
+        return sign
+
+
+def random_point(
+    variables: tuple[sympy.Symbol, ...], source: random.Random, scale: int, *, whole: bool = False
+) -> Point:
+    parts = 1 if whole else 32
+    return {variable: sympy.Rational(source.randint(-parts * scale, parts * scale), parts) for variable in variables}
+
+
+def sign_at(expression: sympy.Expr, point: Point) -> int:
+    """The sign at a point; 0 as well where the expression is no real number."""
+    value = _compiled(expression)(point)
+    if isinstance(value, mpmath.mpc):
+        value = value.real if value.imag == 0 else 0
+    return int(bool(value > 0)) - int(bool(value < 0))
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(expression: sympy.Expr) -> Callable[[Point], Any]:
+    symbols = sorted(expression.free_symbols, key=str)
+    function = sympy.lambdify(symbols, expression, "mpmath")
+    if _is_exact(expression):
+        poly = sympy.lambdify(symbols, expression, "sympy")
+        return lambda point: poly(*(point[symbol] for symbol in symbols))
+    return lambda point: function(*(sympy.N(point[symbol], 60)._to_mpmath(200) for symbol in symbols))
+
+
+def _is_exact(expression: sympy.Expr) -> bool:
+    """Whether an expression is a rational number at each rational point."""
+    is_polynomial = expression.is_polynomial(*expression.free_symbols)
+    return bool(is_polynomial and all(number.is_Rational for number in expression.atoms(sympy.Number)))
