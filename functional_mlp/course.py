@@ -81,6 +81,7 @@ class Course:
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
+        self._asked: tuple[range, Keys, Rates] = range(0), [], []
         start = self._run.snapshot()
         self._standings = [
             Standing(
@@ -126,6 +127,8 @@ class Course:
                 self._memories[member] = _remembered(self._members[member], self._memories[member], own)
             before, snapshot = snapshot, self._run.snapshot()
             reached = self._move_on(active, histories, epochs, before, snapshot, settled)
+            if len(epochs) > 1:
+                self._tick(epochs.stop)
             epoch = epochs.stop
             if reached:
                 yield reached
@@ -138,7 +141,9 @@ class Course:
         """Run epochs; returns the history of each active member, and whether all its numbers are finite."""
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
-        outcomes = self._run.epochs(keys, rates, lambda done: self._tick(epochs.start + done), active)
+        # What is told of several epochs waits until it is known that they stand.
+        tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
+        outcomes = self._run.epochs(keys, rates, tick, active)
         reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
         histories = [
@@ -156,9 +161,14 @@ class Course:
         return histories, finite and self._run.is_finite(active)
 
     def _asked_for(self, epochs: range) -> tuple[Keys, Rates]:
-        """The keys and the learning rates of the members in some epochs."""
-        keys = [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
-        return keys, [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
+        """The keys and the learning rates of the members in some epochs; those taken once more are asked for once."""
+        asked, keys, rates = self._asked
+        if epochs[0] not in asked or epochs[-1] not in asked:
+            asked, keys = epochs, [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
+            rates = [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
+            self._asked = asked, keys, rates
+        own = slice(epochs[0] - asked[0], epochs[-1] - asked[0] + 1)
+        return keys[own], rates[own]
 
     def _scored(self, member: int, outcome: Outcome) -> Outcome:
         """An outcome with the score in the place of the accuracy, where there is one."""
@@ -259,11 +269,12 @@ class Course:
 
     def _retaken(self, member: int, epochs: range, before: Snapshot) -> TrainState:
         """The state after some epochs from a snapshot on, which are taken once more where it is asked for."""
+        asked = self._asked_for(epochs)
 
         def take(_: str) -> Any:
             now = self._run.snapshot()
             self._run.restore(before)
-            self._run.epochs(*self._asked_for(epochs), lambda done: None, [member])
+            self._run.epochs(*asked, lambda done: None, [member])
             state = self._run.state(self._run.snapshot(), member)
             self._run.restore(now)
             return state

@@ -44,8 +44,9 @@ def learning_curves(
 ) -> "Figure":
     """Loss and accuracy against the epoch, for training and, where there is one, for the validation set.
 
-    `best_epoch`, counted from 0 as in `FitResult`, is marked where it is given. `loss_name` is said beside the axis,
-    and `title`, such as the name of the data, above. Without `accuracy`, as of quantities, there is one panel.
+    `best_epoch`, its place in the history as `FitResult` has it, is marked where it is given. `loss_name` is said
+    beside the axis, and `title`, such as the name of the data, above. Without `accuracy`, as of quantities, there is
+    one panel.
 
     Training figures are means over an epoch, validation figures are taken at its end (see `EpochRecord`).
     Figures that are NaN are left out. Raises `ValueError` for a history without epochs.
@@ -67,7 +68,8 @@ def learning_curves(
     if figures and min(figures) > 0:
         style.logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
     if best_epoch is not None:
-        checks.integer("learning_curves: best_epoch", best_epoch, minimum=0)
+        if checks.integer("learning_curves: best_epoch", best_epoch, minimum=0) >= len(history):
+            raise ValueError(f"learning_curves: best_epoch must be one of the {len(history)} epochs, got {best_epoch}")
         for each in axes:
             each.axvline(best_epoch + 1, label="best epoch", **style.BEST_EPOCH.options())
             each.legend(frameon=False)

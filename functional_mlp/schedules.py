@@ -14,6 +14,7 @@ import attrs
 from attrs import field, frozen
 
 from functional_mlp import checks
+from functional_mlp.history import History
 from functional_mlp.monitors import check_monitor, compared
 from functional_mlp.value import Value
 
@@ -31,6 +32,11 @@ class Schedule(Value):
             return float(self.factor(epoch))
         if history is None:
             raise TypeError(f"{self!r} reads the history: call it with an epoch and a History")
+        checks.instance("schedule: history", history, History, "pass a result's .history")
+        if len(history) < epoch:
+            raise ValueError(
+                f"{self!r} reads the history: epoch {epoch} needs {epoch} epochs of it, got {len(history)}"
+            )
         memory = self.start()
         for figure in getattr(history, self.monitor)[:epoch]:
             memory = self.after(memory, figure)

@@ -151,8 +151,10 @@ class FitResult:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, counted from 0, that `best` is the state after; None where there was none."""
-        return self.best.epoch - 1 if self.best.epoch else None
+        """The place in `history` of the epoch that `best` is the state after; None where it came before them all."""
+        ended = self.state.epoch if self.diverged_at is None else self.diverged_at + 1
+        place = self.best.epoch - 1 - (ended - len(self.history))
+        return place if place >= 0 else None
 
 
 class Kept(Protocol):
@@ -234,20 +236,6 @@ def check_schedule(name: str, schedule: Any, wanted: str) -> None:
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
         raise TypeError(f"{name}: schedule must be {wanted}, got {got}: call one of functional_mlp.schedules")
-
-
-def check_monitors(name: str, member: Member, early_stopping: Any) -> None:
-    """Raise unless there is such an early stopping, and the figures that it and the schedule look at."""
-    if early_stopping is not None:
-        advice = "make one with functional_mlp.EarlyStopping(patience)"
-        checks.instance(f"{name}: early_stopping", early_stopping, EarlyStopping, advice)
-    for rule in (early_stopping, member.schedule):
-        monitor = getattr(rule, "monitor", None) or ""
-        if monitor.startswith("validation_") and member.validation is None:
-            raise ValueError(
-                f"{name}: {rule!r} looks at {monitor}, and there is no validation data: pass validation, or "
-                f"monitor={monitor.replace('validation', 'train')!r}"
-            )
 
 
 def check_score(name: str, score: Any, validation: Dataset | None) -> None:

@@ -74,6 +74,7 @@ class EarlyStopping(Value):
 
     def over(self, history: History) -> Improvement:
         """How a history has improved."""
+        checks.instance("history", history, History, "pass a result's .history")
         improvement = Improvement()
         for figure in getattr(history, self.monitor):
             improvement = self.after(improvement, figure)

@@ -12,6 +12,7 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
+from functional_mlp.monitoring import check_history, check_monitors, warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.orders import key_of
 from functional_mlp.penalties import Penalty, check_penalty
@@ -28,7 +29,6 @@ from functional_mlp.state import (
     Score,
     TrainState,
     check_arguments,
-    check_monitors,
     check_observers,
     check_score,
     check_state,
@@ -90,7 +90,9 @@ def fit(
     params
         Parameters to start from, in place of `network.init`'s.
     state
-        A `TrainState` to go on from: to the same bits as an unbroken run, whatever the engine's calls.
+        A `TrainState` to go on from: to the same bits as an unbroken run, whatever the engine's calls. It has no
+        history: a schedule that reads one is refused, and early stopping counts the epochs of this call alone
+        (`checkpoint` keeps both).
     engine
         "reference", "fused" (a `ValueError` with the reason where that engine cannot run this), or "auto": the
         fused one where it can run this.
@@ -149,6 +151,7 @@ def fit(
         watch.finish(course, [0])
         result = course.result(0, interrupted=interrupted)
     warn_of_divergence(result)
+    warn_of_blind_rules("fit", job, [result])
     return result
 
 
@@ -241,7 +244,7 @@ def lone_job(
     start = _start(network, optimizer, data, key, params, state)
     given = params is not None or state is not None
     member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
-    check_monitors("fit", member, early_stopping)
+    check_monitors("fit", member, loss, early_stopping, score)
     check_score("fit", score, validation)
     return Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score, shuffle)
 
@@ -276,9 +279,9 @@ def check_lone_job(job: Job) -> None:
     if job.epochs < member.start.epoch:
         reached = member.start.epoch
         raise ValueError(f"fit: epochs is the total, at least the {reached} that state has had, got {job.epochs}")
+    check_history("fit", member)
     check_fit(job.network, job.loss, member.start.optimizer_state.params, member.data)
     if member.validation is not None:
-        checks.instance("fit: validation", member.validation, Dataset, "make one with functional_mlp.Dataset")
         check_fit(job.network, job.loss, member.start.optimizer_state.params, member.validation)
 
 

@@ -165,7 +165,7 @@ def test_an_interruption_leaves_the_last_whole_turn() -> None:
     course._tick = interrupt
     with pytest.raises(KeyboardInterrupt):
         list(course)
-    assert outcome(course) == (16, 16, None)
+    assert outcome(course) == (24, 24, None)
 
 
 lost = st.lists(st.none() | st.integers(0, 20), min_size=1, max_size=4)

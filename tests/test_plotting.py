@@ -171,6 +171,11 @@ def test_pyplot_is_never_loaded():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_a_best_epoch_that_the_history_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match="best_epoch must be one of the 1 epochs, got 1"):
+        learning_curves(fm.History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)]), best_epoch=1)
+
+
 def test_the_best_epoch_is_marked() -> None:
     history = fm.History.of([fm.EpochRecord(loss, 0.5, loss, 0.5, 0.1, 0.1) for loss in (0.5, 0.3, 0.4)])
     figure = learning_curves(history, best_epoch=1)

@@ -128,6 +128,32 @@ def test_a_run_that_diverges_keeps_its_best_state() -> None:
     assert not result.stopped_early
 
 
+@engines
+def test_the_best_epoch_of_a_run_that_goes_on_from_a_state_is_one_of_its_history(engine: str) -> None:
+    begun = fit(engine=engine, epochs=3)
+    result = fit(engine=engine, state=begun.state, key=None, early_stopping=RULE)
+    assert result.best_epoch == RULE.best_epoch(result.history)
+    assert_same_bits(result.best, fit(engine=engine, epochs=3 + result.best_epoch + 1).state)
+    assert fit(state=begun.state, key=None, epochs=3).best_epoch is None
+
+
+@engines
+def test_what_is_told_of_a_run_that_stops_early_never_goes_back(engine: str) -> None:
+    told: list[float] = []
+    asked: list[int] = []
+
+    def schedule(epoch: int) -> float:
+        asked.append(epoch)
+        return 1.0
+
+    result = fit(engine=engine, early_stopping=RULE, progress=told.append, schedule=schedule)
+    assert result.best is not result.state
+    assert_same_bits(result.best, fit(engine=engine, epochs=result.best.epoch).state)
+    assert told == sorted(told)
+    assert told[-1] == result.state.epoch
+    assert asked == sorted(set(asked))
+
+
 # Scores
 
 
@@ -246,9 +272,66 @@ def test_each_member_of_an_ensemble_has_a_plateau_of_its_own(engine: str) -> Non
     assert len({member.history.learning_rate for member in result.members}) > 1
 
 
+QUANTITIES = fm.Dataset(DATA.inputs, DATA.inputs)
+BY_ACCURACY = fm.EarlyStopping(3, monitor="validation_accuracy")
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_rule_that_sees_nothing_but_nan_is_told_of(ensemble: bool) -> None:
+    arguments: dict[str, Any] = {"validation": VALIDATION, "score": lambda outputs, data: math.nan, "epochs": 5}
+    arguments |= {"early_stopping": BY_ACCURACY}
+    task = (NETWORK, fm.MeanSquaredError(), fm.SGD(0.1), DATA)
+    run: Any = fm.fit_ensemble if ensemble else fm.fit
+    arguments |= {"keys": KEY.split(2)} if ensemble else {"key": KEY}
+    with pytest.warns(RuntimeWarning, match="looks at validation_accuracy, which was NaN in each epoch") as warned:
+        run(*task, **arguments)
+    assert len(warned) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: fit(data=QUANTITIES, validation=QUANTITIES, early_stopping=BY_ACCURACY),
+            ValueError,
+            r"validation_accuracy, and the targets do not say .* MeanSquaredError\(\): pass monitor='validation_loss'",
+        ),
+        (
+            lambda: fit(
+                data=fm.Dataset(DATA.inputs, DATA.targets / 2),
+                loss=fm.BinaryCrossEntropy(),
+                schedule=schedules.on_plateau(monitor="train_accuracy"),
+            ),
+            ValueError,
+            "looks at train_accuracy, and the targets do not say",
+        ),
+        (
+            lambda: fm.fit_ensemble(
+                NETWORK,
+                fm.MeanSquaredError(),
+                fm.SGD(0.1),
+                QUANTITIES,
+                keys=[KEY],
+                epochs=1,
+                early_stopping=fm.EarlyStopping(monitor="train_accuracy"),
+            ),
+            ValueError,
+            "fit_ensemble: .*looks at train_accuracy, and the targets do not say",
+        ),
+        (lambda: fit(validation=3, checkpoint=fm.Checkpoint("run")), TypeError, "fit: validation must be a Dataset"),
+        (
+            lambda: fit(state=fit(epochs=1).state, key=None, schedule=schedules.warmup(2, schedules.on_plateau())),
+            ValueError,
+            "reads the history of a run, and a state has none of its 1 epochs: pass checkpoint=",
+        ),
+        (
+            lambda: schedules.on_plateau()(3, fm.History(train_loss=(0.5,))),
+            ValueError,
+            "reads the history: epoch 3 needs 3 epochs of it, got 1",
+        ),
+        (lambda: schedules.on_plateau()(0, "x"), TypeError, "history must be a History, got 'x', a str"),
+        (lambda: RULE.is_over("x"), TypeError, "history must be a History, got 'x', a str"),
+        (lambda: RULE.best_epoch("x"), TypeError, "history must be a History, got 'x', a str"),
         (lambda: fm.EarlyStopping(0), ValueError, "patience must be a positive integer, got 0"),
         (lambda: fm.EarlyStopping(monitor="loss"), ValueError, "monitor must be one of 'train_loss'.*got 'loss'"),
         (lambda: fm.EarlyStopping(monitor="seconds"), ValueError, "monitor must be one of"),

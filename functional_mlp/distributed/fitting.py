@@ -19,6 +19,7 @@ from functional_mlp.history import History
 from functional_mlp.interrupts import noted_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.monitoring import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
@@ -116,6 +117,7 @@ def fit(
     with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
         result = _train(ranks, job, tell, callbacks, checkpoint, interrupted)
     warn_of_divergence(result)
+    warn_of_blind_rules("fit", job, [result])
     return result
 
 

@@ -9,6 +9,7 @@ from functional_mlp.ensemble.trees import count_members, unstack
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.metrics import check_fit
+from functional_mlp.monitoring import check_monitors
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
@@ -18,7 +19,6 @@ from functional_mlp.state import (
     Progress,
     ScheduleLike,
     TrainState,
-    check_monitors,
     check_schedule,
     check_score,
     check_task,
@@ -68,7 +68,7 @@ def job_of(
         for own in zip(optimizers, datasets, validations, schedules, map(Progress, states), strict=True)
     )
     for member in members:
-        check_monitors("fit_ensemble", member, early_stopping)
+        check_monitors("fit_ensemble", member, loss, early_stopping, score)
         check_score("fit_ensemble", score, member.validation)
     return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty, score, shuffle)
 

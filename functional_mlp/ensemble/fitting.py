@@ -21,6 +21,7 @@ from functional_mlp.history import NAMES
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.monitoring import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
@@ -193,6 +194,7 @@ def fit_ensemble(
                 results = _train(watch, groups, min(len(groups), _cores()) if fused else 1, tell)
     outcome = EnsembleResult(tuple(results[number] for number in sorted(results)))
     _warn_of_divergence(outcome)
+    warn_of_blind_rules("fit_ensemble", job, outcome.members)
     return outcome
 
 
