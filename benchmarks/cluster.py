@@ -18,9 +18,9 @@ import torch
 import functional_mlp as fm
 from functional_mlp import engines
 from functional_mlp.ensemble.arguments import job_of
-from functional_mlp.ensemble.elsewhere import train_parcel
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.parcels import Packing, Parcel
+from functional_mlp.ensemble.tasks import train_parcel
 
 NETWORK = fm.Sequential(
     fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 25), fm.Tanh(), fm.Linear(25, 2)

@@ -1,7 +1,9 @@
 """`fit_ensemble` on other machines: with pools, with a cluster of Dask, and with executors that lose what they have."""
 
+import importlib.metadata
 import os
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -16,7 +18,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.ensemble import elsewhere
+from functional_mlp.ensemble import elsewhere, sharing, tasks
+from functional_mlp.ensemble.fitting import fit_ensembles
 from tests.helpers import check_refused, refusal
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
@@ -149,16 +152,17 @@ def test_another_processor_makes_groups_of_its_own(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FUNCTIONAL_MLP_TARGET", "native")
     home = fit(**changes)
 
-    def elsewhere(number: int, future: "Future[Any]") -> bool:
+    def arrive(number: int, future: "Future[Any]") -> bool:
         monkeypatch.setenv("FUNCTIONAL_MLP_TARGET", "x86-64")
         return False
 
-    away = fit(Inline(elsewhere), **changes)
+    away = fit(Inline(arrive), **changes)
     for one, other in zip(away.members, home.members, strict=True):
         assert one.history.train_loss == pytest.approx(other.history.train_loss, rel=1e-4)
 
 
-def test_ctrl_c_keeps_what_is_done_and_cancels_the_rest(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done_and_cancels_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "GRACE", 0.0)
     executor = Inline(lambda number, future: number > 0)  # the tasks after the first one wait
     checkpoint = fm.Checkpoint(tmp_path / "run.safetensors")
 
@@ -189,7 +193,98 @@ def test_an_executor_that_loses_all_tasks_is_given_up() -> None:
     executor = Inline(lambda number, future: _lose(future))
     with pytest.raises(RuntimeError, match="cancelled all of 3 tasks 3 times"):
         fit(executor)
-    assert len(executor.futures) == 9
+    assert len(executor.futures) == 3 + 8
+
+
+class Late(Inline):
+    """Runs the first task when a later one, of this number, is submitted."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__(lambda number, future: number == 0)
+        self._until, self._first = until, lambda: None
+
+    def submit(self, call: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+        if not self.futures:
+            self._first = lambda: self.futures[0].set_result(call(*arguments, **options))
+        elif len(self.futures) == self._until:
+            self._first()
+        return super().submit(call, *arguments, **options)
+
+
+def calls_of(ensembles: int, begun: list[int]) -> Iterator[dict[str, Any]]:
+    """Ensembles of three members, each a task; `begun` are those that were asked for."""
+    for number in range(ensembles):
+        begun.append(number)
+        shared = {"loss": LOSS, "optimizer": fm.SGD(0.1), "engine": "reference"}
+        yield {"network": NETWORK, "data": DATA[:3], "keys": KEYS[:3], "epochs": 1 + number, **shared}
+
+
+def test_workers_need_not_wait_for_the_last_member_of_an_ensemble() -> None:
+    begun: list[int] = []
+    arriving = fit_ensembles(calls_of(4, begun), Late(3 * 4 - 1), at_once=4)
+    places, results = [], {}
+    for place, result in arriving:
+        if not places:
+            assert begun == [0, 1, 2]
+        places.append(place)
+        results[place] = result
+    assert places == [1, 2, 0, 3]
+    for place, result in results.items():
+        assert_same(result, fit(data=DATA[:3], keys=KEYS[:3], epochs=1 + place))
+
+
+def test_after_ctrl_c_the_ensembles_that_were_begun_are_given_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "GRACE", 0.0)
+
+    def interrupted() -> Iterator[dict[str, Any]]:
+        yield from calls_of(2, [])
+        raise KeyboardInterrupt
+
+    executor = Inline(lambda number, future: number > 3)
+    results = dict(fit_ensembles(interrupted(), executor, at_once=100))
+    assert {place: [member.interrupted for member in result.members] for place, result in results.items()} == {
+        0: [False, False, False],
+        1: [False, True, True],
+    }
+    assert all(future.cancelled() for future in executor.futures[4:])
+
+
+def test_ensembles_that_nobody_waits_for_are_cancelled() -> None:
+    executor = Inline(lambda number, future: number > 2)
+    arriving = fit_ensembles(calls_of(3, []), executor, at_once=100)
+    assert next(arriving)[0] == 0
+    arriving.close()
+    assert all(future.cancelled() for future in executor.futures[3:])
+
+
+def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._Carrying(2))
+    given: list[bool] = []
+
+    class Forgetful(Inline):
+        def submit(self, call: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+            given.append(arguments[1].data is not None)
+            if len(given) == 4:
+                sharing._GIVEN.clear()
+            return super().submit(call, *arguments, **options)
+
+    large = fm.datasets.disk(fm.random.key(0), 200)
+    changes = {"data": large, "network": Branching(), "epochs": 1}
+    assert_same(fit(Forgetful(), **changes), fit(**changes))
+    assert given == [True, True, False, False, False, False, True, True, True]
+
+
+def test_mpi_gives_the_bits_of_a_run_at_home(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    try:
+        files = {path.name: Path(str(path.locate())) for path in importlib.metadata.files("mpich") or ()}
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs the package mpich")
+    library = os.pathsep.join({str(path.parent) for name, path in files.items() if name.startswith("libmpi.")})
+    environment = {**os.environ, "LD_LIBRARY_PATH": library, "PYTHONPATH": os.getcwd()}
+    command = [str(files["mpiexec"]), "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "tests.mpi"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stdout) == (0, "1 worker, the same: True\n"), process.stderr
 
 
 @attrs.frozen
@@ -282,7 +377,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_bits_of_a_run_at_home() -> None
 
         away = fit(client.get_executor(), data=_many(), keys=fm.random.key(3).split(12), progress=kill, epochs=20)
         assert victim is None
-        assert elsewhere._dask_client(client.get_executor()) is client
+        assert sharing.dask_client(client.get_executor()) is client
     assert_same(away, fit(data=_many(), keys=fm.random.key(3).split(12), epochs=20))
 
 

@@ -73,7 +73,7 @@ class Outcome:
     """A setting, with the spread of losses and figures of merit over its networks that did not diverge.
 
     `best` is the one of the least loss, `None` where none is at hand: all have diverged, or the figures are a file's.
-    An outcome `is_whole` where Ctrl-C has ended no training of it early.
+    An outcome `is_whole` where Ctrl-C has ended no training of it early, and `is_begun` where each had an epoch.
     """
 
     planned: Planned
@@ -82,6 +82,7 @@ class Outcome:
     diverged: int
     best: fm.FitResult | None = None
     is_whole: bool = True
+    is_begun: bool = True
 
     @classmethod
     def of(cls, planned: Planned, members: Sequence[fm.FitResult], merit: Merit) -> Outcome:
@@ -93,7 +94,8 @@ class Outcome:
         merits = Spread.of(each.accuracy if isinstance(each, ClassScores) else each.rmse for each in scores)
         best = min(zip(losses.values, finite, strict=True), key=lambda pair: pair[0], default=(math.nan, None))[1]
         is_whole = not any(member.interrupted for member in members)
-        return cls(planned, losses, merits, len(members) - len(finite), best, is_whole)
+        is_begun = all(len(member.history) > 0 for member in members)
+        return cls(planned, losses, merits, len(members) - len(finite), best, is_whole, is_begun)
 
     @classmethod
     def from_row(cls, planned: Planned, row: Mapping[str, Any], merit: Merit) -> Outcome:

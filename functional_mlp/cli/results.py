@@ -6,6 +6,8 @@ import csv
 import importlib
 import io
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,47 @@ from attrs import frozen
 from functional_mlp.cli.outcomes import Merit, Outcome, Planned, Row, columns
 from functional_mlp.cli.output import plain
 from functional_mlp.files import write_atomically
+from functional_mlp.interrupts import no_interrupt
 
 SUFFIXES = (".csv", ".parquet", ".json")
+# Seconds between two writings of a file, which is written as a whole each time.
+BETWEEN_WRITINGS = 2.0
+
+
+class Gathered:
+    """What settings have come to, by their places; those that are whole go into a file every now and then.
+
+    It is written at the end of the `with` block in any case.
+    """
+
+    def __init__(self, file: ResultsFile | None, merit: Merit, known: Mapping[int, Outcome]) -> None:
+        self.reached = dict(known)
+        self.merit = merit
+        self._file = file
+        self._written, self._written_at = len(known), -math.inf
+
+    def __enter__(self) -> Gathered:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with no_interrupt():
+            self._write()
+
+    def take(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Take what has come; settings that Ctrl-C has ended before they were begun are left out."""
+        self.reached |= {place: outcome for place, outcome in outcomes.items() if outcome.is_begun}
+        if time.monotonic() - self._written_at > BETWEEN_WRITINGS:
+            self._write()
+
+    def ranked(self) -> list[Outcome]:
+        """The outcomes, the best first."""
+        return sorted(self.reached.values(), key=lambda outcome: outcome.rank)
+
+    def _write(self) -> None:
+        whole = [outcome for outcome in self.ranked() if outcome.is_whole]
+        if self._file is not None and len(whole) > self._written:
+            self._file.write(whole, self.merit)
+            self._written, self._written_at = len(whole), time.monotonic()
 
 
 @frozen

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 from rich.console import Console
@@ -109,35 +109,35 @@ class Run:
         with ranks.joined(str(self.samples.training.inputs.device)):
             yield distributed.fit
 
-    def fit_ensemble(
-        self,
-        keys: Sequence[Key],
-        progress: Callable[[float], None] | None,
-        *,
-        optimizers: Sequence[fm.Optimizer] | None = None,
-        schedules: Sequence[fm.schedules.Schedule] | None = None,
-        checkpoint: fm.Checkpoint | None = None,
-        executor: Executor | None = None,
-    ) -> fm.EnsembleResult:
-        """`fit_ensemble`, without its warnings; `optimizers` and `schedules` are those of each key, if they differ."""
-        with _quietly("fit_ensemble: "), in_options():
-            return fm.fit_ensemble(
-                self.network,
-                self.loss,
-                self.optimizer if optimizers is None else optimizers,
-                self.samples.training,
-                keys=keys,
-                epochs=self.settings.epochs,
-                batch_size=self.settings.batch_size,
-                schedule=self.schedule if schedules is None else schedules,
-                validation=self.samples.validation,
-                engine=self.training.engine,
-                progress=progress,
-                checkpoint=checkpoint,
-                executor=executor,
-                early_stopping=self.early_stopping,
-                penalty=self.penalty,
-            )
+    def ensemble(self, keys: Sequence[Key]) -> dict[str, Any]:
+        """What `fit_ensemble` is to train, by the names of its arguments."""
+        return {
+            "network": self.network,
+            "loss": self.loss,
+            "optimizer": self.optimizer,
+            "data": self.samples.training,
+            "keys": keys,
+            "epochs": self.settings.epochs,
+            "batch_size": self.settings.batch_size,
+            "schedule": self.schedule,
+            "validation": self.samples.validation,
+            "engine": self.training.engine,
+            "early_stopping": self.early_stopping,
+            "penalty": self.penalty,
+        }
+
+
+def fit_ensemble(
+    what: Mapping[str, Any],
+    progress: Callable[[float], None] | None,
+    *,
+    checkpoint: fm.Checkpoint | None = None,
+    executor: Executor | None = None,
+) -> fm.EnsembleResult:
+    """The library's `fit_ensemble`, without its warnings."""
+    with _quietly("fit_ensemble: "), in_options():
+        result: fm.EnsembleResult = fm.fit_ensemble(**what, progress=progress, checkpoint=checkpoint, executor=executor)
+    return result
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +23,12 @@ from functional_mlp.cli.outcomes import Merit, Outcome, Planned, table_of, words
 from functional_mlp.cli.output import OUTPUT_GROUP, Printing
 from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions, write_figure
-from functional_mlp.cli.progress import ensemble_display, sweep_display
-from functional_mlp.cli.results import ResultsFile
-from functional_mlp.cli.run import Run
+from functional_mlp.cli.progress import SweepDisplay, ensemble_display, sweep_display
+from functional_mlp.cli.results import Gathered, ResultsFile
+from functional_mlp.cli.run import Run, fit_ensemble
 from functional_mlp.cli.terminal import say, say_facts, say_notes, say_written
 from functional_mlp.cli.training import RuleOptions, TrainingOptions
+from functional_mlp.cli.wording import in_options
 from functional_mlp.interrupts import no_interrupt, noted_interrupt
 from functional_mlp.spread import count
 
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
     from functional_mlp.random import Key
 
 # Networks that are trained before their figures are shown and kept. On two cores, for networks 2-25-25-25-2 on 1000
-# points, 512 of them take 3 % longer in pieces of 256 than at once, and 7 % in pieces of 64. A cluster's workers wait
-# for each other at the end of a piece: theirs are larger, which is chosen and not measured.
-AT_ONCE, AT_ONCE_ON_A_CLUSTER = 256, 4096
+# points, 512 of them take 3 % longer in pieces of 256 than at once, and 7 % in pieces of 64.
+AT_ONCE = 256
+# Networks that a cluster has at once, of pieces as large: some 500 tasks of eight, chosen to keep 100 workers busy, and
+# not measured.
+AT_ONCE_ON_A_CLUSTER = 4096
 # Settings that the table has at the end, and while training goes on.
 MOST_SHOWN, MOST_SHOWN_MEANWHILE = 40, 10
 
@@ -117,27 +121,22 @@ def sweep(
     say_notes(printing.out(), samples.notes)
     names = list(planned[0].setting)
     keys = fit_key.split(grids.members)
-    reached, is_ended = dict(known), False
+    gathered = Gathered(output.file, merit, known)
     with cluster.executor() as executor:
-        with sweep_display(printing.err(), planned[0].run.settings.epochs) as display:
-            for places in _pieces(planned, known, AT_ONCE if executor is None else AT_ONCE_ON_A_CLUSTER):
-                piece = [planned[place] for place in places]
-                result = _fit(piece, keys, display.progress, executor)
-                with noted_interrupt() as pressed:
-                    reached |= dict(zip(places, _outcomes(piece, result, merit), strict=True))
-                    outcomes = _ranked(reached)
-                    whole = [outcome for outcome in outcomes if outcome.is_whole]
-                    if output.file is not None and whole:
-                        output.file.write(whole, merit)
-                    display.show(table_of(outcomes[:MOST_SHOWN_MEANWHILE], names, merit), len(reached) / len(planned))
-                is_ended = result.interrupted or (pressed.is_set() and len(reached) < len(planned))
-                if is_ended:
-                    break
-        outcomes = _ranked(reached)
+        with (
+            sweep_display(printing.err(), planned[0].run.settings.epochs) as display,
+            gathered,
+            contextlib.closing(_trained(planned, known, keys, display.progress, executor)) as trained,
+        ):
+            is_ended = _gather(gathered, trained, planned, display)
+        if not gathered.reached:
+            raise KeyboardInterrupt("interrupted before a setting was trained")
+        outcomes = gathered.ranked()
         best = outcomes[0]
         if output.out is not None and best.best is None and not is_ended:  # its figures are from the file
             with ensemble_display(printing.err(), best.planned.run.settings.epochs) as progress:
-                (best,) = _outcomes([best.planned], _fit([best.planned], keys, progress, executor), merit)
+                again = fit_ensemble(_what([best.planned], keys), progress, executor=executor)
+            (best,) = _outcomes([best.planned], again, merit)
     with no_interrupt():
         _report(printing, outcomes, names, merit, output.results)
         if known:
@@ -154,9 +153,24 @@ def sweep(
         raise interruption()
 
 
-def _ranked(outcomes: Mapping[int, Outcome]) -> list[Outcome]:
-    """The outcomes, the best first."""
-    return sorted(outcomes.values(), key=lambda outcome: outcome.rank)
+def _gather(
+    gathered: Gathered,
+    trained: Iterable[tuple[list[int], fm.EnsembleResult]],
+    planned: Sequence[Planned],
+    display: SweepDisplay,
+) -> bool:
+    """Gather what is trained, and show the best so far; returns whether Ctrl-C has ended it before all is."""
+    is_ended, names = False, list(planned[0].setting)
+    for places, result in trained:
+        with noted_interrupt() as pressed:
+            outcomes = _outcomes([planned[place] for place in places], result, gathered.merit)
+            gathered.take(dict(zip(places, outcomes, strict=True)))
+            best = table_of(gathered.ranked()[:MOST_SHOWN_MEANWHILE], names, gathered.merit)
+            display.show(best, len(gathered.reached) / len(planned))
+        is_ended = is_ended or result.interrupted
+        if pressed.is_set():
+            return is_ended or len(gathered.reached) < len(planned)
+    return is_ended
 
 
 def _pieces(planned: Sequence[Planned], known: Mapping[int, Outcome], most: int) -> Iterator[list[int]]:
@@ -168,21 +182,37 @@ def _pieces(planned: Sequence[Planned], known: Mapping[int, Outcome], most: int)
         yield from (places[first : first + size] for first in range(0, len(places), size))
 
 
-def _fit(
-    piece: Sequence[Planned],
+def _trained(
+    planned: Sequence[Planned],
+    known: Mapping[int, Outcome],
     keys: Sequence[Key],
     progress: Callable[[float], None] | None,
     executor: Executor | None,
-) -> fm.EnsembleResult:
-    """Train settings at once, each with all keys: the same draws for each."""
+) -> Generator[tuple[list[int], fm.EnsembleResult]]:
+    """The places of settings that were trained at once, with their results; the last ones after Ctrl-C."""
+    pieces = list(_pieces(planned, known, AT_ONCE))
+    whats = (_what([planned[place] for place in piece], keys) for piece in pieces)
+    if executor is not None:
+        from functional_mlp.ensemble.fitting import fit_ensembles  # not loaded for a help
+
+        with in_options():
+            for number, result in fit_ensembles(whats, executor, at_once=AT_ONCE_ON_A_CLUSTER):
+                yield pieces[number], result
+        return
+    for piece, what in zip(pieces, whats, strict=True):
+        result = fit_ensemble(what, progress)
+        yield piece, result
+        if result.interrupted:
+            return
+
+
+def _what(piece: Sequence[Planned], keys: Sequence[Key]) -> dict[str, Any]:
+    """What is trained of settings at once: each with all keys, the same draws for each."""
     runs = [each.run for each in piece]
-    return runs[0].fit_ensemble(
-        [*keys] * len(runs),
-        progress,
-        optimizers=[run.optimizer for run in runs for _ in keys],
-        schedules=[run.schedule for run in runs for _ in keys],
-        executor=executor,
-    )
+    return runs[0].ensemble([*keys] * len(runs)) | {
+        "optimizer": [run.optimizer for run in runs for _ in keys],
+        "schedule": [run.schedule for run in runs for _ in keys],
+    }
 
 
 def _outcomes(piece: Sequence[Planned], result: fm.EnsembleResult, merit: Merit) -> list[Outcome]:

@@ -23,7 +23,7 @@ from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.progress import ensemble_display
 from functional_mlp.cli.report import print_scores, print_speed, remarks
-from functional_mlp.cli.run import Run
+from functional_mlp.cli.run import Run, fit_ensemble
 from functional_mlp.cli.terminal import say, say_facts, say_notes, say_written
 from functional_mlp.cli.training import RuleOptions, TrainingOptions
 from functional_mlp.interrupts import no_interrupt
@@ -81,7 +81,7 @@ def train(
             keys = fit_key.split(ensemble.members)
             display = ensemble_display(printing.err(), run.settings.epochs)
             with cluster.executor() as executor, display as progress:
-                results = run.fit_ensemble(keys, progress, checkpoint=checkpoint, executor=executor)
+                results = fit_ensemble(run.ensemble(keys), progress, checkpoint=checkpoint, executor=executor)
         else:
             result = run.fit(fit_key, printing.err(), checkpoint)
     if not ranks.is_first():

@@ -4,7 +4,8 @@
     arguments.py    what is given once for all members, or once for each
     fitting.py      `fit_ensemble` and its result
     groups.py       members that are trained together; work.py, the training of such a group
-    elsewhere.py    groups as tasks of an executor; parcels.py, what is sent to its workers
+    elsewhere.py    groups with the workers of an executor; tasks.py, what these are given to do; parcels.py and
+                    sharing.py, how members and data are sent
     stacked.py      the reference engine for many members: torch operations over the member axis
     history.py      means and bands over the members
     prediction.py   what the members say together, and how far they disagree

@@ -4,17 +4,18 @@ import concurrent.futures
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from functional_mlp import bar, markup
 from functional_mlp.datasets import Dataset
-from functional_mlp.engines import Group
 from functional_mlp.ensemble.arguments import job_of
 from functional_mlp.ensemble.elsewhere import check_executor, train_elsewhere
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
+from functional_mlp.ensemble.tasks import Results
 from functional_mlp.ensemble.trees import check_index, stack
 from functional_mlp.ensemble.work import Training
 from functional_mlp.history import NAMES
@@ -150,10 +151,11 @@ def fit_ensemble(
     one item a key.
 
     With an executor each group is a task. Data that members share are sent once: Dask scatters them over its workers,
-    the processes of a pool share memory. `progress` and a checkpoint learn of groups that are done; callbacks, which
-    look at each epoch, are a `ValueError`. Ctrl-C cancels the tasks that have not begun. Where Dask loses a worker, its
-    tasks run again on another; a process pool ends with a worker, which is a `RuntimeError`, and the checkpoint has the
-    members that were done. A value of a class that workers cannot import is a `TypeError` that names it.
+    the processes of a pool share memory, and MPI's keep what their first task brings. `progress` and a checkpoint learn
+    of groups that are done; callbacks, which look at each epoch, are a `ValueError`. Ctrl-C cancels the tasks that have
+    not begun. Where Dask loses a worker, its tasks run again on another; a process pool ends with a worker, which is a
+    `RuntimeError`, and the checkpoint has the members that were done. A value of a class that workers cannot import is
+    a `TypeError` that names it.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
@@ -183,28 +185,42 @@ def fit_ensemble(
         early_stopping=early_stopping,
     )
     watch = Watch(job, callbacks, checkpoint)
-    with one_interrupt():
-        groups, fused = grouped(watch.job)
-        watch.begin()
-        with bar.shown(progress, epochs) as tell:
-            if executor is not None:
-                results = train_elsewhere(watch, groups, fused, executor, tell)
-            else:
-                # torch's operations use the cores by themselves, and native calls one each.
-                results = _train(watch, groups, min(len(groups), _cores()) if fused else 1, tell)
-    outcome = EnsembleResult(tuple(results[number] for number in sorted(results)))
+    with one_interrupt(), bar.shown(progress, epochs) as tell:
+        if executor is None:
+            results = _train(watch, tell)
+        else:
+            ((_, results),) = train_elsewhere([watch], executor, progress=tell)
+    outcome = _result(results)
     _warn_of_divergence(outcome)
     warn_of_blind_rules("fit_ensemble", job, outcome.members)
     return outcome
 
 
-def _train(
-    watch: Watch,
-    groups: Sequence[Group],
-    workers: int,
-    progress: Callable[[float], None] | None,
-) -> dict[int, FitResult]:
+def fit_ensembles(
+    calls: Iterable[Mapping[str, Any]], executor: concurrent.futures.Executor, *, at_once: int
+) -> Iterator[tuple[int, EnsembleResult]]:
+    """Train many ensembles by an executor whose workers need not wait for the last members of each.
+
+    `calls` are arguments of `fit_ensemble`, by name, of those that say what is trained. The next is begun while fewer
+    than `at_once` members are with the workers. Gives the results, each with the place of its call, in the order in
+    which they are done. Ctrl-C ends all, and those that were begun are given as they are. Nothing is said of divergence
+    but in the results.
+    """
+    watches = (Watch(job_of(**call), (), None) for call in calls)
+    for place, results in train_elsewhere(watches, executor, at_once=at_once):
+        yield place, _result(results)
+
+
+def _result(results: Results) -> EnsembleResult:
+    return EnsembleResult(tuple(results[number] for number in sorted(results)))
+
+
+def _train(watch: Watch, progress: Callable[[float], None] | None) -> Results:
     """Train all groups; Ctrl-C, or an error in any of them, ends the others at their next call."""
+    groups, fused = grouped(watch.job)
+    watch.begin()
+    # torch's operations use the cores by themselves, and native calls one each.
+    workers = min(len(groups), _cores()) if fused else 1
     cancelled = threading.Event()
     trainings = [Training(watch, group, cancelled) for group in groups]
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 import functional_mlp as fm
-from functional_mlp.cli import main
+from functional_mlp.cli import main, sweep
 from functional_mlp.cli.grids import grid
 from functional_mlp.cli.progress import sweep_display
-from functional_mlp.cli.run import Run
+from functional_mlp.cli.run import fit_ensemble
 
 
 def test_sweep_shows_the_best_first(run, tmp_path):
@@ -73,13 +73,12 @@ SWEEP = ("sweep", "--learning-rate", "0.01,0.03", "--hidden", "3/4", "--members"
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of networks that are trained at once, call by call; none of two settings."""
     trained: list[int] = []
-    fit = Run.fit_ensemble
 
-    def noted(self, keys, *arguments, **options):
-        trained.append(len(keys))
-        return fit(self, keys, *arguments, **options)
+    def noted(what, *arguments, **options):
+        trained.append(len(what["keys"]))
+        return fit_ensemble(what, *arguments, **options)
 
-    monkeypatch.setattr(Run, "fit_ensemble", noted)
+    monkeypatch.setattr(sweep, "fit_ensemble", noted)
     monkeypatch.setattr("functional_mlp.cli.sweep.AT_ONCE", 2)
     return trained
 
@@ -116,15 +115,15 @@ def test_what_was_found_before_an_interrupt_is_kept(run, sizes, monkeypatch, tmp
     assert run(*command)[0] == 0
     whole = file.read_bytes()
     file.unlink()
-    noted = Run.fit_ensemble
+    noted = sweep.fit_ensemble
 
-    def interrupted(self, *arguments, **options):
+    def interrupted(*arguments, **options):
         if len(sizes) % 4 == 2:
             raise KeyboardInterrupt
-        return noted(self, *arguments, **options)
+        return noted(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "fit_ensemble", interrupted)
+        patch.setattr(sweep, "fit_ensemble", interrupted)
         assert run(*command)[0] == 130
     kept = file.read_text().splitlines()
     assert len(kept) == 3
@@ -134,13 +133,11 @@ def test_what_was_found_before_an_interrupt_is_kept(run, sizes, monkeypatch, tmp
 
 
 def test_a_setting_that_ctrl_c_has_ended_early_is_shown_and_not_kept(run, monkeypatch, tmp_path):
-    fit = Run.fit_ensemble
-
-    def interrupted(self, *arguments, **options):
-        result = fit(self, *arguments, **options)
+    def interrupted(*arguments, **options):
+        result = fit_ensemble(*arguments, **options)
         return attrs.evolve(result, members=tuple(attrs.evolve(own, interrupted=True) for own in result.members))
 
-    monkeypatch.setattr(Run, "fit_ensemble", interrupted)
+    monkeypatch.setattr(sweep, "fit_ensemble", interrupted)
     code, out, err = run(*SWEEP, "--results", "sweep.csv")
     assert code == 130
     assert "the results are those so far" in err
