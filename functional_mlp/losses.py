@@ -18,6 +18,7 @@ from functional_mlp.algebra import (
     working_dtype,
 )
 from functional_mlp.forks import cached_property
+from functional_mlp.from_type import drawn
 from functional_mlp.straight import Expression, Reading, Readings, readings, straight
 from functional_mlp.targets import (
     are_whole,
@@ -30,6 +31,7 @@ from functional_mlp.targets import (
 from functional_mlp.value import Value, is_ours
 
 
+@drawn
 @frozen(repr=False)
 class Loss(Value):
     """The base class: 𝓛 = 1/n Σᵢ ℓ(ŷᵢ, tᵢ), from two expressions in the array algebra.

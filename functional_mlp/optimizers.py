@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from functional_mlp import checks, markup, pytree, trees
 from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.from_type import drawn
 from functional_mlp.leaves import Leaves, leaves_namespace, tensors_of
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.pytree import Params
@@ -39,6 +40,7 @@ class OptimizerState:
 S = TypeVar("S", bound=OptimizerState, default=Any)
 
 
+@drawn
 @frozen(repr=False)
 class Optimizer(Value, Generic[S]):
     """The base class: `init` and `update` for trees of parameters, from a rule for one array.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, shuffling
+from functional_mlp.from_type import drawn
 
 DIGEST_SIZE = 16
 
@@ -27,6 +28,7 @@ DRAWN_AT_ONCE = 1 << 20
 FARTHEST = 8.25
 
 
+@drawn
 @attrs.frozen
 class Key:
     """A source of randomness: 128 bits, made by `key`, `split` and `fold_in`."""

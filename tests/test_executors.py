@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -364,7 +365,6 @@ def test_bad_input_is_refused(call: Any, error: type[Exception], fragments: tupl
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_bits_of_a_run_at_home() -> None:
-    distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         victim, *_ = client.run(os.getpid).values()

@@ -25,6 +25,7 @@ FLOORS = {
         "compensation",
         "files",
         "forks",
+        "from_type",
         "gates",
         "interrupts",
         "leaves",

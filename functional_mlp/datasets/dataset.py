@@ -12,12 +12,14 @@ from functional_mlp import checks, markup
 from functional_mlp.arrays import Array, as_inputs, as_tensor
 from functional_mlp.calls import Calls, calls_of
 from functional_mlp.datasets.weights import checked_weights
+from functional_mlp.from_type import drawn
 from functional_mlp.spread import count
 from functional_mlp.targets import are_whole, class_indices, is_one_hot, one_hot_of_whole, plain_indices
 
 Rows = Tensor | slice
 
 
+@drawn
 @frozen(eq=False, init=False)
 class Dataset:
     """Inputs (n, features) with targets: class indices (n,), or values (n, outputs); and a weight for each row, if any.

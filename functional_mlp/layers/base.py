@@ -29,6 +29,7 @@ from attrs import frozen
 from torch import Tensor
 
 from functional_mlp import checks, markup
+from functional_mlp.from_type import drawn
 from functional_mlp.layers.arguments import check_init_arguments, checked_arguments, template
 from functional_mlp.layers.summary import Row, count_parameters, table
 from functional_mlp.pytree import Params as Params
@@ -38,6 +39,7 @@ from functional_mlp.value import Value
 Tape = Any
 
 
+@drawn
 @frozen(repr=False)
 class Layer(Value):
     """The base class of layers; see the module's docstring for the functions a subclass gives.

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp.forks import cached_property
+from functional_mlp.from_type import drawn
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import check_init_arguments
 from functional_mlp.layers.base import Layer, Params, Tape
@@ -15,6 +16,7 @@ from functional_mlp.layers.nesting import depth_over
 from functional_mlp.random import Key
 
 
+@drawn
 @frozen(repr=False, init=False)
 class Sequential(Layer):
     """The composition of layers, first to last; itself a layer.

@@ -19,10 +19,12 @@ The checks take any object with the right functions; it need not be a subclass o
     check_penalty     total, added_to_grads
 
 The strategies draw what the checks are fed with, for properties of your own. hypothesis's `from_type` knows them, for
-`Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`.
+`Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`, whether this package has been imported or not.
 
 This package needs the extra `testing`: `pip install "functional-mlp[testing]"`.
 """
+
+from typing import Any
 
 try:
     import hypothesis as hypothesis
@@ -48,18 +50,18 @@ from functional_mlp.testing.proofs import Proof, prove
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
 
-# `from_type`, and arguments that `given` finds by their annotations, draw what the strategies draw.
-for kind, strategy in (
-    (Dataset, networks().flatmap(datasets)),
-    (Key, keys()),
-    (Layer, networks() | layers()),
-    (Loss, losses()),
-    (Optimizer, optimizers()),
-    (Sequential, networks()),
-):
-    hypothesis.strategies.register_type_strategy(kind, strategy)
+# What `from_type` draws, and arguments that `given` finds by their annotations.
+STRATEGIES: dict[type[Any], hypothesis.strategies.SearchStrategy[Any]] = {
+    Dataset: networks().flatmap(datasets),
+    Key: keys(),
+    Layer: networks() | layers(),
+    Loss: losses(),
+    Optimizer: optimizers(),
+    Sequential: networks(),
+}
 
 __all__ = [
+    "STRATEGIES",
     "Proof",
     "assert_trees_close",
     "check_engines_agree",

@@ -12,7 +12,6 @@ from tests.helpers import assert_close
 
 
 def test_a_cluster_sweeps_as_this_process_does(run):
-    pytest.importorskip("distributed")
     arguments = ("sweep", "--learning-rate", "0.001,0.03", "--members", "2", "--epochs", "2", "--json")
     code, away, err = run(*arguments, "--cluster", "local", "--results", "away.csv")
     assert code == 0, err
@@ -29,7 +28,6 @@ def test_a_cluster_sweeps_as_this_process_does(run):
     ],
 )
 def test_bad_options_are_one_line(run, arguments, message):
-    pytest.importorskip("distributed")
     code, _, err = run(*arguments)
     assert code == 1
     assert message in err

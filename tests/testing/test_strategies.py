@@ -1,6 +1,13 @@
 """What the strategies draw, and that they shrink to what is quickest to read."""
 
+import ast
+import importlib
 import math
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import functional_mlp as fm
+from functional_mlp import from_type, testing
 from functional_mlp.testing import datasets, keys, layers, losses, networks, optimizers, tensors
 
 STEADY = settings(max_examples=200)
@@ -31,6 +39,44 @@ def test_from_type_draws_what_the_strategies_draw(kind: type) -> None:
         assert isinstance(value, kind)
 
     is_one()
+
+
+def entry_point() -> Callable[[], None]:
+    """What hypothesis calls when it is imported, where the package is installed."""
+    project = tomllib.loads((Path(fm.__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    (place,) = project["entry-points"]["hypothesis"].values()
+    module, _, function = place.partition(":")
+    found: Callable[[], None] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def test_classes_are_drawn_that_hypothesis_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(fm.Tanh):
+        pass
+
+    monkeypatch.setitem(testing.STRATEGIES, Late, st.just(Late()))
+    with monkeypatch.context() as before:
+        before.delitem(sys.modules, "hypothesis.strategies")
+        assert from_type.drawn(Late) is Late
+        entry_point()()
+    entry_point()()
+    assert find(st.from_type(Late), lambda _: True) == Late()
+
+
+def test_classes_are_drawn_that_come_after_hypothesis_and_nothing_is_loaded_before() -> None:
+    code = """
+import sys
+from hypothesis import find, strategies
+import functional_mlp as fm
+from functional_mlp.from_type import register
+register()
+light = "torch" not in sys.modules
+kind = fm.random.Key
+lighter = "functional_mlp.testing" not in sys.modules
+print((light, lighter, find(strategies.from_type(kind), lambda _: True) == fm.random.key(0)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert ast.literal_eval(done.stdout) == (True, True, True)
 
 
 def test_given_finds_strategies_by_annotations() -> None:
