@@ -36,10 +36,12 @@ def summary(
     console = printing.out()
     for line in model.summary().split("\n"):
         say(console, line)
-    if math:
+    equations = fm.latex(model) if math else None
+    if equations is not None:
         console.print()
-        for line in fm.latex(model).split("\n"):
+        for line in equations.split("\n"):
             say(console, line)
     rows = [{"layer": name, "outputs": size, "parameters": own} for name, size, own in model.summary_rows(inputs)]
     total = fm.count_parameters(model.init(fm.random.key(0)))
-    printing.finish({"network": repr(model), "layers": rows, "parameters": total})
+    shown = {} if equations is None else {"equations": equations}
+    printing.finish({"network": repr(model), "layers": rows, "parameters": total} | shown)

@@ -19,10 +19,10 @@ from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.letters import SLOTS, number_symbols, signed_symbols, with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 from functional_mlp.symbolic.networks import of_layer
-from functional_mlp.symbolic.printing import decimal, letter, tex
+from functional_mlp.symbolic.printing import decimal, tex
 from functional_mlp.symbolic.sums import of_loss
 from functional_mlp.symbolic.tidying import NORMAL, SIGMOID, factored, tidied, with_gate, with_sigmoids
-from functional_mlp.symbolic.timetables import factor_of
+from functional_mlp.symbolic.timetables import EPOCH, factor_of, plateau_of
 
 Line = tuple[str, str, str]
 
@@ -77,10 +77,23 @@ def lines_of(thing: Any) -> list[Line] | None:
     if isinstance(thing, Optimizer):
         return _of_optimizer(thing)
     if isinstance(thing, Schedule):
-        return [(rf"\operatorname{{factor}}({letter('e')})", "=", tex(factor_of(thing)))]
+        return _of_schedule(thing)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
         return _of_one_symbol(thing)
     return None
+
+
+def _of_schedule(schedule: Schedule) -> list[Line]:
+    factor = factor_of(schedule)
+    lines = [(rf"\operatorname{{factor}}({tex(EPOCH)})", "=", tex(factor))]
+    if factor.has(EPOCH):
+        lines.append((tex(EPOCH), ":", r"\text{the epoch, from } 0"))
+    plateau = plateau_of(schedule)
+    if plateau is not None:
+        figure, epochs = plateau.monitor.replace("_", " "), "epochs" if plateau.patience > 1 else "epoch"
+        words = rf"\text{{how often the {figure} was not better by more than }} {decimal(plateau.min_delta)} "
+        lines.append(("k", ":", rf"{words}\text{{ for more than }} {plateau.patience} \text{{ {epochs} in a row}}"))
+    return lines
 
 
 def _shown(

@@ -21,6 +21,10 @@ _TERMS = ("w", "V", "G", "m̂", "v̂", "m", "v", "ŷ", "y", "s", "g", "t")
 _GREEK = "αβγδεηλμρB"
 
 
+# The letter of a schedule's epoch.
+EPOCH = sympy.Symbol("e", integer=True, nonnegative=True)
+
+
 class Total(sympy.Function):  # type: ignore[misc] # sympy's functions have no types
     """Σ over an index: Total(term, index)."""
 
@@ -62,6 +66,8 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         if e.could_extract_minus_sign() and e.as_coeff_Mul()[0].is_negative:
             return f"-{self._factor(-e)}"
         coefficient, rest = e.as_coeff_Mul()
+        if rest.is_Add and coefficient.is_Rational and coefficient.p == 1:
+            return rf"\frac{{{self._print(rest)}}}{{{coefficient.q}}}"
         if coefficient.is_Rational and _is_decimal(coefficient) and not rest.has(sympy.pi):
             above, below = sympy.fraction(rest, exact=True)
             shown = decimal(float(coefficient))
@@ -101,12 +107,23 @@ class Printer(LatexPrinter):  # type: ignore[misc]
             return rf"\frac{{1}}{{{self._print(base**-exponent)}}}"
         if exponent == sympy.S.Half:
             return rf"\sqrt{{{self._print(base)}}}"
-        text = self._print(base)
+        text = decimal(float(base)) if base.is_Rational and _ends(base) else self._print(base)
         atom = base.is_Symbol or (base.is_Rational and base >= 0 and "frac" not in text)
         return f"{text}^{{{self._print(exponent)}}}" if atom else f"{_bracketed(text)}^{{{self._print(exponent)}}}"
 
+    def _inline(self, e: sympy.Expr) -> str:
+        """A formula with / for its fraction where that has one letter or number below: for exponents and brackets."""
+        above, below = sympy.fraction(e)
+        if below == 1 or above.is_Rational or not (below.is_Integer or below.is_Symbol):
+            return str(self._print(e))
+        sign = "-" if above.could_extract_minus_sign() else ""
+        return f"{sign}{self._product(-above if sign else above)} / {self._print(below)}"
+
+    def _print_floor(self, e: sympy.Expr, exp: Any = None) -> str:
+        return rf"\lfloor {self._inline(e.args[0])} \rfloor"
+
     def _print_exp(self, e: sympy.Expr, exp: Any = None) -> str:
-        text = f"e^{{{self._print(e.args[0])}}}"
+        text = f"e^{{{self._inline(e.args[0])}}}"
         return text if exp is None else f"{_bracketed(text)}^{{{exp}}}"
 
     def _print_Abs(self, e: sympy.Expr, exp: Any = None) -> str:
@@ -117,11 +134,14 @@ class Printer(LatexPrinter):  # type: ignore[misc]
 
     def _print_Function(self, e: sympy.Function, exp: Any = None) -> str:
         name = e.func.__name__
-        known = {"log": r"\log", "tanh": r"\tanh", "cos": r"\cos", "Maximum": r"\max", "Minimum": r"\min"}
+        known = {"log": r"\log", "tanh": r"\tanh", "Maximum": r"\max", "Minimum": r"\min"}
         shown = known.get(name) or _TEX.get(name) or rf"\operatorname{{{name}}}"
-        return f"{shown}{_bracketed(', '.join(map(self._print, e.args)))}"
+        return f"{shown}{_bracketed(', '.join(map(self._inline, e.args)))}"
 
-    _print_log = _print_tanh = _print_cos = _print_erf = _print_Function
+    _print_log = _print_tanh = _print_erf = _print_Function
+
+    def _print_cos(self, e: sympy.Expr, exp: Any = None) -> str:
+        return rf"\cos{_bracketed(self._inline(sympy.together(e.args[0])))}"
 
     def _print_Mod(self, e: sympy.Expr, exp: Any = None) -> str:
         return rf"{self._print(e.args[0])} \bmod {self._print(e.args[1])}"
@@ -150,11 +170,12 @@ def _of_either_sign(e: sympy.Expr) -> sympy.Expr:
 
 def _is_decimal(number: sympy.Rational) -> bool:
     """Whether a fraction is better written as a decimal number, which it is to the last digit."""
-    rest = number.q
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return bool(rest == 1 and number.q not in (1, 2, 4, 8))
+    return _ends(number) and number.q not in (1, 2, 4, 8)
+
+
+def _ends(number: sympy.Rational) -> bool:
+    """Whether a fraction is a decimal number of finitely many digits."""
+    return set(sympy.primefactors(number.q)) <= {2, 5}
 
 
 def _bracketed(text: str) -> str:
@@ -224,6 +245,8 @@ def _term_key(term: sympy.Expr) -> tuple[Any, ...]:
         degree = sympy.Poly(term, *term.free_symbols).total_degree()
     else:
         degree = len(sympy.Mul.make_args(term))
+    if term == EPOCH:
+        return (-2, degree, str(term))  # e + 1
     return (min(places, default=-1 if term.is_number else len(_TERMS)), degree, str(term))
 
 

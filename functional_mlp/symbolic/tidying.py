@@ -28,6 +28,7 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
 
 def _tidied(expression: sympy.Expr) -> sympy.Expr:
     """`tidied` where there are no sums, or other names in their place."""
+    expression = _without_limits(expression)
     if is_smooth(expression):
         return expression
     if any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
@@ -43,6 +44,25 @@ def _tidied(expression: sympy.Expr) -> sympy.Expr:
     if not pending and pieces and all(is_zero(piece - pieces[0]) for piece in pieces[1:]):
         return min(pieces, key=lambda piece: (piece.count_ops(), str(piece)))
     return _cases_outside(_in_cases(expression))
+
+
+def _without_limits(expression: sympy.Expr) -> sympy.Expr:
+    """The expression without what is said for x = 0 alone, where that is what the rest comes to as x nears 0.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> _without_limits(t * sympy.log(Where(4, t, 0, 1, t)))
+    t*log(t)
+    """
+    terms = []
+    for term in sympy.Add.make_args(expression):
+        for node in term.atoms(Where):
+            _, left, right, special, general = node.args
+            if node.comparison == "==" and left.is_Symbol and right == 0 and is_smooth(term.xreplace({node: general})):
+                elsewhere = term.xreplace({node: general})
+                if sympy.limit(elsewhere, left, 0, "+") == term.xreplace({node: special}).subs(left, 0):
+                    term = elsewhere
+        terms.append(term)
+    return sympy.Add(*terms)
 
 
 def _in_cases(expression: sympy.Expr) -> sympy.Expr:

@@ -14,13 +14,12 @@ import attrs
 import sympy
 
 from functional_mlp.operands import Comparison
-from functional_mlp.schedules import Schedule
+from functional_mlp.schedules import Schedule, on_plateau
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.letters import LETTERS
 from functional_mlp.symbolic.namespace import Formula, SymbolicNamespace, parts_of
 from functional_mlp.symbolic.nodes import where
-
-EPOCH = sympy.Symbol("e", integer=True, nonnegative=True)
+from functional_mlp.symbolic.printing import EPOCH
 
 
 class Epochs(Formula):
@@ -86,11 +85,26 @@ def _explored(read: Callable[[PathNamespace], Any], decisions: tuple[bool, ...])
     """What comes out on all paths that begin with some decisions, as cases."""
     path = Path(decisions)
     result = parts_of(read(PathNamespace(path)))[0]
+    result = sympy.together(result) if result.is_Add else result
     for depth in reversed(range(len(decisions), len(path.comparisons))):
         other = _explored(read, (*path.decisions[:depth], False))
         comparison = path.comparisons[depth]
-        result = where(comparison.symbol, comparison.left, comparison.right, result, other)
+        result = where(comparison.symbol, *_sides(comparison), result, other)
     return result
+
+
+def _sides(comparison: Branching) -> tuple[sympy.Expr, sympy.Expr]:
+    """What is compared, with the epoch by itself: e < 25 for e − 5 < 20."""
+    shift = comparison.left - EPOCH
+    return (EPOCH, comparison.right - shift) if shift.is_number else (comparison.left, comparison.right)
+
+
+def plateau_of(schedule: Any) -> on_plateau | None:
+    """The schedule in it, or itself, whose factor is applied ever again."""
+    inner = (getattr(schedule, field.name) for field in attrs.fields(type(schedule)))
+    if isinstance(schedule, on_plateau):
+        return schedule
+    return next((found for value in inner if isinstance(value, Schedule) and (found := plateau_of(value))), None)
 
 
 @attrs.frozen(eq=False)

@@ -3,6 +3,7 @@
 import inspect
 import io
 import itertools
+import json
 import math
 import re
 import signal
@@ -159,6 +160,12 @@ def test_summary_prints_the_equations(run):
     code, out, _ = run("summary", "--hidden", "3", "--activation", "gelu", "--math")
     network = fm.Sequential(fm.Linear(2, 3), fm.GELU(), fm.Linear(3, 2))
     assert (code, out) == (0, f"{network.summary()}\n\n{fm.latex(network)}\n")
+
+
+def test_the_equations_are_in_the_json_of_a_summary(run):
+    plain, shown = (json.loads(run("summary", "--hidden", "3", "--json", *more)[1]) for more in ((), ("--math",)))
+    assert shown == plain | {"equations": fm.latex(fm.Sequential(fm.Linear(2, 3), fm.ReLU(), fm.Linear(3, 2)))}
+    assert "equations" not in plain
 
 
 def test_summary_without_options_shows_the_papers_network(run):
