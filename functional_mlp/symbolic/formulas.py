@@ -19,10 +19,10 @@ from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.letters import SLOTS, number_symbols, signed_symbols, with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 from functional_mlp.symbolic.networks import of_layer
-from functional_mlp.symbolic.printing import decimal, tex
+from functional_mlp.symbolic.printing import EPOCH, decimal, tex
 from functional_mlp.symbolic.sums import of_loss
 from functional_mlp.symbolic.tidying import NORMAL, SIGMOID, factored, tidied, with_gate, with_sigmoids
-from functional_mlp.symbolic.timetables import EPOCH, factor_of, plateau_of
+from functional_mlp.symbolic.timetables import factor_of, plateau_of
 
 Line = tuple[str, str, str]
 
