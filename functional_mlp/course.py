@@ -101,8 +101,8 @@ class Course:
         return stops_alone or self._job.score is not None or reads_history(member.schedule)
 
     def _improvement(self, member: Member) -> Improvement:
-        stopping = self._job.early_stopping
-        return Improvement() if stopping is None else stopping.over(member.progress.history)
+        stopping, progress = self._job.early_stopping, member.progress
+        return Improvement() if stopping is None else stopping.over(progress.history, progress.judged_from)
 
     def _is_over(self, improvement: Improvement) -> bool:
         return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
@@ -247,7 +247,8 @@ class Course:
         """The last finite state of a member, in tensors of its own, and its history up to there."""
         standing = self._standings[member]
         state = self._state(member, standing.epoch, standing.snapshot)
-        return Progress(state, self._history(member, standing.epoch), standing.ended, standing.best)
+        judged_from = self._members[member].progress.judged_from
+        return Progress(state, self._history(member, standing.epoch), standing.ended, standing.best, judged_from)
 
     def result(self, member: int, *, interrupted: bool = False) -> FitResult:
         """What the training of a member has come to."""

@@ -71,13 +71,15 @@ Callback = Callable[[int, TrainState, History], bool | None]
 class Progress:
     """How far the training of a network has come; `ended` says that a callback has ended it.
 
-    `best` is the state after the best epoch so far, where early stopping asks for it.
+    `best` is the state after the best epoch so far, where early stopping asks for it, which judges the history from the
+    place `judged_from` on.
     """
 
     state: TrainState
     history: History = field(factory=History)
     ended: bool = False
     best: TrainState | None = None
+    judged_from: int = 0
 
 
 @attrs.frozen(eq=False)

@@ -72,10 +72,10 @@ class EarlyStopping(Value):
         """Whether a run that has improved so is to end."""
         return improvement.plateaus >= self.plateaus
 
-    def over(self, history: History) -> Improvement:
-        """How a history has improved."""
+    def over(self, history: History, first: int = 0) -> Improvement:
+        """How a history has improved, from the place `first` on."""
         checks.instance("history", history, History, "pass a result's .history")
-        improvement = Improvement()
-        for figure in getattr(history, self.monitor):
+        improvement = Improvement(epochs=first)
+        for figure in getattr(history, self.monitor)[first:]:
             improvement = self.after(improvement, figure)
         return improvement

@@ -45,6 +45,7 @@ class Member:
     settings: Settings
     ended: bool
     best: Reached | None = None
+    judged_from: int = 0
 
 
 @frozen
@@ -58,6 +59,7 @@ class Description:
     settings: Settings | None = None
     ended: bool = False
     best: Reached | None = None
+    judged_from: int = 0
     members: tuple[Member, ...] = ()
 
 

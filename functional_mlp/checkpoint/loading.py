@@ -38,9 +38,9 @@ class Saved:
     """What `load` found. `state` is None where bare parameters were saved, and what was left out is None.
 
     `settings` are those of a run that a `Checkpoint` keeps, `ended` says that a callback ended it, and `best` is the
-    state after its best epoch, where early stopping asked for it. In a file of
-    `fit_ensemble` each of `members` is what `load` would find of that member, `params` are stacked, `optimizer` is the
-    first member's, and `state` and `history` are None.
+    state after its best epoch, where early stopping asked for it, of those from the place `judged_from` in the history
+    on. In a file of `fit_ensemble` each of `members` is what `load` would find of that member, `params` are stacked,
+    `optimizer` is the first member's, and `state` and `history` are None.
     """
 
     network: Layer
@@ -53,6 +53,7 @@ class Saved:
     settings: Settings | None = None
     ended: bool = False
     best: TrainState | None = None
+    judged_from: int = 0
     members: "tuple[Saved, ...]" = ()
 
     def __repr__(self) -> str:
@@ -174,6 +175,7 @@ def _filled_member(description: Description, index: int, tensors: dict[str, Tens
         member.settings,
         member.ended,
         member.best,
+        member.judged_from,
     )
     return _filled_one(alone, {name: tensor.clone() for name, tensor in own.items()}, None)
 
@@ -189,9 +191,9 @@ def _filled_one(description: Description, tensors: dict[str, Tensor], extra: Any
     _, best_state = _state(description, description.best, best) if description.best or best else (None, None)
     layer = network.layer if isinstance(network, Adapted) else network
     history, settings = _history(figures), description.settings
-    return Saved(
-        layer, params, state, optimizer, description.loss, history, extra, settings, description.ended, best_state
-    )
+    judged_from = checks.integer("judged_from", description.judged_from, minimum=0)
+    reached = (history, extra, settings, description.ended, best_state, judged_from)
+    return Saved(layer, params, state, optimizer, description.loss, *reached)
 
 
 def _state(

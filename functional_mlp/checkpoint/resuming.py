@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from functional_mlp.checkpoint.saving import save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
 from functional_mlp.state import Job, Member, Progress, TrainState, learning_rates
+from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Value
 
 # By default a state is saved after each of these epochs, and then no sooner than so many seconds after the last one. To
@@ -50,8 +52,10 @@ class Checkpoint:
 
     The same call of `fit` starts a run where the file is not there yet, goes on with it where it is, and gives in
     both cases what an unbroken run gives, to the bit: parameters, optimizer's state and history (but for its times).
-    A run that a callback has ended is over as long as a callback still says so of the state that it ended with.
-    `fit_ensemble` keeps all its members in the file, and writes it less often where that would take long.
+    Where early stopping is another than the run was begun with, and the file lacks the state after its best epoch, it
+    judges the epochs from the last one in the file on, and a `RuntimeWarning` says so. A run that a callback has ended
+    is over as long as a callback still says so of the state that it ended with. `fit_ensemble` keeps all its members in
+    the file, and writes it less often where that would take long.
 
     The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
     validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty, the
@@ -102,20 +106,25 @@ class Checkpoint:
         if differing:
             names = tuple(dict.fromkeys(name for name, _ in differing))
             texts = "; ".join(dict.fromkeys(text for _, text in differing))
-            advice = f"pass what it was started with, another path, or, where this is meant, allow={names!r}"
-            raise CheckpointError(self.path, f"{texts}: {advice}", names)
+            raise self._of_another_call(texts, names)
         members = tuple(map(_moved_on, job.members, found))
+        if job.early_stopping is not None:
+            members = self._judged(job.early_stopping, members)
         return KeptRun(self, attrs.evolve(job, members=members), settings)
 
     def _found(self, job: Job) -> tuple[Saved, ...]:
         """What the file holds of each member of a job, once network, loss, optimizers and keys are known to be its."""
-        saved = load(
-            self.path,
-            network=job.network,
-            loss=None if "loss" in self.allow else job.loss,
-            optimizer=None if "optimizer" in self.allow else job.members[0].optimizer,
-            registry=self.registry,
-        )
+        try:
+            saved = load(
+                self.path,
+                network=job.network,
+                loss=None if "loss" in self.allow else job.loss,
+                registry=self.registry,
+            )
+        except CheckpointError as error:
+            if error.differs == ("loss",):
+                raise self._of_another_call(error.reason, error.differs) from error
+            raise
         found = saved.members or (saved,)
         if len(found) != len(job.members):
             raise CheckpointError(self.path, f"holds {len(found)} networks, and this call trains {len(job.members)}")
@@ -129,9 +138,31 @@ class Checkpoint:
             if type(own.state.optimizer_state) is not member.optimizer.State or (
                 "optimizer" not in self.allow and own.optimizer != member.optimizer
             ):
-                reason = f"was trained by {own.optimizer!r} (member {index}), and not by {member.optimizer!r}"
-                raise CheckpointError(self.path, reason, ("optimizer",))
+                which = f" (member {index})" if len(found) > 1 else ""
+                reason = f"was trained by {own.optimizer!r}{which}, and not by {member.optimizer!r}"
+                if type(own.state.optimizer_state) is member.optimizer.State:
+                    raise self._of_another_call(reason, ("optimizer",))
+                raise CheckpointError(self.path, f"{reason}: pass one of its kind, or another path", ("optimizer",))
         return found
+
+    def _of_another_call(self, reason: str, names: tuple[str, ...]) -> CheckpointError:
+        """The error of a file of another call, which differs in what `allow` may name."""
+        advice = f"pass what it was started with, another path, or, where this is meant, allow={names!r}"
+        return CheckpointError(self.path, f"{reason}: {advice}", names)
+
+    def _judged(self, rule: EarlyStopping, members: Sequence[Member]) -> tuple[Member, ...]:
+        """Members whose best state is that of the rule's best epoch; a warning where the file has no such state."""
+        judged = tuple(attrs.evolve(each, progress=_with_best(rule, each.progress)) for each in members)
+        later = sum(a.progress.judged_from != b.progress.judged_from for a, b in zip(members, judged, strict=True))
+        if later:
+            those = f" of {later} of the {len(members)} members" if len(members) > 1 else ""
+            warnings.warn(
+                f"{self.path} does not hold the state{those} after the best epoch by {rule!r}, with which the run was "
+                "not begun: epochs are judged from the last one there on, as if those before it had not been",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return judged
 
     def _differences(self, saved: Saved, member: Member, own: Settings) -> list[tuple[str, str]]:
         """The arguments in which a call differs from the run that the file holds, and was not said to."""
@@ -179,7 +210,21 @@ def _moved_on(member: Member, saved: Saved) -> Member:
         return pytree.map(lambda leaf: leaf.to(device), state)
 
     best = None if saved.best is None else moved(saved.best)
-    return attrs.evolve(member, progress=Progress(moved(saved.state), saved.history, saved.ended, best))
+    reached = Progress(moved(saved.state), saved.history, saved.ended, best, saved.judged_from)
+    return attrs.evolve(member, progress=reached)
+
+
+def _with_best(rule: EarlyStopping, progress: Progress) -> Progress:
+    """Progress whose best state is that of the best epoch by a rule, which may judge the last epoch alone."""
+    best = rule.over(progress.history, progress.judged_from).epoch
+    if best is None:
+        return attrs.evolve(progress, best=None)
+    after = best + 1 - len(progress.history)  # from the state's epoch on
+    if after == 0:
+        return attrs.evolve(progress, best=progress.state)
+    if progress.best is not None and progress.best.epoch == progress.state.epoch + after:
+        return progress
+    return _with_best(rule, attrs.evolve(progress, judged_from=len(progress.history) - 1))
 
 
 def _is_where(saved: Saved, start: TrainState) -> bool:

@@ -109,12 +109,12 @@ def save_run(
             saved |= {f"{BEST}{name}": tensor for name, tensor in trees.items()}
         tensors.append(saved)
         told = (_progress(reached.state, optimizer), len(reached.history), own, reached.ended)
-        described.append(Member(optimizer, *told, best=None if best is None else _progress(best, optimizer)))
+        told_of_best = (None if best is None else _progress(best, optimizer), reached.judged_from)
+        described.append(Member(optimizer, *told, *told_of_best))
     first = described[0]
     if len(described) == 1:
-        description = Description(
-            job.network, first.optimizer, job.loss, first.progress, first.settings, first.ended, first.best
-        )
+        alone = (first.settings, first.ended, first.best, first.judged_from)
+        description = Description(job.network, first.optimizer, job.loss, first.progress, *alone)
         _write(path, description, tensors[0], extra, registry)
     else:
         description = Description(job.network, first.optimizer, job.loss, None, members=tuple(described))

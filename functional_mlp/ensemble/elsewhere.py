@@ -130,7 +130,8 @@ def _progress(job: Job, number: int, result: FitResult) -> Progress:
     before = job.members[number].progress
     length = len(before.history) + result.state.epoch - before.state.epoch
     best = None if job.early_stopping is None else result.best
-    return Progress(result.state, History.of(result.history.records()[:length]), before.ended, best)
+    history = History.of(result.history.records()[:length])
+    return Progress(result.state, history, before.ended, best, before.judged_from)
 
 
 def _untrained(member: Member) -> FitResult:

@@ -254,8 +254,15 @@ def test_arguments_that_do_not_fit_leave_no_file(path: Path) -> None:
     [
         ({"key": fm.random.key(4)}, "is the run of another key"),
         ({"network": fm.Linear(2, 2)}, "network is Sequential, expected Linear"),
-        ({"optimizer": fm.AdamW(0.02)}, "optimizer.learning_rate is 0.01, expected 0.02"),
-        ({"loss": fm.MeanSquaredError()}, "loss is CrossEntropy, expected MeanSquaredError"),
+        (
+            {"optimizer": fm.AdamW(0.02)},
+            r"was trained by AdamW\(0.01\), and not by AdamW\(0.02\): pass .* meant, allow=\('optimizer',\)",
+        ),
+        ({"optimizer": fm.SGD(0.02)}, "and not by SGD.*: pass one of its kind, or another path"),
+        (
+            {"loss": fm.MeanSquaredError()},
+            r"loss is CrossEntropy, expected MeanSquaredError: pass .* meant, allow=\('loss',\)",
+        ),
     ],
 )
 def test_the_file_of_another_run_is_refused_and_kept(path: Path, changes: dict[str, Any], reason: str) -> None:
