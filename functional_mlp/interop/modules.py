@@ -168,6 +168,8 @@ def _linear(layer: Linear, params: LinearParams) -> "torch.nn.Linear":
 
 def _network(module: "torch.nn.Module", path: str) -> tuple[Layer, Params]:
     """The network that a module is; `path` leads from the whole to it."""
+    if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin):
+        raise ValueError(f"{_named(path, module)} is lazy, without its sizes: call the module on data once")
     hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     if any(hooks):
         raise ValueError(f"{_named(path, module)} has hooks, which would be lost: remove them")

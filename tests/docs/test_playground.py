@@ -1,12 +1,7 @@
-"""The playground in a browser: controls move, pictures change, and nothing fails.
-
-`FUNCTIONAL_MLP_BROWSER` names a Chromium to drive, as `.ci/run site` does; without it there is nothing to test with.
-"""
+"""The playground in a browser: controls move, pictures change, and nothing fails."""
 
 import contextlib
 import io
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,14 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-BROWSER = os.environ.get("FUNCTIONAL_MLP_BROWSER")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="FUNCTIONAL_MLP_BROWSER names no Chromium")
-
-# Where there is no display, and no network beyond this machine.
-OPTIONS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 SECONDS = 120
 SLIDERS = (
     *("How many", "Noise", "Seed", "Hidden layers", "Width", "Networks"),
@@ -89,18 +76,6 @@ class Visit:
 
     def press(self, slider: str, key: str = "ArrowRight") -> None:
         self.page.get_by_role("slider").nth(SLIDERS.index(slider)).press(key)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which(BROWSER)
-    assert path is not None, f"there is no {BROWSER}"
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=OPTIONS)
-        yield chromium
-        chromium.close()
 
 
 WIDE, NARROW = (1400, "light"), (400, "dark")

@@ -200,6 +200,7 @@ NETWORK = fm.Sequential(fm.Linear(2, 2), fm.ReLU())
         refusal("another softplus", lambda: interop.from_torch(nn.Softplus(2.0)), ValueError, "beta=1"),
         refusal("a low threshold", lambda: interop.from_torch(nn.Softplus(threshold=1.0)), ValueError, "threshold"),
         refusal("nothing", lambda: interop.from_torch(nn.Sequential()), ValueError, "is empty"),
+        refusal("a lazy module", lambda: interop.from_torch(nn.LazyLinear(2)), ValueError, "lazy", "on data once"),
         refusal("integers", lambda: interop.to_torch(NETWORK, (1, ())), TypeError, "params[0]", "torch.Tensor"),
         refusal(
             "params of another network",
