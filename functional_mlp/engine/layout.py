@@ -38,6 +38,10 @@ class Matrix:
     def columns(self) -> int:
         return self.step.out_features if self.input_major else self.step.in_features
 
+    def size_transposed(self, lanes: int) -> int:
+        """How many numbers the transposed matrix takes, its rows padded as those of matrices are."""
+        return self.columns * distance_of_rows(self.rows, lanes)
+
 
 class Places:
     """The leaves of trees like the params, within one array."""

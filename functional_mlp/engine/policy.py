@@ -12,6 +12,7 @@ figure, a number was chosen and not measured.
 
 import enum
 import functools
+from collections.abc import Sequence
 
 import attrs
 import torch
@@ -121,8 +122,12 @@ class Policy:
     most_outputs_added: int = 2
 
     # Single samples. The loss of more vectors of outputs is a function of its own: 1.01 for all, 1.00 for none
-    # (8-40-100). Matrices of at most some vectors are kept transposed as well: 1.02 for none, 0.99 for all (paper).
+    # (8-40-100).
     most_loss_vectors: int = 4
+    # Matrices of at most so many vectors are kept transposed as well; in one piece, the last ones that have no more
+    # together. There, for none and for all: 1.05 and 1.06 (paper), 1.13 and 1.00 (2-16-16-16-2), 1.05 and 1.03
+    # (2-20-20-20-2), 1.03 and 1.06 (2-30-30-30-2), 1.02 and 1.08 (20-25-25-25-4); in functions, as many as in one
+    # piece: 1.43 (ten layers).
     most_copied_vectors: int = 60
     # The vectors of a row that are met side by side: in two runs 1.24 and 2.01 for one, 1.02 for two, 1.00 and 0.96 for
     # eight (paper); 1.93, 1.08 and 0.91 (wide). Eight need all registers of AVX-512, and more than others have.
@@ -188,10 +193,21 @@ class Policy:
         """Whether the optimizer's rule is to be emitted few times."""
         return self.long_rule and not self.in_one_piece
 
-    @property
-    def keeps_copies(self) -> bool:
-        """Whether small matrices are kept transposed as well; what an optimizer remembers would be so, too."""
-        return not self.remembers
+    def copied(self, matrices: Sequence[Matrix]) -> list[Matrix]:
+        """Which small matrices are kept transposed as well, where samples are taken one by one.
+
+        None are where an optimizer remembers something, which would have to be kept so, too.
+        """
+        room = self.most_copied_vectors * self.lanes
+        found: list[Matrix] = []
+        if self.remembers:
+            return found
+        for matrix in reversed(matrices[1:]):  # the gradient of the data is of no use
+            size = max(matrix.bias_offset - matrix.offset, matrix.size_transposed(self.lanes))
+            if matrix.input_major and not self.divides(matrix) and size <= room:
+                found.insert(0, matrix)
+                room -= size if self.in_one_piece else 0
+        return found
 
     @property
     def packs_tails(self) -> bool:

@@ -22,7 +22,7 @@ from functional_mlp.engine.ahead import Ahead
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
-from functional_mlp.engine.layout import distance_of_rows, vectors
+from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter, Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
@@ -119,20 +119,12 @@ class SampleEpoch:
 
     def _make_copies(self, scope: Scope, place: int) -> int:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
-        lanes, policy = self.kernels.lanes, scope.policy
         scope = attrs.evolve(scope, arguments=attrs.evolve(scope.arguments, share=None))  # each thread makes its own
-        if not policy.keeps_copies:
-            return place
         with self.kernels.table(scope) as inside:
-            for matrix in self.kernels.layout.matrices[1:]:  # the gradient of the data is of no use
-                size = matrix.columns * distance_of_rows(matrix.rows, lanes)
-                most = policy.most_copied_vectors * lanes
-                if matrix.step.number in self.exchange.divided:
-                    continue
-                if matrix.input_major and max(matrix.rows * matrix.stride, size) <= most:
-                    self.layers.copies[matrix.step.number] = place
-                    self.kernels.transpose(inside, matrix, place)
-                    place += size
+            for matrix in self.scope.policy.copied(self.kernels.layout.matrices):
+                self.layers.copies[matrix.step.number] = place
+                self.kernels.transpose(inside, matrix, place)
+                place += matrix.size_transposed(self.kernels.lanes)
         return place
 
     # Passes
