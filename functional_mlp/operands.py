@@ -53,6 +53,8 @@ class Operand:
     """What an expression computes with: operators, and nothing else."""
 
     xp: Operators
+    # numpy's numbers, np.sqrt(2) say, leave what they stand before to the operators below.
+    __array_ufunc__: ClassVar[None] = None
 
     def __add__(self, other: Any) -> "Operand":
         return self.xp.binary("fadd", self, other)

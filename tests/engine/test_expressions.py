@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 import torch
 
@@ -43,10 +44,10 @@ class ScaledStep(fm.Optimizer):
 
 
 class Signs(fm.Elementwise):
-    """The operators of one operand."""
+    """The operators of one operand, and a number of numpy's before an array."""
 
     def value(self, xp, s):
-        return +s + 0.5 * abs(-s)
+        return +s + np.sqrt(0.25) * abs(-s)
 
     def derivative(self, xp, s, y):
         return 1 + 0.5 * xp.sign(s)

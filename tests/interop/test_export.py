@@ -76,6 +76,7 @@ EXPRESSIONS = {
     "powers": lambda xp, s: s**3 + s**-1 + 2**s,
     "remainder": lambda xp, s: s % 0.75 + 3 % (s + 40) + s % -2,
     "signs": lambda xp, s: +s - abs(s),
+    "numpy's numbers": lambda xp, s: np.sqrt(2) * s + np.float32(0.5) * s - s / np.float64(3) - np.int64(2),
     "log ndtr": lambda xp, s: xp.log(xp.ndtr(s)) + xp.log(xp.ndtr(0.25 * s)),
     "ndtr": lambda xp, s: xp.ndtr(s) + xp.ndtr(-s),
     "erf": lambda xp, s: xp.erf(s) / s,
