@@ -1,6 +1,5 @@
 """Losses: the mean over the samples of an expression in one sample's prediction and target."""
 
-import functools
 from typing import ClassVar
 
 import torch
@@ -24,6 +23,7 @@ from functional_mlp.targets import (
     are_whole,
     between_0_and_1,
     class_indices,
+    one_hot,
     one_hot_of_whole,
     plain_indices,
     values_of_indices,
@@ -377,24 +377,3 @@ class CrossEntropy(Loss):
         if targets.device != predictions.device:
             raise ValueError(f"targets must be on {predictions.device} with the predictions, got {targets.device}")
         return one_hot(targets, classes, predictions.dtype)
-
-
-def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Class indices (...) as one-hot targets (..., classes).
-
-    >>> one_hot(torch.tensor([2, 0]), 3, torch.float32)
-    tensor([[0., 0., 1.],
-            [1., 0., 0.]])
-    """
-    if indices.ndim == 1 and classes <= FEW_CLASSES:
-        return _unit_vectors(classes, dtype, indices.device).index_select(0, indices)
-    zeros = torch.zeros((*indices.shape, classes), dtype=dtype, device=indices.device)
-    return zeros.scatter_(-1, indices.unsqueeze(-1), 1)
-
-
-FEW_CLASSES = 32  # their unit vectors are kept: to take one is half of the time of making it
-
-
-@functools.lru_cache(maxsize=64)
-def _unit_vectors(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.eye(classes, dtype=dtype, device=device)

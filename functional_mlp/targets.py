@@ -1,10 +1,14 @@
 """What targets are: class indices, one-hot rows, or values."""
 
+import functools
+
 import torch
 from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.calls import TENSOR, Calls
+
+FEW_CLASSES = 32  # their unit vectors are kept: to take one is half of the time of making it
 
 
 def are_whole(targets: Tensor) -> bool:
@@ -45,6 +49,24 @@ def _lie_between(value: Tensor, low: int, end: int | None) -> bool:
 def is_one_hot(targets: Tensor) -> Tensor:
     """Which rows of (..., classes) hold a single 1 and else 0."""
     return ((targets == 0) | (targets == 1)).all(-1) & (targets.sum(-1) == 1)
+
+
+def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Class indices (...) as one-hot targets (..., classes).
+
+    >>> one_hot(torch.tensor([2, 0]), 3, torch.float32)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    if indices.ndim == 1 and classes <= FEW_CLASSES:
+        return _unit_vectors(classes, dtype, indices.device).index_select(0, indices)
+    zeros = torch.zeros((*indices.shape, classes), dtype=dtype, device=indices.device)
+    return zeros.scatter_(-1, indices.unsqueeze(-1), 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _unit_vectors(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(classes, dtype=dtype, device=device)
 
 
 def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, calls: Calls = TENSOR) -> Tensor:

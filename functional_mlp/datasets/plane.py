@@ -7,8 +7,8 @@ from torch import Tensor
 
 from functional_mlp import checks, random
 from functional_mlp.datasets.dataset import Dataset
-from functional_mlp.losses import one_hot
 from functional_mlp.random import Key
+from functional_mlp.targets import one_hot
 
 Device = torch.device | str | None
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
-from functional_mlp.losses import one_hot
 from functional_mlp.random import Key
 from functional_mlp.tables.columns import Scale
 from functional_mlp.tables.preparation import Preparation
 from functional_mlp.tables.reading import Table
+from functional_mlp.targets import one_hot
 
 if TYPE_CHECKING:
     import polars

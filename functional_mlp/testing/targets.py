@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from functional_mlp import random
-from functional_mlp.losses import one_hot
+from functional_mlp.targets import one_hot
 
 # Targets of a dtype, in the shape (samples, features) of integers between 0 and 128 that they are made of.
 Targets = Callable[[Tensor, torch.dtype], Tensor]
