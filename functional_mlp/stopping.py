@@ -1,6 +1,9 @@
 """Early stopping: when a run has gone on for long enough without getting better, and which of its epochs was best."""
 
+import functools
+import itertools
 import math
+from collections.abc import Iterable
 
 from attrs import field, frozen
 
@@ -68,6 +71,10 @@ class EarlyStopping(Value):
             return Improvement(best, epoch, epochs, 0, improvement.plateaus + 1)
         return Improvement(best, epoch, epochs, improvement.since + 1, improvement.plateaus)
 
+    def after_each(self, improvement: Improvement, figures: Iterable[float]) -> list[Improvement]:
+        """The improvements after each of some epochs."""
+        return list(itertools.accumulate(figures, self.after, initial=improvement))[1:]
+
     def is_over_after(self, improvement: Improvement) -> bool:
         """Whether a run that has improved so is to end."""
         return improvement.plateaus >= self.plateaus
@@ -75,7 +82,4 @@ class EarlyStopping(Value):
     def over(self, history: History, first: int = 0) -> Improvement:
         """How a history has improved, from the place `first` on."""
         checks.instance("history", history, History, "pass a result's .history")
-        improvement = Improvement(epochs=first)
-        for figure in getattr(history, self.monitor)[first:]:
-            improvement = self.after(improvement, figure)
-        return improvement
+        return functools.reduce(self.after, getattr(history, self.monitor)[first:], Improvement(epochs=first))

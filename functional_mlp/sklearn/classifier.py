@@ -143,9 +143,10 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
     def _encoded(self, y: Any, dtype: Any) -> NDArray[Any]:
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         check_classification_targets(y)
-        if not hasattr(self, "classes_"):
+        if hasattr(self, "classes_"):
+            self._check_classes(unique_labels(y))
+        else:
             self._learn_classes(y)
-        self._check_classes(unique_labels(y))
         self.n_outputs_ = len(self.classes_) if self._has_output_a_class or self._is_multilabel else 1
         if self._is_multilabel:
             return np.asarray(self._binarizer.transform(y)).astype(dtype)
