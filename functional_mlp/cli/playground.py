@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -41,11 +46,34 @@ def playground(
     command += [] if port is None else ["--port", str(port)]
     command += [] if browser else ["--headless"]
     # In a session of its own Ctrl-C does not reach the server, which would ask whether it is meant.
-    with subprocess.Popen(command, start_new_session=True) as server:
+    with _exit_when_told(), subprocess.Popen(command, start_new_session=True) as server:
         try:
             code = server.wait()
         except KeyboardInterrupt:  # how a page is ended
-            server.terminate()
             return
+        finally:
+            server.terminate()
     if code:
         raise OSError(f"the playground's server ended with code {code}: see its message above")
+
+
+@contextlib.contextmanager
+def _exit_when_told() -> Iterator[None]:
+    """Let the signals that end a process at once, of `kill` and of a terminal that is closed, raise `SystemExit`.
+
+    What the process has begun can then be ended too. A signal that is ignored or answered already stays so.
+    """
+    told = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    replaced = [number for number in told if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

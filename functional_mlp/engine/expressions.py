@@ -11,6 +11,7 @@ Values are told apart to the bit: 0.0 and −0.0 are equal, and make different c
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -60,8 +61,17 @@ def loss_code(loss: Loss, features: int) -> str:
 
 
 def rule_code(optimizer: Optimizer) -> str:
-    """What the rule of an optimizer does."""
-    return _code(optimizer, lambda xp: xp.run_rule(optimizer.rule, len(optimizer.slots())))
+    """What the rule of an optimizer does, whatever its learning rate: a rule is handed that.
+
+    >>> import functional_mlp as fm
+    >>> rule_code(fm.Momentum(0.1)) == rule_code(fm.Momentum(0.2))
+    True
+    >>> rule_code(fm.Momentum(0.1, beta=0.9)) == rule_code(fm.Momentum(0.1, beta=0.5))
+    False
+    """
+    if is_ours(type(optimizer)):
+        return repr(attrs.evolve(optimizer, learning_rate=1.0))
+    return recorded(optimizer, lambda xp: xp.run_rule(optimizer.rule, len(optimizer.slots())))
 
 
 def penalty_code(penalty: Penalty | None) -> str:

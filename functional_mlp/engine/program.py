@@ -164,10 +164,10 @@ class TrainingProgram(LossProgram):
 
     kind: ClassVar[Kind] = "epoch"
 
-    optimizer: Optimizer = field(eq=False)
+    optimizer: Optimizer = field(eq=False, repr=False)
     batch_size: int
     penalty: Penalty | None = field(default=None, eq=False)
-    rule_code: str = field(init=False, repr=False)
+    rule_code: str = field(init=False)
     penalty_code: str = field(init=False, repr=False)
 
     @rule_code.default

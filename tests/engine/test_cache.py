@@ -11,6 +11,7 @@ import pytest
 import functional_mlp as fm
 from functional_mlp.engine import cache as disk
 from functional_mlp.engine import compiling
+from tests.helpers import assert_close
 
 KEY = "0123456789abcdef" * 4
 OTHER = "f" * 64
@@ -40,10 +41,19 @@ def entry(folder: Path) -> Path:
     return folder / f"{KEY}.o"
 
 
-def train() -> fm.TrainState:
+def train(learning_rate: float = 0.1, engine: str = "fused") -> fm.TrainState:
     network = fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 2))
     data, key = fm.datasets.disk(fm.random.key(0), 20), fm.random.key(1)
-    return fm.fit(network, fm.MeanSquaredError(), fm.SGD(0.1), data, key=key, epochs=2, engine="fused").state
+    return fm.fit(network, fm.MeanSquaredError(), fm.SGD(learning_rate), data, key=key, epochs=2, engine=engine).state
+
+
+def test_another_learning_rate_takes_the_same_code(folder: Path) -> None:
+    first = train(0.1)
+    made = sorted(os.listdir(folder)), compiling.compiled.cache_info().misses
+    second = train(0.5)
+    assert (sorted(os.listdir(folder)), compiling.compiled.cache_info().misses) == made
+    assert not fm.pytree.equal(first, second)
+    assert_close(second.optimizer_state.params, train(0.5, "reference").optimizer_state.params, tolerance=1e-5)
 
 
 def test_what_is_written_is_read_again(entry: Path) -> None:
