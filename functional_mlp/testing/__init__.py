@@ -35,6 +35,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from functional_mlp.datasets import Dataset
+from functional_mlp.from_type import register
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
 from functional_mlp.losses import Loss
@@ -59,6 +60,7 @@ STRATEGIES: dict[type[Any], hypothesis.strategies.SearchStrategy[Any]] = {
     Optimizer: optimizers(),
     Sequential: networks(),
 }
+register()  # what hypothesis has not been told of: it may have been asked to leave entry points alone
 
 __all__ = [
     "STRATEGIES",

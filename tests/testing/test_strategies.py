@@ -3,6 +3,7 @@
 import ast
 import importlib
 import math
+import os
 import subprocess
 import sys
 import tomllib
@@ -77,6 +78,19 @@ print((light, lighter, find(strategies.from_type(kind), lambda _: True) == fm.ra
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert ast.literal_eval(done.stdout) == (True, True, True)
+
+
+def test_the_kit_makes_classes_known_where_entry_points_are_not_called() -> None:
+    code = """
+import functional_mlp as fm
+known = fm.random.Key, fm.Dataset, fm.Layer, fm.Loss, fm.Optimizer, fm.Sequential
+from hypothesis import find, strategies
+fm.testing
+print(find(strategies.from_type(fm.random.Key), lambda _: True) == fm.random.key(0))
+"""
+    alone = {**os.environ, "HYPOTHESIS_NO_PLUGINS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone)
+    assert done.stdout == "True\n"
 
 
 def test_given_finds_strategies_by_annotations() -> None:
