@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import functional_mlp as fm
+from functional_mlp.extras import installing
 
 PROGRAM = Path(sys.executable).with_name("functional-mlp")
 # What needs an extra, by the name of the extra: code, or the arguments of the command.
@@ -61,7 +62,7 @@ def check_imports() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            if "pip install 'functional-mlp[" not in str(error):
+            if "from a checkout, pip install '.[" not in str(error):
                 raise AssertionError(f"{name} does not say which extra it needs") from error
     print(f"{len(names)} modules")
 
@@ -104,7 +105,7 @@ def check_missing_extras() -> None:
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             last = done.stderr.splitlines()[-1] if done.stderr else ""
             assert done.returncode == 1, f"{use}: {done}"
-            assert f"pip install 'functional-mlp[{extra}]'" in last, f"{use}: {done.stderr}"
+            assert installing(extra) in last, f"{use}: {done.stderr}"
             print(f"without {extra}: {last}")
 
 

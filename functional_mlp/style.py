@@ -22,6 +22,7 @@ from typing import Any
 from attrs import evolve, frozen
 from numpy.typing import ArrayLike
 
+from functional_mlp.extras import installing
 from functional_mlp.spread import Band, Summary
 
 try:
@@ -32,7 +33,7 @@ try:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 except ImportError:
-    raise ImportError("plots need matplotlib: pip install 'functional-mlp[plot]'") from None
+    raise ImportError(f"plots need matplotlib: {installing('plot')}") from None
 
 
 @frozen

@@ -53,6 +53,20 @@ def test_other_tools_are_bounded_by_the_version_in_use(requirement: str) -> None
         assert f"{versions('constraints.txt')[name]}.".startswith(f"{bound}.")
 
 
+SHOWN = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("functional_mlp/**/*.py"), *ROOT.glob(".ci/*")]
+TEXTS = {path: path.read_text() for path in SHOWN}
+
+
+def test_nobody_is_sent_to_an_index_that_has_no_such_package() -> None:
+    assert not [path for path, text in TEXTS.items() if re.search(r"pip install [^&\n]*functional.mlp\b", text)]
+
+
+def test_torch_is_installed_first_in_the_version_that_is_asked_for_then() -> None:
+    said = {path.name: re.findall(r"pip install [^\n]*\btorch(\S*) --index-url", text) for path, text in TEXTS.items()}
+    asked = [f"=={versions('constraints.txt')['torch']}"]
+    assert {name: found for name, found in said.items() if found} == {"README.md": asked, "start.md": asked}
+
+
 def test_every_requirement_has_a_version() -> None:
     wanted = bounds([*TESTED, *TOOLS, *EXTRAS["bench"]]).keys()
     assert wanted <= versions("constraints.txt").keys()

@@ -163,7 +163,7 @@ def test_matplotlib_is_left_as_it_is():
 def test_without_matplotlib_the_extra_is_named():
     code = "import sys; sys.modules['matplotlib'] = None; import functional_mlp.plotting"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stderr.splitlines()[-1] == "ImportError: plots need matplotlib: pip install 'functional-mlp[plot]'"
+    assert run.stderr.splitlines()[-1] == "ImportError: plots need matplotlib: from a checkout, pip install '.[plot]'"
 
 
 def test_pyplot_is_never_loaded():

@@ -23,6 +23,7 @@ FLOORS = {
         "calls",
         "checks",
         "compensation",
+        "extras",
         "files",
         "forks",
         "from_type",

@@ -11,6 +11,7 @@ from attrs import frozen
 from cyclopts import Parameter
 
 from functional_mlp.cli.training import TRAINING_GROUP
+from functional_mlp.extras import installing
 
 
 @Parameter(name="*", group=TRAINING_GROUP)
@@ -31,9 +32,7 @@ class ClusterOptions:
         try:
             import distributed
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "--cluster needs Dask: install the extra, pip install 'functional-mlp[cluster]'", name=error.name
-            ) from error
+            raise ModuleNotFoundError(f"--cluster needs Dask: {installing('cluster')}", name=error.name) from error
         if self.cluster == "local":
             workers = distributed.LocalCluster(dashboard_address=":0", threads_per_worker=1)
             with workers, distributed.Client(workers) as client:

@@ -16,6 +16,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.extras import installing
 
 PACKAGE = Path(__file__).parents[1]
 # Where the notebook is: in a wheel, and in a checkout.
@@ -40,7 +41,7 @@ def playground(
     """
     missing = [name for name in ("marimo", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(f"the playground needs {' and '.join(missing)}: pip install 'functional-mlp[playground]'")
+        raise ImportError(f"the playground needs {' and '.join(missing)}: {installing('playground')}")
     notebook = next(path for path in NOTEBOOKS if path.exists())
     command = [sys.executable, "-m", "marimo", "run", str(notebook), "--host", "127.0.0.1", "--no-sandbox"]
     command += [] if port is None else ["--port", str(port)]

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from functional_mlp.cli.outcomes import Merit, Outcome, Planned, Row, columns
 from functional_mlp.cli.output import plain
+from functional_mlp.extras import installing
 from functional_mlp.files import write_atomically
 from functional_mlp.interrupts import no_interrupt
 
@@ -79,7 +80,7 @@ class ResultsFile:
                 importlib.import_module("polars")
             except ModuleNotFoundError as error:
                 raise ModuleNotFoundError(
-                    "--results: a Parquet file needs polars: pip install 'functional-mlp[table]', or name a .csv",
+                    f"--results: a Parquet file needs polars: {installing('table')}; or name a .csv",
                     name=error.name,
                 ) from error
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from functional_mlp.algebra import torch_namespace
 from functional_mlp.compensation import Coefficient
 from functional_mlp.engine.llvm import erf_coefficients as coefficients
+from functional_mlp.extras import installing
 from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def import_onnx() -> Any:
     try:
         import onnx
     except ImportError:
-        raise ImportError("an ONNX model needs onnx: pip install 'functional-mlp[onnx]'") from None
+        raise ImportError(f"an ONNX model needs onnx: {installing('onnx')}") from None
     return onnx
 
 

@@ -11,14 +11,16 @@
     progress.py                   the curves of training, and the lines of `verbose`
 
 Training is `fit`, `fit_ensemble` and `train_epoch`; nothing here goes over data by itself. This package needs the extra
-`sklearn`: `pip install "functional-mlp[sklearn]"`.
+`sklearn`: from a checkout, `pip install '.[sklearn]'`.
 """
+
+from functional_mlp.extras import installing
 
 try:
     import sklearn as sklearn
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "functional_mlp.sklearn needs scikit-learn: install the extra, pip install 'functional-mlp[sklearn]'",
+        f"functional_mlp.sklearn needs scikit-learn: {installing('sklearn')}",
         name=error.name,
     ) from error
 

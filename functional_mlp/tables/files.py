@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from functional_mlp.extras import installing
 from functional_mlp.tables.dialect import Dialect, content_of, dialect_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def open_file(
     try:
         import polars
     except ImportError:
-        raise ImportError("reading a table needs polars: pip install 'functional-mlp[table]'") from None
+        raise ImportError(f"reading a table needs polars: {installing('table')}") from None
     _check_arguments(separator, decimal)
     name = path.name.lower()
     if not name.endswith(SUFFIXES):

@@ -21,16 +21,18 @@ The checks take any object with the right functions; it need not be a subclass o
 The strategies draw what the checks are fed with, for properties of your own. hypothesis's `from_type` knows them, for
 `Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`, whether this package has been imported or not.
 
-This package needs the extra `testing`: `pip install "functional-mlp[testing]"`.
+This package needs the extra `testing`: from a checkout, `pip install '.[testing]'`.
 """
 
 from typing import Any
+
+from functional_mlp.extras import installing
 
 try:
     import hypothesis as hypothesis
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "functional_mlp.testing needs hypothesis: install the extra, pip install 'functional-mlp[testing]'",
+        f"functional_mlp.testing needs hypothesis: {installing('testing')}",
         name=error.name,
     ) from error
 

@@ -30,7 +30,7 @@ BLOCK = re.compile(
     r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$(?P<between>\n\n```text\n(?P<output>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
-NOT_RUN = ("python3 -m venv", "pip install", "source ", "python benchmarks/")
+NOT_RUN = ("python3 -m venv", "pip install", ".venv/bin/pip install", "source ", "python benchmarks/")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 

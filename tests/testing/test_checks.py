@@ -176,7 +176,7 @@ def test_without_hypothesis_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['hypothesis'] = None\n"
         "try:\n    import functional_mlp.testing\n"
-        "except ModuleNotFoundError as error:\n    assert \"'functional-mlp[testing]'\" in str(error), error\n"
+        "except ModuleNotFoundError as error:\n    assert \"'.[testing]'\" in str(error), error\n"
         "else:\n    raise SystemExit('imported')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
