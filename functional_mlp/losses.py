@@ -95,7 +95,7 @@ class Loss(Value):
         """
         values = self.sample_values(predictions, targets)
         if weights is not None:
-            values = weights * values
+            values = weighted(values, weights)
         return _mean(values)
 
     def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Loss(Value):
         wide = widened(predictions)
         grad: Tensor = self._readings(wide.dtype, wide.device, wide.shape[-1])[1](wide, widened(targets))
         if weights is not None:
-            grad = weights * grad
+            grad = weighted(grad, weights)
         return narrowed(_shared(grad, samples), predictions.dtype)
 
     def batch_value_and_grad(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -377,3 +377,13 @@ class CrossEntropy(Loss):
         if targets.device != predictions.device:
             raise ValueError(f"targets must be on {predictions.device} with the predictions, got {targets.device}")
         return one_hot(targets, classes, predictions.dtype)
+
+
+def weighted(values: Tensor, weights: Tensor) -> Tensor:
+    """Values (..., features) of samples times their weights (..., 1): 0 where the weight is, be the value infinite.
+
+    >>> weighted(torch.tensor([[3.0], [float("inf")]]), torch.tensor([[2.0], [0.0]]))
+    tensor([[6.],
+            [0.]])
+    """
+    return (weights * values).masked_fill(weights == 0, 0.0)

@@ -176,6 +176,25 @@ def test_a_row_of_weight_0_changes_nothing_at_batch_size_1(engine: Any) -> None:
 
 
 @both_engines
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_row_of_weight_0_may_have_an_infinite_loss(engine: Any, batch_size: int) -> None:
+    data = fm.Dataset(torch.tensor([[1.0], [3e38]]), torch.tensor([[1.5], [0.0]]), torch.tensor([1, 0]))
+    row = fm.Dataset(data.inputs[:1], data.targets[:1])
+    network, loss, optimizer = fm.Linear(1, 1), fm.MeanSquaredError(), fm.SGD(0.1 / (3 - batch_size))
+    params = fm.LinearParams(torch.tensor([[1.0]]), torch.zeros(1))
+    assert fm.evaluate(network, loss, params, data, engine=engine).loss == 0.25
+    common = {"epochs": 3, "batch_size": batch_size, "engine": engine}
+    pairs = ((optimizer, data), (fm.SGD(0.1), row))  # the weights, of mean 1, are 2 and 0
+    runs = [fm.fit(network, loss, *own, key=KEY, params=params, validation=own[1], **common) for own in pairs]
+    stacked = fm.ensemble.stack([params] * 20)
+    runs.append(fm.fit_ensemble(network, loss, optimizer, data, keys=[KEY] * 20, params=stacked, **common).member(0))
+    for run in (runs[0], runs[2]):
+        assert_close(run.params, runs[1].params, 1e-6)
+        assert run.history.train_loss == pytest.approx(runs[1].history.train_loss, rel=1e-5)
+    assert runs[0].history.validation_loss == pytest.approx(runs[1].history.validation_loss, rel=1e-5)
+
+
+@both_engines
 def test_weights_of_validation_data_count_there_alone(engine: Any) -> None:
     common = {"key": KEY, "epochs": 2, "batch_size": 7, "engine": engine}
     data, held_out = fm.Dataset(X, CLASSES), fm.Dataset(X, CLASSES, WEIGHTS)
@@ -240,6 +259,17 @@ def test_a_checkpoint_knows_the_weights(tmp_path: Any) -> None:
         with pytest.raises(fm.CheckpointError, match="data is 23 rows of 2, digest"):
             train(3, other)
     train(3, None, allow=("data",))
+
+
+def test_a_checkpoint_knows_the_ratios_of_weights_and_no_more(tmp_path: Any) -> None:
+    def train(name: str, weights: Any) -> None:
+        data, checkpoint = fm.Dataset(X, CLASSES, weights), fm.Checkpoint(tmp_path / name)
+        fm.fit(NETWORK, fm.CrossEntropy(), fm.SGD(0.1), data, key=KEY, epochs=1, checkpoint=checkpoint)
+
+    for weights in (WEIGHTS, 7 * WEIGHTS, WEIGHTS / 3):
+        train("weighted", weights)
+    for weights in (None, torch.full((ROWS,), 0.3), torch.ones(ROWS)):
+        train("equal", weights)
 
 
 def test_balanced_weights_give_each_class_the_same_sum() -> None:

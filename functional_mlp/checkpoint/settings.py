@@ -85,9 +85,12 @@ def digest(tree: Any) -> str:
 
 
 def described(data: Dataset) -> str:
-    """The size of a data set and its digest."""
+    """The size of a data set and its digest.
+
+    Weights of the same ratios differ in their last digits, which the digest leaves out; equal ones are as none.
+    """
     rows, features = data.inputs.shape
-    weights = () if data.weights is None else (data.weights,)
+    weights = () if data.weights is None or bool((data.weights == 1).all()) else (data.weights.float(),)
     return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets, *weights))}"
 
 

@@ -52,5 +52,5 @@ def checked_weights(weights: Tensor, inputs: Tensor) -> Tensor:
     largest = weights.max()
     if largest == 0:
         raise ValueError("Dataset: weights must not all be 0: leave them out, and all rows count the same")
-    relative = weights / largest  # first, so that 7 w comes to the bits of w, and no sum overflows
+    relative = weights / largest  # first, so that no sum overflows; whole w and 7 w come to the same bits
     return (relative / relative.mean()).to(working_dtype(inputs.dtype))

@@ -34,7 +34,7 @@ class SampleLoss:
     ) -> list[ir.Value]:
         """One sample's loss and whether it is right, as doubles; its gradient times `scale` is stored at `grad`.
 
-        The weight of a sample that has one counts in all three.
+        The weight of a sample that has one counts in all three, which are 0 where it is.
         """
         self.builder.comment(f"loss: {self.program.loss!r}")
         features = self.program.out_features
@@ -46,6 +46,7 @@ class SampleLoss:
         )
         target = Array(self.xp, self._target(scope, row, count), features)
         weight = self._weight(scope, row) if self.program.weighted else None
+        counts = None if weight is None else self.builder.fcmp_ordered("!=", weight, ir.Constant(weight.type, 0.0))
         if grad is not None:
             if weight is not None:
                 splat = self.e.splat(weight)
@@ -53,6 +54,7 @@ class SampleLoss:
             gradient = self.program.loss.sample_grad(self.xp, y, target)
             for v, vector in enumerate(self.xp.vectors(gradient, count)):
                 scaled = vector if scale is None else self.e.fmul(vector, scale)
+                scaled = scaled if counts is None else self.builder.select(counts, scaled, self.e.constant(0))
                 kept = self.e.keep_first(scaled, features - v * self.lanes)
                 self.e.store(kept, scope.activations, self.e.add(grad, v * self.lanes))
         value = self.program.loss.sample_value(self.xp, y, target)
@@ -65,7 +67,8 @@ class SampleLoss:
         if weight is None:
             return outcome
         factor = weight if weight.type == DOUBLE else self.builder.fpext(weight, DOUBLE)
-        return [self.builder.fmul(number, factor) for number in outcome]
+        zero = ir.Constant(DOUBLE, 0.0)
+        return [self.builder.select(counts, self.builder.fmul(number, factor), zero) for number in outcome]
 
     def _weight(self, scope: Scope, row: ir.Value) -> ir.Value:
         """The last number of the row of the targets."""

@@ -19,7 +19,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
-from functional_mlp.losses import Loss
+from functional_mlp.losses import Loss, weighted
 from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.orders import order_of
@@ -168,7 +168,7 @@ class StackedRun:
             buffers.update(number, self._layer.backward_params(buffers.params, tape, grad))
         predictions = torch.cat(outputs, 1)
         values = loss.sample_values(predictions, targets)
-        means = (values if weights is None else weights * values).mean((1, 2))
+        means = (values if weights is None else weighted(values, weights)).mean((1, 2))
         return [means, *counted(loss.are_right(predictions, targets, labels), weights), *buffers.arrays]
 
     def is_finite(self, members: Sequence[int]) -> bool:

@@ -237,7 +237,7 @@ class MembersEpoch:
     ) -> tuple[int, ir.Value, ir.Value]:
         """The place of the loss's gradient, the loss and whether the sample is right, as doubles.
 
-        The weight of a sample that has one counts in all three.
+        The weight of a sample that has one counts in all three, which are 0 where it is.
         """
         e, b, xp, features = self.e, self.builder, self.xp, self.program.out_features
         b.comment(f"loss: {self.program.loss!r}")
@@ -248,14 +248,19 @@ class MembersEpoch:
         weight = self._weights(rows) if self.program.weighted else None
         if weight is not None:
             scale = weight if scale is None else e.fmul(weight, scale)
+            counts = b.fcmp_ordered("!=", weight, e.constant(0))
         grad = self.steps.reserve(features)
         for i, vector in enumerate(xp.vectors(self.program.loss.sample_grad(xp, *arrays), features)):
-            self.steps.store(vector if scale is None else e.fmul(vector, scale), grad + i)
+            scaled = vector if scale is None else e.fmul(vector, scale)
+            self.steps.store(scaled if weight is None else b.select(counts, scaled, e.constant(0)), grad + i)
         loss = self._as_doubles(xp.vectors(self.program.loss.sample_value(xp, *arrays))[0])
         right = self._is_right(y, arrays, labels)
         if weight is not None:
-            factor = self._as_doubles(weight)
-            loss, right = b.fmul(loss, factor), b.fmul(right, factor)
+            factor, zero = (
+                self._as_doubles(weight),
+                ir.Constant(self.doubles, [ir.Constant(DOUBLE, 0.0)] * self.members),
+            )
+            loss, right = (b.select(counts, b.fmul(number, factor), zero) for number in (loss, right))
         return grad, loss, right
 
     def _as_doubles(self, vector: ir.Value) -> ir.Value:
