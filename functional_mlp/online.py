@@ -109,8 +109,8 @@ class Online:
         checks.instance("Online: loss", self.loss, Loss, "subclass functional_mlp.Loss to write your own")
         advice = "subclass functional_mlp.Optimizer to write your own"
         checks.instance("Online: optimizer", self.optimizer, Optimizer, advice)
-        check_penalty("Online", self.penalty)
         checks.float_dtype("Online: dtype", self.dtype)
+        check_penalty("Online", self.penalty, self.dtype)
         _ = self.steps
 
     @cached_property

@@ -33,7 +33,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree, trees
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
 from functional_mlp.value import Value
 
 
@@ -61,6 +61,8 @@ class Penalty(Value):
         tensor(1.)
         """
         leaves = trees.float_leaves("params", params)
+        for leaf in leaves[:1]:
+            checks.numbers_in_range(self, working_dtype(leaf.dtype))
         total = widened(leaves[0]).new_zeros(()) if leaves else torch.zeros((), device="cpu")
         for leaf in filter(is_penalized, leaves):
             wide = widened(leaf.detach())
@@ -68,7 +70,12 @@ class Penalty(Value):
         return total
 
     def added_to_grads(self, grads: Any, params: Any) -> Any:
-        """The gradients of a tree of parameters, those of its weights with P'(w) added."""
+        """The gradients of a tree of parameters, those of its weights with P'(w) added.
+
+        Raises `ValueError` where they are not like the parameters, or a number of the penalty is beyond their dtype.
+        """
+        for leaf in trees.like("grads", grads, "params", params)[:1]:
+            checks.numbers_in_range(self, working_dtype(leaf.dtype))
         return pytree.map(
             lambda grad, param: self.added_to(grad, param.detach()) if is_penalized(param) else grad, grads, params
         )
@@ -85,11 +92,16 @@ class Penalty(Value):
         return prefix + type(self).__name__
 
 
-def check_penalty(name: str, penalty: Any) -> None:
-    """Raise unless this is a penalty, or None; `name` is that of the caller's function."""
+def check_penalty(name: str, penalty: Any, dtype: torch.dtype | None = None) -> None:
+    """Raise unless this is a penalty, whose numbers are in the range of a dtype if one is given, or None.
+
+    `name` is that of the caller's function.
+    """
     if penalty is not None:
         checks.instance(f"{name}: penalty", penalty, Penalty, "make one with functional_mlp.penalties.l2(strength)")
         checks.hashable(f"{name}: penalty", penalty)
+        if dtype is not None:
+            checks.numbers_in_range(penalty, working_dtype(dtype))
 
 
 def is_penalized(leaf: Tensor) -> bool:

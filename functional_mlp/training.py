@@ -202,7 +202,7 @@ def train_epoch(
     batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
     checks.instance("train_epoch: shuffle", shuffle, bool, "pass True or False")
     check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
-    check_penalty("train_epoch", penalty)
+    check_penalty("train_epoch", penalty, data.inputs.dtype)
     check_state("train_epoch", state, optimizer)
     check_fit(network, loss, state.optimizer_state.params, data)
     if reads_history(schedule):
@@ -240,7 +240,7 @@ def lone_job(
     batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
     checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
     check_arguments("fit", loss, optimizer, data, schedule, engine)
-    check_penalty("fit", penalty)
+    check_penalty("fit", penalty, data.inputs.dtype)
     start = _start(network, optimizer, data, key, params, state)
     given = params is not None or state is not None
     member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)

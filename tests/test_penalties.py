@@ -192,6 +192,10 @@ def test_a_checkpoint_knows_its_penalty(tmp_path: Any) -> None:
     train(5, None, allow=("penalty",))
 
 
+FLOATS = fm.Dataset(DATA.inputs.float(), DATA.targets if DATA.targets.ndim == 1 else DATA.targets.float())
+LARGE = penalties.l2(1e39)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "fragments"),
     [
@@ -212,6 +216,25 @@ def test_a_checkpoint_knows_its_penalty(tmp_path: Any) -> None:
             lambda: fm.fit_ensemble(NETWORK, LOSS, fm.SGD(0.1), DATA, keys=[KEY], epochs=1, penalty=penalties.l2),
             TypeError,
             "fit_ensemble: penalty",
+        ),
+        *(
+            refusal(f"a strength beyond float32, in {name}", call, ValueError, "l2: strength", "float32", "1e+39")
+            for name, call in {
+                "fit": lambda: fm.fit(NETWORK, LOSS, fm.SGD(0.1), FLOATS, key=KEY, epochs=1, penalty=LARGE),
+                "fit_ensemble": lambda: fm.fit_ensemble(
+                    NETWORK, LOSS, fm.SGD(0.1), FLOATS, keys=[KEY], epochs=1, penalty=LARGE
+                ),
+                "explain": lambda: fm.engine.explain(NETWORK, LOSS, fm.SGD(0.1), penalty=LARGE),
+                "Online": lambda: fm.Online(NETWORK, LOSS, fm.SGD(0.1), penalty=LARGE),
+                "total": lambda: LARGE.total((torch.zeros(2, 2),)),
+                "added_to_grads": lambda: LARGE.added_to_grads((torch.zeros(2, 2),), (torch.zeros(2, 2),)),
+            }.items()
+        ),
+        refusal(
+            "gradients of other shapes",
+            lambda: penalties.l2(0.1).added_to_grads((draw(2, 3),), (draw(2, 2),)),
+            ValueError,
+            "grads[0] must have the shape of params[0], (2, 2), got (2, 3)",
         ),
         refusal("explain", lambda: fm.engine.explain(NETWORK, LOSS, fm.SGD(0.1), penalty=1), TypeError, "penalty"),
         refusal("no expressions", lambda: penalties.Penalty().total((draw(2, 2),)), NotImplementedError, "value(self"),

@@ -95,8 +95,8 @@ def explain(
     """
     checks.instance("explain: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
-    check_penalty("explain", penalty)
     checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
+    check_penalty("explain", penalty, dtype if dtype.is_floating_point else None)
     checks.device("explain: device", device)
     refusal = _refusal(dtype, device)
     if refusal is not None:

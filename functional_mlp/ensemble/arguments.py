@@ -46,7 +46,6 @@ def job_of(
     """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
     network = as_layer("fit_ensemble: network", network)
     check_task("fit_ensemble", loss, engine)
-    check_penalty("fit_ensemble", penalty)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
     batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
     checks.instance("fit_ensemble: shuffle", shuffle, bool, "pass True or False")
@@ -54,6 +53,7 @@ def job_of(
     optimizers = each("optimizer", optimizer, Optimizer, len(keys), "subclass functional_mlp.Optimizer")
     datasets = each("data", data, Dataset, len(keys), "make one with functional_mlp.Dataset")
     _check_one_kind(optimizers, datasets)
+    check_penalty("fit_ensemble", penalty, datasets[0].inputs.dtype)
     validations: Sequence[Dataset | None] = [None] * len(keys)
     if validation is not None:
         validations = each("validation", validation, Dataset, len(keys), "make one with functional_mlp.Dataset")

@@ -41,7 +41,7 @@ def check_penalty(
       written, no result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and
       whatever other threads do.
     - **Weights of every size**, from 0 to 1e4: the gradient is right, float32 gives what float64 gives up to what
-      rounding explains, and nothing becomes NaN.
+      rounding explains, and nothing becomes NaN but what is.
     - The penalty is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
     No property can tell which penalty was meant: `formula(w)`, in plain floats, gives that of one number of a weight,
@@ -58,7 +58,7 @@ def check_penalty(
         anywhere = cases(penalty, dtypes=(torch.float64, torch.float32), awkward=True)
         for_all(anywhere, PURE, examples=examples, seed=seed)
         swept = list(sweep(penalty, random.key(seed)))
-        for_each(swept[:1], functions.UNDISTURBED)
+        for_each(swept[:1], [*functions.UNDISTURBED, properties.nan_stays_nan])
         of_formula: list[Property[PenaltyCase]] = []
         if formula is not None:
             of_formula = [lambda case: properties.agrees_with_formula(case, formula)]

@@ -1,8 +1,10 @@
 """What holds for every penalty, each property a function that raises `AssertionError` where it does not."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -88,6 +90,20 @@ def nothing_becomes_nan(case: PenaltyCase) -> None:
     total, added = _total(case), pytree.leaves(_added(case))
     if total.isnan() or any(leaf.isnan().any() for leaf in added):
         raise AssertionError(f"{'total' if total.isnan() else 'added_to_grads'} is nan for finite params")
+
+
+def nan_stays_nan(case: PenaltyCase) -> None:
+    """A weight that is NaN makes the total NaN, and its own gradient: a run that has diverged is seen to have."""
+    params = pytree.map(torch.clone, case.params)
+    for leaf in pytree.leaves(params):
+        if leaf.ndim >= 2 and leaf.numel():
+            leaf.view(-1)[0] = math.nan
+    broken = attrs.evolve(case, params=params)
+    expected = [leaf.isnan() for leaf in pytree.leaves(params)]
+    found = [leaf.isnan() for leaf in pytree.leaves(_added(broken))]
+    is_broken = any(bool(mask.any()) for mask in expected)
+    if bool(_total(broken).isnan()) != is_broken or not all(map(torch.equal, found, expected)):
+        raise AssertionError(f"total is {_total(broken).item()}, and added_to_grads {_added(broken)}, for {params}")
 
 
 def gradient_is_that_of_total(case: PenaltyCase) -> None:

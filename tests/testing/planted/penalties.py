@@ -47,6 +47,15 @@ class PenaltyWithoutTheHalf(Shrink):
         return 2 * super().part(leaf)
 
 
+@planted(check_penalty, says="total is .*, and added_to_grads .*, for .*nan")
+class NanTakenForZero(fm.penalties.Penalty):
+    def value(self, xp, w):
+        return xp.where(w >= 0, w, xp.where(w < 0, -w, 0))
+
+    def derivative(self, xp, w):
+        return xp.sign(w)
+
+
 @planted(check_penalty, says="total is not the sum over the numbers|depends on other numbers|the gradient of params")
 class NormInPlaceOfItsSquare(Shrink):
     def part(self, leaf):
