@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from functional_mlp import checks, markup, pytree, trees
-from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened, working_dtype
+from functional_mlp.algebra import Array, Namespace, narrowed, torch_namespace, widened
 from functional_mlp.from_type import drawn
 from functional_mlp.leaves import Leaves, leaves_namespace, tensors_of
 from functional_mlp.operands import NotInAlgebraError
@@ -85,7 +85,6 @@ class Optimizer(Value, Generic[S]):
             params = trees.detached(params)
         checks.hashable("the optimizer", self)
         for dtype in {leaf.dtype for leaf in leaves}:
-            checks.numbers_in_range(self, working_dtype(dtype))
             _check_rule(self, dtype)
         zeros = {slot: pytree.map(torch.zeros_like, params) for slot in self.slots()}
         return cast(S, self.State(params, float(self.learning_rate), 0, **zeros))

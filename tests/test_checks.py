@@ -147,7 +147,6 @@ def draw_beyond_float16(x: torch.Tensor) -> None:
             ("drawn elements", draw_beyond_float16, "tensors: a number of elements", HALF, "100000.0"),
             ("a slope", lambda: fm.LeakyReLU(1e39).apply((), torch.zeros(2)), "negative_slope", SINGLE, "1e+39"),
             ("ELU's alpha", lambda: fm.ELU(-1e39).init(KEY, dtype=HALF), "ELU: alpha", SINGLE, "-1e+39"),
-            ("a rate", lambda: fm.SGD(1e39).init(torch.zeros(1)), "SGD: learning_rate", SINGLE, "1e+39"),
             ("a loss's own", lambda: Weighted(1e39).value(T[None], T[None]), "Weighted: weight", SINGLE, "1e+39"),
         ]
     ],
