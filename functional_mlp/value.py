@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,14 +53,27 @@ class Value:
         return arguments
 
 
+# The functions that values are written in.
+_EXPRESSIONS = ("value", "derivative", "pullback", "rule", "sample_value", "sample_grad", "wrong_outputs")
+
+
 def is_ours(cls: type) -> bool:
-    """Whether a class is one of the library's own.
+    """Whether a class is one of the library's own, and no one has put another function in the place of its expressions.
 
     >>> is_ours(Value), is_ours(int)
     (True, False)
     """
-    in_package = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return in_package and getattr(sys.modules[cls.__module__], cls.__qualname__, None) is cls
+    if not _in_package(cls.__module__) or getattr(sys.modules[cls.__module__], cls.__qualname__, None) is not cls:
+        return False
+    functions = [getattr(cls, name) for name in _EXPRESSIONS if hasattr(cls, name)]
+    return all(
+        isinstance(function, types.FunctionType) and _in_package(function.__globals__.get("__name__", ""))
+        for function in functions
+    )
+
+
+def _in_package(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def replaced(value: object, base: type, functions: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from functional_mlp.checkpoint.loading import Saved, load
 from functional_mlp.checkpoint.saving import save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
+from functional_mlp.metrics import scored
 from functional_mlp.state import Job, Member, Progress, TrainState, learning_rates
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Value
@@ -101,7 +102,7 @@ class Checkpoint:
         differing = [
             difference
             for saved, member, own in zip(found, job.members, settings, strict=True)
-            for difference in self._differences(saved, member, own)
+            for difference in self._differences(saved, job, member, own)
         ]
         if differing:
             names = tuple(dict.fromkeys(name for name, _ in differing))
@@ -164,7 +165,7 @@ class Checkpoint:
             )
         return judged
 
-    def _differences(self, saved: Saved, member: Member, own: Settings) -> list[tuple[str, str]]:
+    def _differences(self, saved: Saved, job: Job, member: Member, own: Settings) -> list[tuple[str, str]]:
         """The arguments in which a call differs from the run that the file holds, and was not said to."""
         if saved.settings is None:  # a file of an older version, or of `save`
             return []
@@ -172,6 +173,8 @@ class Checkpoint:
         differences = [*saved.settings.differences(own)]
         if saved.settings.schedule == own.schedule and "optimizer" not in given:
             differences += _other_rate(saved, member)
+        if saved.settings.score == own.score and saved.settings.validation == own.validation:
+            differences += _other_score(saved, job, member)
         return [(name, text) for name, text in differences if name not in given]
 
 
@@ -241,3 +244,16 @@ def _other_rate(saved: Saved, member: Member) -> list[tuple[str, str]]:
     if math.isclose(rate, last, rel_tol=1e-6):  # another machine's functions round differently
         return []
     return [("schedule", f"schedule gave epoch {saved.state.epoch - 1} the rate {last} there, and {rate} in this call")]
+
+
+def _other_score(saved: Saved, job: Job, member: Member) -> list[tuple[str, str]]:
+    """How a score differs, which is known by its name alone: by what it makes of the parameters saved."""
+    data = member.validation
+    if job.score is None or data is None or not saved.history:
+        return []
+    assert saved.state is not None
+    params = pytree.map(lambda leaf: leaf.to(data.inputs.device), saved.state.optimizer_state.params)
+    last, figure = saved.history.validation_accuracy[-1], scored(job.network, params, data, job.score)
+    if math.isclose(figure, last, rel_tol=1e-4) or (math.isnan(figure) and math.isnan(last)):
+        return []
+    return [("score", f"score gave epoch {saved.state.epoch - 1} {last} there, and {figure} in this call")]

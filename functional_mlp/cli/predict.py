@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from functional_mlp.cli.data import FormatOptions, Names
 from functional_mlp.cli.model import Model
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.paths import check_files, named_and_placed
-from functional_mlp.cli.terminal import say, say_notes
+from functional_mlp.cli.terminal import say, say_notes, write_out
 from functional_mlp.files import write_atomically
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def predict(
     notes = [f"{data}: {note}" for note in (*table.notes, *about.preparation.surprises(table.columns))]
     answers = _predictions(known, table)
     if out == STANDARD_OUTPUT:
-        sys.stdout.write(_content(answers, ".csv").decode())
+        write_out(_content(answers, ".csv").decode())
         say_notes(printing.err(), notes)
         return
     write_atomically(out, _content(answers, out.suffix.lower()))

@@ -45,6 +45,13 @@ def say(console: Console, text: str) -> None:
     console.print(Text(printable(text)), soft_wrap=True)
 
 
+def write_out(text: str) -> None:
+    """Write a text to standard output: to the letter, but for what would steer a terminal, if it is one."""
+    if sys.stdout.isatty():
+        text = "\n".join(map(printable, text.split("\n")))
+    sys.stdout.write(text)
+
+
 def say_facts(console: Console, facts: Mapping[str, str]) -> None:
     """Print names with what is to be said of them, a line each."""
     for name, text in facts.items():

@@ -121,9 +121,11 @@ class Exactly:
 def _known(make: Callable[..., _AnyProgram], values: tuple[Any, ...], settings: tuple[Hashable, ...]) -> _AnyProgram:
     """The program that `make` makes of values and settings.
 
-    It is made once, unless others can change its expressions: then it is made anew, for they may do something else now.
+    It is made once, unless others can change its expressions, or have changed ours: then it is made anew, for they may
+    do something else now.
     """
-    return _made_once(make, tuple(map(Exactly, values)), settings) or make(*values, *settings)
+    made = _made_once(make, tuple(map(Exactly, values)), settings)
+    return made if made is not None and made.is_ours else make(*values, *settings)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -32,8 +32,8 @@ FEW = 5
 def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key) -> bool:
     """Compare the gradient that is claimed for one leaf with the slope in a random direction.
 
-    Raises `AssertionError` where they differ, naming the worst number; returns whether they could be compared: not where
-    the slopes in several directions are not those of any gradient.
+    Raises `AssertionError` where they differ, naming the worst number; returns whether they could be compared: they
+    cannot be where the slopes in several directions are not those of any gradient.
 
     >>> x = torch.tensor([1.0, 2.0], dtype=torch.float64)
     >>> def line_of(direction):

@@ -327,6 +327,24 @@ def test_another_function_of_the_same_name_is_another_schedule(path: Path) -> No
     assert_same_run(fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path)), changed)
 
 
+def error_above(threshold: float) -> Any:
+    """A score that has the name of any other that is made here."""
+    return lambda outputs, data: ((outputs - data.targets).abs() > threshold).double().mean().item()
+
+
+def test_another_function_of_the_same_name_is_another_score(path: Path) -> None:
+    def scored(epochs: int, threshold: float, **options: Any) -> Any:
+        return fit(epochs=epochs, score=error_above(threshold), checkpoint=fm.Checkpoint(path, **options))
+
+    scored(2, 0.3)
+    with pytest.raises(fm.CheckpointError, match=r"score gave epoch 1 0\.\d+ there, and 0\.\d+ in this call") as caught:
+        scored(3, 0.5)
+    assert caught.value.differs == ("score",)
+    assert_same_run(scored(3, 0.3), fit(epochs=3, score=error_above(0.3)))
+    changed = scored(4, 0.5, allow=("score",))
+    assert changed.history.validation_accuracy[:3] == scored(4, 0.5).history.validation_accuracy[:3]
+
+
 def test_what_a_callback_writes_into_its_state_is_not_saved(path: Path) -> None:
     def clear(epoch: int, state: fm.TrainState, history: fm.History) -> None:
         for leaf in fm.pytree.leaves(state):

@@ -166,6 +166,22 @@ def test_names_of_a_table_are_shown_as_they_are_written(
     assert out.count(ESCAPED) >= 3  # the target; the matrix's column and row
 
 
+def test_predictions_are_written_to_the_letter_but_to_a_terminal(
+    run: Run, nasty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("train", "--data", nasty, "--target", f"side{NASTY}", "--engine", "reference", "--epochs", "1")
+    assert run(*arguments, "--out", "model.safetensors")[0] == 0
+    predict = ("predict", nasty, "--model", "model.safetensors", "--out")
+    assert run(*predict, "out.csv")[0] == 0
+    _, out, _ = run(*predict, "-")
+    assert out.encode() == Path("out.csv").read_bytes()
+    assert NASTY in out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = run(*predict, "-")
+    assert not FORBIDDEN.search(out)
+    assert ESCAPED.replace(r"\n", "\n") in out  # lines are those of the table
+
+
 def test_long_names_of_classes_are_shown_as_they_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     rows = [[i % 20, f"{i % 20}{NASTY}"] for i in range(100)]

@@ -131,6 +131,42 @@ def test_code_follows_an_expression(way: Callable[..., Numbers], own: str, what:
     assert is_read != all(map(torch.equal, before, now))
 
 
+LIBRARY = {
+    "activation": (lambda: network_with(fm.Tanh()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
+    "loss": (lambda: network_with(fm.ReLU()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
+    "rule": (lambda: network_with(fm.ReLU()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
+}
+REPLACED = {
+    "activation": (fm.Tanh, {"value": Scaled.value, "derivative": Scaled.derivative}),
+    "loss": (
+        fm.MeanSquaredError,
+        {"sample_value": ScaledError.sample_value, "sample_grad": ScaledError.sample_grad},
+    ),
+    "rule": (fm.SGD, {"rule": lambda self, xp, step, rate, param, grad: (param - 0.3 * rate * grad,)}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", LIBRARY)
+def test_code_follows_a_replaced_function_of_the_library(
+    way: Callable[..., Numbers], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> Parts:
+        network, loss, optimizer = (make() for make in LIBRARY[part])
+        return network, loss, optimizer
+
+    parts = made()
+    before = way(parts, "fused")
+    cls, functions = REPLACED[part]
+    with monkeypatch.context() as patch:
+        for name, function in functions.items():
+            patch.setattr(cls, name, function)
+        now = way(parts, "fused")
+        for a, b in zip(now, way(made(), "reference"), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert all(map(torch.equal, before, way(parts, "fused")))
+
+
 @pytest.mark.parametrize("own", OWN)
 def test_a_compiled_epoch_follows_an_expression(own: str, change) -> None:
     network, loss, optimizer = OWN[own]
