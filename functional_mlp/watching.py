@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import attrs
+import torch
 
 from functional_mlp import pytree
 from functional_mlp.course import Course
-from functional_mlp.state import Callback, Job, Keeper, Progress
+from functional_mlp.history import History
+from functional_mlp.state import Callback, Job, Keeper, Progress, TrainState
 
 # Many members share a file, which holds all of them: to save takes at most about this share of the time.
 SAVING_SHARE = 0.1
@@ -94,9 +96,7 @@ class Watch:
         return attrs.evolve(job, members=tuple(members))
 
     def _says_end(self, reached: Progress) -> bool:
-        state, history = reached.state, reached.history
-        answers = [callback(state.epoch - 1, state, history) for callback in self._callbacks]  # all are asked
-        return any(answers)
+        return asked_all(self._callbacks, reached.state, reached.history)
 
     def _is_due(self, epoch: int, seconds: float | None = None) -> bool:
         """Whether progress is to be saved after an epoch, by default by the time since it was saved last."""
@@ -126,3 +126,10 @@ class Watch:
 def _copied(progress: Progress) -> Progress:
     """The same progress, in tensors of its own."""
     return attrs.evolve(progress, state=pytree.map(lambda leaf: leaf.clone(), progress.state))
+
+
+def asked_all(callbacks: Sequence[Callback], state: TrainState, history: History) -> bool:
+    """Whether one of the callbacks, which are all asked, ends a run; each has a state of its own to write into."""
+    given = [*(pytree.map(torch.clone, state) for _ in callbacks[1:]), state]
+    answers = [callback(state.epoch - 1, own, history) for callback, own in zip(callbacks, given, strict=False)]
+    return any(answers)

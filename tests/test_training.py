@@ -358,6 +358,17 @@ def test_what_a_callback_does_to_its_state_changes_nothing(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_a_callback_does_not_see_what_another_writes(engine: str) -> None:
+    def clear(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        for leaf in pytree.leaves(state):
+            leaf.fill_(math.nan)
+
+    states: list[fm.TrainState] = []
+    fit(engine=engine, callbacks=[clear, lambda epoch, state, history: states.append(state), clear])
+    assert_same_bits(states[-1], fit(engine=engine).state)
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
 def test_a_state_that_a_callback_keeps_stays_as_it_was(engine: str) -> None:
     states: list[fm.TrainState] = []
     fit(engine=engine, callbacks=[lambda epoch, state, history: states.append(state)])

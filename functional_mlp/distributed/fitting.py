@@ -26,7 +26,7 @@ from functional_mlp.random import Key
 from functional_mlp.state import Callback, FitResult, Job, Keeper, ScheduleLike, Score, TrainState, check_observers
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.training import check_lone_job, lone_job, warn_of_divergence
-from functional_mlp.watching import Watch
+from functional_mlp.watching import Watch, asked_all
 
 
 def fit(
@@ -159,12 +159,12 @@ def _asked_on_all(
     """One callback for those of all ranks: it returns True on each where one does on any."""
 
     def callback(epoch: int, state: TrainState, history: History) -> bool:
-        answers = [False]
+        says_end = False
         try:
-            answers = [bool(each(epoch, state, history)) for each in callbacks]
+            says_end = asked_all(callbacks, state, history)
         except KeyboardInterrupt:
             interrupted.set()
-        return ranks.sums([float(any(answers))], device)[0] > 0
+        return ranks.sums([float(says_end)], device)[0] > 0
 
     return callback
 
