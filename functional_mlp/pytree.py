@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as torch_pytree
 
+from functional_mlp import checks
+
 NAMESPACE = "functional_mlp"
 
 C = TypeVar("C", bound=type[Any])
@@ -139,13 +141,11 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """
     try:
         return optree.tree_map(function, tree, *rest, namespace=NAMESPACE)
-    except ValueError as error:
-        for other in rest:
+    except ValueError:
+        for number, other in enumerate(rest):
             if structure(other) != structure(tree):
-                path, _, _ = first_difference(other, tree)
-                raise ValueError(
-                    f"map: the trees differ in structure, first at {path or 'the root'}: {error}"
-                ) from None
+                difference = structural_difference(f"rest[{number}]", other, tree)
+                raise ValueError(f"map: the trees differ in structure: {difference}") from None
         raise
 
 
@@ -229,6 +229,26 @@ def first_difference(tree: Any, template: Any) -> tuple[str, Any, Any]:
         if _is_structure(field) and settings[0] != settings[1]:
             return f".{field.name}", *settings
     return "", tree, template
+
+
+def structural_difference(name: str, tree: Any, template: Any) -> str:
+    """What is wrong with the structure of a tree, at the first place where it is not that of another.
+
+    >>> structural_difference("grads", (torch.zeros(2), None), (torch.zeros(2), torch.zeros(3)))
+    'grads[1] is missing (expected a tensor of shape (3,))'
+    >>> structural_difference("params", [torch.zeros(2)], (torch.zeros(2),))
+    'params must be a tuple, got [tensor([0., 0.])], a list'
+    """
+    path, got, expected = first_difference(tree, template)
+    if expected is MISSING:
+        return f"{name}{path} is unexpected (got {checks.describe(got)})"
+    is_leaf = isinstance(expected, Tensor)
+    wanted = f"a tensor of shape {tuple(expected.shape)}" if is_leaf else checks.with_article(type(expected).__name__)
+    if got is MISSING:
+        return f"{name}{path} is missing (expected {wanted})"
+    if type(got) is type(expected):
+        wanted = checks.describe(expected)
+    return f"{name}{path} must be {wanted}, got {checks.describe(got)}"
 
 
 def _children(tree: Any) -> list[tuple[str, Any]]:

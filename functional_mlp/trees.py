@@ -111,9 +111,9 @@ def like(
     if quickly is not None:
         return quickly
     if pytree.structure(tree) != pytree.structure(template):
+        difference = pytree.structural_difference(name, tree, template)
         raise ValueError(
-            f"{name} does not have the structure of {template_name}: {structural_difference(name, tree, template)}; "
-            "make it with the same structure"
+            f"{name} does not have the structure of {template_name}: {difference}; make it with the same structure"
         )
     leaves = pytree.items(tree)
     for (path, leaf), expected in zip(leaves, pytree.leaves(template), strict=True):
@@ -122,26 +122,6 @@ def like(
         other = expected if reference is None else reference
         checks.same_kind(f"{name}{path}", leaf, f"{template_name}{path}" if reference is None else "the inputs", other)
     return [leaf for _, leaf in leaves]
-
-
-def structural_difference(name: str, tree: Any, template: Any) -> str:
-    """What is wrong with the structure of a tree, at the first place where it is not that of another.
-
-    >>> structural_difference("grads", (torch.zeros(2), None), (torch.zeros(2), torch.zeros(3)))
-    'grads[1] is missing (expected a tensor of shape (3,))'
-    >>> structural_difference("params", [torch.zeros(2)], (torch.zeros(2),))
-    'params must be a tuple, got [tensor([0., 0.])], a list'
-    """
-    path, got, expected = pytree.first_difference(tree, template)
-    if expected is pytree.MISSING:
-        return f"{name}{path} is unexpected (got {checks.describe(got)})"
-    is_leaf = isinstance(expected, Tensor)
-    wanted = f"a tensor of shape {tuple(expected.shape)}" if is_leaf else checks.with_article(type(expected).__name__)
-    if got is pytree.MISSING:
-        return f"{name}{path} is missing (expected {wanted})"
-    if type(got) is type(expected):
-        wanted = checks.describe(expected)
-    return f"{name}{path} must be {wanted}, got {checks.describe(got)}"
 
 
 def float_leaves(name: str, tree: Any) -> list[Tensor]:

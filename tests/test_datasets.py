@@ -330,6 +330,13 @@ def with_entry(value: float, row: int, column: int) -> torch.Tensor:
             for make in PLANE
             for what, call, error, word, fragment in [
                 ("half a point", lambda make=make: make(KEY, 0.5), TypeError, "n", "0.5, a float"),
+                (
+                    "noise that a dtype has no numbers for",
+                    lambda make=make: make(KEY, 5, noise=1e5, dtype=torch.float16),
+                    ValueError,
+                    "8.25 noise must be a finite number in [-32752.0",
+                    "or a wider dtype",
+                ),
                 ("negative noise", lambda make=make: make(KEY, 5, noise=-0.1), ValueError, "noise", "-0.1"),
                 ("a bad device", lambda make=make: make(KEY, 5, device="nope"), ValueError, "device", "'nope'"),
             ]

@@ -80,13 +80,13 @@ def test_equal_compares_bits(a: object, b: object, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "fragments"),
     [
-        refusal("lengths", lambda: pytree.map(lambda a, b: a, (1,), (1, 2)), ValueError, "expected: 1", "got: 2"),
-        refusal("keys", lambda: pytree.map(lambda a, b: a, {"x": 1}, {"y": 1}), ValueError, "'x'", "'y'"),
+        refusal("lengths", lambda: pytree.map(lambda a, b: a, (1,), (1, 2)), ValueError, "rest[0][1] is unexpected"),
+        refusal("keys", lambda: pytree.map(lambda a, b: a, {"x": 1}, {"y": 1}), ValueError, "rest[0]['x'] is missing"),
         refusal(
             "nodes of the library",
             lambda: pytree.map(lambda a, b: a, (fm.LinearParams(1, None),), (fm.LinearParams(1, 2),)),
             ValueError,
-            "first at [0].bias: Expected None, got 2",
+            "map: the trees differ in structure: rest[0][0].bias is unexpected (got 2, an int)",
         ),
         refusal("errors of the function", lambda: pytree.map(lambda a, b: int("x"), (1,), (1,)), ValueError, "'x'"),
     ],

@@ -162,6 +162,7 @@ def _dataset(
     noise = checks.number(f"{name}: noise", noise, low=0.0)
     checks.device(f"{name}: device", device)
     checks.float_dtype(f"{name}: dtype", dtype)
+    checks.in_range(f"{name}: {random.FARTHEST} noise", random.FARTHEST * noise, dtype, share=0.5)  # points fit as well
     if noise > 0:
         points = points + random.normal(key.fold_in(0), tuple(points.shape), std=noise, dtype=torch.float64)
     return Dataset(points.to(dtype).to(device), one_hot(labels, classes, dtype).to(device))

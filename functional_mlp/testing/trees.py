@@ -123,7 +123,7 @@ def _assert_same_structure(a: Any, b: Any) -> None:
     for path in sorted(paths_a ^ paths_b):
         where = "first" if path in paths_a else "second"
         raise AssertionError(f"trees differ in structure: {path or 'a leaf'} is in the {where} only")
-    raise AssertionError(f"trees differ in structure: {pytree.structure(a)} and {pytree.structure(b)}")
+    raise AssertionError(f"trees differ in structure: {pytree.structural_difference('the first', a, b)}")
 
 
 def _leaf_problem(path: str, a: Any, b: Any, rtol: float | None, atol: float) -> tuple[float, str] | None:

@@ -86,7 +86,7 @@ def _assert_dtype(path: str, leaf: Tensor, dtype: torch.dtype) -> None:
 def _assert_same_shapes(name: str, params: Any, like: Any) -> None:
     if pytree.structure(params) != pytree.structure(like):
         raise AssertionError(
-            f"{name} gives params of another structure: {pytree.structure(params)} instead of {pytree.structure(like)}"
+            f"{name} gives params of another structure: {pytree.structural_difference('params', params, like)}"
         )
     for path, leaf, expected in side_by_side(params, like):
         if leaf.shape != expected.shape:
@@ -264,8 +264,8 @@ def checked_vjp(name: str, result: Any, params: Any, x: Tensor) -> tuple[Any, Te
     grad_params, grad_x = result
     if pytree.structure(grad_params) != pytree.structure(params):
         raise AssertionError(
-            f"{name} must return grad_params with the structure of params, {pytree.structure(params)}, "
-            f"got {pytree.structure(grad_params)}"
+            f"{name} must return grad_params with the structure of params: "
+            f"{pytree.structural_difference('grad_params', grad_params, params)}"
         )
     for path, grad, leaf in side_by_side(grad_params, params):
         assert_like(f"{name}: grad_params{path}", grad, f"params{path}", leaf)

@@ -50,8 +50,8 @@ def updates_keep_their_kind(case: OptimizerCase) -> None:
             raise AssertionError(f"update returns {checks.describe(after)}, init {checks.describe(before)}")
         if pytree.structure(after.params) != pytree.structure(case.params):
             raise AssertionError(
-                f"update: state.params must keep its structure, {pytree.structure(case.params)}, "
-                f"got {pytree.structure(after.params)}"
+                f"update: state.params must keep its structure: "
+                f"{pytree.structural_difference('state.params', after.params, case.params)}"
             )
         for path, new, old in side_by_side(after, before):
             assert_like(f"update: state{path}", new, f"state{path} before", old)
