@@ -165,7 +165,7 @@ def boolean(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> 
 
 def instance(name: str, value: object, kind: type, advice: str) -> None:
     """Raise TypeError unless `value` is an instance of `kind`."""
-    not_a_class(name, value)
+    not_a_class(name, value, with_article(kind.__name__))
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {with_article(kind.__name__)}, got {describe(value)}: {advice}")
 
@@ -181,10 +181,10 @@ def hashable(name: str, value: object) -> None:
         ) from error
 
 
-def not_a_class(name: str, value: object) -> None:
+def not_a_class(name: str, value: object, wanted: str = "a value") -> None:
     """Raise TypeError where a class stands in the place of its instance: the call that makes one was forgotten."""
     if isinstance(value, type):
-        raise TypeError(f"{name} must be a value, got the class {value.__name__}: call it to make one")
+        raise TypeError(f"{name} must be {wanted}, got the class {value.__name__}: call it to make one")
 
 
 def float_dtype(name: str, value: object) -> None:

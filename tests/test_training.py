@@ -597,7 +597,12 @@ def test_params_that_do_not_fit_are_refused_by_path(run, params, fragments) -> N
         pytest.param({"network": fm.ReLU}, TypeError, ["network", "class ReLU", "call it"], id="network class"),
         pytest.param({"network": None}, TypeError, ["network", "None"], id="no network"),
         pytest.param({"network": torch.nn.Linear(2, 2)}, TypeError, ["network", "functional_mlp.Layer"], id="module"),
-        pytest.param({"loss": fm.MeanSquaredError}, TypeError, ["loss", "a Loss", "a type"], id="loss class"),
+        pytest.param(
+            {"loss": fm.MeanSquaredError},
+            TypeError,
+            ["loss must be a Loss, got the class MeanSquaredError: call it to make one"],
+            id="loss class",
+        ),
         pytest.param({"loss": torch.nn.MSELoss()}, TypeError, ["loss", "a Loss", "MSELoss"], id="torch's loss"),
         pytest.param({"data": DATA.inputs}, TypeError, ["data", "a Dataset", "(25, 2)"], id="a tensor for data"),
         pytest.param({"data": (DATA.inputs, DATA.targets)}, TypeError, ["data", "a Dataset", "a tuple"], id="a pair"),
@@ -627,7 +632,12 @@ def test_what_does_not_fit_together_is_refused(run, changes, error, fragments) -
 @pytest.mark.parametrize(
     ("changes", "error", "fragments"),
     [
-        pytest.param({"optimizer": fm.SGD}, TypeError, ["optimizer", "an Optimizer", "a type"], id="optimizer class"),
+        pytest.param(
+            {"optimizer": fm.SGD},
+            TypeError,
+            ["optimizer must be an Optimizer, got the class SGD: call it"],
+            id="optimizer class",
+        ),
         pytest.param({"optimizer": 0.1}, TypeError, ["optimizer", "an Optimizer", "0.1"], id="optimizer number"),
         pytest.param(
             {"optimizer": RateList(0.1, [1])}, TypeError, ["optimizer", "hashable"], id="unhashable optimizer"
