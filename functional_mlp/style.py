@@ -138,7 +138,7 @@ def draw_band(axes: Axes, x: Sequence[float], band: Band, line: Line, label: str
 
 
 def draw_bars(
-    axes: Axes, x: Sequence[float], means: Sequence[float], stds: Sequence[float] | None, line: Line, label: str
+    axes: Axes, x: ArrayLike, means: Sequence[float], stds: Sequence[float] | None, line: Line, label: str
 ) -> ErrorbarContainer:
     """Means with their standard deviations as bars, joined by a line."""
     look: dict[str, Any] = {"marker": line.marker, "markersize": 4, "elinewidth": 0.8, "capsize": 2, **line.options()}

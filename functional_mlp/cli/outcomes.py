@@ -73,7 +73,7 @@ class Outcome:
     """A setting, with the spread of losses and figures of merit over its networks that did not diverge.
 
     `best` is the one of the least loss, `None` where none is at hand: all have diverged, or the figures are a file's.
-    An outcome `is_whole` where Ctrl-C has ended no training of it early, and `is_begun` where each had an epoch.
+    An outcome `is_whole` where Ctrl-C has ended no training of it early, and `is_begun` where a network had an epoch.
     """
 
     planned: Planned
@@ -87,15 +87,15 @@ class Outcome:
     @classmethod
     def of(cls, planned: Planned, members: Sequence[fm.FitResult], merit: Merit) -> Outcome:
         """That of trained networks."""
-        run, finite = planned.run, [member for member in members if member.diverged_at is None]
+        begun = [member for member in members if len(member.history) > 0]
+        run, finite = planned.run, [member for member in begun if member.diverged_at is None]
         data = run.samples.parts[merit.part]
         scores = [score(run.network, run.loss, [own.best_params], data, run.samples.about) for own in finite]
         losses = Spread.of(each.loss for each in scores)
         merits = Spread.of(each.accuracy if isinstance(each, ClassScores) else each.rmse for each in scores)
         best = min(zip(losses.values, finite, strict=True), key=lambda pair: pair[0], default=(math.nan, None))[1]
         is_whole = not any(member.interrupted for member in members)
-        is_begun = all(len(member.history) > 0 for member in members)
-        return cls(planned, losses, merits, len(members) - len(finite), best, is_whole, is_begun)
+        return cls(planned, losses, merits, len(begun) - len(finite), best, is_whole, bool(begun))
 
     @classmethod
     def from_row(cls, planned: Planned, row: Mapping[str, Any], merit: Merit) -> Outcome:

@@ -47,7 +47,7 @@ class Run:
         about, shape = samples.about, network.filled(samples.recipe)
         with in_options():
             loss = settings.make_loss(len(about.classes))
-            return cls(
+            run = cls(
                 samples.as_labels if isinstance(loss, fm.BinaryCrossEntropy) else samples,
                 shape,
                 shape.network(len(about.preparation.features), about.outputs(loss)),
@@ -59,6 +59,18 @@ class Run:
                 settings.make_penalty(),
                 training.make_early_stopping(has_validation=samples.validation is not None),
             )
+        run._check_engine()
+        return run
+
+    def _check_engine(self) -> None:
+        """Raise where the fused engine is asked for and cannot run this."""
+        if self.training.engine == "fused":
+            like = self.samples.training.inputs
+            reason = fm.engine.explain(
+                self.network, self.loss, self.optimizer, penalty=self.penalty, dtype=like.dtype, device=like.device
+            )
+            if reason is not None:
+                raise ValueError(f"--engine: fused cannot run this: {reason}; choose reference or auto")
 
     @property
     def facts(self) -> dict[str, str]:

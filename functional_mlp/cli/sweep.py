@@ -117,12 +117,12 @@ def sweep(
     known = {} if output.file is None else output.file.read(planned, merit)
     output.check_out(samples.about)
     facts = _facts(grids, planned)
-    say_facts(printing.out(), facts)
-    say_notes(printing.out(), samples.notes)
     names = list(planned[0].setting)
     keys = fit_key.split(grids.members)
     gathered = Gathered(output.file, merit, known)
     with cluster.executor() as executor:
+        say_facts(printing.out(), facts)
+        say_notes(printing.out(), samples.notes)
         with (
             sweep_display(printing.err(), planned[0].run.settings.epochs) as display,
             gathered,
@@ -268,16 +268,17 @@ def _save_best(printing: Printing, path: Path, run: Run, chosen: fm.FitResult) -
 
 
 def _save_plot(path: Path, outcomes: Sequence[Outcome], merit: Merit) -> bool:
-    """The loss against the first thing that takes several values, a curve for each setting of the others."""
+    """The loss against the first number with several values, or the first thing, a curve for each of the others."""
     from functional_mlp.ensemble.plotting import Curve, sweep_curves
 
     names = list(outcomes[0].planned.setting)
-    numbers = [name for name in names if not isinstance(outcomes[0].planned.setting[name], tuple)]
-    if not numbers:
-        return False
-    across = next((name for name in numbers if len({o.planned.setting[name] for o in outcomes}) > 1), numbers[0])
+    several = [name for name in names if len({o.planned.setting[name] for o in outcomes}) > 1] or names
+    numbers = [name for name in several if not isinstance(outcomes[0].planned.setting[name], tuple)]
+    across = (numbers or several)[0]
     others: dict[str, list[Outcome]] = {}
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.planned.setting[across]):
+    for outcome in sorted(
+        outcomes, key=lambda outcome: tuple(outcome.planned.setting[name] for name in [across, *names])
+    ):
         label = ", ".join(f"{words(name)} {shown(outcome.planned.setting[name])}" for name in names if name != across)
         if not math.isnan(outcome.losses.mean):
             others.setdefault(label, []).append(outcome)
@@ -285,7 +286,7 @@ def _save_plot(path: Path, outcomes: Sequence[Outcome], merit: Merit) -> bool:
         return False
     curves = {
         label: Curve(
-            [o.planned.setting[across] for o in own],
+            [o.planned.setting[across] if numbers else shown(o.planned.setting[across]) for o in own],
             [o.losses.mean for o in own],
             [0.0 if math.isnan(o.losses.std) else o.losses.std for o in own],
         )

@@ -74,13 +74,12 @@ def train(
     run = Run.of(samples, network, training, rule)
     checkpoint = output.checkpoint(samples.about, run.settings)
     facts = run.facts
-    say_facts(printing.out(), facts)
-    say_notes(printing.out(), samples.notes)
-    with output.in_options():
+    with cluster.executor() as executor, output.in_options():
+        say_facts(printing.out(), facts)
+        say_notes(printing.out(), samples.notes)
         if ensemble.members > 1:
             keys = fit_key.split(ensemble.members)
-            display = ensemble_display(printing.err(), run.settings.epochs)
-            with cluster.executor() as executor, display as progress:
+            with ensemble_display(printing.err(), run.settings.epochs) as progress:
                 results = fit_ensemble(run.ensemble(keys), progress, checkpoint=checkpoint, executor=executor)
         else:
             result = run.fit(fit_key, printing.err(), checkpoint)

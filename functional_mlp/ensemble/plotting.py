@@ -39,9 +39,9 @@ def learning_bands(
 
 @attrs.frozen
 class Curve:
-    """Means with their standard deviations, against a hyperparameter."""
+    """Means with their standard deviations, against a hyperparameter, of numbers or of words."""
 
-    values: Sequence[float]
+    values: Sequence[float] | Sequence[str]
     means: Sequence[float]
     stds: Sequence[float]
 
@@ -57,9 +57,9 @@ def sweep_curves(parameter: str, figure_name: str, curves: Mapping[str, Curve], 
     drawn = []
     for index, (name, curve) in enumerate(curves.items()):
         drawn.append(style.draw_bars(axes, curve.values, curve.means, curve.stds, style.series(index), name))
-    values = [value for curve in curves.values() for value in curve.values]
+    values = [value for curve in curves.values() for value in curve.values if not isinstance(value, str)]
     means = [mean for curve in curves.values() for mean in curve.means if math.isfinite(mean)]
-    if min(values) > 0 and max(values) >= 10 * min(values):
+    if values and min(values) > 0 and max(values) >= 10 * min(values):
         axes.set_xscale("log")
     if means and 0 < 10 * min(means) <= max(means):
         axes.set_yscale("log")

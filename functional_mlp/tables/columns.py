@@ -106,7 +106,7 @@ class NumberColumn(Column):
         known = column.drop_nulls().to_numpy()
         scale = Scale.learn(known) if len(known) else None
         if scale is None:
-            return "it has no value" if not len(known) else f"it is {known[0]:g} throughout"
+            return _constant(known) if len(known) else "it has no value"
         return cls(column.name, scale, has_missing=column.null_count() > 0)
 
     def _own_features(self) -> tuple[str, ...]:
@@ -225,6 +225,12 @@ class DateColumn(Column):
             far = self.scales[self.parts.index("day")].outliers(_with_nan(_PARTS["day"](column)))
             if far:
                 yield f"{self.name!r}: {count(far, 'date')} far from those of training"
+
+
+def _constant(numbers: Numbers) -> str:
+    """What numbers are that are the same up to rounding: whole ones from 2⁵³ on have been rounded before."""
+    is_rounded = numbers.min() != numbers.max() or abs(numbers[0]) >= 2**53
+    return f"it is {numbers[0]:g} throughout{', up to rounding' if is_rounded else ''}"
 
 
 def _with_nan(column: "polars.Series") -> Numbers:

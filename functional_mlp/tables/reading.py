@@ -1,7 +1,7 @@
 """`read_table`: the columns and the target of a file, as they are before anything is learnt from them."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from functional_mlp.spread import count
 from functional_mlp.tables.files import ROW, File, open_file
-from functional_mlp.tables.kinds import read_columns
+from functional_mlp.tables.kinds import numbers_of, read_columns
 from functional_mlp.tables.preparation import Preparation
 from functional_mlp.tables.targets import Task, read_target
 
@@ -133,7 +133,7 @@ def read_table(
     rows = others[ROW]
     if not len(rows):
         raise ValueError(f"{file.path} has no rows: a header and at least four rows are needed")
-    notes = list(file.notes)
+    notes = [*file.notes, *_other_decimals(file, columns.drop(known, strict=False))]
     if preparation is None and features is None:
         columns, said = _without_row_numbers(columns, keep)
         notes += said
@@ -144,6 +144,17 @@ def read_table(
     notes += found.notes
     own = (target, found.labels, found.classes, found.quantities)
     return Table(file.path, columns, others[ROW], *own, tuple(notes), others.select(beside))
+
+
+def _other_decimals(file: File, columns: "polars.DataFrame") -> Iterator[str]:
+    """What is to be said of columns of words that are numbers with another decimal mark than the table's."""
+    import polars
+
+    mark, name = (",", "commas") if file.decimal == "." else (".", "points")
+    for column in columns.select(polars.col(polars.String)):
+        known = column.drop_nulls()
+        if all(len(own) and not numbers_of(own, mark).null_count() for own in (known.head(1), known)):
+            yield f"{column.name!r} is taken for words: its numbers have decimal {name}, {known[0]!r} the first"
 
 
 def _chosen(

@@ -25,11 +25,12 @@ def test_a_cluster_sweeps_as_this_process_does(run):
     [
         (["train", "--cluster", "local"], "--cluster trains many networks: give --members"),
         (["train", "--members", "2", "--cluster", "abc://"], "--cluster: expected an address such as tcp://host:8786"),
+        (["sweep", "--l2", "0,1", "--cluster", "abc://"], "--cluster: expected an address such as tcp://host:8786"),
     ],
 )
 def test_bad_options_are_one_line(run, arguments, message):
-    code, _, err = run(*arguments)
-    assert code == 1
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
     assert message in err
 
 

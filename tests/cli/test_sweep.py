@@ -30,6 +30,19 @@ def test_sweep_shows_the_best_first(run, tmp_path):
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_no_number_is_drawn_by_name(run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sweep, "write_figure", lambda figure, path: drawn.append(figure))
+    code, _, err = run(
+        "sweep", "--hidden", "4,3/none", "--l2", "0", "--members", "1", "--epochs", "1", "--plot", "a.png"
+    )
+    assert code == 0, err
+    drawn[0].draw_without_rendering()
+    axes = drawn[0].axes[0]
+    assert axes.get_xlabel() == "hidden"
+    assert {label.get_text() for label in axes.get_xticklabels()} == {"4,3", "none"}
+
+
 def test_sweep_takes_every_option_of_train_that_it_does_not_vary(run):
     options = {command: set(re.findall(r"│ (--[a-z-]+)", run(command, "--help")[1])) for command in ("train", "sweep")}
     assert options["train"] - options["sweep"] == {"--resume", "--with-changes", "--cross-validate"}
@@ -52,11 +65,13 @@ def test_sweep_puts_settings_that_diverge_last(run):
         (["sweep", "--beta", "0.5", "--optimizer", "sgd"], "sgd keeps nothing of the past"),
         (["sweep", "--beta", "0.5", "--device", "abacus"], "--device: torch cannot compute on 'abacus' here"),
         (["sweep", "--beta", "1.5"], "beta must be a finite number"),
+        (["sweep", "--l2", "0,1", "--engine", "fused", "--dtype", "float16"], "--engine: fused cannot run this: the"),
     ],
 )
-def test_bad_options_are_one_line(run, arguments, message):
-    code, _, err = run(*arguments)
+def test_bad_options_are_one_line_and_nothing_is_printed_before(run, arguments, message):
+    code, out, err = run(*arguments)
     assert code in (1, 2)
+    assert out == ""
     assert message in err
 
 
@@ -143,6 +158,19 @@ def test_a_setting_that_ctrl_c_has_ended_early_is_shown_and_not_kept(run, monkey
     assert "the results are those so far" in err
     assert out.count(" ± ") == 4
     assert not (tmp_path / "sweep.csv").exists()
+
+
+def test_networks_whose_turn_had_not_come_have_no_part_in_the_figures(run, monkeypatch):
+    def interrupted(*arguments, **options):
+        result = fit_ensemble(*arguments, **options)
+        untrained = attrs.evolve(result.members[0], history=fm.History(), interrupted=True)
+        return attrs.evolve(result, members=(result.members[0], *[untrained] * (len(result) - 1)))
+
+    monkeypatch.setattr(sweep, "fit_ensemble", interrupted)
+    command = ("sweep", "--learning-rate", "0.01,0.03", "--members", "2", "--epochs", "1", "--json")
+    code, out, _ = run(*command)
+    (found,) = json.loads(out)["settings"]
+    assert (code, found["learning rate"], found["diverged"]) == (130, 0.01, 0)
 
 
 def test_the_best_network_is_saved_though_its_figures_are_from_the_file(run, sizes):

@@ -29,6 +29,20 @@ COLUMNS = polars.DataFrame(
 )
 
 
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ([10**18 + row for row in range(4)], "it is 1e+18 throughout, up to rounding"),
+        ([1.0, 1.0 + 2**-52], "it is 1 throughout, up to rounding"),
+        ([0.1, 0.1], "it is 0.1 throughout"),
+    ],
+)
+def test_numbers_that_rounding_has_made_the_same_are_called_so(numbers, reason):
+    columns = polars.DataFrame({"id": [float(number) for number in numbers], "x": range(len(numbers))})
+    prepared = Preparation.learn(columns.with_columns(polars.col("x").cast(polars.Float64)))
+    assert prepared.left_out == (LeftOut("id", reason),)
+
+
 def test_numbers_words_and_dates_become_numbers():
     preparation = Preparation.learn(COLUMNS)
     values = dict(zip(preparation.features, preparation.apply(COLUMNS, torch.float64).T.tolist(), strict=True))

@@ -15,6 +15,26 @@ def values(table: Table) -> list[tuple]:
     return table.columns.rows()
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "notes"),
+    [
+        (
+            'a,b,t\n1.5,"1,5",x\n2.5,"2,5",y\n',
+            {},
+            ("'b' is taken for words: its numbers have decimal commas, '1,5' the first",),
+        ),
+        (
+            "a;b;t\n1,5;1.5;x\n2,5;2.5;y\n",
+            {"decimal": ",", "separator": ";"},
+            ("'b' is taken for words: its numbers have decimal points, '1.5' the first",),
+        ),
+        ('a,b,t\n1.5,"1,5",x\n2.5,"2,5 m",y\n', {}, ()),
+    ],
+)
+def test_numbers_with_the_other_decimal_mark_are_noted(tmp_path, text, options, notes):
+    assert read_table(write(tmp_path, text), "t", **options).notes == notes
+
+
 def test_a_csv_file_gives_features_labels_and_classes(tmp_path):
     path = write(tmp_path, "size,kind,weight\n1,cat,10\n2.5,dog,2e1\n-3, cat ,30\n4,dog,+40\n")
     table = read_table(path, "kind")
