@@ -28,13 +28,16 @@ def predict(network: Layer, params: Params, x: Array, *, engine: EngineName = "a
 def classify(network: Layer, params: Params, x: Array, *, engine: EngineName = "auto") -> Tensor:
     """The class indices of inputs (..., in_features): for each, the place of the largest output.
 
-    A single output has one place only: of the logit of `BinaryCrossEntropy` the class is `predict(...) > 0`.
+    A single output is taken for the logit of `BinaryCrossEntropy`: the class is 1 where it is above 0, and else 0.
 
     >>> import torch, functional_mlp as fm
     >>> classify(fm.Identity(), (), torch.tensor([[0.1, 0.9], [0.8, 0.2]]))
     tensor([1, 0])
+    >>> classify(fm.Identity(), (), torch.tensor([[0.1], [-0.8]]))
+    tensor([1, 0])
     """
-    return predict(network, params, x, engine=engine).argmax(-1)
+    outputs = predict(network, params, x, engine=engine)
+    return outputs.argmax(-1) if outputs.shape[-1] > 1 else (outputs > 0).squeeze(-1).long()
 
 
 def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, *, engine: EngineName = "auto") -> Metrics:

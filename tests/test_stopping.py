@@ -116,6 +116,11 @@ def test_each_member_of_an_ensemble_stops_alone(tmp_path: Path, engine: str) -> 
             assert member.best_epoch == RULE.best_epoch(member.history)
             assert member.stopped_early == RULE.is_over(member.history)
             assert len(member.history) == member.state.epoch
+        assert result.best_epoch == tuple(RULE.best_epoch(member.history) for member in result.members)
+        assert result.stopped_early == tuple(member.stopped_early for member in result.members)
+        assert_same_bits(result.best_params, fm.ensemble.stack([member.best_params for member in result.members]))
+        last = [member.history.train_loss[-1] for member in result.members]
+        assert result.history.final().train_loss == pytest.approx([sum(last) / 6], rel=1e-12)
     alone = fm.fit(NETWORK, fm.MeanSquaredError(), optimizers[0], DATA, key=keys[0], **common)
     assert (alone.best_epoch, alone.state.epoch) == (result.member(0).best_epoch, ends[0])
 

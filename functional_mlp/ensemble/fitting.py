@@ -55,6 +55,21 @@ class EnsembleResult:
         return stack([member.params for member in self.members])
 
     @property
+    def best_params(self) -> Params:
+        """As `params`, those of each member's best epoch, by the early stopping that was asked for."""
+        return stack([member.best_params for member in self.members])
+
+    @property
+    def best_epoch(self) -> tuple[int | None, ...]:
+        """For each member what `FitResult` has."""
+        return tuple(member.best_epoch for member in self.members)
+
+    @property
+    def stopped_early(self) -> tuple[bool, ...]:
+        """For each member whether early stopping ended it."""
+        return tuple(member.stopped_early for member in self.members)
+
+    @property
     def history(self) -> EnsembleHistory:
         return EnsembleHistory(tuple(member.history for member in self.members))
 
@@ -77,10 +92,12 @@ class EnsembleResult:
         return len(self.members)
 
     def __repr__(self) -> str:
-        return f"<EnsembleResult of {count(len(self), 'member')}, on average{self.history.mean().outcome() or ' none'}>"
+        return (
+            f"<EnsembleResult of {count(len(self), 'member')}, on average{self.history.final().outcome() or ' none'}>"
+        )
 
     def _repr_html_(self) -> str:
-        mean = self.history.mean()
+        mean = self.history.final()
         names = [name for name in NAMES[:4] if any(figure == figure for figure in getattr(mean, name))]
         rows = []
         for index, member in enumerate(self.members):

@@ -17,9 +17,10 @@ Figures = Sequence[float]
 class EnsembleHistory:
     """The histories of the members, and what they have in common.
 
-    Figures over the members are taken, epoch by epoch, over those that trained in it with a finite loss: a member
-    that has diverged leaves the others' mean as it is. They are histories themselves, so that whatever shows a
-    history shows them.
+    Figures over the members are taken, epoch by epoch, over those that trained in it with a finite loss: a member that
+    has diverged leaves the others' mean as it is, and so does one that early stopping has ended, so that the last
+    epochs may be those of few. `final` is the mean of what each has come to. They are histories themselves, so that
+    whatever shows a history shows them.
 
     >>> from functional_mlp.history import EpochRecord
     >>> records = [EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.4, 0.6)]
@@ -36,7 +37,7 @@ class EnsembleHistory:
 
     def __repr__(self) -> str:
         told = f"{count(len(self.members), 'member')} and {count(len(self), 'epoch')}"
-        return f"<EnsembleHistory of {told}{self.mean().outcome()}>"
+        return f"<EnsembleHistory of {told}{self.final().outcome()}>"
 
     def _repr_html_(self) -> str:
         mean, std = self.mean(), self.std()
@@ -67,6 +68,16 @@ class EnsembleHistory:
             return self._over_members(lambda figures: spread.mean(figures) + sign * deviations * spread.std(figures))
 
         return edge(-1.0), edge(1.0)
+
+    def final(self) -> History:
+        """The mean over the members of each one's last epoch: a history of one epoch, or of none.
+
+        >>> stopped, others = History(*((0.5,),) * 6), History(*((0.5, 0.3),) * 6)
+        >>> EnsembleHistory((stopped, others)).final().train_loss
+        (0.4,)
+        """
+        ended = [own for own in self.members if len(own) and math.isfinite(own.train_loss[-1])]
+        return History(*((spread.mean([getattr(own, name)[-1] for own in ended]),) for name in NAMES if ended))
 
     def _over_members(self, summary: Callable[[Figures], float]) -> History:
         names = [field.name for field in attrs.fields(History)]
