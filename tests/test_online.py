@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from river import checks as river_checks
 
 import functional_mlp as fm
+from functional_mlp.engine.online import FusedSteps
 from functional_mlp.online import ReferenceSteps
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from tests.docs import pages
@@ -94,6 +95,12 @@ def test_steps_are_those_of_an_epoch(loss: fm.Loss, optimizer: fm.Optimizer) -> 
     network = fm.Sequential(fm.Linear(2, 4), fm.SiLU(), fm.Linear(4, 2))
     check_epoch(network, loss, optimizer, data, 1, "fused", PENALTIES[0])
     check_epoch(network, loss, optimizer, data, 5, "fused")
+
+
+def test_a_network_that_threads_divide_among_them_takes_the_steps_of_an_epoch() -> None:
+    network = fm.Sequential(fm.Linear(2, 512), fm.ReLU(), fm.Linear(512, 512), fm.ReLU(), fm.Linear(512, 2))
+    assert isinstance(fm.Online(network, fm.MeanSquaredError(), fm.SGD(0.1)).steps, FusedSteps)
+    check_epoch(network, fm.MeanSquaredError(), fm.SGD(0.1), fm.datasets.disk(fm.random.key(0), 6), 1, "fused")
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
