@@ -8,7 +8,7 @@ import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions, samples_of
 from functional_mlp.cli.ending import check_completed
 from functional_mlp.cli.measuring import score_parts
-from functional_mlp.cli.members import spread_table
+from functional_mlp.cli.members import epochs_of, say_best_epochs, spread_table
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.run import Run
@@ -59,7 +59,10 @@ def cross_validate(
         said = f"{len(scores)} of {parts}" if len(scores) < parts else f"{parts}"
         say(out, f"Results of {said} trainings, each validated on another part: mean ± standard deviation")
         out.print(spread_table(scores))
-        printing.finish({**run.facts, "notes": notes, "parts": [_as_json(each) for each in scores]})
+        trained = [result for result, _ in results]
+        say_best_epochs(out, "trainings", trained)
+        parts_json = [_as_json(each) for each in scores]
+        printing.finish({**run.facts, "notes": notes, "parts": parts_json, **epochs_of(trained)})
     for result, epochs in results:
         check_completed(result, epochs)
 

@@ -51,6 +51,7 @@ def print_members(console: Console, run: Run, result: fm.EnsembleResult) -> dict
     say(console, f"Results of {len(result)} networks: mean ± standard deviation")
     console.print(spread_table(each, together))
     print_scores(console, "Results of their mean answer", together)
+    say_best_epochs(console, "networks", result.members)
     seconds = math.fsum(math.fsum(member.history.seconds) for member in result.members)
     samples = sum(len(member.history) for member in result.members) * len(run.samples.training)
     console.print()
@@ -60,7 +61,36 @@ def print_members(console: Console, run: Run, result: fm.EnsembleResult) -> dict
         "results": {name: scores.to_json() for name, scores in together.items()},
         "members": [{name: scores.to_json() for name, scores in own.items()} for own in each],
         "seconds": seconds,
+        **epochs_of(result.members),
     }
+
+
+def epochs_of(results: Sequence[fm.FitResult]) -> dict[str, Any]:
+    """For each of many trainings its epochs, the best of them, which is shown, counted from 1, and its history."""
+    return {
+        "epochs": [own.state.epoch for own in results],
+        "best_epoch": [own.best.epoch for own in results],
+        "stopped_early": [own.stopped_early for own in results],
+        "history": [own.history.to_dict() for own in results],
+    }
+
+
+def say_best_epochs(console: Console, what: str, results: Sequence[fm.FitResult]) -> None:
+    """Say of many trainings which stopped early, and what epochs are shown, where these are not the last."""
+    if all(own.best is own.state for own in results):
+        return
+    stopped = sum(own.stopped_early for own in results)
+    after, best = (_range(each) for each in ([own.state.epoch for own in results], [own.best.epoch for own in results]))
+    say(
+        console,
+        f"{stopped} of {len(results)} {what} stopped early; they had {after} epochs, and these are the results of the "
+        f"best of each, epoch {best}",
+    )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def spread_table(each: Sequence[Mapping[str, Scores]], together: Mapping[str, Scores] | None = None) -> Table:

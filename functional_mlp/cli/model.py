@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "network": "--hidden, --activation and --initializer",
     "key": "--seed",
-    "loss": "--loss and --label-smoothing",
+    "loss": "--loss, --delta and --label-smoothing",
     "optimizer": "--optimizer, --learning-rate, --beta and --weight-decay",
     "data": "--data, --class-weights and --seed",
     "validation": "--validation-share, --class-weights and --seed",
@@ -35,7 +35,7 @@ OPTIONS = {
     "schedule": "--decay",
     "params": "--initializer",
     "early_stopping": "--early-stopping",
-    "penalty": "--l2",
+    "penalty": "--l1 and --l2",
     "shuffle": "fit(shuffle=...), which the command leaves out",
     "score": "fit(score=...), which the command leaves out",
     "orders": "functional-mlp --version",

@@ -121,6 +121,7 @@ def _print_results(printing: Printing, run: Run, result: fm.FitResult) -> dict[s
         "remarks": said,
         "epochs": result.state.epoch,
         "best_epoch": result.best.epoch,
+        "stopped_early": result.stopped_early,
         "seconds": seconds,
         "history": result.history.to_dict(),
     }

@@ -118,6 +118,14 @@ class TrainingOptions:
     """Stop after as many epochs in a row in which the validation loss was not smaller than before; what is shown, and
     what `predict` uses, is then the network of the best epoch."""
 
+    l1: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
+    """Add this times the sum of the sizes of the weights to what training makes small, in the place of --l2: many
+    weights end near 0. What is shown is without."""
+
+    delta: Annotated[float | None, Parameter(metavar="SIZE")] = None
+    """The error from which on huber counts its size in place of its square; for a quantity in standard deviations of
+    it. Default: 1."""
+
     label_smoothing: Annotated[float | None, Parameter(metavar="SHARE")] = None
     """What of each target is spread over all classes, from 0 to below 1; of cross-entropy. Default: 0."""
 
@@ -152,6 +160,9 @@ class TrainingOptions:
             if number is not None and number < 1:
                 raise ValueError(f"{option} must be a positive integer, got {number}")
         optimizer = self.optimizer or recipe.optimizer
+        if self.l1 is not None and l2 is not None:
+            raise ValueError("--l1 and --l2 are two penalties, and a training has one: give one of them")
+        prior = recipe.prior / samples if recipe.prior and self.l1 is None else None
         return TrainingSettings(
             epochs=recipe.passes(samples) if self.epochs is None else self.epochs,
             loss=self.loss or recipe.loss,
@@ -160,8 +171,10 @@ class TrainingOptions:
             beta=beta,
             decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if batch_size is None else batch_size,
-            l2=recipe.prior / samples if l2 is None and recipe.prior else l2,
+            l2=prior if l2 is None else l2,
             l2_given=l2 is not None,
+            l1=self.l1,
+            delta=self.delta,
             label_smoothing=self.label_smoothing,
             weight_decay=self.weight_decay,
         )
@@ -230,6 +243,8 @@ class TrainingSettings:
     batch_size: int
     l2: float | None = None
     l2_given: bool = True
+    l1: float | None = None
+    delta: float | None = None
     label_smoothing: float | None = None
     weight_decay: float | None = None
 
@@ -243,11 +258,13 @@ class TrainingSettings:
             raise ValueError(
                 f"--label-smoothing is of cross-entropy, got the loss {self.loss}: add --loss cross-entropy"
             )
+        if self.delta is not None and self.loss != "huber":
+            raise ValueError(f"--delta is of huber, got the loss {self.loss}: add --loss huber")
         kinds: dict[LossName, Callable[[], fm.Loss]] = {
             "mse": fm.MeanSquaredError,
             "cross-entropy": lambda: fm.CrossEntropy(label_smoothing=self.label_smoothing or 0.0),
             "bce": fm.BinaryCrossEntropy,
-            "huber": fm.Huber,
+            "huber": lambda: fm.Huber() if self.delta is None else fm.Huber(self.delta),
         }
         return kinds[self.loss]()
 
@@ -275,6 +292,8 @@ class TrainingSettings:
         return fm.schedules.exponential_decay(self.decay)
 
     def make_penalty(self) -> fm.penalties.Penalty | None:
+        if self.l1 is not None:
+            return fm.penalties.l1(self.l1)
         return None if self.l2 is None else fm.penalties.l2(self.l2)
 
     def describe(self, training: TrainingOptions) -> str:
@@ -283,12 +302,15 @@ class TrainingSettings:
             "beta": self.beta,
             "weight decay": self.weight_decay,
             "label smoothing": self.label_smoothing,
+            "delta": self.delta,
+            "l1": self.l1,
             "l2": self.l2 if self.l2_given else None,
         }
         numbers = "".join(f", {name} {number:g}" for name, number in given.items() if number is not None)
         decay = "decay along a cosine" if self.decay is None else f"decay {self.decay:g}"
         prior = "" if self.l2_given or self.l2 is None else f", l2 {self.l2:.2g}"
+        stopping = "" if training.early_stopping is None else f", early stopping {training.early_stopping}"
         return (
             f"{self.loss}, {self.optimizer} {self.learning_rate:g}{numbers}, {decay}, "
-            f"batch size {self.batch_size}, {count(self.epochs, 'epoch')}, seed {training.seed}{prior}"
+            f"batch size {self.batch_size}, {count(self.epochs, 'epoch')}{stopping}, seed {training.seed}{prior}"
         )

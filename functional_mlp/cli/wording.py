@@ -24,7 +24,7 @@ OPTIONS = {
     "engine": "--engine",
 }
 # Those that have a name of another argument elsewhere.
-OF_CLASSES = {("exponential_decay", "rate"): "--decay", ("RMSProp", "decay"): "--beta"}
+OF_CLASSES = {("l1", "strength"): "--l1", ("exponential_decay", "rate"): "--decay", ("RMSProp", "decay"): "--beta"}
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`train --members`, run in process."""
 
+import json
 import re
 
 import pytest
@@ -19,6 +20,21 @@ def test_train_says_how_many_members_diverged(run):
     code, _, err = run("train", "--members", "3", "--epochs", "2", "--learning-rate", "1000")
     assert code == 1
     assert "the loss of 3 of 3 networks stopped being finite" in err
+
+
+def test_train_says_which_members_stopped_early(run):
+    options = ("train", "--members", "3", "--epochs", "60", "--optimizer", "adam", "--decay", "1", "--batch-size", "20")
+    options += ("--early-stopping", "2")
+    code, out, _ = run(*options)
+    assert code == 0
+    assert ", 60 epochs, early stopping 2, seed 0" in out
+    assert re.search(r"\d of 3 networks stopped early; they had [\d to]+ epochs, and these are the results of the", out)
+    found = json.loads(run(*options, "--json")[1])
+    assert any(found["stopped_early"])
+    for epochs, best, history in zip(found["epochs"], found["best_epoch"], found["history"], strict=True):
+        losses = history["validation_loss"]
+        assert epochs == len(losses)
+        assert losses[best - 1] == min(losses)
 
 
 @pytest.mark.parametrize(

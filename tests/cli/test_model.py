@@ -1,5 +1,6 @@
 """The command's saved networks: train --out and --resume, predict, inspect."""
 
+import json
 import os
 import re
 import signal
@@ -206,6 +207,11 @@ def test_early_stopping_shows_and_saves_the_best_network(run: Run) -> None:
     assert f"stopped early after {saved.state.epoch} epochs" in out
     assert f"the results of the best, epoch {saved.best.epoch}" in out
     assert saved.state.epoch == saved.best.epoch + 3
+    found = json.loads(run(*command, "--resume", "--json")[1])
+    assert (found["stopped_early"], found["epochs"]) == (True, saved.state.epoch)
+    several = json.loads(run(*TRAIN[:-2], *command[len(TRAIN) :], "--cross-validate", "2", "--json")[1])
+    assert [len(history["train_loss"]) for history in several["history"]] == several["epochs"]
+    assert several["stopped_early"] == [True, True]
     assert run(*command, "--resume")[0] == 0  # it is over, and trains no more
     assert fm.load("model.safetensors").state.epoch == saved.state.epoch
     model = Model.load(Path("model.safetensors"))

@@ -118,6 +118,7 @@ def test_smoothing_weight_decay_and_l2_are_said_and_change_what_is_learnt(run):
         (["--label-smoothing", "0.1"], "lion 0.001, label smoothing 0.1, decay"),
         (["--weight-decay", "0.2"], "lion 0.001, weight decay 0.2, decay"),
         (["--l2", "0.5"], "lion 0.001, l2 0.5, decay"),
+        (["--l1", "0.5"], "lion 0.001, l1 0.5, decay"),
     ):
         code, out, _ = run("train", *arguments, *given)
         assert code == 0
@@ -243,6 +244,10 @@ def test_a_command_that_cannot_be_understood_exits_with_2(run, arguments, messag
         (["--beta", "0.9"], "--beta: sgd keeps nothing of the past"),
         (["--optimizer", "adam", "--beta", "1"], "--beta must be a finite number in [0.0, 1.0)"),
         (["--weight-decay", "0.1"], "--weight-decay: sgd has none: choose adamw or lion, or give --l2"),
+        (["--delta", "2"], "--delta is of huber, got the loss mse: add --loss huber"),
+        (["--delta", "0", "--loss", "huber"], "--delta must be a finite number in (0.0"),
+        (["--l1", "-1"], "--l1 must be a finite number in [0.0"),
+        (["--l1", "0.1", "--l2", "0.1"], "--l1 and --l2 are two penalties, and a training has one"),
         (["--label-smoothing", "0.1"], "--label-smoothing is of cross-entropy, got the loss mse"),
         (
             ["--loss", "cross-entropy", "--label-smoothing", "1"],
