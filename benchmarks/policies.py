@@ -146,7 +146,7 @@ def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
 
     def once() -> float:
         started = time.perf_counter()
-        pointers = (workspace.data_ptr(), *rows.pointers(), order.data_ptr())
+        pointers = (workspace.data_ptr(), *rows.pointers, order.data_ptr())
         function.call(*pointers, 0, case.rows, case.rows, 0, 1e-4, results)
         return time.perf_counter() - started
 

@@ -1,9 +1,10 @@
 """The course of training: the one state machine, for one network or many.
 
 A group of members is trained from state to state, several epochs in one call of the engine where nobody looks in
-between. A state is passed on only once all its numbers are known to be finite: where those of several epochs are not,
-the group goes back and takes these epochs one by one, which finds the one in which a member diverges. Where early
-stopping would have ended the run within several epochs, it goes back as well, and takes those up to the end.
+between; who looks is shown them one by one, of short epochs some that have been trained ahead. A state is passed on
+only once all its numbers are known to be finite: where those of several epochs are not, the group goes back and takes
+these epochs one by one, which finds the one in which a member diverges. Where early stopping would have ended the run
+within several epochs, it goes back as well, and takes those up to the end.
 """
 
 import itertools
@@ -76,10 +77,9 @@ class Course:
         self._job, self._members = job, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
-        watched = watched or any(map(self._is_watched, self._members))
-        most = self._run.epochs_at_once if job.early_stopping is None else MOST_THAT_STOP
-        self._epochs_at_once = 1 if watched else min(most, self._run.epochs_at_once)
+        self._watched, self._epochs_at_once = watched, self._most_at_once(watched)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
+        self._begun = [member.start.epoch - len(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
         self._asked: tuple[range, Keys, Rates] = range(0), [], []
@@ -96,10 +96,17 @@ class Course:
             for member, improvement in zip(self._members, self._improvements, strict=True)
         ]
 
-    def _is_watched(self, member: Member) -> bool:
-        """Whether each epoch of a member is looked at; members of a group stop one by one."""
-        stops_alone = self._job.early_stopping is not None and len(self._members) > 1
-        return stops_alone or self._job.score is not None or reads_history(member.schedule)
+    def _most_at_once(self, watched: bool) -> int:
+        """How many epochs are trained before any of them is looked at."""
+        stopping, schedules = self._job.early_stopping, [member.schedule for member in self._members]
+        if self._job.score is not None or any(map(reads_history, schedules)):
+            return 1
+        if stopping is not None and (watched or len(self._members) > 1):  # members of a group stop one by one
+            return 1
+        if watched:  # who looks may change what a function of the epoch gives
+            values = all(schedule is None or isinstance(schedule, Schedule) for schedule in schedules)
+            return self._run.ahead.most if values and self._run.ahead is not None else 1
+        return self._run.epochs_at_once if stopping is None else min(MOST_THAT_STOP, self._run.epochs_at_once)
 
     def _improvement(self, member: Member) -> Improvement:
         stopping, progress = self._job.early_stopping, member.progress
@@ -114,7 +121,7 @@ class Course:
         while epoch < last and (active := self._active()):
             size = 1 if epoch < one_by_one else self._epochs_at_once
             epochs = range(epoch, min(epoch + size, last))
-            histories, settled = self._train(epochs, active)
+            histories, snapshots, settled = self._train(epochs, active)
             if len(epochs) > 1 and not settled:
                 self._run.restore(snapshot)
                 one_by_one = epochs.stop
@@ -127,25 +134,37 @@ class Course:
             for member, own in zip(active, histories, strict=True):
                 self._recorders[member].append(own)
                 self._memories[member] = _remembered(self._members[member], self._memories[member], own)
-            before, snapshot = snapshot, self._run.snapshot()
-            reached = self._move_on(active, histories, improved, epochs, before, snapshot, settled)
-            if len(epochs) > 1:
-                self._tick(epochs.stop)
-            epoch = epochs.stop
-            if reached:
-                yield reached
+            for after in snapshots:
+                looked_at = range(epoch, epoch + len(epochs) // len(snapshots))
+                before, snapshot = snapshot, after
+                reached = self._move_on(active, histories, improved, looked_at, before, snapshot, settled)
+                epoch = looked_at.stop
+                if len(epochs) > 1:
+                    self._tick(epoch)
+                if reached:
+                    yield reached
+                if epoch < epochs.stop and self._active() != active:  # fewer members go on than were trained ahead
+                    self._run.restore(snapshot)
+                    break
 
     def _active(self) -> list[int]:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
 
-    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[History], bool]:
-        """Run epochs; returns the history of each active member, and whether all its numbers are finite."""
+    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[History], list[Snapshot], bool]:
+        """Run epochs; returns the history of each active member, snapshots, and whether all its numbers are finite.
+
+        The snapshots are those after each epoch where somebody looks at it, and otherwise that after the last one.
+        """
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
-        # What is told of several epochs waits until it is known that they stand.
-        tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
-        outcomes = self._run.epochs(keys, rates, tick, active)
+        if self._watched and self._run.ahead is not None and len(epochs) > 1:
+            outcomes, snapshots = self._run.ahead.epochs(keys, rates, active)
+        else:
+            # What is told of several epochs waits until it is known that they stand.
+            tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
+            outcomes = self._run.epochs(keys, rates, tick, active)
+            snapshots = [self._run.snapshot()]
         reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
         histories = [
@@ -160,7 +179,7 @@ class Course:
             for member, own in zip(active, reached, strict=True)
         ]
         finite = all(map(math.isfinite, itertools.chain.from_iterable(own.train_loss for own in histories)))
-        return histories, finite and self._run.is_finite(active)
+        return histories, snapshots, finite and self._run.is_finite(active)
 
     def _asked_for(self, epochs: range) -> tuple[Keys, Rates]:
         """The keys and the learning rates of the members in some epochs; those taken once more are asked for once."""
@@ -215,7 +234,7 @@ class Course:
         """
         standings, reached = list(self._standings), []
         for member, own, gains in zip(active, histories, improved, strict=True):
-            loss_is_finite = math.isfinite(own.train_loss[-1])
+            loss_is_finite = settled or math.isfinite(own.train_loss[-1])
             if settled or (loss_is_finite and self._run.is_finite([member])):
                 standings[member] = self._standing(member, epochs, before, snapshot, gains)
                 reached.append(member)
@@ -257,8 +276,13 @@ class Course:
         """Train a member no further."""
         self._standings[member] = attrs.evolve(self._standings[member], ended=True)
 
-    def progress(self, member: int) -> Progress:
+    def reached(self, member: int) -> tuple[TrainState, History]:
         """The last finite state of a member, in tensors of its own, and its history up to there."""
+        standing = self._standings[member]
+        return self._state(member, standing.epoch, standing.snapshot), self._history(member, standing.epoch)
+
+    def progress(self, member: int) -> Progress:
+        """How far a member has come: what it has `reached`, and whether and how it ended."""
         standing = self._standings[member]
         state = self._state(member, standing.epoch, standing.snapshot)
         judged_from = self._members[member].progress.judged_from
@@ -299,8 +323,7 @@ class Course:
 
     def _history(self, member: int, epoch: int) -> History:
         """The records of a member's epochs before `epoch`."""
-        begun = self._members[member].start.epoch - len(self._members[member].progress.history)
-        return self._recorders[member].first(epoch - begun)
+        return self._recorders[member].first(epoch - self._begun[member])
 
 
 def _remembered(member: Member, memory: Any, history: History) -> Any:

@@ -38,6 +38,10 @@ class Run(Protocol):
     def epochs_at_once(self) -> int:
         """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
 
+    @property
+    def ahead(self) -> "Ahead | None":
+        """What trains epochs before anybody looks at the first of them, where they are short, and of values alone."""
+
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> Sequence[Outcome]:
         """Run epochs one after the other, each with the key of an order, and a learning rate, for every member.
 
@@ -56,6 +60,18 @@ class Run(Protocol):
 
     def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         """A member's state in a snapshot, in tensors of its own."""
+
+
+class Ahead(Protocol):
+    """What trains up to `most` epochs of a run at once, for somebody who looks at them one by one."""
+
+    @property
+    def most(self) -> int: ...
+
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, validated: Collection[int]
+    ) -> tuple[Sequence[Outcome], list[Snapshot]]:
+        """As the run's `epochs`, with the snapshots after each epoch."""
 
 
 @attrs.frozen(eq=False)

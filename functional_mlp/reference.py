@@ -108,6 +108,8 @@ class ReferenceRun:
     An epoch makes new arrays, so a snapshot is the arrays themselves.
     """
 
+    ahead = None
+
     def __init__(self, job: Job, member: Member) -> None:
         self._job, self._member = job, member
         state: OptimizerState = trees.detached(member.start.optimizer_state)

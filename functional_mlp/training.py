@@ -100,7 +100,8 @@ def fit(
         Is called now and then with the number of epochs done, a fraction within an epoch. True shows a bar, on the
         terminal or in the notebook.
     callbacks
-        Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training.
+        Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training. It
+        may hear of epochs that take microseconds a moment later, when some more are trained, of which nothing is left.
     checkpoint
         A `functional_mlp.Checkpoint`: the run is saved as it goes, and the same call goes on with what is saved. Its
         result has the same bits as that of an unbroken run, and the whole history.

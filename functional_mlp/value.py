@@ -118,7 +118,9 @@ class Deferred:
     def deferred(cls, make: Callable[[str], Any], **fields: Any) -> Any:
         """The value with some fields given, and the others as `make` makes them, by name."""
         value = object.__new__(cls)
-        vars(value).update(fields, _make=make)
+        own = value.__dict__
+        own.update(fields)
+        own["_make"] = make
         return value
 
     def __getattr__(self, name: str) -> Any:  # called where there is no such attribute yet

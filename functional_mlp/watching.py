@@ -19,22 +19,22 @@ SAVING_SHARE = 0.1
 
 
 class Watch:
-    """The callbacks and the checkpoint of a job, whose groups may train in several threads."""
+    """The callbacks and the checkpoint of a job, whose groups may train in several threads.
+
+    `looks` says whether there is anyone to look at each state.
+    """
 
     job: Job
+    looks: bool
 
     def __init__(self, job: Job, callbacks: Sequence[Callback], checkpoint: Keeper | None) -> None:
         self._callbacks = callbacks
         self._kept = None if checkpoint is None else checkpoint.keep(job)
+        self.looks = bool(callbacks) or checkpoint is not None
         self.job = job if self._kept is None else self._asked_again(self._kept.job)
         self._progress = [member.progress for member in self.job.members]
         self._lock = threading.Lock()
         self._saved_at, self._saving = 0.0, 0.0
-
-    @property
-    def looks(self) -> bool:
-        """Whether there is anyone to look at each state."""
-        return bool(self._callbacks) or self._kept is not None
 
     def begin(self) -> None:
         """Keep what there is before training: what cannot be kept is found then."""
@@ -54,7 +54,7 @@ class Watch:
                     self._save()
             try:
                 # What callbacks are given is theirs, to write into as well: it is not what is kept.
-                ended = [member for member in reached if self._says_end(course.progress(member))]
+                ended = [member for member in reached if self._says_end(*course.reached(member))]
             except Exception:
                 if self._is_due(course.epochs_done, seconds=math.inf):
                     self._save()  # what was trained is not lost with a callback
@@ -90,13 +90,15 @@ class Watch:
         """The job as it goes on: a member that a callback has ended is over as long as a callback says so."""
 
         def asked(progress: Progress) -> Progress:
-            return attrs.evolve(progress, ended=progress.ended and self._says_end(_copied(progress)))
+            return attrs.evolve(
+                progress, ended=progress.ended and self._says_end(_copied(progress.state), progress.history)
+            )
 
         members = [attrs.evolve(member, progress=asked(member.progress)) for member in job.members]
         return attrs.evolve(job, members=tuple(members))
 
-    def _says_end(self, reached: Progress) -> bool:
-        return asked_all(self._callbacks, reached.state, reached.history)
+    def _says_end(self, state: TrainState, history: History) -> bool:
+        return asked_all(self._callbacks, state, history)
 
     def _is_due(self, epoch: int, seconds: float | None = None) -> bool:
         """Whether progress is to be saved after an epoch, by default by the time since it was saved last."""
@@ -123,13 +125,14 @@ class Watch:
         self._saving = self._saved_at - started
 
 
-def _copied(progress: Progress) -> Progress:
-    """The same progress, in tensors of its own."""
-    return attrs.evolve(progress, state=pytree.map(lambda leaf: leaf.clone(), progress.state))
+def _copied(state: TrainState) -> TrainState:
+    """The same state, in tensors of its own."""
+    copied: TrainState = pytree.map(torch.clone, state)
+    return copied
 
 
 def asked_all(callbacks: Sequence[Callback], state: TrainState, history: History) -> bool:
     """Whether one of the callbacks, which are all asked, ends a run; each has a state of its own to write into."""
-    given = [*(pytree.map(torch.clone, state) for _ in callbacks[1:]), state]
+    given = [*(_copied(state) for _ in callbacks[1:]), state]
     answers = [callback(state.epoch - 1, own, history) for callback, own in zip(callbacks, given, strict=False)]
     return any(answers)

@@ -33,9 +33,11 @@ class Counting:
         overflowing: Sequence[int | None] = (),
         alarms: Sequence[int] = (),
         epochs_at_once: int = 8,
+        epochs_ahead: int = 1,
     ) -> None:
         self.lost, self.overflowing, self.alarms = lost, overflowing or [None] * len(lost), alarms
         self.epochs_at_once = epochs_at_once
+        self.ahead = Ahead(self, epochs_ahead)
         self.reached = 0
         self.calls: list[int] = []
 
@@ -73,6 +75,19 @@ class Counting:
         return fm.OptimizerState((torch.tensor([float(snapshot)]),), 1.0, snapshot)
 
 
+@attrs.frozen
+class Ahead:
+    """Some epochs of a counting run before anybody looks at them."""
+
+    run: Counting
+    most: int
+
+    def epochs(self, keys: Keys, learning_rates: Rates, validated: Collection[int]) -> tuple[list[Outcome], list[int]]:
+        began = self.run.reached
+        outcomes = self.run.epochs(keys, learning_rates, lambda done: None, validated)
+        return outcomes, list(range(began + 1, self.run.reached + 1))
+
+
 def course_of(
     run: Counting,
     epochs: int,
@@ -104,10 +119,28 @@ def test_epochs_are_taken_together_where_nobody_looks() -> None:
     assert run.calls == [8, 8, 8, 6]
 
 
-def test_one_who_looks_sees_each_epoch() -> None:
-    run = Counting([None])
+@pytest.mark.parametrize("ahead", [1, 2, 8])
+def test_one_who_looks_sees_each_epoch(ahead: int) -> None:
+    run = Counting([None], epochs_ahead=ahead)
     course = course_of(run, 3, watched=True)
-    assert [(reached, course.progress(0).state.epoch) for reached in course] == [([0], 1), ([0], 2), ([0], 3)]
+    seen = [(reached, course.progress(0)) for reached in course]
+    assert [(reached, own.state.epoch, len(own.history)) for reached, own in seen] == [
+        ([0], 1, 1),
+        ([0], 2, 2),
+        ([0], 3, 3),
+    ]
+    assert [own.state.optimizer_state.step for _, own in seen] == [1, 2, 3]
+    assert run.reached == 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seen"),
+    [(None, 4), (fm.schedules.exponential_decay(0.9), 4), (lambda epoch: 1.0, 1), (fm.schedules.on_plateau(), 1)],
+)
+def test_epochs_are_trained_ahead_where_nothing_that_a_callback_changes_matters(schedule: Any, seen: int) -> None:
+    run = Counting([None], epochs_ahead=4)
+    next(iter(course_of(run, 9, watched=True, schedule=schedule)))
+    assert run.reached == seen
 
 
 def test_epochs_are_taken_together_with_their_validation() -> None:
@@ -127,8 +160,9 @@ def test_after_a_false_alarm_epochs_are_taken_together_again() -> None:
     assert course.result(0).history.train_loss == tuple(1.0 / (1 + epoch) for epoch in range(32))
 
 
-def test_a_state_is_finite_where_a_turn_gives_it() -> None:
-    run = Counting([None], overflowing=[2])
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_a_state_is_finite_where_a_turn_gives_it(ahead: int) -> None:
+    run = Counting([None], overflowing=[2], epochs_ahead=ahead)
     course = course_of(run, 5, watched=True)
     assert [course.progress(0).state.epoch for _ in course] == [1, 2]
     assert outcome(course) == (2, 5, 2)
@@ -141,8 +175,9 @@ def test_nothing_is_trained_where_the_last_epoch_is_reached() -> None:
     assert run.calls == []
 
 
-def test_a_member_that_is_ended_is_trained_no_more() -> None:
-    run = Counting([None, None])
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_a_member_that_is_ended_is_trained_no_more(ahead: int) -> None:
+    run = Counting([None, None], epochs_ahead=ahead)
     course = course_of(run, 4, watched=True)
     turns = []
     for reached in course:

@@ -14,18 +14,16 @@ from functional_mlp.random import Key
 class Orders:
     """The orders (members, samples) of an epoch, and what native code is told to draw them.
 
-    At first, and for good where they are not `shuffled`, they are those of the data.
+    At first, and for good where they are not `shuffled`, they are those of the data. `pointer` is where they lie, and
+    `shuffle` where the function lies that draws one.
     """
 
     def __init__(self, members: int, samples: int, *, shuffled: bool) -> None:
         self.memory: Tensor = torch.arange(samples, device="cpu").repeat(members, 1)
         checks.plain_tensor("the orders", self.memory)
+        self.pointer, self.samples = self.memory.data_ptr(), samples
         self._function = shuffle.function_of(machine.host()) if shuffled else None
-
-    @property
-    def shuffle(self) -> int | None:
-        """The address of the function that draws an order."""
-        return None if self._function is None else self._function.address
+        self.shuffle: int | None = None if self._function is None else self._function.address
 
     def keys(self, keys: Iterable[Key]) -> bytes | None:
         """Keys, in the form in which native code takes them; none where nothing is to be drawn."""

@@ -27,7 +27,7 @@ class Evaluation:
         self._session = Session(program_of_pass(program, data))
         self.rows = Rows.of(data, program.loss)
         self.samples = len(data)
-        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers(), self.samples
+        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers, self.samples
         self.table = (ctypes.c_int64 * ENTRIES)(*table)
 
     @property

@@ -40,6 +40,16 @@ class Rows:
     labels: Tensor
     weight: float
     answered: bool
+    pointers: tuple[int, int, int] = attrs.field(init=False)
+    samples: int = attrs.field(init=False)
+
+    @pointers.default
+    def _pointers(self) -> tuple[int, int, int]:
+        return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
+
+    @samples.default
+    def _samples(self) -> int:
+        return len(self.inputs)
 
     @classmethod
     def of(cls, data: Dataset, loss: Loss) -> "Rows":
@@ -54,14 +64,11 @@ class Rows:
         weight = len(data) if weights is None else weights.double().sum().item()
         return cls(plain(data.inputs), plain(targets), filled, weight, answered)
 
-    def pointers(self) -> tuple[int, int, int]:
-        return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
-
     def figures(self, losses: Sequence[float], right: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The mean losses and the accuracies of some passes, given the sums of their losses and their right answers."""
-        samples, weight = len(self.inputs), self.weight
-        accuracies = (share(each, weight) for each in right) if self.answered else (math.nan for _ in right)
-        return tuple(loss / samples for loss in losses), tuple(accuracies)
+        samples, weight = self.samples, self.weight
+        accuracies = [share(each, weight) for each in right] if self.answered else [math.nan] * len(right)
+        return tuple([loss / samples for loss in losses]), tuple(accuracies)
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -97,6 +104,7 @@ class Session:
         self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
         spaces = self._threads if self.policy.divided and self._batch_size == 1 else 1
         self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
+        self._workspace_pointer = self.workspace.data_ptr()
 
     @property
     def address(self) -> int:
@@ -122,7 +130,7 @@ class Session:
         A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
         """
         results = (ctypes.c_double * 2)()
-        pointers = (self.workspace.data_ptr(), *rows.pointers(), order.data_ptr())
+        pointers = (self.workspace.data_ptr(), *rows.pointers, order.data_ptr())
         last = 0
         while last < samples:
             first, last = last, min(self._stop(last), samples)
@@ -146,16 +154,16 @@ class Session:
         Returns for all of them the sums of losses, the right answers, and those of the passes forward that the table
         `validation` tells of, where there is one.
         """
-        count, samples = len(keys), orders.memory.shape[1]
+        count, samples = len(keys), orders.samples
         results = (ctypes.c_double * (4 * count))()
         call_epochs = self._function.call_epochs
         assert call_epochs is not None, "only epochs are run many at a time"
         self._run(
             count * samples,
             call_epochs,
-            self.workspace.data_ptr(),
-            *rows.pointers(),
-            orders.memory.data_ptr(),
+            self._workspace_pointer,
+            *rows.pointers,
+            orders.pointer,
             orders.shuffle,
             orders.keys(keys),
             (ctypes.c_double * count)(*learning_rates),
@@ -165,7 +173,7 @@ class Session:
             step,
             results,
         )
-        return tuple(results[which::4] for which in range(4))
+        return results[::4], results[1::4], results[2::4], results[3::4]
 
     def pass_forward(self, rows: Rows, samples: int, predictions: Tensor | None = None) -> tuple[float, float]:
         """Pass rows forward, on as many threads as torch has; returns the sum of the losses and the right answers.
@@ -176,7 +184,7 @@ class Session:
         size = self.policy.rows_per_share
         starts = range(0, samples, size)
         results = (ctypes.c_double * (2 * len(starts)))()
-        pointers, written = rows.pointers(), () if predictions is None else (predictions.data_ptr(),)
+        pointers, written = rows.pointers, () if predictions is None else (predictions.data_ptr(),)
         shares = enumerate(starts)  # each thread goes on with the next that is left
 
         def work(rank: int, *_: int) -> None:

@@ -83,6 +83,8 @@ class StackedRun:
     arrays, so a snapshot is the arrays themselves.
     """
 
+    ahead = None
+
     def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
         self._layer, self._network, self._loss = layer, job.network, job.loss
         self._batch_size, self._members = min(job.batch_size, len(members[0].data)), members

@@ -17,6 +17,7 @@ from functional_mlp import pytree
 from functional_mlp.engine import compiling
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Sharing, Unrolled, policy_of
+from functional_mlp.engine.running import FusedRun
 from functional_mlp.testing import assert_trees_close, check_engines_agree
 from tests.engine.modes import TARGETS, compiled_with, policies_with
 
@@ -99,6 +100,39 @@ def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
     if batch_size > 1 or not optimizer.slots():  # tails, which are in one piece only, are added up in another order
         assert pytree.equal(results[0][0].optimizer_state, results[1][0].optimizer_state)
         assert results[0][1] == results[1][1]
+
+
+def run_of(network: fm.Layer, optimizer: fm.Optimizer) -> FusedRun:
+    program = lower(network, MSE, optimizer, batch_size=10, class_targets=False, dtype=torch.float64)
+    return FusedRun(program, optimizer.init(network.init(KEY, dtype=torch.float64)), DATA)
+
+
+def test_epochs_trained_ahead_are_those_trained_one_by_one() -> None:
+    optimizer = fm.Momentum(0.1)
+    ahead = run_of(NETWORK, optimizer).ahead
+    assert ahead is not None
+    assert ahead.most > 7
+    seen: list[fm.TrainState] = []
+
+    def look(epoch: int, state: fm.TrainState, history: fm.History) -> bool:
+        assert (state.epoch, len(history)) == (epoch + 1, epoch + 1)
+        seen.append(state)
+        return epoch == 6
+
+    common = {"key": KEY, "batch_size": 10, "engine": "fused", "validation": DATA}
+    result = fm.fit(NETWORK, MSE, optimizer, DATA, epochs=20, callbacks=[look], **common)
+    expected = fm.fit(NETWORK, MSE, optimizer, DATA, epochs=7, **common)
+    assert pytree.equal(result.state, expected.state)
+    assert attrs.evolve(result.history, seconds=()) == attrs.evolve(expected.history, seconds=())
+    state = fm.TrainState(optimizer.init(NETWORK.init(KEY.split()[0], dtype=torch.float64)), KEY.split()[1], 0)
+    for own in seen:
+        state, _ = fm.train_epoch(NETWORK, MSE, state, DATA, optimizer=optimizer, batch_size=10, engine="fused")
+        assert pytree.equal(own, state)
+
+
+def test_epochs_of_expressions_that_a_callback_may_change_are_not_trained_ahead() -> None:
+    assert run_of(NETWORK, SignDescent(0.1)).ahead is None
+    assert run_of(fm.Sequential(fm.Linear(2, 2), Softsign()), fm.SGD(0.1)).ahead is None
 
 
 @attrs.frozen(repr=False)

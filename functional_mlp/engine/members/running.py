@@ -90,6 +90,8 @@ class MembersRun:
     A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
     """
 
+    ahead = None
+
     def __init__(self, job: Job, members: tuple[Member, ...]) -> None:
         self._batch_size, self._members = job.batch_size, members
         self._program = program = program_of(job, members)
@@ -122,7 +124,7 @@ class MembersRun:
     def _data_pointers(self) -> Any:
         """The table of addresses."""
         columns = [
-            (*self._rows[id(member.data)].pointers(), order.data_ptr())
+            (*self._rows[id(member.data)].pointers, order.data_ptr())
             for member, order in zip(self._members, self._orders.memory, strict=True)
         ]
         table = [address for row in zip(*self._filled_up(columns), strict=True) for address in row]
