@@ -20,6 +20,7 @@ def learning_bands(
 ) -> "Figure":
     """The means over the members of loss and accuracy, in bands of one standard deviation to both sides.
 
+    Each epoch's are over the members that trained in it: after early stopping the last ones are those of few.
     The other arguments are those of `learning_curves`.
 
     >>> from functional_mlp.history import EpochRecord, History
