@@ -79,7 +79,12 @@ class Loss(Value):
         raise NotImplementedError(f"{type(self).__name__} must define wrong_outputs(self, xp, prediction, target)")
 
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions."""
+        """The loss, a 0-d tensor, of predictions (batch, features); the mean runs over all leading dimensions.
+
+        Features and samples are added up before they are divided by their number, in the dtype of the predictions (in
+        float32 for half precision): as torch's, a mean is infinite where the sum is beyond the dtype, which for float32
+        ends at 3.4e38. The fused engine adds up the losses of samples in float64, and may be finite there.
+        """
         targets = self.checked_targets(predictions, targets)
         return narrowed(self.batch_value(predictions.detach(), targets), predictions.dtype)
 
