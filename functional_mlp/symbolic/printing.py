@@ -21,6 +21,8 @@ _TERMS = ("w", "V", "G", "m̂", "v̂", "m", "v", "ŷ", "y", "s", "g", "t")
 _GREEK = "αβγδεηλμρB"
 
 
+# Functions that are written with a power between their name and their argument: tanh² s.
+_NAMED = (sympy.tanh, sympy.cos, sympy.erf, sympy.log)
 # The letter of a schedule's epoch.
 EPOCH = sympy.Symbol("e", integer=True, nonnegative=True)
 
@@ -107,9 +109,13 @@ class Printer(LatexPrinter):  # type: ignore[misc]
             return rf"\frac{{1}}{{{self._print(base**-exponent)}}}"
         if exponent == sympy.S.Half:
             return rf"\sqrt{{{self._print(base)}}}"
+        if isinstance(base, _NAMED) and exponent.is_Integer:
+            name, opening, rest = self._print(base).partition("\\left(" if "\\left(" in self._print(base) else "(")
+            return f"{name}^{{{exponent}}}{opening}{rest}"
         text = decimal(float(base)) if base.is_Rational and _ends(base) else self._print(base)
-        atom = base.is_Symbol or (base.is_Rational and base >= 0 and "frac" not in text)
-        return f"{text}^{{{self._print(exponent)}}}" if atom else f"{_bracketed(text)}^{{{self._print(exponent)}}}"
+        atom = base.is_Symbol or isinstance(base, sympy.Abs) or (base.is_Rational and base >= 0 and "frac" not in text)
+        power = f"{exponent.p} / {exponent.q}" if exponent.is_Rational and exponent.q > 1 else self._print(exponent)
+        return f"{text if atom else _bracketed(text)}^{{{power}}}"
 
     def _inline(self, e: sympy.Expr) -> str:
         """A formula with / for its fraction where that has one letter or number below: for exponents and brackets."""
@@ -231,7 +237,8 @@ def _root_of_number(e: sympy.Mul) -> tuple[str | None, sympy.Expr]:
         return None, e
     above, below = over_pi.p, over_pi.q
     pi = r"\pi" if below == 1 else rf"{below} \, \pi"
-    return (rf"\frac{{1}}{{\sqrt{{{pi}}}}}" if above == 1 else rf"\sqrt{{\frac{{{above}}}{{{pi}}}}}"), rest
+    root = sympy.sqrt(above)
+    return (rf"\frac{{{root}}}{{\sqrt{{{pi}}}}}" if root.is_Integer else rf"\sqrt{{\frac{{{above}}}{{{pi}}}}}"), rest
 
 
 def _names(e: sympy.Expr) -> set[str]:
@@ -247,7 +254,9 @@ def _term_key(term: sympy.Expr) -> tuple[Any, ...]:
         degree = len(sympy.Mul.make_args(term))
     if term == EPOCH:
         return (-2, degree, str(term))  # e + 1
-    return (min(places, default=-1 if term.is_number else len(_TERMS)), degree, str(term))
+    if term.is_number:  # 1 + s, and s + 3
+        return (-1 if term in (1, -1) else len(_TERMS) + 1, degree, str(term))
+    return (min(places, default=len(_TERMS)), degree, str(term))
 
 
 def _factor_key(factor: sympy.Expr) -> tuple[Any, ...]:

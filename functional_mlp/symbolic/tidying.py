@@ -2,6 +2,7 @@
 
 import sympy
 
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import Maximum, Minimum, Where, is_smooth, where
 from functional_mlp.symbolic.printing import LargestOf, Total
@@ -9,6 +10,8 @@ from functional_mlp.symbolic.regions import Region, Undecided, resolved
 
 SIGMOID = sympy.Function("σ", real=True)
 NORMAL = sympy.Function("Φ", real=True)
+# Formulas that take longer are left as they are. Each of the library's own takes a twentieth of a second or less.
+SECONDS = 2.0
 # Pieces that are looked at.
 _MOST_PIECES = 8
 
@@ -20,8 +23,15 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
     >>> tidied(Where(3, s, 0, 1, sympy.exp(-sympy.Abs(s))) / (1 + sympy.exp(-sympy.Abs(s))))
     1/(1 + exp(-s))
     """
+    try:
+        return Allowance(SECONDS).run(lambda: _with_sums_tidied(expression))
+    except OutOfTime:
+        return expression
+
+
+def _with_sums_tidied(expression: sympy.Expr) -> sympy.Expr:
     for total in expression.atoms(Total, LargestOf):
-        expression = expression.xreplace({total: total.func(tidied(total.args[0]), total.args[1])})
+        expression = expression.xreplace({total: total.func(_with_sums_tidied(total.args[0]), total.args[1])})
     totals = {total: sympy.Dummy("total", real=True) for total in expression.atoms(Total, LargestOf)}
     return _tidied(expression.xreplace(totals)).xreplace({dummy: total for total, dummy in totals.items()})
 
@@ -116,7 +126,7 @@ def _over_first(polynomial: sympy.Expr) -> sympy.Expr:
 def with_gate(expressions: list[sympy.Expr], v: sympy.Symbol) -> tuple[list[sympy.Expr], sympy.Expr | None]:
     """The expressions with σ(v) for σ of one long argument, and the argument; None where there is no such."""
     arguments = {gate.args[0] for expression in expressions for gate in expression.atoms(SIGMOID)}
-    if len(arguments) != 1 or (argument := arguments.pop()).is_Symbol:
+    if len(arguments) != 1 or (argument := arguments.pop()).is_Symbol or (-argument).is_Symbol:
         return expressions, None
     return [expression.xreplace({SIGMOID(argument): SIGMOID(v)}) for expression in expressions], argument
 

@@ -48,7 +48,38 @@ class Ridge:
         return 0.01 * w
 
 
+class Mish(fm.Elementwise):
+    def value(self, xp, s):
+        return s * xp.tanh(xp.log1p(xp.exp(s)))
+
+    def derivative(self, xp, s, y):
+        opening = xp.tanh(xp.log1p(xp.exp(s)))
+        return opening + s * (1 - opening * opening) / (1 + xp.exp(-s))
+
+
+class HardSwish(fm.Elementwise):
+    def value(self, xp, s):
+        return s * xp.minimum(xp.maximum(s + 3, 0), 6) / 6
+
+    def derivative(self, xp, s, y):
+        return xp.where(s > 3, 1, xp.where(s < -3, 0, (2 * s + 3) / 6))
+
+
+class Power:
+    def value(self, xp, w):
+        return xp.abs(w) ** 1.5 + xp.erf(w) ** 2
+
+    def derivative(self, xp, w):
+        return 1.5 * xp.sign(w) * xp.abs(w) ** 0.5 + 2.256758334191025 * xp.erf(w) * xp.exp(-w * w)
+
+
 FORMULAS = [
+    (Mish(), r"1 - \tanh^{2}(\log(1 + e^{s}))"),
+    (Mish(), r"s \, \sigma(s)"),
+    (HardSwish(), r"\frac{s \, \min(\max(s + 3, 0), 6)}{6}"),
+    (HardSwish(), r"\frac{s}{3} + \frac{1}{2} & \text{otherwise}"),
+    (Power(), r"\left|w\right|^{3 / 2} + \operatorname{erf}^{2}(w)"),
+    (Power(), r"\frac{4}{\sqrt{\pi}} \, \operatorname{erf}(w) \, e^{-w^{2}}"),
     (fm.ReLU(), r"\operatorname{ReLU}(s) &= \max(s, 0)"),
     (fm.ReLU(), r"\operatorname{ReLU}'(s) &= \begin{cases} 0 & \text{if } y \le 0 \\ 1 & \text{otherwise} \end{cases}"),
     (fm.ReLU(), r"y &= \operatorname{ReLU}(s)"),
@@ -202,6 +233,16 @@ def test_a_number_that_an_expression_branches_on_is_shown_as_it_is():
             return self.factor if self.factor > 1 else 1
 
     assert r"\operatorname{Scaled}(s) &= 3 \, s" in fm.latex(Scaled())
+
+
+def test_a_formula_that_takes_too_long_is_left_as_it_is(monkeypatch):
+    def endless(expression):
+        while True:
+            pass
+
+    monkeypatch.setattr("functional_mlp.symbolic.tidying._tidied", endless)
+    monkeypatch.setattr("functional_mlp.symbolic.tidying.SECONDS", 0.05)
+    assert r"\operatorname{Softplus}(s) &= \max(s, 0) + \log(1 + e^{-\left|s\right|})" in fm.latex(fm.Softplus())
 
 
 def test_other_things_have_no_formulas():
