@@ -276,7 +276,7 @@ def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(m
 
 
 def test_mpi_gives_the_bits_of_a_run_at_home() -> None:
-    pytest.importorskip("mpi4py", reason="with the oldest versions there is no MPI")
+    pytest.importorskip("mpi4py", reason="needs mpi4py and mpich: `.ci/run outside` installs them")
     files = {path.name: Path(str(path.locate())) for path in importlib.metadata.files("mpich") or ()}
     library = os.pathsep.join({str(path.parent) for name, path in files.items() if name.startswith("libmpi.")})
     environment = {**os.environ, "LD_LIBRARY_PATH": library, "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -22,7 +22,7 @@ def test_a_page_says_what_its_code_prints(page: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_callback_for_mlflow_logs_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="`.ci/run trackers` runs this: MLflow is large")
+    mlflow = pytest.importorskip("mlflow", reason="`.ci/run outside` runs this: MLflow is large")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # for mlflow-skinny, which has no database
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
     code = re.findall(
