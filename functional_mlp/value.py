@@ -54,6 +54,7 @@ class Value:
 
 
 # The functions that values are written in.
+_PACKAGE, _ABSENT = __name__.partition(".")[0] + ".", object()
 _EXPRESSIONS = ("value", "derivative", "pullback", "rule", "sample_value", "sample_grad", "wrong_outputs")
 
 
@@ -65,15 +66,17 @@ def is_ours(cls: type) -> bool:
     """
     if not _in_package(cls.__module__) or getattr(sys.modules[cls.__module__], cls.__qualname__, None) is not cls:
         return False
-    functions = [getattr(cls, name) for name in _EXPRESSIONS if hasattr(cls, name)]
-    return all(
-        isinstance(function, types.FunctionType) and _in_package(function.__globals__.get("__name__", ""))
-        for function in functions
-    )
+    for name in _EXPRESSIONS:  # each run asks this of all its values: a loop takes half the time of `all`
+        function = getattr(cls, name, _ABSENT)
+        if function is _ABSENT:
+            continue
+        if not isinstance(function, types.FunctionType) or not _in_package(function.__globals__.get("__name__", "")):
+            return False
+    return True
 
 
 def _in_package(module: str) -> bool:
-    return module.partition(".")[0] == __name__.partition(".")[0]
+    return module.startswith(_PACKAGE) or module == _PACKAGE[:-1]
 
 
 def replaced(value: object, base: type, functions: Iterable[str]) -> list[str]:

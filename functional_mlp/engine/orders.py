@@ -19,7 +19,7 @@ class Orders:
     """
 
     def __init__(self, members: int, samples: int, *, shuffled: bool) -> None:
-        self.memory: Tensor = torch.arange(samples, device="cpu").repeat(members, 1)
+        self.memory: Tensor = torch.arange(samples, device="cpu").expand(members, -1).contiguous()
         checks.plain_tensor("the orders", self.memory)
         self.pointer, self.samples = self.memory.data_ptr(), samples
         self._function = shuffle.function_of(machine.host()) if shuffled else None

@@ -45,7 +45,7 @@ class FusedRun:
         validation: Dataset | None = None,
     ) -> None:
         self._program = program
-        self._check_unchanged = None if program.is_ours else program.check_unchanged
+        self._is_ours = program.is_ours
         self._session, self._shuffle = Session(program), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._validation = None if validation is None else Evaluation(program, validation)
@@ -82,11 +82,11 @@ class FusedRun:
     def ahead(self) -> "Ahead | None":
         most = min(MOST_AHEAD, self.epochs_at_once // LOOKS_IN_A_CALL)
         # Who looks may change what a user's expressions read.
-        return Ahead(self, most) if most > 1 and self._program.is_ours else None
+        return Ahead(self, most) if most > 1 and self._is_ours else None
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
-        if self._check_unchanged is not None:
-            self._check_unchanged()
+        if not self._is_ours:
+            self._program.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
         if self._samples <= self._session.policy.rows_per_call:
