@@ -3,18 +3,22 @@
     python benchmarks/estimators.py [--repeats 5] [--batch-sizes auto 1] [--tasks iris wide] [--threads 1]
 
 A row is a task at a batch size: the median seconds of a fit of theirs and of ours, taken in turn, their ratio, the
-same for predicting all rows, and how many more seconds our first fit takes than the second one, on other rows of as
-many, takes: the code that is made once. The cache on disk is off. With `--dtype float32` both are given such rows.
+share of ours that is spent in native code, the seconds and their ratio for predicting all rows, and how many more
+seconds our first fit takes than the second one, on other rows of as many, takes: the code that is made once. The ratio
+divided by the share is what could be had if nothing but the native code took time. The cache on disk is off. With
+`--dtype float32` both are given such rows.
 `--threads` is how many threads both may use; by default as many as they choose.
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 os.environ["FUNCTIONAL_MLP_CACHE"] = "off"
 
@@ -25,6 +29,7 @@ from sklearn import datasets, neural_network
 from sklearn.preprocessing import StandardScaler
 
 from functional_mlp import sklearn as ours
+from functional_mlp.engine import session
 
 BATCH_SIZES = ("auto", "1")
 
@@ -61,7 +66,7 @@ def main() -> None:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")  # none of these runs converges
-    print(f"{'task':<14}{'batch':>6}{'fit: theirs':>13}{'ours':>9}{'ratio':>8}", end="")
+    print(f"{'task':<14}{'batch':>6}{'fit: theirs':>13}{'ours':>9}{'ratio':>8}{'native':>8}", end="")
     print(f"{'predict: theirs':>17}{'ours':>10}{'ratio':>8}{'first fit':>11}")
     for task in options.tasks:
         for batch_size in options.batch_sizes:
@@ -86,13 +91,28 @@ def row(task: str, batch_size: str, dtype: str, repeats: int) -> str:
     first = seconds(lambda: own.fit(X, y))
     other = np.random.RandomState(0).permutation(len(X))
     second = seconds(lambda: own.fit(X[other], y[other]))
-    fits = in_turn([lambda: theirs.fit(X, y), lambda: own.fit(X, y)], repeats)
+    with native_seconds() as native:
+        fits = in_turn([lambda: theirs.fit(X, y), lambda: own.fit(X, y)], repeats)
+    share = sum(native) / repeats / fits[1]
     predictions = in_turn([lambda: theirs.predict(X), lambda: own.predict(X)], 4 * repeats)
     return (
-        f"{task:<14}{batch_size:>6}{fits[0]:>11.3f} s{fits[1]:>7.3f} s{fits[0] / fits[1]:>8.1f}"
+        f"{task:<14}{batch_size:>6}{fits[0]:>11.3f} s{fits[1]:>7.3f} s{fits[0] / fits[1]:>8.1f}{share:>8.0%}"
         f"{1e3 * predictions[0]:>14.2f} ms{1e3 * predictions[1]:>7.2f} ms{predictions[0] / predictions[1]:>8.1f}"
         f"{first - second:>+9.3f} s"
     )
+
+
+@contextlib.contextmanager
+def native_seconds() -> Iterator[list[float]]:
+    """The seconds of each call of the fused engine's code."""
+    taken: list[float] = []
+    run = session.Session._run
+
+    def timed(*arguments: Any) -> None:
+        taken.append(seconds(lambda: run(*arguments)))
+
+    with mock.patch.object(session.Session, "_run", timed):
+        yield taken
 
 
 def seconds(call: Callable[[], Any]) -> float:
