@@ -106,7 +106,7 @@ class Loss(Value):
     def sample_values(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample (..., 1), of which `batch_value` is the mean."""
         wide = widened(predictions)
-        values: Tensor = self._readings(wide.dtype, wide.device, wide.shape[-1])[0](wide, widened(targets))
+        values: Tensor = self._read(wide)[0](wide, widened(targets))
         return values
 
     def batch_grad(
@@ -117,7 +117,7 @@ class Loss(Value):
         The sum of the samples' gradients is divided by `samples`, by default the number of samples.
         """
         wide = widened(predictions)
-        grad: Tensor = self._readings(wide.dtype, wide.device, wide.shape[-1])[1](wide, widened(targets))
+        grad: Tensor = self._read(wide)[1](wide, widened(targets))
         if weights is not None:
             grad = weighted(grad, weights)
         return narrowed(_shared(grad, samples), predictions.dtype)
@@ -127,8 +127,13 @@ class Loss(Value):
         if not self._is_ours:
             return self.batch_value(predictions, targets), self.batch_grad(predictions, targets)
         wide = widened(predictions)
-        values, grad = self._readings(wide.dtype, wide.device, wide.shape[-1])[2](wide, widened(targets))
+        values, grad = self._read(wide)[2](wide, widened(targets))
         return _mean(values), narrowed(_shared(grad), predictions.dtype)
+
+    def _read(self, predictions: Tensor) -> tuple[Reading, ...]:
+        cls = type(self)
+        expressions = cls.sample_value, cls.sample_grad
+        return self._readings(predictions.dtype, predictions.device, expressions, predictions.shape[-1])
 
     @cached_property
     def _is_ours(self) -> bool:

@@ -35,10 +35,12 @@ Readings = Callable[..., tuple[Reading, ...]]
 
 
 def readings(of: Callable[[TorchNamespace, int | None], tuple[Reading, ...]]) -> Readings:
-    """What `of` makes for a namespace, made once for each dtype and device."""
+    """What `of` makes for a namespace, once for each dtype and device, and for what expressions are now."""
 
     @functools.lru_cache(maxsize=64)
-    def cached(dtype: torch.dtype, device: torch.device, features: int | None = None) -> tuple[Reading, ...]:
+    def cached(
+        dtype: torch.dtype, device: torch.device, expressions: tuple[Expression, ...], features: int | None = None
+    ) -> tuple[Reading, ...]:
         return of(torch_namespace(dtype, device), features)
 
     return cached

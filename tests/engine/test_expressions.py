@@ -132,9 +132,9 @@ def test_code_follows_an_expression(way: Callable[..., Numbers], own: str, what:
 
 
 LIBRARY = {
-    "activation": (lambda: network_with(fm.Tanh()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
-    "loss": (lambda: network_with(fm.ReLU()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
-    "rule": (lambda: network_with(fm.ReLU()), fm.MeanSquaredError, lambda: fm.SGD(0.1)),
+    "activation": (network_with(fm.Tanh()), fm.MeanSquaredError(), fm.SGD(0.1)),
+    "loss": (network_with(fm.ReLU()), fm.MeanSquaredError(), fm.SGD(0.1)),
+    "rule": (network_with(fm.ReLU()), fm.MeanSquaredError(), fm.SGD(0.1)),
 }
 REPLACED = {
     "activation": (fm.Tanh, {"value": Scaled.value, "derivative": Scaled.derivative}),
@@ -151,20 +151,19 @@ REPLACED = {
 def test_code_follows_a_replaced_function_of_the_library(
     way: Callable[..., Numbers], part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def made() -> Parts:
-        network, loss, optimizer = (make() for make in LIBRARY[part])
-        return network, loss, optimizer
-
-    parts = made()
-    before = way(parts, "fused")
+    parts = LIBRARY[part]
+    before = {engine: way(parts, engine) for engine in ("fused", "reference")}
     cls, functions = REPLACED[part]
     with monkeypatch.context() as patch:
         for name, function in functions.items():
             patch.setattr(cls, name, function)
         now = way(parts, "fused")
-        for a, b in zip(now, way(made(), "reference"), strict=True):
+        for a, b in zip(now, way(parts, "reference"), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    assert all(map(torch.equal, before, way(parts, "fused")))
+    is_read = {evaluate: part != "rule", predict: part == "activation"}.get(way, True)
+    assert is_read != all(map(torch.equal, before["fused"], now))
+    for engine, numbers in before.items():
+        assert all(map(torch.equal, numbers, way(parts, engine)))
 
 
 @pytest.mark.parametrize("own", OWN)
