@@ -69,19 +69,23 @@ class Answers:
         self._graph.node("Identity", self._graph.mean(means, torch.float64), output=into)
 
     def _probabilities(self, outputs: str, one_output: bool) -> tuple[str, str]:
-        """What the classes are told by, and their probabilities, both (n, classes): see `to_onnx`."""
+        """What the classes are told by, and their probabilities, both (n, classes): see `to_onnx`.
+
+        Probabilities may be equal where what they are made of is not.
+        """
+        scores = outputs
         if self._loss is None or isinstance(self._loss, CrossEntropy | BinaryCrossEntropy):
             if one_output:
                 scores = self._graph.node("Concat", self._graph.node("Neg", outputs), outputs, axis=1)
                 return scores, self._graph.node("Sigmoid", scores)
             if not isinstance(self._loss, BinaryCrossEntropy):
-                return outputs, self._graph.node("Softmax", outputs, axis=1)
-            shares = self._graph.node("Sigmoid", outputs)
+                return scores, self._graph.node("Softmax", scores, axis=1)
+            shares = self._graph.node("Sigmoid", scores)
         else:
-            shares = outputs
             if one_output:
-                shares = self._graph.node("Concat", (1 - self._xp.array(outputs)).name, outputs, axis=1)
+                scores = self._graph.node("Concat", (1 - self._xp.array(outputs)).name, outputs, axis=1)
+            shares = scores
         clipped = self._xp.minimum(self._xp.maximum(self._xp.array(shares), _LEAST), 1)
         axis = self._graph.constant(torch.tensor([1], device="cpu"), "axis")
         total = self._xp.array(self._graph.node("ReduceSum", clipped.name, axis))
-        return clipped.name, (clipped / total).name
+        return scores, (clipped / total).name

@@ -208,7 +208,8 @@ class GraphNamespace:
         return GraphComparison(self._emit(operations[symbol], a, b).name)
 
     def remainder(self, a: Any, b: Any) -> Any:
-        return a - b * self._emit("Floor", a / b)
+        rest = GraphArray(self, self._graph.node("Mod", self._name(a), self._name(b), fmod=1))  # of the sign of a
+        return self.where(self.sign(rest) * self.sign(b) < 0, rest + b, rest)
 
     def power(self, base: Any, exponent: Any) -> GraphArray:
         return self._emit("Pow", base, exponent)

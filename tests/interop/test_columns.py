@@ -100,6 +100,18 @@ def test_labels_and_probabilities_of_raw_columns(tmp_path: Path, loss: fm.Loss |
         assert_close(expected[range(N), chosen], expected.amax(1), 1e-6)  # two that are clipped to 1 are equal
 
 
+@pytest.mark.parametrize(
+    "loss", [fm.MeanSquaredError(), fm.Huber(), fm.PoissonDeviance(), fm.BinaryCrossEntropy()], ids=repr
+)
+def test_labels_tell_apart_outputs_whose_shares_are_all_1(tmp_path: Path, loss: fm.Loss) -> None:
+    network, x = fm.Linear(2, 3), 100 * draw(50, 2, dtype=torch.float32)
+    params = network.init(KEY)
+    interop.to_onnx(tmp_path / "m.onnx", network, params, classes=range(3), loss=loss)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    (label,) = session.run(["label"], {"inputs": x.numpy()})
+    assert label.tolist() == fm.classify(network, params, x).tolist()
+
+
 @pytest.mark.parametrize("loss", [fm.MeanSquaredError(), fm.Huber()], ids=repr)
 def test_one_output_of_a_squared_error_is_the_share_of_the_second_class(tmp_path: Path, loss: fm.Loss) -> None:
     params = fm.LinearParams(torch.ones(1, 1), None)

@@ -111,6 +111,18 @@ def test_expressions_agree(path: Path, expression: Callable[[Any, Any], Any], dt
     torch.testing.assert_close(actual, expected.to(dtype), rtol=2e-5, atol=1e-6, equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("modulus", [0.1, -0.3, 1e-5])
+def test_remainders_are_exact(path: Path, dtype: torch.dtype, modulus: float) -> None:
+    multiples = torch.arange(-400, 400, dtype=dtype) * torch.tensor(modulus, dtype=dtype)
+    x = torch.cat([multiples, torch.tensor([31.8, 1e30, *SPECIAL], dtype=dtype)]).unsqueeze(1)
+    params = (fm.LinearParams(torch.ones(1, 1, dtype=dtype), None), ())
+    for expression in (lambda xp, s: s % modulus, lambda xp, s: modulus % s):
+        network = fm.Sequential(fm.Linear(1, 1, bias=False), Written(expression))
+        outputs = outputs_of(session_of(path, network, params), x)
+        torch.testing.assert_close(outputs, fm.predict(network, params, x), rtol=0, atol=0, equal_nan=True)
+
+
 def test_the_lower_tail_of_the_normal_distribution_keeps_its_digits(path: Path) -> None:
     network = fm.Sequential(fm.Linear(1, 1, bias=False), Written(lambda xp, s: xp.ndtr(s)))
     for dtype, lowest, rtol in ((torch.float32, -12.0, 1e-5), (torch.float64, -37.0, 1e-12)):
