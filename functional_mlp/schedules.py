@@ -33,12 +33,13 @@ class Schedule(Value):
         if history is None:
             raise TypeError(f"{self!r} reads the history: call it with an epoch and a History")
         checks.instance("schedule: history", history, History, "pass a result's .history")
-        if len(history) < epoch:
+        figures = getattr(history, self.monitor)
+        if len(figures) < epoch:
             raise ValueError(
-                f"{self!r} reads the history: epoch {epoch} needs {epoch} epochs of it, got {len(history)}"
+                f"{self!r} reads the history: epoch {epoch} needs {self.monitor} of {epoch} epochs, got {len(figures)}"
             )
         memory = self.start()
-        for figure in getattr(history, self.monitor)[:epoch]:
+        for figure in figures[:epoch]:
             memory = self.after(memory, figure)
         return float(self.factor_after(memory, epoch))
 
@@ -182,9 +183,10 @@ class Plateau:
 class on_plateau(Schedule):
     """factorᵏ, where k counts the times that `monitor` was not better for more than `patience` epochs in a row.
 
-    A figure is better where it passes the best before it by more than `min_delta`: a loss falls, an accuracy grows.
-    The counting starts anew with each reduction: torch's `ReduceLROnPlateau` with `threshold_mode="abs"`. Smaller gains
-    add up, unless `cumulative` is False: the best is then that of all epochs, and not of the last better one.
+    A figure is better where it passes the best before it by more than `min_delta`: a loss falls, an accuracy grows;
+    epochs before the first whose figure is a number, and not NaN, do not count. The counting starts anew with each
+    reduction: torch's `ReduceLROnPlateau` with `threshold_mode="abs"`. Smaller gains add up, unless `cumulative` is
+    False: the best is then that of all epochs, and not of the last better one.
 
     >>> import functional_mlp as fm
     >>> history = fm.History(train_loss=(0.5, 0.4, 0.4, 0.4))
@@ -203,6 +205,8 @@ class on_plateau(Schedule):
 
     def after(self, memory: Plateau, figure: float) -> Plateau:
         better, best = compared(self, figure, memory.best)
+        if math.isnan(best):  # nothing has been seen yet
+            return memory
         if better:
             return Plateau(best, 0, memory.reductions)
         if memory.since == self.patience:

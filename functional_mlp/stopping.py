@@ -33,8 +33,8 @@ class EarlyStopping(Value):
     """A run is over after `patience` epochs in a row that are not better than the best before them.
 
     `monitor` names the figure of a `History` that is looked at: a loss, which is to fall, or an accuracy, which is to
-    grow. An epoch is better where it passes the best by more than `min_delta`; NaN is never better. The best is that of
-    the last better epoch, so that smaller gains add up; with `cumulative=False` it is that of all epochs, and a run
+    grow. An epoch is better where it passes the best by more than `min_delta`; NaN is never better, and epochs before the
+    first whose figure is a number do not count. The best is that of the last better epoch, so that smaller gains add up; with `cumulative=False` it is that of all epochs, and a run
     that gains less than `min_delta` an epoch is over. With `plateaus` above 1 the run goes on until that many times
     `patience` epochs have passed without a better one, as where `schedules.on_plateau` shortens its steps in between.
 
@@ -65,6 +65,8 @@ class EarlyStopping(Value):
         """The improvement one epoch on: what a run keeps, so as not to go through its history again and again."""
         better, best = compared(self, figure, improvement.best)
         epoch, epochs = improvement.epoch if best is improvement.best else improvement.epochs, improvement.epochs + 1
+        if math.isnan(best):  # nothing has been seen yet
+            return Improvement(epochs=epochs)
         if better:  # a run that was over, and goes on, is over no more
             return Improvement(best, epoch, epochs, 0, min(improvement.plateaus, self.plateaus - 1))
         if improvement.since + 1 == self.patience:

@@ -1,5 +1,6 @@
 """Early stopping and schedules that read the history: pure functions of it, and what they do to a run."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def stops(figures: list[float], patience: int, min_delta: float) -> tuple[int | 
     for index, figure in enumerate(figures):
         if not math.isnan(figure) and (not records or figures[records[-1]] - figure > min_delta):
             records.append(index)
-    since = len(figures) - 1 - records[-1] if records else len(figures)
+    since = len(figures) - 1 - records[-1] if records else 0
     return (records[-1] if records else None), since >= patience
 
 
@@ -202,7 +203,7 @@ def test_each_member_of_an_ensemble_has_a_score_of_its_own() -> None:
 @given(figures=figures, patience=st.integers(1, 4))
 @settings(deadline=None)
 def test_on_plateau_is_torchs_rule(figures: list[float], patience: int) -> None:
-    figures = [figure for figure in figures if not math.isnan(figure)]  # torch takes NaN for worse, as we do
+    figures = [*itertools.dropwhile(math.isnan, figures)]  # torch counts them as not better
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=patience, threshold=0.25, threshold_mode="abs"
@@ -332,7 +333,12 @@ def test_a_rule_that_sees_nothing_but_nan_is_told_of(ensemble: bool) -> None:
         (
             lambda: schedules.on_plateau()(3, fm.History(train_loss=(0.5,))),
             ValueError,
-            "reads the history: epoch 3 needs 3 epochs of it, got 1",
+            "reads the history: epoch 3 needs train_loss of 3 epochs, got 1",
+        ),
+        (
+            lambda: schedules.on_plateau(monitor="validation_loss")(1, fm.History(train_loss=(0.5,))),
+            ValueError,
+            "epoch 1 needs validation_loss of 1 epochs, got 0",
         ),
         (lambda: schedules.on_plateau()(0, "x"), TypeError, "history must be a History, got 'x', a str"),
         (lambda: RULE.is_over("x"), TypeError, "history must be a History, got 'x', a str"),

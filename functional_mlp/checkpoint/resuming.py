@@ -109,8 +109,7 @@ class Checkpoint:
             texts = "; ".join(dict.fromkeys(text for _, text in differing))
             raise self._of_another_call(texts, names)
         members = tuple(map(_moved_on, job.members, found))
-        if job.early_stopping is not None:
-            members = self._judged(job.early_stopping, members)
+        members = self._judged(job.early_stopping, members)
         return KeptRun(self, attrs.evolve(job, members=members), settings)
 
     def _found(self, job: Job) -> tuple[Saved, ...]:
@@ -151,12 +150,14 @@ class Checkpoint:
         advice = f"pass what it was started with, another path, or, where this is meant, allow={names!r}"
         return CheckpointError(self.path, f"{reason}: {advice}", names)
 
-    def _judged(self, rule: EarlyStopping, members: Sequence[Member]) -> tuple[Member, ...]:
+    def _judged(self, rule: EarlyStopping | None, members: Sequence[Member]) -> tuple[Member, ...]:
         """Members whose best state is that of the rule's best epoch; a warning where the file has no such state."""
+        if rule is None:
+            return tuple(attrs.evolve(each, progress=attrs.evolve(each.progress, best=None)) for each in members)
         judged = tuple(attrs.evolve(each, progress=_with_best(rule, each.progress)) for each in members)
         later = sum(a.progress.judged_from != b.progress.judged_from for a, b in zip(members, judged, strict=True))
         if later:
-            those = f" of {later} of the {len(members)} members" if len(members) > 1 else ""
+            those = f" of {later} of {len(members)} members" if len(members) > 1 else ""
             warnings.warn(
                 f"{self.path} does not hold the state{those} after the best epoch by {rule!r}, with which the run was "
                 "not begun: epochs are judged from the last one there on, as if those before it had not been",

@@ -30,9 +30,10 @@ class Dataset:
     the targets are neither class indices nor one-hot.
 
     With `weights` (n,) a batch's loss is (1/n_b) Σ wᵢ ℓᵢ, and losses and accuracies of a data set are means weighted
-    by them: a row of weight 3 counts as three such rows, one of weight 0 not at all, be its loss infinite. They are
-    kept divided by their mean, for only their ratios matter. The update of a batch in which all rows have weight 0 is
-    that of a gradient of 0: under `Momentum` or `Adam`, weight decay or a penalty, parameters move in it all the same.
+    by them: a row of weight 3 counts as three such rows, one of weight 0 not at all, be its loss infinite, as long
+    as what the network computes of it before its outputs is finite. They are kept divided by their mean, for only their
+    ratios matter. The update of a batch in which all rows have weight 0 is that of a gradient of 0: under `Momentum` or
+    `Adam`, weight decay or a penalty, parameters move in it all the same.
 
     `data[i]` is a row: its inputs, its targets and, where there are weights, its weight, so that torch's `DataLoader`
     makes batches of them. `data[rows]`, for a slice, indices or a mask, is the data set of these rows.

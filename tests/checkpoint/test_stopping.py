@@ -58,12 +58,31 @@ def test_a_rule_whose_best_state_is_there_needs_no_warning(tmp_path: Path) -> No
     assert_same_bits(run(tmp_path / "one", 1).best, begun.state)
 
 
+def test_epochs_before_there_were_validation_data_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    run(path, 20, None, validation=None)
+    checkpoint = fm.Checkpoint(path, allow=("early_stopping", "validation", "schedule"))
+    plateau = fm.schedules.on_plateau(0.5, 2, monitor="validation_loss")
+    result = fit(epochs=60, checkpoint=checkpoint, early_stopping=RULE, **COMMON | {"schedule": plateau})
+    assert result.best_epoch is not None
+    assert result.best_epoch >= 20
+    assert len(result.history) == result.best_epoch + 1 + RULE.patience
+    assert result.history.learning_rate[20:22] == (0.2, 0.2)
+
+
+def test_the_best_state_of_a_rule_that_is_left_out_is_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    epochs = run(path, 60).state.epoch
+    result = run(path, epochs, None)
+    assert result.best.epoch == result.state.epoch == epochs
+
+
 def test_the_members_of_an_ensemble_are_told_of_together(tmp_path: Path) -> None:
     task: tuple[Any, ...] = (NETWORK, fm.CrossEntropy(), COMMON["optimizer"], DATA)
     arguments: dict[str, Any] = {"keys": KEY.split(3), "batch_size": 4, "validation": VALIDATION}
     arguments["checkpoint"] = fm.Checkpoint(tmp_path / "run", allow=("early_stopping",))
     fm.fit_ensemble(*task, epochs=20, **arguments)
-    with pytest.warns(RuntimeWarning, match="of 3 of the 3 members after the best epoch by") as warned:
+    with pytest.warns(RuntimeWarning, match="of 3 of 3 members after the best epoch by") as warned:
         result = fm.fit_ensemble(*task, epochs=40, early_stopping=RULE, **arguments)
     assert len(warned) == 1
     for member in result.members:
