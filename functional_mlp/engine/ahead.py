@@ -6,7 +6,7 @@ In the order of an epoch each row lies anywhere, and is known long before it is 
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import TrainingProgram

@@ -16,7 +16,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import attrs
 
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.policy import Policy, Sharing
 

@@ -18,7 +18,8 @@ from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy

@@ -11,7 +11,8 @@ from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.layout import CROWDED, Layout, Matrix, distance_of_rows, vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, emitted
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.policy import Policy

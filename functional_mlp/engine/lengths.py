@@ -11,8 +11,9 @@ import torch
 
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.operands import Array
 from functional_mlp.engine.llvm.types import DOUBLE, Real
-from functional_mlp.engine.llvm.vector import Array, Scalars, VectorNamespace
+from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.program import Program, pointwise_steps
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss

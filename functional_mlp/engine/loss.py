@@ -4,9 +4,11 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.llvm.operands import Array, Sum
 from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
-from functional_mlp.engine.llvm.vector import Array, Sum, VectorNamespace
+from functional_mlp.engine.llvm.vector import VectorNamespace
 from functional_mlp.engine.program import LossProgram
 
 

@@ -21,7 +21,7 @@ from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import compiling, passes, session
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.meeting import alone
@@ -70,15 +70,8 @@ def emit(program: Program, policy: Policy, rows: int) -> ir.Module:
         return e.address(table, FIELDS.index(name), I64)
 
     told = {name: builder.load(place(name), typ=kind) for name, kind in {**SAID, **KEPT}.items()}
-    workspace = told["workspace"]
-
-    def copy(source: ir.Value, destination: ir.Value) -> None:
-        def one(i: Index) -> None:
-            e.store(e.load(source, i), destination, i)
-
-        e.loop("copy", 0, numbers_of(program, policy), policy.lanes, one)
-
-    copy(told["source"], workspace)
+    workspace, numbers = told["workspace"], numbers_of(program, policy)
+    e.copy("copy", 0, numbers, (told["source"], 0), (workspace, 0))
     for name in RESULTS:
         builder.store(ir.Constant(DOUBLE, 0.0), place(name))
     pointers = [told[name] for name in ("inputs", "targets", "labels", "order")]
@@ -90,7 +83,7 @@ def emit(program: Program, policy: Policy, rows: int) -> ir.Module:
         [workspace, *pointers, *counts, told["step"], told["learning_rate"], place("loss_sum"), *share, *more],
     )
     if isinstance(program, TrainingProgram):
-        copy(workspace, told["destination"])
+        e.copy("copy", 0, numbers, (workspace, 0), (told["destination"], 0))
     builder.ret_void()
     return module
 

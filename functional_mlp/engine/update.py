@@ -8,9 +8,10 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.llvm.operands import Multiple, Outer, Scalar, Weights
 from functional_mlp.engine.llvm.types import DOUBLE, I64
-from functional_mlp.engine.llvm.vector import Multiple, Outer, Scalar, Scalars, VectorNamespace, Weights
+from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.operands import Operand
 from functional_mlp.penalties import Penalty

@@ -8,7 +8,8 @@ import torch
 
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 
 FUNCTION, WORKSPACE, INPUTS, TARGETS, LABELS, ROWS = range(6)
@@ -24,7 +25,7 @@ class Validation:
     def copy(self, params: ir.Value, table: ir.Value, size: int) -> None:
         """Copy parameters, `size` numbers, to the workspace of the pass."""
         e, there = self.e, self._pointer(table, WORKSPACE)
-        e.loop("params", 0, size, e.lanes, lambda place: e.store(e.load(params, place), there, place))
+        e.copy("params", 0, size, (params, 0), (there, 0))
         e.stored.forget_all()
 
     def gather(self, numbers: ir.Value, distance: int, table: ir.Value, places: ir.Value, count: ir.Value) -> None:

@@ -24,8 +24,9 @@ from functional_mlp.engine import compiling
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
+from functional_mlp.engine.members.policy import members_policy_of
 from functional_mlp.engine.members.program import MembersProgram
-from functional_mlp.engine.policy import members_policy_of, policy_of
+from functional_mlp.engine.policy import policy_of
 from functional_mlp.engine.program import LossProgram, Program
 from tests.engine.modes import TARGETS
 

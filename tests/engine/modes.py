@@ -10,6 +10,7 @@ import torch
 
 from functional_mlp.engine import policy
 from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.members import policy as members_policy
 from functional_mlp.engine.policy import SHORT, VERY_SHORT, Policy, Sharing
 from functional_mlp.engine.program import Program, TrainingProgram
 
@@ -30,9 +31,9 @@ def policies_with(**fields: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def members_policies_with(**fields: Any) -> Iterator[None]:
     """The same for groups of networks."""
-    usual = policy.members_policy_of
+    usual = members_policy.members_policy_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy, "members_policy_of", lambda *arguments: attrs.evolve(usual(*arguments), **fields))
+        patch.setattr(members_policy, "members_policy_of", lambda *arguments: attrs.evolve(usual(*arguments), **fields))
         yield
 
 

@@ -19,7 +19,8 @@ from functional_mlp.engine.batch.steps import Output
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Body, Index
+from functional_mlp.engine.llvm.emitter import Body
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.meeting import emit_meeting

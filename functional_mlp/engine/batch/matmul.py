@@ -9,7 +9,8 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 
 # What is done with a vector of a product, at a row and an offset within it.

@@ -8,7 +8,7 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.layout import distance_of_rows
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Index
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.program import Pointwise
 
 

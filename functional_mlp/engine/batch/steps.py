@@ -10,7 +10,8 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, reads_input
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.program import Affine, Branch, Pointwise
 from functional_mlp.engine.walk import At, Backward
 from functional_mlp.layers.elementwise import Elementwise

@@ -1,22 +1,22 @@
 """An assembler of vector code: llvmlite's builder with the operations that kernels are made of.
 
 A kernel works on vectors of `lanes` numbers of one real type, float or double. Addresses are a base pointer
-and an offset in numbers; offsets are Python integers, known while emitting, or values of the emitted code.
+and an offset in numbers, an `Index`.
 """
 
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
 
 import torch
 
 from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.indices import Index, Indices
 from functional_mlp.engine.llvm.stored import StoredVectors
 from functional_mlp.engine.llvm.types import I1, I32, I64, Real
 
-Index: TypeAlias = int | Any  # an ir.Value, which mypy cannot see into
 Body = Callable[..., Sequence[ir.Value] | None]
+Place = tuple[ir.Value, Index]  # a base, and an offset
 
 
 # A product and a sum may be rounded once instead of twice; nothing else is relaxed, so NaN and infinity stay.
@@ -35,7 +35,7 @@ def _lane_choice(lanes: tuple[int, ...]) -> ir.Constant:
     return ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
 
 
-class Emitter:
+class Emitter(Indices):
     """Emits into one function; `lanes` numbers of type `real` make a vector."""
 
     vector_type: ir.VectorType
@@ -43,7 +43,7 @@ class Emitter:
     stored: StoredVectors
 
     def __init__(self, builder: ir.IRBuilder, real: Real, lanes: int, stored: StoredVectors | None = None) -> None:
-        self.builder = builder
+        super().__init__(builder)
         self.real = real
         self.lanes = lanes
         self.vector_type = ir.VectorType(real.type, lanes)
@@ -64,9 +64,6 @@ class Emitter:
         """A vector of integers, as wide as the reals."""
         return ir.Constant(self.integers_type, [ir.Constant(self.real.integer, number)] * self.lanes)
 
-    def index(self, value: Index) -> ir.Value:
-        return ir.Constant(I64, value) if isinstance(value, int) else value
-
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A vector with the same value in each lane."""
         first = self.builder.insert_element(ir.Constant(self.vector_type, ir.Undefined), scalar, ir.Constant(I32, 0))
@@ -77,41 +74,6 @@ class Emitter:
         return self.shuffle(vector, vector, [0] * self.lanes)
 
     # Memory
-
-    def add(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return a + b
-        if 0 in (a if isinstance(a, int) else None, b if isinstance(b, int) else None):
-            return b if isinstance(a, int) else a
-        return self.builder.add(self.index(a), self.index(b))
-
-    def subtract(self, a: Index, b: Index) -> Index:
-        if isinstance(b, int):
-            return a - b if isinstance(a, int) else self.add(a, -b)
-        return self.builder.sub(self.index(a), b)
-
-    def multiply(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return a * b
-        if isinstance(a, int):
-            a, b = b, a
-        return a if isinstance(b, int) and b == 1 else self.builder.mul(a, self.index(b))
-
-    def rounded_down(self, a: Index, to: int) -> Index:
-        """The largest multiple of a power of two that is not above a number."""
-        return a - a % to if isinstance(a, int) else self.builder.and_(a, ir.Constant(I64, -to))
-
-    def smaller(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return min(a, b)
-        a, b = self.index(a), self.index(b)
-        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
-
-    def larger(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return max(a, b)
-        a, b = self.index(a), self.index(b)
-        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
 
     def address(self, base: ir.Value, offset: Index, of: ir.Type | None = None) -> ir.Value:
         return self.builder.gep(base, [self.index(offset)], inbounds=True, source_etype=of or self.real.type)
@@ -377,3 +339,12 @@ class Emitter:
             self.blocks(name, count, self.lanes, body, unrolled)
         else:
             self.loop(name, 0, count, self.lanes, lambda i: body(i, self.subtract(count, i)))
+
+    def copy(self, name: str, begin: Index, end: Index, source: Place, target: Place) -> None:
+        """Copy numbers `begin` to `end`, whole vectors, counted from one place to those counted from another."""
+
+        def one(i: Index) -> None:
+            (read, there), (written, here) = source, target
+            self.store(self.load(read, self.add(there, i)), written, self.add(here, i))
+
+        self.loop(name, begin, end, self.lanes, one)

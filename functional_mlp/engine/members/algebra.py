@@ -15,14 +15,9 @@ import torch
 from functional_mlp.engine.expressions import RecordingNamespace, recorded
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.operands import Array, Condition, Scalar
 from functional_mlp.engine.llvm.types import DOUBLE, Real
-from functional_mlp.engine.llvm.vector import (
-    Array,
-    Condition,
-    Scalar,
-    Scalars,
-    VectorNamespace,
-)
+from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
 from functional_mlp.operands import NotInAlgebraError, Number, Operand, StandIn
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.value import is_ours

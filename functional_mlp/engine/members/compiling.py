@@ -11,11 +11,12 @@ from functional_mlp.engine.compiling import KEY, SHUFFLE, Code, begin, emit_shuf
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.members.epoch import MembersEpoch
+from functional_mlp.engine.members.policy import MembersPolicy
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
-from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.validation import ENTRIES, Validation
 

@@ -15,10 +15,12 @@ from collections.abc import Sequence
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.llvm.operands import Array, Outer, Scalar
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
-from functional_mlp.engine.llvm.vector import Array, Outer, Scalar
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
+from functional_mlp.engine.members.policy import MembersPolicy
 from functional_mlp.engine.members.program import (
     INPUTS,
     LABELS,
@@ -29,7 +31,6 @@ from functional_mlp.engine.members.program import (
     Width,
 )
 from functional_mlp.engine.members.steps import MembersSteps, Update
-from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import LossProgram
 from functional_mlp.engine.update import penalized
 from functional_mlp.operands import Operand

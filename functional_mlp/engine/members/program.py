@@ -7,7 +7,8 @@ from torch import Tensor
 from functional_mlp.engine.expressions import penalty_code
 from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Program, affine_steps

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.engine import policy as policies
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
+from functional_mlp.engine.members import policy as policies
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram

@@ -5,12 +5,13 @@ from typing import Protocol
 
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Body, Emitter, Index
+from functional_mlp.engine.llvm.emitter import Body, Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.stored import StoredVectors
 from functional_mlp.engine.llvm.types import Real
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars
+from functional_mlp.engine.members.policy import MembersPolicy
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram, Width
-from functional_mlp.engine.policy import MembersPolicy
 from functional_mlp.engine.program import Affine, Branch, Pointwise
 from functional_mlp.engine.walk import At, Backward
 

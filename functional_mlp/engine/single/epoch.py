@@ -24,7 +24,8 @@ from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.policy import Policy

@@ -18,7 +18,8 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import Matrix
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.policy import Policy
@@ -84,18 +85,11 @@ class Exchange:
 
     def outputs(self, scope: Scope, features: Index, s: Index, place: Index) -> None:
         """Write this thread's part of s, and read the others'."""
-        e, first, lanes = self.e, self.first(scope), self.kernels.lanes
-
-        def write(v: Index) -> None:
-            e.store(e.load(scope.activations, e.add(s, v)), first, e.add(place, v))
-
-        def read(v: Index) -> None:
-            e.store(e.load(first, e.add(place, v)), scope.activations, e.add(s, v))
-
+        own, shared = (scope.activations, s), (self.first(scope), place)
         begin, end = self.kernels.own_part(scope, features, self.unit)
-        e.loop("write", begin, end, lanes, write)
+        self.e.copy("write", begin, end, own, shared)
         self.meet(scope)
-        e.loop("read", 0, self.kernels.padded(features), lanes, read)
+        self.e.copy("read", 0, self.kernels.padded(features), shared, own)
         if len(self.divided) == 1:  # nobody is to write again before all have read; otherwise they meet in between
             self.meet(scope)
 
@@ -130,14 +124,10 @@ class Exchange:
 
     def take_parameters(self, scope: Scope, size: int) -> None:
         """Copy `size` numbers, the parameters and what is remembered of them, from the first thread's workspace."""
-        e, first = self.e, self.first(scope)
+        first = self.first(scope)
         self.meet(scope)
-
-        def copy(v: Index) -> None:
-            e.store(e.load(first, v), scope.workspace, v)
-
         with self._elsewhere(scope):
-            e.loop("take", 0, size, self.kernels.lanes, copy)
+            self.e.copy("take", 0, size, (first, 0), (scope.workspace, 0))
         self.meet(scope)
 
     def give_parameters(self, scope: Scope, arrays: int) -> None:

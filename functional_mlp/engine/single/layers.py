@@ -9,7 +9,8 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, sizes_of
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.single.exchange import Exchange

@@ -8,7 +8,8 @@ import attrs
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Emitter, Index
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.policy import Sharing
 from functional_mlp.engine.single.tails import Tail, Tails, VectorsMet
 from functional_mlp.engine.update import Pending
