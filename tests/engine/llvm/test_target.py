@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling
+from functional_mlp.engine import compiling, shuffle
 from functional_mlp.engine.llvm import target as machine
 
 KEY = fm.random.key(0)
@@ -20,7 +20,8 @@ DATA = fm.datasets.disk(KEY, 20)
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    fm.engine.explain(NETWORK, fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere
+    fm.engine.explain(NETWORK, fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere,
+    shuffle.function_of(machine.host())  # and that which draws orders
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "cache"))
     compiling.compiled.cache_clear()
     return tmp_path / "cache"
