@@ -80,28 +80,34 @@ def points(layer: Adapted) -> Iterator[tuple[Any, Tensor, Tensor]]:
         yield params, x, fm.random.normal(grad_key, tuple(layer.apply(params, x).shape), dtype=torch.float64)
 
 
-def difference(layer: Adapted, params: Any, x: Tensor, grad_out: Tensor) -> float:
-    """How far the gradient of x is from central differences, relative to its largest number."""
+def difference(layer: Adapted, params: Any, x: Tensor, grad_out: Tensor) -> float | None:
+    """How far the gradient of x is from central differences, relative to its largest number.
+
+    None where the layer is flat and says so, both being 0: there is nothing that the difference could be relative to.
+    """
     _, claimed = layer.vjp(params, x, grad_out)
     found = torch.zeros_like(x)
     for place in np.ndindex(*x.shape):
         by = torch.zeros_like(x)
         by[place] = STEP
         found[place] = ((layer.apply(params, x + by) - layer.apply(params, x - by)) * grad_out).sum() / (2 * STEP)
-    return ((claimed - found).abs().max() / found.abs().max()).item()
+    off, largest = (claimed - found).abs().max(), found.abs().max()
+    return None if off == 0 and largest == 0 else (off / largest).item()
 
 
 def verdict(layer: Adapted) -> tuple[str, float]:
     """What `check_vjp` says, and the median over the points of the difference: a point may be at a kink."""
     try:
-        differences = [difference(layer, *point) for point in points(layer)]
+        found = [difference(layer, *point) for point in points(layer)]
+        differences = [each for each in found if each is not None]
         for point in points(layer):
             check_vjp(layer, *point)
     except AssertionError as failure:
         return str(failure).splitlines()[0], float(np.median(differences))
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0], float("nan")
-    return "right", float(np.median(differences))
+    flat = found.count(None)
+    return "right" + (f", flat at {flat} of {POINTS} points" if flat else ""), float(np.median(differences))
 
 
 def empty_batch(name: str) -> str:

@@ -3,12 +3,14 @@
 The data are made before the clock starts; building the network, compiling and training come after.
 """
 
-import sys
+import argparse
 import time
 
 from peers import Task, peer
 
-chosen = peer(sys.argv[1])
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("peer", metavar="PEER", help="one of those that benchmarks/epochs.py lists, such as fused")
+chosen = peer(parser.parse_args().peer)
 chosen.import_modules()
 task = Task(batch_size=1)
 data, params = task.data, task.params

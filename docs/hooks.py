@@ -12,7 +12,8 @@ the formula that `fm.latex` sets for the value, as MathML, which browsers show w
 
     {{ engine: value_3 of Sequential(Linear(2, 3), Tanh()) }}
 
-becomes a function of the code that `python -m functional_mlp.engine` prints for a network. `figures/NAME.svg` is
+becomes a function of the code that `python -m functional_mlp.engine` prints for a network, and with `assembly` in place
+of `engine`, of the processor's instructions that it prints with `--assembly`. `figures/NAME.svg` is
 what the function NAME of `figures.py` draws.
 """
 
@@ -23,7 +24,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import latex2mathml.converter
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,25 +34,7 @@ import functional_mlp as fm
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-# Pages that have their place in the navigation before they are written.
-PLANNED = {"guides/scikit-learn.md", "guides/online.md", "guides/clusters.md", "guides/torch-and-onnx.md"}
-DIRECTIVE = re.compile(r"^\{\{ (source|formula|engine): (.+) \}\}$", re.MULTILINE)
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave out of the navigation what is planned and not there."""
-    missing = {page for page in PLANNED if not (HERE / page).exists()}
-    config.nav = [_without(entry, missing) for entry in config.nav or []]
-    return config
-
-
-def _without(entry: Any, missing: set[str]) -> Any:
-    if not isinstance(entry, dict):
-        return entry
-    return {
-        title: [page for page in pages if page not in missing] if isinstance(pages, list) else pages
-        for title, pages in entry.items()
-    }
+DIRECTIVE = re.compile(r"^\{\{ (source|formula|engine|assembly): (.+) \}\}$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -72,7 +54,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put sources and formulas into a page."""
-    makers = {"source": source, "formula": formula, "engine": engine}
+    makers = {"source": source, "formula": formula, "engine": engine, "assembly": assembly}
     return DIRECTIVE.sub(lambda found: makers[found[1]](found[2]), markdown)
 
 
@@ -101,10 +83,23 @@ def formula(code: str) -> str:
 
 def engine(request: str) -> str:
     """A function of the engine's code for a network."""
+    code = found(request, r'^define [^\n]*@"NAME".*?^}$')
+    return f"```llvm\n{code}\n```"
+
+
+def assembly(request: str) -> str:
+    """The processor's instructions of such a function, without what only the assembler reads."""
+    code = found(request, r"^_?NAME:.*?(?=^\S*func_end)", "--assembly")
+    lines = [line for line in code.splitlines() if not line.startswith(("\t.", "#", "\t#"))]
+    return "```gas\n{}\n```".format("\n".join(lines))
+
+
+def found(request: str, pattern: str, *options: str) -> str:
+    """What matches the name of a request, such as `value_3 of Sequential(…)`, in what the engine prints."""
     name, network = request.split(" of ")
-    command = [sys.executable, "-m", "functional_mlp.engine", "--network", network]
+    command = [sys.executable, "-m", "functional_mlp.engine", "--network", network, *options]
     code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(rf'^define [^\n]*@"{name}".*?^}}$', code, re.DOTALL | re.MULTILINE)
-    if found is None:
+    match = re.search(pattern.replace("NAME", name), code, re.DOTALL | re.MULTILINE)
+    if match is None:
         raise ValueError(f"the engine's code for {network} has no function {name}")
-    return f'```llvm title="{name}"\n{found[0]}\n```'
+    return match[0]

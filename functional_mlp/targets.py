@@ -1,6 +1,7 @@
 """What targets are: class indices, one-hot rows, or values."""
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,7 +34,12 @@ def class_indices(name: str, value: Tensor, classes: int | None = None, calls: C
         bad = value < 0 if classes is None else (value < 0) | (value >= classes)
         place = tuple(bad.nonzero()[0].tolist())
         wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
-        raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])} at index {list(place)}")
+        raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])}{_at(place)}")
+
+
+def _at(place: Sequence[int]) -> str:
+    """Where in a tensor; a tensor that is one number has no places."""
+    return f" at index {list(place)}" if place else ""
 
 
 # So many numbers are looked at in Python, in a third of the time that the operations of torch take.
@@ -81,7 +87,7 @@ def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, calls: Call
         column = f", {calls.series} for class indices" if whole.shape[-1] == 1 else ""
         raise ValueError(
             f"{name} of {targets.dtype} must be one-hot, a single 1 in each row, got "
-            f"{whole[tuple(place)].tolist()} at index {place}: call {calls.to(dtype)} for values{column}"
+            f"{whole[tuple(place)].tolist()}{_at(place)}: call {calls.to(dtype)} for values{column}"
         )
     return whole.to(dtype)
 
@@ -99,6 +105,6 @@ def between_0_and_1(name: str, value: Tensor) -> None:
     if bad.any():
         place = tuple(bad.nonzero()[0].tolist())
         raise ValueError(
-            f"{name} must lie between 0 and 1, got {value[place].item()} at index {list(place)}: "
+            f"{name} must lie between 0 and 1, got {value[place].item()}{_at(place)}: "
             "BinaryCrossEntropy takes the probability that each output is 1"
         )

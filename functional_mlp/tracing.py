@@ -32,7 +32,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 class Quantity:
     """A line of a trace: `name` = `formula`, by the `equation` of that number, has this `value`.
 
-    `layer` is the place and the repr of the layer that it belongs to, or the repr of the loss. `formula` and `equation`
+    `layer` is the place and the repr of the layer that it belongs to, of `Linear` its sizes, or the repr of the loss. `formula` and `equation`
     are empty for what was given, and `equation` for what the paper has no number for.
     """
 
@@ -119,6 +119,10 @@ class Trace:
 
 def trace(network: Layer, loss: Loss, params: Params, inputs: Tensor, targets: Tensor) -> Trace:
     """Both passes of one sample: each layer's s, x, δ and gradients, with the number of the equation of each.
+
+    Linear layers and the others are counted apart: s⁽ˡ⁾ is what the l-th `Linear` gives, x⁽ⁱ⁾ what the i-th other layer
+    gives. Where they take turns x⁽ˡ⁾ = σ(s⁽ˡ⁾); behind two `Linear` in a row the first activation gives x⁽¹⁾ = σ(s⁽²⁾),
+    as in `fm.latex`.
 
     `inputs` is (in_features,), and `targets` what belongs to it: a class index () or values (outputs,), as a row of a
     `Dataset` has them. For a batch, whose gradients are sums, there is `value_and_grad`. Raises `ValueError` for more
@@ -211,17 +215,21 @@ class _Passes:
         def back(grad: Tensor) -> tuple[Params, Tensor]:
             self.backward.append(Quantity(label, inner.gradient, grad, y.gradient))
             grads, grad_x = inner_back(grad)
-            # The gradient of x comes through the layer, which has just been written down, and past it.
+            # The gradient of x comes through the layer, which has just been written down, and past it: by no equation
+            # alone.
             through = self.backward.pop()
             formula = f"{through.formula} + {y.gradient}"
-            self.backward.append(attrs.evolve(through, value=grad + grad_x, formula=formula))
+            self.backward.append(attrs.evolve(through, value=grad + grad_x, formula=formula, equation=""))
             return grads, grad + grad_x
 
         return y, back
 
     def _linear(self, layer: Linear, params: LinearParams, x: _Signal) -> tuple[_Signal, _Back]:
         self.linears += 1
-        label, (w, b, s) = self._label(repr(layer)), (f"{letter}{_superscript(self.linears)}" for letter in "wbs")
+        sizes = (
+            f"{type(layer).__name__}({layer.in_features}, {layer.out_features})"  # how it starts is of no interest here
+        )
+        label, (w, b, s) = self._label(sizes), (f"{letter}{_superscript(self.linears)}" for letter in "wbs")
         value, tape = layer.forward(params, x.value)
         output = _Signal(s, value)
         self.forward.append(Quantity(label, w, params.weight))
@@ -290,9 +298,9 @@ def numbers(value: Tensor) -> str:
     """The numbers of a tensor, to four digits behind the point; of a large one, those at its edges.
 
     >>> import torch
-    >>> print(numbers(torch.tensor([[0.25, -1.0], [1 / 3, 0.0]])))
+    >>> print(numbers(torch.tensor([[0.25, -1.0], [1 / 3, -0.0]])))
     [[ 0.25   -1.    ]
      [ 0.3333  0.    ]]
     """
-    shown = value.detach().cpu().double().numpy()
+    shown = value.detach().cpu().double().numpy() + 0.0  # −0.0 is shown as 0
     return np.array2string(shown, max_line_width=72, precision=4, threshold=40, edgeitems=3, floatmode="maxprec")

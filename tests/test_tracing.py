@@ -104,6 +104,18 @@ def test_every_layer_has_a_heading_of_its_own() -> None:
     ]
 
 
+def test_a_sum_past_a_layer_is_of_no_equation_alone_and_headings_show_sizes() -> None:
+    network = fm.Residual(fm.Sequential(fm.Linear(2, 2, weight_init=fm.initializers.uniform(-1, 1)), fm.Tanh()))
+    seen = fm.trace(network, MSE, network.init(KEY), X, T)
+    assert [quantity.equation for quantity in seen.backward if " + " in quantity.formula] == [""]
+    assert "1. Linear(2, 2)\n" in repr(seen)
+
+
+def test_a_label_that_is_no_class_has_no_index() -> None:
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 7$"):
+        fm.trace(NETWORK, fm.CrossEntropy(), PARAMS, X, torch.tensor(7))
+
+
 def test_a_notebook_shows_a_table() -> None:
     page = fm.trace(NETWORK, MSE, PARAMS, X, T)._repr_html_()
     assert page.startswith("<table>")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 from cyclopts import Parameter
 
 import functional_mlp as fm
@@ -14,6 +15,9 @@ from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.run import Run
 from functional_mlp.cli.terminal import say
 from functional_mlp.cli.training import TRAINING_GROUP, LossName, RuleOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    from functional_mlp.tracing import Quantity
 
 
 def trace(
@@ -51,4 +55,10 @@ def trace(
     console = printing.out()
     for line in repr(step).split("\n"):
         say(console, line)
-    printing.finish({"trace": repr(step)})
+    passes = {"forward": step.forward, "backward": step.backward}
+    printing.finish({name: [_plain(quantity) for quantity in quantities] for name, quantities in passes.items()})
+
+
+def _plain(quantity: Quantity) -> dict[str, Any]:
+    """A quantity for machines."""
+    return {**attrs.asdict(quantity, recurse=False), "value": quantity.value.tolist()}

@@ -7,7 +7,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.engine import compiling
 from functional_mlp.engine.layout import Layout
-from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.llvm.target import host, instructions
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.policy import policy_of
 from functional_mlp.engine.program import Program, TrainingProgram
@@ -31,8 +31,10 @@ def main() -> None:
     elif options.function == "epoch":
         program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
     policy = policy_of(program, host())
-    print(_commented(f"{program}\n\n{_places(program, policy.lanes)}"))
-    print(compiling.emit(program, policy))
+    mark = "#" if options.assembly else ";"
+    print(_commented(f"{program}\n\n{_places(program, policy.lanes)}", mark))
+    code = str(compiling.emit(program, policy))
+    print(instructions(code, host()) if options.assembly else code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--function", choices=["epoch", "evaluate", "predict"], default="epoch")
+    parser.add_argument("--assembly", action="store_true", help="the processor's instructions in place of LLVM's")
     return parser
 
 
@@ -61,8 +64,8 @@ def _places(program: Program, lanes: int) -> str:
     return "\n".join(lines)
 
 
-def _commented(text: str) -> str:
-    return "\n".join(f"; {line}".rstrip() for line in text.splitlines())
+def _commented(text: str, mark: str) -> str:
+    return "\n".join(f"{mark} {line}".rstrip() for line in text.splitlines())
 
 
 if __name__ == "__main__":

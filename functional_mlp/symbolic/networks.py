@@ -108,10 +108,10 @@ class Passes:
         inner = self.through(layer.layer, x)
         y = self._new("x")
         self.forward.append((y, "=", f"{x} + {inner}"))
-        # The gradient of x comes through the layer, and past it.
+        # The gradient of x comes through the layer, and past it: no equation alone.
         *others, (left, relation, through) = self.backward[first]
-        formula, mark, number = through.partition(r" \quad ")
-        self.backward[first] = [*others, (left, relation, f"{formula} + {gradient(y)}{mark}{number}")]
+        formula = through.partition(r" \quad ")[0]
+        self.backward[first] = [*others, (left, relation, f"{formula} + {gradient(y)}")]
         self.backward.append([(gradient(inner), "=", gradient(y))])
         return y
 

@@ -62,6 +62,7 @@ STRATEGIES: dict[type[Any], hypothesis.strategies.SearchStrategy[Any]] = {
     Optimizer: optimizers(),
     Sequential: networks(),
 }
+"""For each class, the strategy that draws its values where hypothesis is asked `from_type`."""
 register()  # what hypothesis has not been told of: it may have been asked to leave entry points alone
 
 __all__ = [

@@ -1,5 +1,7 @@
 """`trace`, run in process."""
 
+import json
+
 import functional_mlp as fm
 
 
@@ -12,6 +14,14 @@ def test_trace_shows_the_first_step_of_train(run):
     params = network.init(fit_key.split()[0])
     step = fm.trace(network, fm.MeanSquaredError(), params, row.inputs[0], row.targets[0])
     assert (code, out) == (0, f"{step!r}\n")
+
+
+def test_trace_gives_machines_numbers(run):
+    seen = json.loads(run("trace", "--hidden", "3", "--json")[1])
+    by_name = {quantity["name"]: quantity for part in ("forward", "backward") for quantity in seen[part]}
+    assert by_name["δ⁽²⁾"]["equation"] == "(1)"
+    assert [len(row) for row in by_name["∂ℓ/∂w⁽¹⁾"]["value"]] == [2, 2, 2]
+    assert isinstance(by_name["ℓ"]["value"], float)
 
 
 def test_trace_takes_a_table_and_any_of_its_rows(run, tmp_path):

@@ -1,5 +1,6 @@
 """The code of every page runs and prints what the page says; the reference has every public name."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_the_mistakes_of_a_page_are_found() -> None:
 @pytest.mark.parametrize("name", [name for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))])
 def test_the_reference_has_every_public_name(name: str) -> None:
     assert re.search(rf"^::: functional_mlp\.([a-z_]+\.)*{name}$", REFERENCE, re.MULTILINE)
+
+
+MODULES = ("checkpoint", "datasets", "distributed", "engine", "ensemble", "interop", "sklearn", "tables", "testing")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_has_every_public_name_of_a_module(module: str) -> None:
+    names = importlib.import_module(f"functional_mlp.{module}").__all__
+    places = rf"functional_mlp\.({module}\.([a-z_]+\.)*)?"  # a name of the package is there without its module
+    assert not [name for name in names if not re.search(rf"^::: {places}{name}$", REFERENCE, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("name", ["random", *(name for name in fm.__all__ if inspect.ismodule(getattr(fm, name)))])

@@ -154,7 +154,7 @@ FORMULAS = [
     (fm.Residual(fm.Linear(3, 3)), r"x^{(1)} &= x^{(0)} + s^{(1)}"),
     (
         fm.Residual(fm.Linear(3, 3)),
-        r"\frac{\partial \ell}{\partial s^{(1)}} + \frac{\partial \ell}{\partial x^{(1)}} \quad (2)",
+        r"\frac{\partial \ell}{\partial s^{(1)}} + \frac{\partial \ell}{\partial x^{(1)}}",
     ),
 ]
 

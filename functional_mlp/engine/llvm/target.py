@@ -147,6 +147,13 @@ def assemble(text: str, target: Target) -> bytes:
     return code
 
 
+def instructions(text: str, target: Target) -> str:
+    """LLVM assembly to that of the processor, for reading."""
+    _initialize()
+    with _llvm, binding.parse_assembly(text) as module, target.machine() as machine:
+        return str(machine.emit_assembly(module))
+
+
 def _digest(key: str, target: Target) -> str:
     parts = (
         key,
