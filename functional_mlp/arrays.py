@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.calls import calls_of, package_of
+from functional_mlp.calls import ARRAY, Calls, calls_of, package_of
 
 # What is taken for data: a tensor, an array, or what has numbers in named columns, of which no type is imported here.
 Array = Tensor | NDArray[Any] | Any
@@ -24,6 +24,9 @@ PLAIN = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool")
 # numpy's letters for the kinds of numbers, and the dtypes of polars that hold such.
 NUMBERS = "biufc"
 OF_POLARS = {*(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "Float16", "Float32", "Float64"}
+
+# What makes columns of a series of polars whose values are several.
+UNNESTING = {"Struct": ".struct.unnest()", "Array": ".arr.to_struct().struct.unnest()"}
 
 
 def as_tensor(name: str, value: Any) -> Any:
@@ -93,7 +96,7 @@ def _column(name: str, series: Any) -> NDArray[Any]:
     array: NDArray[Any] = known.to_numpy()
     if array.dtype == object and _kind(series) in NUMBERS:
         array = series.to_numpy(dtype="float64", na_value=np.nan)
-    if array.dtype.kind not in NUMBERS:
+    if array.ndim > 1 or array.dtype.kind not in NUMBERS:
         _refuse(name, series, array, series.dtype)
     return array
 
@@ -113,9 +116,16 @@ def _of_polars(name: str, series: Any) -> Any:
         ) from None
 
 
+def _is_time(dtype: object) -> bool:
+    """Whether a dtype of polars holds dates, times of the day or durations."""
+    return package_of(dtype) == "polars" and bool(dtype.is_temporal())  # type: ignore[attr-defined]
+
+
 def _tensor_of(name: str, value: object, array: NDArray[Any]) -> Tensor:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must have all its values, got a masked array: call .filled(value), or leave rows out")
+    if array.dtype.kind not in NUMBERS:
+        _refuse(name, value, array, array.dtype)
     kind = array.dtype.newbyteorder("=")
     if kind != array.dtype or not all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides):
         array = np.array(array, dtype=kind, order="C")
@@ -127,18 +137,26 @@ def _tensor_of(name: str, value: object, array: NDArray[Any]) -> Tensor:
 
 def _refuse(name: str, value: object, array: NDArray[Any], dtype: object) -> NoReturn:
     """Raise for data of a dtype that torch has not, with the call that makes numbers of what is in the array."""
-    calls, kind = calls_of(value), array.dtype.kind
-    known = [each for each in array.ravel() if not (each is None or isinstance(each, float))] if kind == "O" else []
+    raise TypeError(f"{name} must hold numbers that torch knows, got {dtype}: {_advice(calls_of(value), array, dtype)}")
+
+
+def _advice(calls: Calls, array: NDArray[Any], dtype: object) -> str:
+    kind = "M" if _is_time(dtype) else getattr(dtype, "kind", array.dtype.kind)
+    values = array.ravel().tolist() if kind == "O" else []
+    known = [each for each in values if not (each is None or isinstance(each, float))]
     whole_tables = "functional_mlp.tables.read_table prepares whole tables"
+    unnesting = UNNESTING.get(str(dtype).partition("(")[0])
+    if unnesting:
+        return f"{unnesting} makes columns of it"
     if kind in "mM":
-        advice = f"{calls.times} makes numbers of dates, {whole_tables}"
-    elif kind in "SUT" or any(isinstance(each, str) for each in known):
-        advice = f"{calls.classes} numbers words, {whole_tables}"
-    elif kind in NUMBERS or (kind == "O" and all(isinstance(each, numbers.Real | Decimal) for each in known)):
-        advice = f"call {calls.to(torch.float64)}"
-    else:
-        advice = "leave it out"
-    raise TypeError(f"{name} must hold numbers that torch knows, got {dtype}: {advice}")
+        return f"{calls.times} makes numbers of dates, {whole_tables}"
+    if kind in "SUT" or any(isinstance(each, str) for each in known):
+        rest = "leave out the rows without a word, then " if calls is ARRAY and len(known) < len(values) else ""
+        return f"{rest}{calls.classes} numbers words, {whole_tables}"
+    are_numbers = kind == "O" and all(isinstance(each, numbers.Real | Decimal) for each in known)
+    if are_numbers or kind in NUMBERS or np.can_cast(array.dtype, np.float64):  # as bfloat16 of ml_dtypes can
+        return f"call {calls.to(torch.float64)}"
+    return "leave it out"
 
 
 def _of_read_only(array: NDArray[Any]) -> Tensor:

@@ -42,7 +42,7 @@ ARRAY = Calls(
     series=".ravel()",
     real="numpy.real(data)",
     classes="numpy.unique(words, return_inverse=True)[1]",
-    times=".astype('float64')",
+    times="numpy.where(numpy.isnat(dates), numpy.nan, dates.astype('float64'))",
     halves="torch.as_tensor(numpy.array(data)).to(torch.{name})",  # numpy has no bfloat16
 )
 PANDAS = attrs.evolve(
@@ -50,7 +50,7 @@ PANDAS = attrs.evolve(
     column=".to_frame()",
     series=".iloc[:, 0]",
     classes=".astype('category').cat.codes",
-    times=".astype('int64').astype('float64')",
+    times=".astype('int64').astype('float64').where(dates.notna())",
 )
 POLARS = attrs.evolve(
     ARRAY,

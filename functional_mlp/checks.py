@@ -240,7 +240,13 @@ def _conversion(value: object) -> str:
         return ": call .collect()"
     if hasattr(value, "to_numpy"):
         return ": call .to_numpy(), and torch.as_tensor of that"
-    return ": call torch.as_tensor" if hasattr(value, "__array__") or isinstance(value, list | tuple | float) else ""
+    if not (hasattr(value, "__array__") or isinstance(value, list | tuple | float)):
+        return ""
+    try:
+        torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):  # words, dates, or rows of several lengths
+        return ": call numpy.array" if isinstance(value, list | tuple) else ""
+    return ": call torch.as_tensor"
 
 
 def _not_differentiated(name: str, value: Tensor) -> None:

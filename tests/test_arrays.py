@@ -3,6 +3,7 @@
 import datetime
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pandas
 import polars
@@ -108,13 +109,17 @@ def test_the_advice_can_be_followed(kind: str, situation: str) -> None:
 
 
 WORDS = ["b", "a", "b", "a"]
+STRINGS = [np.dtypes.StringDType()] if hasattr(np.dtypes, "StringDType") else []  # since numpy 2
 DATES = [datetime.date(1970, 1, day) for day in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
     ("data", "advice", "expected"),
     [
-        (np.array(WORDS), "numpy.unique(data, return_inverse=True)[1]", [1, 0, 1, 0]),
+        *(
+            (np.array(WORDS, dtype=dtype), "numpy.unique(words, return_inverse=True)[1]", [1, 0, 1, 0])
+            for dtype in (str, object, *STRINGS)
+        ),
         *(
             (kind, "data.astype('category').cat.codes", [1, 0, 1, 0])
             for kind in (pandas.Series(WORDS), pandas.Series(WORDS, dtype="category"))
@@ -123,22 +128,36 @@ DATES = [datetime.date(1970, 1, day) for day in (1, 2, 3, 4)]
             (polars.Series(WORDS, dtype=dtype), "data.rank('dense') - 1", [1, 0, 1, 0])
             for dtype in (polars.String, polars.Categorical, polars.Enum(["a", "b"]))
         ),
-        (np.array(DATES, "datetime64[D]"), "data.astype('float64')", [0.0, 1.0, 2.0, 3.0]),
         (
-            pandas.Series(pandas.to_datetime(DATES).as_unit("s")),
-            "data.astype('int64').astype('float64')",
-            [0.0, 86400.0, 172800.0, 259200.0],
+            np.array([*DATES, None], "datetime64[D]"),
+            "numpy.where(numpy.isnat(dates), numpy.nan, dates.astype('float64'))",
+            [0.0, 1.0, 2.0, 3.0, np.nan],
         ),
+        *(
+            (
+                pandas.Series(pandas.to_datetime([*DATES, None]).as_unit("s").tz_localize(zone)),
+                "data.astype('int64').astype('float64').where(dates.notna())",
+                [0.0, 86400.0, 172800.0, 259200.0, np.nan],
+            )
+            for zone in (None, "UTC")
+        ),
+        (polars.Series([datetime.time(0, 0, 1), None]), "data.cast(polars.Float64)", [1e9, np.nan]),
         (polars.Series(DATES), "data.cast(polars.Float64)", [0.0, 1.0, 2.0, 3.0]),
         (polars.Series(["1.5", "2"]).cast(polars.Decimal(4, 1)), "data.cast(polars.Float64)", [1.5, 2.0]),
         (np.array([1.5, 2], dtype=object), "data.astype('float64')", [1.5, 2.0]),
         (np.array([1.5, 2], dtype="longdouble"), "data.astype('float64')", [1.5, 2.0]),
+        (np.array([1.5, 2], dtype=ml_dtypes.bfloat16), "data.astype('float64')", [1.5, 2.0]),
+        (np.array([1.5, None], dtype=object), "data.astype('float64')", [1.5, np.nan]),
+        (polars.Series([{"a": 1, "b": 2}]), "data.struct.unnest()", [[1, 2]]),
+        (polars.Series([[1, 2]], dtype=polars.Array(int, 2)), "data.arr.to_struct().struct.unnest()", [[1, 2]]),
     ],
 )
 def test_what_makes_numbers_of_words_and_dates(data: Any, advice: str, expected: Any) -> None:
-    text = advice.replace("(data,", "(words,").removeprefix("data")
+    text = advice.removeprefix("data")
     check_refused(lambda: fm.Dataset(np.ones((len(data), 2)), data), TypeError, ["must hold numbers", text])
-    assert as_tensor("converted", eval(advice, {"numpy": np, "polars": polars, "data": data})).tolist() == expected
+    names = {"numpy": np, "polars": polars, "data": data, "words": data, "dates": data}
+    converted = as_tensor("converted", eval(advice, names))
+    np.testing.assert_array_equal(converted.numpy(), expected)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "pandas", "polars"])
@@ -249,6 +268,19 @@ def words(kind: Any) -> Any:
         refusal(
             "a plan", lambda: fm.Dataset(polars.LazyFrame({"a": [1.0]}), np.array(LABELS)), TypeError, ".collect()"
         ),
+        refusal(
+            "words of which one is missing",
+            lambda: fm.Dataset(NUMBERS, np.array(["a", None, "b", "a"], dtype=object)),
+            TypeError,
+            "leave out the rows without a word, then numpy.unique(words, return_inverse=True)[1]",
+        ),
+        refusal(
+            "several numbers in a column",
+            lambda: fm.Dataset(polars.DataFrame({"a": [{"b": 1.0, "c": 2.0}] * 4}), np.array(LABELS)),
+            TypeError,
+            "column 'a' must hold numbers that torch knows, got Struct",
+        ),
+        refusal("a list of words", lambda: fm.Dataset(NUMBERS, WORDS), TypeError, "call numpy.array"),
         refusal("lists", lambda: fm.Dataset([[1.0]], np.array(LABELS)), TypeError, "call torch.as_tensor"),
         refusal("an array in a layer", lambda: NETWORK.apply(PARAMS, NUMBERS), TypeError, "call torch.as_tensor"),
         refusal(
