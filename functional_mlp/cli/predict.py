@@ -41,7 +41,8 @@ def predict(
 
     The table that it writes has a row for each of the data: the prediction, in a column named as the target, and the
     probability of each class. Of an ensemble it is the mean prediction, and a column `spread` tells by how much the
-    networks differ: the standard deviation of the quantity, or of the probability of the class.
+    networks differ: the standard deviation of the quantity, or of the probability of the class. Where the target has
+    one of these names itself, the column beside it has a _ after its name.
 
     Parameters
     ----------
@@ -60,20 +61,28 @@ def predict(
         Write over a file that is there.
     """
     model, data = named_and_placed(file, model, data)
-    if out != STANDARD_OUTPUT:
+    if out == STANDARD_OUTPUT:
+        if printing.as_json:
+            raise ValueError(
+                "--json: with --out - the predictions are what is printed: name a file, or leave out --json"
+            )
+    else:
         if out.suffix.lower() not in SUFFIXES:
             raise ValueError(f"--out: a table is a .csv or a .parquet file, got {str(out)!r}")
         check_files(reads={"--model": model, "--data": data}, writes={"--out": out})
         if out.exists() and not force:
             raise ValueError(f"--out: {out} is there already: name another file, or add --force to write over it")
+    import polars
+
     known = Model.load(model)
     about = known.about
     table = fm.tables.read_table(data, preparation=about.preparation, beside=keep, **written.arguments())
-    taken = [repr(name) for name in keep if name in (about.target, "spread")]
+    answers = _predictions(known, table)
+    taken = [repr(name) for name in dict.fromkeys(keep) if name in answers.columns]
     if taken:
         raise ValueError(f"--keep: {', '.join(taken)} is the name of a column of the predictions: leave it out")
     notes = [f"{data}: {note}" for note in (*table.notes, *about.preparation.surprises(table.columns))]
-    answers = _predictions(known, table)
+    answers = polars.concat([table.beside, answers], how="horizontal")
     if out == STANDARD_OUTPUT:
         write_out(_content(answers, ".csv").decode())
         say_notes(printing.err(), notes)
@@ -85,26 +94,31 @@ def predict(
 
 
 def _predictions(model: Model, table: Table) -> polars.DataFrame:
-    """The columns that are kept, the prediction, and how sure it is."""
+    """The prediction, and how sure it is."""
     import polars
 
     about = model.about
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {}  # those beside the prediction
     if about.scale is not None:
         quantities = model.quantities(table.columns)
-        columns[about.target] = quantities.mean(0).numpy()
+        answer = polars.Series(quantities.mean(0).numpy())
         spread = quantities.std(0) if len(quantities) > 1 else None
     else:
         members = model.probabilities(table.columns)
         shares = members.mean(0)
         labels = shares.argmax(1)
-        columns[about.target] = polars.Series(about.classes, dtype=polars.String)[labels.numpy()]
+        answer = polars.Series(about.classes, dtype=polars.String)[labels.numpy()]
         columns |= {f"probability of {name}": own.numpy() for name, own in zip(about.classes, shares.T, strict=True)}
         chosen = members.gather(2, labels.expand(len(members), -1)[..., None]).squeeze(2)
         spread = chosen.std(0) if len(members) > 1 else None
     if spread is not None:
         columns["spread"] = spread.numpy()
-    return polars.concat([table.beside, polars.DataFrame(columns)], how="horizontal")
+    return polars.DataFrame({about.target: answer, **{_free(name, about.target): own for name, own in columns.items()}})
+
+
+def _free(name: str, target: str) -> str:
+    """The name of a column beside the prediction, which has the target's."""
+    return f"{name}_" if name == target else name
 
 
 def _content(table: polars.DataFrame, suffix: str) -> bytes:

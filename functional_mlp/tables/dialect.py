@@ -40,13 +40,13 @@ class Dialect:
 
 
 def content_of(path: Path, encoding: str | None) -> bytes | None:
-    """The content of a file as UTF-8, or `None` where the file itself is UTF-8, and need not be read here.
+    r"""The content of a file as UTF-8, or `None` where the file itself is what can be read, and need not be read here.
 
-    Files that gzip has packed are known by their first bytes, and encodings by their byte order mark. Raises
-    `ValueError` for bytes that are none of the encoding.
+    Files that gzip has packed are known by their first bytes, and encodings by their byte order mark. Lines that end
+    with `\r` alone end with `\n` in the content. Raises `ValueError` for bytes that are none of the encoding.
     """
     with open(path, "rb") as file:
-        start = file.read(4)
+        start = file.read(HEAD)
     packed = start.startswith(_GZIP)
     if packed:
         try:
@@ -54,25 +54,55 @@ def content_of(path: Path, encoding: str | None) -> bytes | None:
                 content = file.read()
         except (OSError, EOFError) as error:
             raise ValueError(f"{path} cannot be read as a gzip file: {error}") from None
-        start = content[:4]
+        start = content[:HEAD]
     marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     chosen = encoding or marked or "utf-8"
     if chosen.lower() in ("utf-8", "utf8", "utf-8-sig"):
+        if _has_returns(start):
+            return _with_line_feeds(content if packed else path.read_bytes())
         return content if packed else None
     try:
-        return (content if packed else path.read_bytes()).decode(chosen).encode()
+        content = (content if packed else path.read_bytes()).decode(chosen).encode()
     except LookupError:
         raise ValueError(f"{path}: there is no encoding {encoding!r}: choose utf-8, latin-1 or utf-16, say") from None
     except UnicodeError as error:
         raise ValueError(f"{path} cannot be read as {chosen}: {error}: name its encoding") from None
+    return _with_line_feeds(content) if _has_returns(content[:HEAD]) else content
+
+
+def decoded(path: Path, content: bytes) -> str:
+    """The text of bytes of a file. Raises `ValueError` with the line that is not UTF-8."""
+    try:
+        return content.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} cannot be read as a csv file: it is not UTF-8: line {line} has the byte 0x"
+            f"{error.object[error.start]:02x}: name its encoding"
+        ) from None
+
+
+def _has_returns(start: bytes) -> bool:
+    return b"\r" in start and b"\n" not in start
+
+
+def _with_line_feeds(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def dialect_of(path: Path, content: bytes | None, separator: str | None, decimal: str | None) -> Dialect:
     """How a file is written, from its first lines, where it is not said.
 
-    Raises `ValueError` for a file without a line, and for a column without a name of its own.
+    Raises `ValueError` for a file without a line, for lines that are none of a table, and for a column without a name
+    of its own.
     """
-    lines = _head(path, content)
+    try:
+        return _dialect_of(path, _head(path, content), separator, decimal)
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a csv file: {error}") from None
+
+
+def _dialect_of(path: Path, lines: list[str], separator: str | None, decimal: str | None) -> Dialect:
     skipped, notes = _comments(lines), []
     chosen = separator or _separator(path, lines[skipped:])
     if separator is None and chosen != ("\t" if _is_tsv(path) else ","):
@@ -95,10 +125,7 @@ def _head(path: Path, content: bytes | None) -> list[str]:
     else:
         head = content[: max(HEAD, content.find(b"\n") + 1)]
     complete = head[: head.rfind(b"\n") + 1] if len(head) >= HEAD else head
-    try:
-        text = complete.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} cannot be read as a csv file: it is not UTF-8: {error}: name its encoding") from None
+    text = decoded(path, complete)
     if not text.strip():
         raise ValueError(f"{path} is empty: a header and at least four rows are needed")
     return text.splitlines(keepends=True)

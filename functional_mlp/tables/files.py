@@ -1,20 +1,23 @@
 """Files of tables, CSV and Parquet, as columns of cells: text without the blanks around it, null where one is missing.
 
 Row numbers in messages are those of the file: in a text file the header is row 1, unless lines of comment stand before
-it, in a Parquet file the first row of data is. Lines without any value are skipped, and counted.
+it, in a Parquet file the first row of data is. Lines of text without anything in their cells are no rows.
 """
 
+import contextlib
 import csv
 import functools
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
 from functional_mlp.extras import installing
-from functional_mlp.tables.dialect import Dialect, content_of, dialect_of
+from functional_mlp.spread import count
+from functional_mlp.tables.dialect import Dialect, content_of, decoded, dialect_of
 
 if TYPE_CHECKING:
     import polars
@@ -23,20 +26,29 @@ MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "?", "null", "NULL")
 """The texts that stand for a missing value."""
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet")
-ROW = "\0row"  # no name of a column: that has no control characters at its ends
+# No names of columns: these have no control characters at their ends.
+ROW = "\0row"
+HAS_END = "\0has end"
 
 
 @frozen(eq=False)
 class File:
-    """A file that is yet to be read: `cells` has its columns, and in `ROW` the numbers of its rows."""
+    """A file that is yet to be read: `cells` has its columns, and in `ROW` the numbers of its rows.
+
+    `HAS_END` is false where the last cell of a row is empty, as it is where the row has too few cells.
+    """
 
     path: Path
     names: tuple[str, ...]
     cells: "polars.LazyFrame"
     decimal: str = "."
     notes: tuple[str, ...] = ()
+    first: int = 1
+    """The number of the first row."""
     check_rows: Callable[[], None] = lambda: None
     """Raises `ValueError` where it finds why the rows cannot be read, by names that the reader of the file lacks."""
+    short_rows: Callable[[], list[int]] = list
+    """The numbers of the rows with fewer cells than the header."""
 
     def collect(self, *columns: Any) -> "polars.DataFrame":
         """Columns, or what is computed from them, for all rows; read piece by piece, so that text is not kept."""
@@ -47,6 +59,17 @@ class File:
         except polars.exceptions.PolarsError as error:
             self.check_rows()
             raise _unreadable(self.path, error) from None
+
+    def notes_on(self, read: "polars.DataFrame") -> Iterator[str]:
+        """What is to be said of the rows, of which `ROW` and `HAS_END` have been read."""
+        blank = read[ROW][-1] - self.first + 1 - len(read)
+        if blank:
+            yield f"{count(blank, 'blank line')} left out"
+        if not read[HAS_END].all() and (short := self.short_rows()):
+            yield (
+                f"{count(len(short), 'row')} with fewer cells than the header, row {short[0]} the first: the others "
+                "are missing"
+            )
 
 
 def open_file(
@@ -70,7 +93,8 @@ def open_file(
         raise FileNotFoundError(f"{path}: there is no such file")
     if name.endswith(".parquet"):
         frame = _scan_parquet(path)
-        file = File(path, tuple(frame.collect_schema()), frame.with_row_index(ROW, 1))
+        names = tuple(frame.collect_schema())
+        file = File(path, names, frame.with_row_index(ROW, 1).with_columns(polars.lit(True).alias(HAS_END)))
     else:
         file = _open_text(path, separator, decimal, encoding)
     words = [*MISSING, *na]
@@ -80,9 +104,7 @@ def open_file(
         polars.when(text.is_in(words).not_()).then(text).name.keep(),
         polars.when(numbers.is_nan().not_()).then(numbers).name.keep(),
     )
-    values = [polars.col(name) for name in file.names]
-    filled = known.filter(polars.any_horizontal([value.is_not_null() for value in values]))
-    return evolve(file, cells=filled)
+    return evolve(file, cells=known)
 
 
 def _open_text(path: Path, separator: str | None, decimal: str | None, encoding: str | None) -> File:
@@ -104,9 +126,15 @@ def _open_text(path: Path, separator: str | None, decimal: str | None, encoding:
     except polars.exceptions.PolarsError as error:
         raise _unreadable(path, error) from None
     header = dialect.skipped + 1
-    rows = frame.with_row_index(ROW, header).filter(polars.col(ROW) > header)
+    has_value = [polars.col(name).is_not_null() for name in dialect.names]
+    rows = (
+        frame.with_row_index(ROW, header)
+        .filter(polars.col(ROW) > header, polars.any_horizontal(has_value))
+        .with_columns(has_value[-1].alias(HAS_END))
+    )
     check_rows = functools.partial(_check_long_rows, path, content, dialect)
-    return File(path, dialect.names, rows, dialect.decimal, dialect.notes, check_rows)
+    short_rows = functools.partial(_short_rows, path, content, dialect)
+    return File(path, dialect.names, rows, dialect.decimal, dialect.notes, header + 1, check_rows, short_rows)
 
 
 def _scan_parquet(path: Path) -> "polars.LazyFrame":
@@ -136,12 +164,22 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
 
 def _check_long_rows(path: Path, content: bytes | None, dialect: Dialect) -> None:
     """Raise `ValueError` naming the first row with more cells than the header."""
-    with path.open(encoding="utf-8", newline="") if content is None else io.StringIO(content.decode()) as file:
-        for _ in range(dialect.skipped):
-            next(file)
-        for number, cells in enumerate(csv.reader(file, delimiter=dialect.separator), dialect.skipped + 1):
-            if len(cells) > len(dialect.names):
-                raise ValueError(
-                    f"{path} cannot be read as a csv file: row {number} has {len(cells)} cells, and the header "
-                    f"{len(dialect.names)}: put text with a separator into quotation marks, or correct the row"
-                )
+    for number, cells in _rows(path, content, dialect):
+        if len(cells) > len(dialect.names):
+            raise ValueError(
+                f"{path} cannot be read as a csv file: row {number} has {len(cells)} cells, and the header "
+                f"{len(dialect.names)}: put text with a separator into quotation marks, or correct the row"
+            )
+
+
+def _short_rows(path: Path, content: bytes | None, dialect: Dialect) -> list[int]:
+    """The numbers of the rows with fewer cells than the header; lines with none are no rows."""
+    return [number for number, cells in _rows(path, content, dialect) if any(cells) and len(cells) < len(dialect.names)]
+
+
+def _rows(path: Path, content: bytes | None, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """The rows from the header on, with their numbers, up to one with a cell too long for Python's reader."""
+    text = decoded(path, path.read_bytes() if content is None else content)
+    lines = itertools.islice(io.StringIO(text, newline=""), dialect.skipped, None)
+    with contextlib.suppress(csv.Error):
+        yield from enumerate(csv.reader(lines, delimiter=dialect.separator), dialect.skipped + 1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from functional_mlp.tables.files import ROW, File
+from functional_mlp.tables.files import HAS_END, ROW, File
 
 if TYPE_CHECKING:
     import polars
@@ -19,7 +19,7 @@ TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"
 def read_columns(
     file: File, names: Sequence[str], known: Mapping[str, Kind], as_they_are: Sequence[str] = ()
 ) -> tuple["polars.DataFrame", "polars.DataFrame"]:
-    """Columns of a file, and other columns as they are with `ROW`, the numbers of the rows, in one reading.
+    """Columns of a file, and other columns as they are with `ROW` and `HAS_END`, in one reading.
 
     Numbers are Float64, dates Datetime and words String, null where one is missing.
 
@@ -41,10 +41,11 @@ def read_columns(
     kept = {f"{ROW} {name}": name for name in dict.fromkeys(as_they_are)}
     read = file.collect(
         ROW,
+        HAS_END,
         *(_converted(file, name, schema[name], kinds[name]) for name in names),
         *(polars.col(name).alias(alias) for alias, name in kept.items()),
     )
-    return _with_dates(file, read.select(names), known, kinds), read.select(ROW, *kept).rename(kept)
+    return _with_dates(file, read.select(names), known, kinds), read.select(ROW, HAS_END, *kept).rename(kept)
 
 
 def _with_dates(

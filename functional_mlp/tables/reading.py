@@ -113,9 +113,12 @@ def read_table(
     beside
         Columns to keep as they are, whether they are features or not: names of the rows, say.
 
-    Rows whose target is missing are left out. Raises `FileNotFoundError`, `ImportError` where polars is not installed,
-    or a `ValueError` that names the columns or the row: for a file that cannot be read or has no rows, an unknown
-    column, a column of numbers with a few words in it, a value that is infinite, and a single class.
+    Rows whose target is missing are left out, and lines of a text file with nothing in any of their cells. A row that
+    ends before the header does is filled with missing values.
+
+    Raises `FileNotFoundError`, `ImportError` where polars is not installed, or a `ValueError` that names the columns or
+    the row: for a file that cannot be read or has no rows, an unknown column, a column of numbers with a few words in
+    it, a value that is infinite, and a single class.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
@@ -127,13 +130,14 @@ def read_table(
     file = open_file(Path(path), separator=separator, decimal=decimal, encoding=encoding, na=na)
     if preparation is not None:
         features = preparation.columns
+    beside = list(dict.fromkeys(beside))
     chosen = _chosen(file, target, drop, [*keep, *beside], features)
     known = {} if preparation is None else preparation.kinds
     columns, others = read_columns(file, chosen, known, [*([] if target is None else [target]), *beside])
     rows = others[ROW]
     if not len(rows):
         raise ValueError(f"{file.path} has no rows: a header and at least four rows are needed")
-    notes = [*file.notes, *_other_decimals(file, columns.drop(known, strict=False))]
+    notes = [*file.notes, *file.notes_on(others), *_other_decimals(file, columns.drop(known, strict=False))]
     if preparation is None and features is None:
         columns, said = _without_row_numbers(columns, keep)
         notes += said
@@ -154,7 +158,8 @@ def _other_decimals(file: File, columns: "polars.DataFrame") -> Iterator[str]:
     for column in columns.select(polars.col(polars.String)):
         known = column.drop_nulls()
         if all(len(own) and not numbers_of(own, mark).null_count() for own in (known.head(1), known)):
-            yield f"{column.name!r} is taken for words: its numbers have decimal {name}, {known[0]!r} the first"
+            said = f"{column.name!r} is taken for words: its numbers have decimal {name}, {known[0]!r} the first; "
+            yield said + f"give {mark!r} as the decimal mark to take them for numbers"
 
 
 def _chosen(
@@ -169,7 +174,7 @@ def _chosen(
         raise ValueError(f"{file.path}: there is no column {', '.join(unknown)}: the columns are {known}{hint}")
     if target is not None and features is not None and target in features:
         raise ValueError(f"{file.path}: column {target!r} is the target, and cannot be a feature: leave it out of them")
-    chosen = [name for name in features or file.names if name != target and name not in drop]
+    chosen = [name for name in dict.fromkeys(features or file.names) if name != target and name not in drop]
     if not chosen:
         beside = "" if target is None else f" beside the target {target!r}"
         raise ValueError(f"{file.path}: a feature is needed{beside}, and no column is left for one")

@@ -64,6 +64,8 @@ def test_classes_are_learned_measured_and_predicted(run, tables):
 
     code, out, _ = run("predict", "new.csv", "--model", "model.safetensors", "--out", "-", "--keep", "id,quality")
     assert (code, out) == (1, "")  # the predictions have that name
+    both = ("--out", "-", "--json")
+    assert "--json: with --out -" in run("predict", "new.csv", "--model", "model.safetensors", *both)[2]
     code, out, _ = run("predict", "new.csv", "--model", "model.safetensors", "--out", "-", "--keep", "id,price")
     answers = polars.read_csv(out.encode(), infer_schema=False)
     assert answers.columns == ["id", "price", "quality", "probability of 007", "probability of 7"]
@@ -122,6 +124,25 @@ def test_an_ensemble_is_saved_and_answers_with_its_spread(run, tables):
     again = train(run, *options, "--resume", "--epochs", "22")
     assert again[0] == 0, again[2]
     assert [member.state.epoch for member in fm.load("m").members] == [22] * 3
+
+
+@pytest.mark.parametrize(
+    ("target", "columns"),
+    [
+        ("spread", ["spread", "probability of 007", "probability of 7", "spread_"]),
+        ("probability of 7", ["probability of 7", "probability of 007", "probability of 7_", "spread"]),
+    ],
+)
+def test_a_target_with_the_name_of_another_column_keeps_it(run, tables, target, columns):
+    polars.read_csv("rooms.csv", separator=";", infer_schema=False).rename({"quality": target}).write_csv("rooms.csv")
+    options = ("--target", target, "--features", "size", "--members", "2", "--epochs", "1", "--out", "m")
+    assert train(run, *options)[0] == 0
+    assert run("predict", "rooms.csv", "--model", "m", "--out", "a.csv", "--keep", "id,id")[0] == 0
+    answers = polars.read_csv("a.csv", infer_schema=False)
+    assert answers.columns == ["id", *columns]
+    assert set(answers[target]) <= {"007", "7"}
+    code, _, err = run("predict", "rooms.csv", "--model", "m", "--out", "b.csv", "--keep", target)
+    assert (code, f"--keep: '{target}' is the name of a column of the predictions" in err) == (1, True)
 
 
 def test_trainings_are_validated_on_each_part(run, tables):

@@ -21,12 +21,18 @@ def values(table: Table) -> list[tuple]:
         (
             'a,b,t\n1.5,"1,5",x\n2.5,"2,5",y\n',
             {},
-            ("'b' is taken for words: its numbers have decimal commas, '1,5' the first",),
+            (
+                "'b' is taken for words: its numbers have decimal commas, '1,5' the first; "
+                "give ',' as the decimal mark to take them for numbers",
+            ),
         ),
         (
             "a;b;t\n1,5;1.5;x\n2,5;2.5;y\n",
             {"decimal": ",", "separator": ";"},
-            ("'b' is taken for words: its numbers have decimal points, '1.5' the first",),
+            (
+                "'b' is taken for words: its numbers have decimal points, '1.5' the first; "
+                "give '.' as the decimal mark to take them for numbers",
+            ),
         ),
         ('a,b,t\n1.5,"1,5",x\n2.5,"2,5 m",y\n', {}, ()),
     ],
@@ -132,6 +138,35 @@ def test_missing_values_are_null_and_rows_without_a_target_are_left_out(tmp_path
     assert table.notes == ("1 row without a value of 't' left out",)
 
 
+@pytest.mark.parametrize(
+    ("text", "cells", "notes"),
+    [
+        ("x\n0.5\nNA\n1.5\n", [(0.5,), (None,), (1.5,)], ()),
+        ("x,y\n0.5,1\nNA,?\n1.5,2\n", [(0.5, 1.0), (None, None), (1.5, 2.0)], ()),
+        ("x\n0.5\n\n1.5\n\n", [(0.5,), (1.5,)], ("1 blank line left out",)),
+        ("x,y\n\n0.5,7\n,\n1.5,2\n\n", [(0.5, 7.0), (1.5, 2.0)], ("2 blank lines left out",)),
+        (
+            "x,y,z\n0.5,1,3\n2\n1.5,2,\n2.5,1\n",
+            [(0.5, 1.0, 3.0), (2.0, None, None), (1.5, 2.0, None), (2.5, 1.0, None)],
+            ("2 rows with fewer cells than the header, row 3 the first: the others are missing",),
+        ),
+    ],
+)
+def test_each_row_is_read_and_what_is_none_is_counted(tmp_path, text, cells, notes):
+    table = read_table(write(tmp_path, text))
+    assert (values(table), table.notes) == (cells, notes)
+
+
+def test_rows_of_a_parquet_file_may_be_without_values(tmp_path):
+    polars.DataFrame({"x": [1.0, None, 3.5]}).write_parquet(tmp_path / "table.parquet")
+    assert values(read_table(tmp_path / "table.parquet")) == [(1.0,), (None,), (3.5,)]
+
+
+def test_columns_may_be_asked_for_twice(tmp_path):
+    table = read_table(write(tmp_path, "x,y\n1,2\n3,5\n"), features=["y", "y"], beside=["x", "x"])
+    assert (values(table), table.beside.columns) == ([(2.0,), (5.0,)], ["x"])
+
+
 def test_more_words_may_stand_for_a_missing_value(tmp_path):
     path = write(tmp_path, "x,t\n1.5,a\n-,b\n2.5,a\n3.5,b\n")
     assert read_table(path, "t", na=["-"]).columns["x"].to_list() == [1.5, None, 2.5, 3.5]
@@ -169,7 +204,7 @@ def test_a_column_with_some_numbers_is_one_of_words(tmp_path):
     assert read_table(path, "t").columns["x"].to_list() == ["17", "17", "17A", "18"]
 
 
-@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
 def test_files_are_read_as_they_are_written(tmp_path, ends, encoding, suffix):
@@ -279,6 +314,8 @@ ROWS = "".join(f"{i}.5,{i}.25,{'ab'[i % 2]}\n" for i in range(20))
         ("\n\n", "is empty"),
         ("x,t\n", "has no rows"),
         ("x,t\n,\n\n", "has no rows"),
+        (b"x,t\n" + b"1,a\n" * 20_000 + b"2,\xff\n", "is not UTF-8: line 20002 has the byte 0xff: name its encoding"),
+        ("x" * 200_000 + ",t\n1,a\n", "cannot be read as a csv file: field larger than"),
         ("x,y\n1,2\n", "there is no column 't': the columns are 'x', 'y'"),
         ("x/t\n1/2\n", "the columns are 'x/t'; name the separator"),
         ("t\na\nb\n", "a feature is needed beside the target 't'"),
@@ -343,7 +380,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
 
 def test_without_polars_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(ImportError, match=r"functional-mlp\[table\]"):
+    with pytest.raises(ImportError, match=r"polars: .*\[table\]"):
         read_table(write(tmp_path, "x,t\n"), "t")
 
 
