@@ -221,7 +221,7 @@ def features(name: str, x: Tensor, wanted: int | None) -> None:
 def plain_tensor(name: str, value: object) -> None:
     """Raise unless `value` is a dense tensor that holds numbers: not sparse, quantized, meta or fake."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}{_conversion(value)}")
+        raise TypeError(f"{name} must be a torch.Tensor, got {describe(value)}{_conversion(name, value)}")
     if value.layout is not torch.strided:
         raise ValueError(f"{name} must be a dense tensor, got layout {value.layout}: call .to_dense()")
     if value.is_nested:
@@ -234,8 +234,10 @@ def plain_tensor(name: str, value: object) -> None:
         _not_differentiated(name, value)
 
 
-def _conversion(value: object) -> str:
+def _conversion(name: str, value: object) -> str:
     """The call that makes a tensor of what is none, for the end of a message."""
+    if name == "params" and hasattr(value, "params"):
+        return ": pass its params"
     if hasattr(value, "collect"):
         return ": call .collect()"
     if hasattr(value, "to_numpy"):

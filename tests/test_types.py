@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 
 CORRECT = """
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 
 import functional_mlp as fm
@@ -38,6 +40,8 @@ params: fm.Params = result.params
 adam, sgd = fm.Adam(0.01), fm.SGD(0.01)
 moment: fm.Params = adam.update(adam.init(params), params).second_moment
 either: fm.Optimizer = sgd if accuracy > 0.5 else adam
+row: tuple[torch.Tensor, ...] = data[np.int64(0)]
+loader = torch.utils.data.DataLoader(cast("torch.utils.data.Dataset[Any]", data))
 module: torch.nn.Module = fm.interop.to_torch(network, params)
 ensemble: fm.EnsembleResult = fm.fit_ensemble(network, loss, optimizer, data, keys=key.split(3), epochs=2)
 """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, overload
 
+import numpy as np
 import torch
 from attrs import field, frozen
 from numpy.typing import NDArray
@@ -36,7 +37,8 @@ class Dataset:
     `Adam`, weight decay or a penalty, parameters move in it all the same.
 
     `data[i]` is a row: its inputs, its targets and, where there are weights, its weight, so that torch's `DataLoader`
-    makes batches of them. `data[rows]`, for a slice, indices or a mask, is the data set of these rows.
+    makes batches of them; type checkers take it there after `typing.cast("torch.utils.data.Dataset[Any]", data)`.
+    `data[rows]`, for a slice, indices or a mask, is the data set of these rows.
 
     Raises `TypeError` or `ValueError` for lengths, dtypes or devices that do not fit, for an empty set, for NaN or
     infinity, naming the first row and column, and for weights that are negative or all 0.
@@ -65,13 +67,13 @@ class Dataset:
         return self.inputs.shape[0]
 
     @overload
-    def __getitem__(self, rows: int) -> tuple[Tensor, ...]: ...
+    def __getitem__(self, rows: "int | np.integer[Any]") -> tuple[Tensor, ...]: ...
 
     @overload
     def __getitem__(self, rows: "slice | Tensor | NDArray[Any] | Sequence[int]") -> "Dataset": ...
 
     def __getitem__(
-        self, rows: "int | slice | Tensor | NDArray[Any] | Sequence[int]"
+        self, rows: "int | np.integer[Any] | slice | Tensor | NDArray[Any] | Sequence[int]"
     ) -> "tuple[Tensor, ...] | Dataset":
         parts = [part for part in (self.inputs, self.targets, self.weights) if part is not None]
         given = _checked_rows(rows)

@@ -1,5 +1,6 @@
 """What a model answers: classes with their probabilities, or a quantity in its units."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
@@ -26,9 +27,25 @@ def checked_classes(classes: Iterable[str] | Iterable[int], out_features: int | 
     wanted = 2 if out_features == 1 else out_features
     if len(names) != wanted:
         raise ValueError(f"to_onnx: classes must be {wanted} for {out_features} outputs, got {len(names)}")
-    if all(isinstance(name, str) for name in names):
-        return [str(name) for name in names]
-    return [_whole(name) for name in names]
+    checked: Names = (
+        [_word(name) for name in names]
+        if all(isinstance(name, str) for name in names)
+        else [_whole(name) for name in names]
+    )
+    for name, times in Counter[str | int](checked).items():
+        if times > 1:
+            raise ValueError(f"to_onnx: classes must have different names, got {name!r} {times} times")
+    return checked
+
+
+def _word(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"to_onnx: each of classes must be text, got {name!r} with half of a character: leave it out"
+        ) from None
+    return str(name)
 
 
 def _whole(name: object) -> int:

@@ -1,5 +1,6 @@
 """Networks as ONNX models: files that other programs and languages can run."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def write_model(
     scale: Scale | None,
 ) -> None:
     """`to_onnx` for the mean answer of several networks of one kind; without classes or a scale, of their outputs."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"to_onnx: path must be a str or a path, got {checks.describe(path)}")
     network = as_layer("to_onnx: network", network)
     dtypes = [params_dtype(network, params) for params in members]
     dtype = dtypes[0]

@@ -24,8 +24,10 @@ def to_torch(network: Layer, params: Params) -> "torch.nn.Module":
     """A network as a module of torch.nn with a copy of the params, in their dtype and on their device.
 
     The module's outputs are `predict`'s up to rounding. It can be trained by autograd, and goes through `torch.export`,
-    `torch.jit.trace` and `torch.func`. `Sequential` and the layers that torch has become torch's, so that the names of
-    its `state_dict` are those of a module that is made by hand; `Residual(layer)` names its layer `layer`.
+    `torch.jit.trace` and, of `torch.func`, `grad`, `vjp`, `vmap` and `jacrev`; through `jacfwd` and `hessian`, which
+    take derivatives forwards, only where torch has all the layers. `Sequential` and the layers that torch has become
+    torch's, so that the names of its `state_dict` are those of a module that is made by hand; `Residual(layer)` names
+    its layer `layer`.
 
     Raises `TypeError` or `ValueError` for params that are not the network's.
 
@@ -48,7 +50,8 @@ def from_torch(module: "torch.nn.Module") -> tuple[Layer, Params]:
     What can be taken over are `Linear`, `Sequential`, the activations that this library has, and what `to_torch` makes.
     The initializers of the network are this library's defaults; whether parameters are trained or frozen is not taken
     over. Raises `TypeError` for what is no module, and `ValueError`, naming the module by its path, for one that has no
-    counterpart here, or has hooks.
+    counterpart here, has hooks or a `forward` of its own, or has parameters of other sizes than it says or of several
+    dtypes.
 
     To read a file of torch's parameters into a network that is known, let torch check their names:
 
@@ -63,7 +66,12 @@ def from_torch(module: "torch.nn.Module") -> tuple[Layer, Params]:
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got {checks.describe(module)}")
-    return _network(module, "")
+    network, params = _network(module, "")
+    try:
+        params_dtype(network, params)
+    except ValueError as error:
+        raise ValueError(f"from_torch: module must have parameters of its sizes, in one dtype: {error}") from None
+    return network, params
 
 
 class ResidualModule(torch.nn.Module):
@@ -173,6 +181,8 @@ def _network(module: "torch.nn.Module", path: str) -> tuple[Layer, Params]:
     hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     if any(hooks):
         raise ValueError(f"{_named(path, module)} has hooks, which would be lost: remove them")
+    if "forward" in vars(module):
+        raise ValueError(f"{_named(path, module)} has a forward of its own, which would be lost: delete it")
     if type(module) is torch.nn.Sequential:
         if len(module) == 0:
             raise ValueError(f"{_named(path, module)} is empty: a network has at least one layer")

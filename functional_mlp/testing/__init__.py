@@ -19,7 +19,8 @@ The checks take any object with the right functions; it need not be a subclass o
     check_penalty     total, added_to_grads
 
 The strategies draw what the checks are fed with, for properties of your own. hypothesis's `from_type` knows them, for
-`Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`, whether this package has been imported or not.
+`Dataset`, `Key`, `Layer`, `Loss`, `Optimizer` and `Sequential`, always once `import functional_mlp.testing` has run.
+Without it hypothesis has to find the entry point of the installed library, which a `PYTHONPATH` alone does not give.
 
 This package needs the extra `testing`: from a checkout, `pip install '.[testing]'`.
 """

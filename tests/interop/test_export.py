@@ -216,6 +216,14 @@ PARAMS = NETWORK.init(KEY)
             "no loss": (NETWORK, PARAMS, {"classes": [0, 1, 2], "loss": "x"}, TypeError, ["loss must be a Loss"]),
             "two classes": (NETWORK, PARAMS, {"classes": ["a", "b"]}, ValueError, ["3 for 3 outputs, got 2"]),
             "mixed": (NETWORK, PARAMS, {"classes": ["a", 1, 2]}, TypeError, ["all of them an int, got 'a'"]),
+            "a class twice": (
+                NETWORK,
+                PARAMS,
+                {"classes": ["a", "b", "a"]},
+                ValueError,
+                ["different names, got 'a' 2 times"],
+            ),
+            "half a character": (NETWORK, PARAMS, {"classes": ["a", "b", "\ud800"]}, ValueError, ["must be text"]),
             "no network": (torch.nn.ReLU(), (), {}, TypeError, ["to_onnx: network must be a layer"]),
         }.items()
     ],
@@ -224,3 +232,17 @@ def test_refusals(path: Path, network: Any, params: Any, options: Any, error: An
     path.unlink(missing_ok=True)
     check_refused(lambda: interop.to_onnx(path, network, params, **options), error, fragments)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_is_asked_for(path: Any) -> None:
+    check_refused(lambda: interop.to_onnx(path, NETWORK, PARAMS), TypeError, ["path must be a str or a path, got"])
+
+
+def test_params_are_asked_for_where_a_result_is_given() -> None:
+    data = fm.datasets.disk(KEY, 5)
+    network, loss, optimizer = fm.Linear(2, 2), fm.CrossEntropy(), fm.SGD(0.1)
+    one = fm.fit(network, loss, optimizer, data, key=KEY, epochs=1)
+    several = fm.fit_ensemble(network, loss, optimizer, data, keys=KEY.split(2), epochs=1)
+    for result in (one, several):
+        check_refused(lambda result=result: interop.to_torch(network, result), TypeError, ["pass its params"])

@@ -49,6 +49,17 @@ def module_of(network: fm.Layer, dtype: torch.dtype = torch.float64):
     return interop.to_torch(network, params), params, draw(5, network.in_features or 3, dtype=dtype)
 
 
+def with_attribute(name: str, value: object) -> nn.Module:
+    module = nn.Linear(2, 3)
+    setattr(module, name, value)
+    return module
+
+
+def with_forward(module: nn.Module) -> nn.Module:
+    module.forward = lambda x: x
+    return module
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_a_module_has_the_outputs_and_the_gradients_of_its_network(network: fm.Layer) -> None:
     module, params, x = module_of(network)
@@ -196,6 +207,23 @@ NETWORK = fm.Sequential(fm.Linear(2, 2), fm.ReLU())
         ),
         refusal("a subclass", lambda: interop.from_torch(Doubled(2, 2)), ValueError, "a Doubled, has no counterpart"),
         refusal("a hook", lambda: interop.from_torch(hooked()), ValueError, "module[0][0]", "has hooks"),
+        *(
+            refusal(
+                f"a forward of its own of {kind}", lambda kind=kind: interop.from_torch(kind), ValueError, "a forward"
+            )
+            for kind in map(with_forward, (nn.Linear(2, 2), nn.Tanh(), nn.Sequential(nn.Tanh())))
+        ),
+        *(
+            refusal(
+                what, lambda module=module: interop.from_torch(module), ValueError, "parameters of its sizes", *words
+            )
+            for what, module, *words in (
+                ("a bias of another size", with_attribute("bias", nn.Parameter(torch.zeros(4))), "params.bias"),
+                ("a bias of another dtype", with_attribute("bias", nn.Parameter(torch.zeros(3).double())), "one dtype"),
+                ("another size than it says", with_attribute("in_features", 5), "(3, 5)"),
+                ("several dtypes", nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()), "params[1].weight"),
+            )
+        ),
         refusal("a hook of the backward pass", lambda: interop.from_torch(hooked_backward()), ValueError, "has hooks"),
         refusal("another softplus", lambda: interop.from_torch(nn.Softplus(2.0)), ValueError, "beta=1"),
         refusal("a low threshold", lambda: interop.from_torch(nn.Softplus(threshold=1.0)), ValueError, "threshold"),
