@@ -56,7 +56,10 @@ class NanTakenForZero(fm.penalties.Penalty):
         return xp.sign(w)
 
 
-@planted(check_penalty, says="total is not the sum over the numbers|depends on other numbers|the gradient of params")
+@planted(
+    check_penalty,
+    says="total is (not the sum over the numbers|nan, and added_to)|depends on other numbers|the gradient of params",
+)
 class NormInPlaceOfItsSquare(Shrink):
     def part(self, leaf):
         return leaf.norm() if leaf.ndim >= 2 else leaf.new_zeros(())
