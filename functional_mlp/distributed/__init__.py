@@ -3,6 +3,8 @@
     fitting.py     `fit`
     ranks.py       the ranks of a group, and what they ask each other
     agreement.py   whether all ranks were given the same
+    trial.py       what they were given on the first rows: words may hide what is computed
+    asking.py      the caller's own functions, asked so that all ranks learn what one says
     running.py     an epoch: each rank's share of every batch, and one sum of gradients a step
     keeping.py     a checkpoint, which rank 0 writes
 

@@ -1,11 +1,13 @@
-"""Whether all ranks were given the same: found before training, from digests."""
+"""Whether all ranks were given the same: found before training, from digests and a trial."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import functional_mlp
 from functional_mlp import random
 from functional_mlp.checkpoint.settings import Settings, digest
+from functional_mlp.distributed import trial
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.state import Job
 
@@ -17,12 +19,20 @@ def check_agreement(ranks: Ranks, job: Job, *, kept: bool) -> None:
     """
     described = ranks.gathered({**_described(job), "checkpoint": repr(kept)})
     for rank, other in enumerate(described):
-        differing = [name for name, words in other.items() if words != described[0][name]]
-        if differing:
-            raise ValueError(
-                f"distributed.fit: rank {rank} was given another {' and '.join(differing)} than rank 0: pass the same "
-                "arguments on all ranks; each takes its share of the rows by itself"
-            )
+        _refuse(rank, [name for name, words in other.items() if words != described[0][name]])
+    first, *others = ranks.asked(lambda: trial.tried(job))
+    for rank, figures in enumerate(others, start=1):
+        difference = trial.first_difference(first, figures)
+        _refuse(rank, [] if difference is None else [difference])
+
+
+def _refuse(rank: int, differing: Sequence[str]) -> None:
+    """Raise `ValueError` where some arguments of a rank differ from those of rank 0."""
+    if differing:
+        raise ValueError(
+            f"distributed.fit: rank {rank} was given another {' and '.join(differing)} than rank 0: pass the same "
+            "arguments on all ranks; each takes its share of the rows by itself"
+        )
 
 
 def _described(job: Job) -> dict[str, Any]:

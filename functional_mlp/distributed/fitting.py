@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import torch
 
 from functional_mlp import bar, engines
-from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.agreement import check_agreement
+from functional_mlp.distributed.asking import RanksCourse, RanksProgress, callback_of_all, score_of_first
 from functional_mlp.distributed.keeping import RanksKeeper
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.distributed.running import RanksRun
-from functional_mlp.history import History
 from functional_mlp.interrupts import noted_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -26,7 +24,7 @@ from functional_mlp.random import Key
 from functional_mlp.state import Callback, FitResult, Job, Keeper, ScheduleLike, Score, TrainState, check_observers
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.training import check_lone_job, lone_job, warn_of_divergence
-from functional_mlp.watching import Watch, asked_all
+from functional_mlp.watching import Watch
 
 
 def fit(
@@ -59,7 +57,8 @@ def fit(
     Parameters
     ----------
     network, loss, optimizer, data, key, epochs, batch_size, schedule, penalty, validation, params, state
-        As `functional_mlp.fit` takes them, the same on all ranks: a digest of them is compared before training.
+        As `functional_mlp.fit` takes them, the same on all ranks, which is compared before training: digests, and
+        what they compute on the first rows. Learning rates that a schedule gives are compared before each epoch.
         `batch_size` is that of all ranks together. A batch may have fewer rows than there are ranks.
     score
         As `fit` takes it; rank 0 is asked.
@@ -76,7 +75,8 @@ def fit(
     Ctrl-C on any rank ends all at the same step, each with the state after the last epoch. A rank that dies is a
     `RuntimeError` in all others, at once or when the group's timeout is over; a checkpoint then has what was reached.
     Raises `ValueError` where there is no group or ranks were given different arguments, and `TypeError` or
-    `ValueError` as `fit` does, on all ranks where it does on one.
+    `ValueError` as `fit` does, on all ranks where it does on one. What a function of the caller's raises on one rank is
+    a `ValueError` on the others that names the rank.
 
     >>> import functional_mlp as fm
     >>> data = fm.datasets.disk(fm.random.key(0), 100)
@@ -111,8 +111,6 @@ def fit(
 
     job = ranks.attempted(asked)
     check_agreement(ranks, job, kept=checkpoint is not None)
-    if job.score is not None:
-        job = attrs.evolve(job, score=_score_of_first(ranks, job.score))
     shown = progress if ranks.rank == 0 or not isinstance(progress, bool) else None
     with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
         result = _train(ranks, job, tell, callbacks, checkpoint, interrupted)
@@ -130,18 +128,13 @@ def _train(
     interrupted: threading.Event,
 ) -> FitResult:
     keeper = None if checkpoint is None else RanksKeeper(ranks, checkpoint)
-    watch = Watch(job, [_asked_on_all(ranks, callbacks, interrupted, job.members[0].data.inputs.device)], keeper)
+    watch = Watch(job, [callback_of_all(ranks, callbacks, interrupted)], keeper)
     ranks.attempted(lambda: check_lone_job(watch.job))
-    group = engines.group(watch.job, (0,), functools.partial(RanksRun, ranks, interrupted))
-
-    def tick(done: float) -> None:
-        try:
-            if progress is not None:
-                progress(done)
-        except KeyboardInterrupt:
-            interrupted.set()
-
-    course, ended = Course(watch.job, group, watched=True, tick=tick), False
+    score = None if job.score is None else score_of_first(ranks, job.score)
+    asked = attrs.evolve(watch.job, score=score)
+    group = engines.group(asked, (0,), functools.partial(RanksRun, ranks, interrupted))
+    tick = RanksProgress(ranks, progress, interrupted)
+    course, ended = RanksCourse(ranks, asked, group, watched=True, tick=tick), False
     ranks.attempted(watch.begin)
     try:
         for reached in course:
@@ -150,30 +143,5 @@ def _train(
         ended = True
     finally:
         watch.finish(course, [0])  # where a rank is lost as well
+    tick.tell()
     return course.result(0, interrupted=ended)
-
-
-def _asked_on_all(
-    ranks: Ranks, callbacks: Sequence[Callback], interrupted: threading.Event, device: torch.device
-) -> Callback:
-    """One callback for those of all ranks: it returns True on each where one does on any."""
-
-    def callback(epoch: int, state: TrainState, history: History) -> bool:
-        says_end = False
-        try:
-            says_end = asked_all(callbacks, state, history)
-        except KeyboardInterrupt:
-            interrupted.set()
-        return ranks.sums([float(says_end)], device)[0] > 0
-
-    return callback
-
-
-def _score_of_first(ranks: Ranks, score: Score) -> Score:
-    """A score that rank 0 gives, so that all ranks decide by the same number."""
-
-    def of_first(outputs: Any, data: Dataset) -> float:
-        number: float = ranks.of_first(score(outputs, data))
-        return number
-
-    return of_first

@@ -1,12 +1,13 @@
 """The ranks of a process group, and what they ask each other."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import attrs
-import torch
 from torch import Tensor
+
+from functional_mlp import checks
 
 T = TypeVar("T")
 
@@ -32,6 +33,11 @@ class Ranks:
                 "distributed.fit: there is no process group: start the script with torchrun, and call "
                 "torch.distributed.init_process_group('gloo') first ('nccl' for GPUs)"
             )
+        if not _is_group(group):
+            raise TypeError(
+                "distributed.fit: group must be a process group of torch.distributed, or None for all processes, got "
+                f"{checks.describe(group)}: pass what torch.distributed.new_group returns"
+            )
         rank = torch_distributed.get_rank(group)
         if rank < 0:
             raise ValueError("distributed.fit: group must be one that this process is in: call it in its ranks alone")
@@ -48,12 +54,6 @@ class Ranks:
         with _together():
             torch_distributed.all_reduce(tensor, group=self.group)
 
-    def sums(self, numbers: Sequence[float], device: torch.device) -> list[float]:
-        """The sums of some numbers over all ranks."""
-        total = torch.tensor(numbers, dtype=torch.float64, device=device)
-        self.add(total)
-        return total.tolist()
-
     def gathered(self, value: T) -> list[T]:
         """The values of all ranks, in their order."""
         import torch.distributed as torch_distributed
@@ -67,20 +67,33 @@ class Ranks:
         """The value of rank 0."""
         return self.gathered(value if self.rank == 0 else None)[0]
 
-    def attempted(self, make: Callable[[], T]) -> T:
-        """What `make` gives on this rank; where it raises on any, all raise, and none is left waiting."""
+    def asked(self, make: Callable[[], T]) -> list[T]:
+        """What `make` gives on each rank, in their order; where it raises on any, all raise, and none waits."""
         made, error = None, None
         try:
             made = make()
         except Exception as raised:
             error = raised
-        messages = self.gathered(None if error is None else f"{type(error).__name__}: {error}")
+        answers = self.gathered((made, None if error is None else f"{type(error).__name__}: {error}"))
         if error is not None:
             raise error
-        for rank, message in enumerate(messages):
+        for rank, (_, message) in enumerate(answers):
             if message is not None:
                 raise ValueError(f"distributed.fit: rank {rank} has raised {message}")
-        return made  # type: ignore[return-value]
+        return [answer for answer, _ in answers]  # type: ignore[misc]
+
+    def attempted(self, make: Callable[[], T]) -> T:
+        """What `make` gives on this rank, which may be large: it is not sent. Raises as `asked` does."""
+        made: list[T] = []
+        self.asked(lambda: made.append(make()))
+        return made[0]
+
+
+def _is_group(group: Any) -> bool:
+    import torch.distributed as torch_distributed
+
+    elsewhere = torch_distributed.GroupMember.NON_GROUP_MEMBER  # what processes outside of a new group have of it
+    return group is None or group == elsewhere or isinstance(group, torch_distributed.ProcessGroup)
 
 
 @contextlib.contextmanager

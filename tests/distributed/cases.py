@@ -1,11 +1,13 @@
 """What the ranks are asked in the tests: calls of `fit`, the same in one process and on many."""
 
+import itertools
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 import functional_mlp as fm
@@ -74,6 +76,60 @@ def killed_on_the_last(rank: int, size: int) -> Callable[..., None]:
     return callback
 
 
+def falling(factor: float) -> Callable[[int], float]:
+    return lambda epoch: factor**epoch
+
+
+@attrs.frozen(repr=False)
+class Scaled(fm.Elementwise):
+    """A layer whose words do not say what it computes."""
+
+    factor: float
+
+    def __repr__(self) -> str:
+        return "Scaled()"
+
+    def value(self, xp: Any, s: Any) -> Any:
+        return self.factor * s
+
+    def derivative(self, xp: Any, s: Any, y: Any) -> Any:
+        return self.factor
+
+
+@attrs.frozen(repr=False)
+class Slower(fm.SGD):
+    """An optimizer whose words do not say what it computes."""
+
+    factor: float = 1.0
+
+    def __repr__(self) -> str:
+        return "Slower()"
+
+    def rule(self, xp: Any, step: Any, learning_rate: Any, w: Any, g: Any) -> Any:
+        return (w - self.factor * learning_rate * g,)
+
+
+def raising_on_the_last(rank: int, size: int, answer: Any = None) -> Callable[..., Any]:
+    """A function that fails on the last rank when it is called for the third time."""
+    calls = itertools.count()
+
+    def function(*arguments: Any) -> Any:
+        if next(calls) == 2 and rank == size - 1:
+            raise LookupError("no such thing")
+        return answer
+
+    return function
+
+
+def raising_on_the_first(rank: int) -> Callable[..., float]:
+    def score(outputs: torch.Tensor, data: fm.Dataset) -> float:
+        if rank == 0:
+            raise LookupError("no such thing")
+        raise AssertionError("rank 0 alone is asked")
+
+    return score
+
+
 # What is done on many ranks only: they are told their rank, how many there are, and a folder that they share.
 CALLS: dict[str, Callable[[Fit, int, int, Path], fm.FitResult]] = {
     "a callback ends": lambda fit, rank, size, folder: run(fit, callbacks=[ended_by_the_last(rank, size)]),
@@ -86,6 +142,19 @@ CALLS: dict[str, Callable[[Fit, int, int, Path], fm.FitResult]] = {
     ),
     "other data and another key": lambda fit, rank, size, folder: run(
         fit, data=DATA[: 50 - rank], key=fm.random.key(rank)
+    ),
+    "another schedule of the same name": lambda fit, rank, size, folder: run(
+        fit, schedule=falling(0.5 if rank == size - 1 else 0.9)
+    ),
+    "another network of the same words": lambda fit, rank, size, folder: fit(
+        fm.Sequential(NETWORK, Scaled(rank + 1.0)), LOSS, fm.SGD(0.1), DATA, key=KEY, epochs=1
+    ),
+    "another optimizer of the same words": lambda fit, rank, size, folder: run(fit, Slower(0.1, rank + 1.0)),
+    "a schedule that raises": lambda fit, rank, size, folder: run(fit, schedule=raising_on_the_last(rank, size, 1.0)),
+    "a callback that raises": lambda fit, rank, size, folder: run(fit, callbacks=[raising_on_the_last(rank, size)]),
+    "a progress that raises": lambda fit, rank, size, folder: run(fit, progress=raising_on_the_last(rank, size)),
+    "a score that raises": lambda fit, rank, size, folder: run(
+        fit, validation=VALIDATION, score=raising_on_the_first(rank)
     ),
     "a bad argument on one": lambda fit, rank, size, folder: run(fit, batch_size=size - 1 - rank),
     "a file that cannot be": lambda fit, rank, size, folder: run(

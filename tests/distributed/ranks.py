@@ -19,7 +19,7 @@ from tests.distributed import cases
 def outcome(call: Callable[[], fm.FitResult]) -> Any:
     try:
         return call()
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
         return type(error).__name__, str(error)
 
 
@@ -32,6 +32,7 @@ def main(folder: Path) -> None:
     alone = torch.distributed.new_group([0])
     outcomes = {name: outcome(lambda call=call: call(distributed.fit)) for name, call in cases.RESULTS.items()}
     outcomes["another group"] = outcome(lambda: cases.run(distributed.fit, group=alone))
+    outcomes["no group"] = outcome(lambda: cases.run(distributed.fit, group="gloo"))
     for name, call in cases.CALLS.items():
         outcomes[name] = outcome(lambda call=call: call(distributed.fit, rank, size, folder))
         (folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcomes))

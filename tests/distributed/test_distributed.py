@@ -92,6 +92,10 @@ def test_ctrl_c_on_one_ends_all_and_the_same_call_goes_on(ranks: Ranks) -> None:
     [
         ("another network", "ValueError", ["rank 1", "another network and params than rank 0"]),
         ("other data and another key", "ValueError", ["rank 1", "another data and key and params than rank 0"]),
+        ("another network of the same words", "ValueError", ["rank 1", "another network than rank 0"]),
+        ("another optimizer of the same words", "ValueError", ["rank 1", "another optimizer than rank 0"]),
+        ("another schedule of the same name", "ValueError", ["another schedule than rank 0", "0.025", "0.045"]),
+        ("no group", "TypeError", ["group must be a process group of torch.distributed", "'gloo'"]),
         ("a bad argument on one", "ValueError", ["batch_size must be a positive integer, got 0"]),
     ],
 )
@@ -99,6 +103,14 @@ def test_ranks_that_disagree_are_refused_on_all(ranks: Ranks, name: str, kind: s
     for error, message in ranks.all_of(name):
         assert error == kind
         assert all(fragment in message for fragment in fragments), message
+
+
+@pytest.mark.parametrize("what", ["schedule", "callback", "progress", "score"])
+def test_what_a_function_raises_on_one_is_an_error_on_all(ranks: Ranks, what: str) -> None:
+    outcomes, failing = ranks.all_of(f"a {what} that raises"), 0 if what == "score" else ranks.size - 1
+    assert outcomes.pop(failing) == ("LookupError", "no such thing")
+    told = f"distributed.fit: rank {failing} has raised LookupError: no such thing"
+    assert outcomes == [("ValueError", told)] * (ranks.size - 1)
 
 
 def test_a_group_of_others_is_refused(ranks: Ranks) -> None:
