@@ -15,6 +15,11 @@ from functional_mlp.random import Key
 from functional_mlp.straight import Reading, Readings, readings, straight
 
 
+def _as_array(result: Array, s: Tensor) -> Tensor:
+    """What an expression has made of an array: an array as well where it is one number for all."""
+    return torch.full_like(s, result) if isinstance(result, int | float) else result
+
+
 @frozen(repr=False)
 class Elementwise(Layer):
     """The base class of layers that apply one function σ to every number: x = σ(s).
@@ -51,12 +56,12 @@ class Elementwise(Layer):
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tape]:
         s, cls = widened(x), type(self)
         value, pullback = self._readings(s.dtype, s.device, (cls.value, cls.derivative, cls.pullback))
-        y = value(s)
+        y = _as_array(value(s), s)
         return narrowed(y, x.dtype), (pullback, s, y)
 
     def backward(self, params: Params, tape: Tape, grad_out: Tensor) -> tuple[Params, Tensor]:
         pullback, s, y = tape
-        return (), narrowed(pullback(s, y, widened(grad_out)), grad_out.dtype)
+        return (), narrowed(_as_array(pullback(s, y, widened(grad_out)), s), grad_out.dtype)
 
     @cached_property
     def _readings(self) -> Readings:

@@ -19,7 +19,7 @@ from tests.accuracy import (
     exact_values,
     worst_ulp,
 )
-from tests.helpers import ACTIVATION_ORACLES, assert_close, autograd, check_refused, draw, refusal
+from tests.helpers import ACTIVATION_ORACLES, assert_close, assert_same_bits, autograd, check_refused, draw, refusal
 from tests.tables import ACTIVATIONS, ACTIVATIONS_OF_EXACT_DERIVATIVES
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
@@ -193,3 +193,26 @@ def test_an_activation_takes_any_size_and_has_no_params(activation: fm.Elementwi
 )
 def test_bad_input_is_refused(call, error, fragments) -> None:
     check_refused(call, error, fragments)
+
+
+class Constant(fm.Elementwise):
+    """2.5, whatever comes."""
+
+    def value(self, xp, s):
+        return 2.5
+
+    def derivative(self, xp, s, y):
+        return 0.0
+
+
+class ConstantPullback(Constant):
+    def pullback(self, xp, s, y, grad):
+        return 0.0
+
+
+@pytest.mark.parametrize("layer", [Constant(), ConstantPullback()], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_an_expression_that_is_a_number_makes_arrays(layer: fm.Elementwise, dtype: torch.dtype) -> None:
+    x = draw(3, 2, dtype=dtype)
+    assert_same_bits(fm.predict(layer, (), x), torch.full_like(x, 2.5))
+    assert_same_bits(layer.vjp((), x, torch.ones_like(x)), ((), torch.zeros_like(x)))
