@@ -39,14 +39,17 @@ def cross_validate(
     if not 2 <= parts <= len(table):
         raise ValueError(f"--cross-validate takes from 2 to as many parts as there are rows, {len(table)}, got {parts}")
     dtype, device = training.torch_dtype(), training.torch_device()
-    scores, results, notes = [], [], list(table.notes)
+    scores, results = [], []
+    notes: list[str] = []
     for number, (own, others) in enumerate(fm.tables.stratified_folds(key, strata, parts)):
         split = fm.tables.parts_of(table, own, others, dtype=dtype, device=device)
         samples = data.completed(samples_of(table, split), dtype, device)
         run = Run.of(samples, network, training, rule)
         if number == 0:
             say_facts(printing.out(), run.facts)
-            say_notes(printing.out(), samples.notes)
+        said = [note for note in samples.notes if note not in notes]
+        say_notes(printing.out(), [f"training {number + 1}: {note}" for note in said] if number else said)
+        notes += said
         result = run.fit(fit_key.fold_in(number), printing.err())
         results.append((result, run.settings.epochs))
         with no_interrupt():
@@ -56,8 +59,8 @@ def cross_validate(
     with no_interrupt():
         out = printing.out()
         out.print()
-        said = f"{len(scores)} of {parts}" if len(scores) < parts else f"{parts}"
-        say(out, f"Results of {said} trainings, each validated on another part: mean ± standard deviation")
+        trainings = f"{len(scores)} of {parts}" if len(scores) < parts else f"{parts}"
+        say(out, f"Results of {trainings} trainings, each validated on another part: mean ± standard deviation")
         out.print(spread_table(scores))
         trained = [result for result, _ in results]
         say_best_epochs(out, "trainings", trained)

@@ -99,9 +99,12 @@ class Outcome:
 
     @classmethod
     def from_row(cls, planned: Planned, row: Mapping[str, Any], merit: Merit) -> Outcome:
-        """That of a row of a file. Raises `ValueError` for what is no number."""
+        """That of a row of a file. Raises `ValueError` for what is no figure of so many networks."""
         loss, loss_std, figure, figure_std = (_number(row[name]) for name in _figure_names(merit)[:-1])
-        return cls(planned, Spread(loss, loss_std, ()), Spread(figure, figure_std, ()), int(row["diverged"]))
+        diverged = _number(row["diverged"])
+        if diverged not in range(planned.members + 1):
+            raise ValueError(f"{row['diverged']!r} of {planned.members} networks have diverged")
+        return cls(planned, Spread(loss, loss_std, ()), Spread(figure, figure_std, ()), int(diverged))
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -125,6 +128,8 @@ def _figure_names(merit: Merit) -> list[str]:
 
 
 def _number(cell: Any) -> float:
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str | None):
+        raise ValueError(f"{cell!r} is no number")
     return math.nan if cell is None or cell == "" else float(cell)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,7 @@ class PlotOptions:
         return [self.plot, self._beside(self.plot, kind)]
 
     def save_members(self, run: Run, results: fm.EnsembleResult) -> list[Path]:
-        """Write the learning curves of an ensemble."""
+        """Write the plots of an ensemble, and return their paths: of a quantity, its mean predictions too."""
         if self.plot is None or len(results.history) == 0:
             return []
         from functional_mlp.ensemble.plotting import learning_bands
@@ -81,7 +82,11 @@ class PlotOptions:
         has_classes = run.samples.about.scale is None
         bands = learning_bands(results.history, loss_name=run.settings.loss, title=title, accuracy=has_classes)
         write_figure(bands, self.plot)
-        return [self.plot]
+        if has_classes:
+            return [self.plot]
+        beside = self._beside(self.plot, "predictions")
+        write_figure(_predictions(run, [member.best_params for member in results.members]), beside)
+        return [self.plot, beside]
 
     @staticmethod
     def _beside(path: Path, what: str) -> Path:
@@ -90,20 +95,16 @@ class PlotOptions:
 
 def _second_figure(run: Run, params: Params) -> tuple[str, Figure | None]:
     """What the network has learnt as a figure, by its name, if it can be drawn: two numbers, or a quantity."""
-    from functional_mlp.plotting import decision_boundary, predicted_against_true
+    from functional_mlp.plotting import decision_boundary
     from functional_mlp.tables import NumberColumn
 
     about, recipes = run.samples.about, run.samples.about.preparation.recipes
-    part = "training" if run.samples.validation is None else "validation"
-    data = run.samples.parts[part]
-    title = f"{run.samples.description}: {part} samples"
     if about.scale is not None:
-        own = fm.predict(run.network, params, data.inputs), data.targets
-        predicted, true = (values.double().squeeze(1) * about.scale.std + about.scale.mean for values in own)
-        return "predictions", predicted_against_true(predicted, true, name=about.target, title=title)
+        return "predictions", _predictions(run, [params])
     scales = [(each.scale.mean, each.scale.std) for each in recipes if isinstance(each, NumberColumn)]
     if len(about.preparation.features) != 2 or len(scales) != 2:
         return "boundary", None
+    data, title = _shown(run)
     figure = decision_boundary(
         run.network,
         params,
@@ -114,6 +115,28 @@ def _second_figure(run: Run, params: Params) -> tuple[str, Figure | None]:
         title=title,
     )
     return "boundary", figure
+
+
+def _predictions(run: Run, members: Sequence[Params]) -> Figure:
+    """The mean predictions of a quantity against what is true."""
+    import torch
+
+    from functional_mlp.plotting import predicted_against_true
+
+    about = run.samples.about
+    assert about.scale is not None
+    data, title = _shown(run)
+    own = torch.stack([fm.predict(run.network, params, data.inputs).double() for params in members]).mean(0)
+    predicted, true = (
+        values.double().squeeze(1) * about.scale.std + about.scale.mean for values in (own, data.targets)
+    )
+    return predicted_against_true(predicted, true, name=about.target, title=title)
+
+
+def _shown(run: Run) -> tuple[fm.Dataset, str]:
+    """The samples that are drawn, and what is said of them."""
+    part = "training" if run.samples.validation is None else "validation"
+    return run.samples.parts[part], f"{run.samples.description}: {part} samples"
 
 
 def write_figure(figure: Figure, path: Path) -> None:

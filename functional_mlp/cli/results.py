@@ -100,15 +100,17 @@ class ResultsFile:
         for row in self._rows():
             self._check_columns(row, columns(planned[0], merit))
             setting = {name: row[name] for name in planned[0].named}
+            values = ", ".join(f"{name} {value}" for name, value in setting.items())
             place = places.get(_key(setting))
             if place is None:
-                values = ", ".join(f"{name} {value}" for name, value in setting.items())
                 raise self._other(f"it has {values}, which is not asked for")
+            if place in found:
+                raise self._other(f"it has {values} twice")
             self._check_origin(row, planned[place].origin())
             try:
                 found[place] = Outcome.from_row(planned[place], row, merit)
             except ValueError as error:
-                raise self._other(f"a figure is no number ({error})") from error
+                raise self._other(f"a figure cannot be ({error})") from error
         return found
 
     def _check_columns(self, row: Mapping[str, Any], wanted: Sequence[str]) -> None:
@@ -146,7 +148,7 @@ class ResultsFile:
                 return polars.read_parquet(self.path).to_dicts()
             text = self.path.read_text(encoding="utf-8")
             rows: list[Row] = json.loads(text) if self._suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
-            if not all(isinstance(row, dict) for row in rows):
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("it has other things than rows")
         except OSError:
             raise

@@ -8,13 +8,15 @@ from attrs import field, frozen
 
 from functional_mlp.spread import count
 from functional_mlp.tables.figures import Numbers, mean_and_std, standardized
-from functional_mlp.tables.kinds import Kind
+from functional_mlp.tables.kinds import Kind, as_known
 
 if TYPE_CHECKING:
     import polars
 
 # Of words the most frequent ones have an indicator each, and the others one in common.
 MOST_WORDS = 20
+# The others are kept by name, so that words which training has not seen can be told, unless they are more than these.
+MOST_OTHERS = 1000
 
 
 @frozen
@@ -126,14 +128,16 @@ class NumberColumn(Column):
 class WordColumn(Column):
     """A column of words: an indicator for each of `words`, and one for all others where training had some.
 
-    `words` are those of the training rows that at least two of them have, the most frequent ones first, at most 20. A
-    word that training has not seen counts among the others, or has no indicator at all.
+    `words` are those of the training rows that at least two of them have, the most frequent ones first, at most 20, and
+    `others` the others, at most 1000: () where there are more. A word that training has not seen counts among the
+    others, or has no indicator at all.
     """
 
     kind: ClassVar[Kind] = "word"
 
     words: tuple[str, ...]
     has_others: bool = False
+    others: tuple[str, ...] = ()
 
     @classmethod
     def learn(cls, column: "polars.Series") -> "WordColumn | str":
@@ -146,8 +150,13 @@ class WordColumn(Column):
         if not len(frequent) and len(counts) > 2:
             return "each row has another word"
         chosen = frequent if len(frequent) else counts
+        others = counts[column.name][len(chosen) :]
         return cls(
-            column.name, tuple(chosen[column.name]), len(chosen) < len(counts), has_missing=column.null_count() > 0
+            column.name,
+            tuple(chosen[column.name]),
+            has_others=len(others) > 0,
+            others=tuple(others) if len(others) <= MOST_OTHERS else (),
+            has_missing=column.null_count() > 0,
         )
 
     def _own_features(self) -> tuple[str, ...]:
@@ -155,19 +164,23 @@ class WordColumn(Column):
         return tuple(f"{self.name} = {word}" for word in (*self.words, *others))
 
     def _apply(self, column: "polars.Series") -> Iterator[Numbers]:
+        column = as_known(column, (*self.words, *self.others))
         for word in self.words:
             yield _indicator((column == word).fill_null(False))
         if self.has_others:
-            yield _indicator(self._is_other(column))
+            yield _indicator(_is_other(column, self.words))
 
     def _surprises(self, column: "polars.Series") -> Iterator[str]:
-        if not self.has_others:
-            other = column.filter(self._is_other(column))
-            if len(other):
-                yield f"{self.name!r}: {count(len(other), 'value')} not seen in training, {other[0]!r} the first"
-
-    def _is_other(self, column: "polars.Series") -> "polars.Series":
-        return (column.is_not_null() & ~column.is_in(self.words)).fill_null(False)
+        seen = (*self.words, *self.others)
+        column = as_known(column, seen)
+        new = column.filter(_is_other(column, seen))
+        if not len(new):
+            return
+        if self.has_others and not self.others:
+            yield f"{self.name!r}: {count(len(new), 'value')} counted among the others, {new[0]!r} the first"
+        else:
+            taken = ", and counted among the others" if self.has_others else ""
+            yield f"{self.name!r}: {count(len(new), 'value')} not seen in training{taken}, {new[0]!r} the first"
 
 
 _PARTS: dict[str, Callable[["polars.Series"], "polars.Series"]] = {
@@ -225,6 +238,10 @@ class DateColumn(Column):
             far = self.scales[self.parts.index("day")].outliers(_with_nan(_PARTS["day"](column)))
             if far:
                 yield f"{self.name!r}: {count(far, 'date')} far from those of training"
+
+
+def _is_other(column: "polars.Series", words: tuple[str, ...]) -> "polars.Series":
+    return (column.is_not_null() & ~column.is_in(words)).fill_null(False)
 
 
 def _constant(numbers: Numbers) -> str:

@@ -149,15 +149,13 @@ def _is_tsv(path: Path) -> bool:
 
 
 def _separator(path: Path, lines: list[str]) -> str:
-    """The mark of the file's suffix, or another where that makes one column of the header, and the other does not."""
+    """The mark that makes the most columns, as many in each row; the one of the file's suffix where none does so."""
     usual = "\t" if _is_tsv(path) else ","
-    if len(next(csv.reader(lines[:20], delimiter=usual))) > 1:
-        return usual
-    for mark in SEPARATORS:
+    columns = {}
+    for mark in (usual, *SEPARATORS):
         sizes = {len(row) for row in csv.reader(lines[:20], delimiter=mark) if row}
-        if len(sizes) == 1 and sizes.pop() > 1:
-            return mark
-    return usual
+        columns[mark] = sizes.pop() if len(sizes) == 1 else 1
+    return max(columns, key=lambda mark: columns[mark])
 
 
 def _has_decimal_commas(rows: list[list[str]]) -> bool:

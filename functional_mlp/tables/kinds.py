@@ -1,5 +1,6 @@
 """What the columns of a file hold: numbers, dates or words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,12 +66,43 @@ def _with_dates(
 
 
 def words(column: "polars.Series") -> "polars.Series":
-    """The values of a column of any kind as text; whole numbers without a decimal point."""
+    """The values of a column of any kind as text; whole numbers below 2⁵³ without a decimal point, whatever others are.
+
+    >>> import polars
+    >>> words(polars.Series([1.0, 1.5, None])).to_list()
+    ['1', '1.5', None]
+    """
     import polars
 
-    if column.dtype.is_float() and (column.is_null() | (column == column.round())).all() and not _is_huge(column):
-        column = column.cast(polars.Int64)
-    return column.cast(polars.String)
+    text = column.cast(polars.String)
+    if not column.dtype.is_float():
+        return text
+    is_whole = ((column == column.round()) & (column.abs() < 2**53)).fill_null(False)
+    return column.cast(polars.Int64, strict=False).cast(polars.String).zip_with(is_whole, text)
+
+
+def as_known(column: "polars.Series", known: Sequence[str]) -> "polars.Series":
+    """A column of text, in which what is one of the known words in another way of writing is that word.
+
+    So are booleans, `True` or `true`, and whole numbers, `1` or `1.0`, by the kind of file that they are from. What is
+    itself known, or may be several of them, stays.
+
+    >>> import polars
+    >>> as_known(polars.Series(["True", "1", "01", "false"]), ["true", "1.0", "false"]).to_list()
+    ['true', '1.0', '01', 'false']
+    """
+    written: dict[str, list[str]] = {}
+    for word in known:
+        written.setdefault(_plain(word), []).append(word)
+    new = column.filter((column.is_not_null() & ~column.is_in(known)).fill_null(False)).unique()
+    found = {text: written.get(_plain(text), []) for text in new}
+    same = {text: words[0] for text, words in found.items() if len(words) == 1}
+    return column.replace(same) if same else column
+
+
+def _plain(word: str) -> str:
+    """A word as it is compared: booleans in small letters, whole numbers without a decimal point."""
+    return word.lower() if word.lower() in ("true", "false") else re.sub(r"^([+-]?\d+)\.0$", r"\1", word)
 
 
 def numbers(cells: Any, dtype: "polars.DataType", decimal: str = ".") -> Any:
@@ -91,10 +123,6 @@ def numbers_of(column: "polars.Series", decimal: str) -> "polars.Series":
     import polars
 
     return column.to_frame().select(numbers(polars.col(column.name), column.dtype, decimal)).to_series()
-
-
-def _is_huge(column: "polars.Series") -> bool:
-    return bool((column.abs() >= 2**53).any())
 
 
 def _kinds(

@@ -150,19 +150,22 @@ def stratified_split(key: Key, labels: Tensor, share: float) -> tuple[Tensor, Te
 def stratified_folds(key: Key, labels: Tensor, folds: int) -> list[tuple[Tensor, Tensor]]:
     """The rows of `folds` pairs of parts: each row is in the second part of one pair, and in the first of all others.
 
-    The second parts have equal shares of each class, up to a row.
+    The second parts have equal shares of each class, up to a row. The row of a class that is seen once is in all first
+    parts, for it could not be learned otherwise.
 
     >>> parts = stratified_folds(random.key(0), torch.tensor([0, 0, 0, 0, 1, 1]), 2)
     >>> [len(others) for rows, others in parts]
     [3, 3]
     """
     folds = checks.integer("folds", folds, minimum=2)
-    if folds > len(labels):
-        raise ValueError(f"{folds} folds need as many rows, got {len(labels)}")
+    classes = list(_shuffled_classes(key, labels))
     # Dealt like cards, class after class, so that the folds are of equal sizes too.
-    dealt = torch.cat(list(_shuffled_classes(key, labels)))
+    dealt = torch.cat([torch.empty(0, dtype=torch.int64), *(rows for rows in classes if len(rows) > 1)])
+    if folds > len(dealt):
+        raise ValueError(f"{folds} folds need as many rows of classes that are seen more than once, got {len(dealt)}")
+    once = [rows for rows in classes if len(rows) == 1]
     parts = [dealt[fold::folds].sort().values for fold in range(folds)]
-    return [(torch.cat([other for other in parts if other is not own]).sort().values, own) for own in parts]
+    return [(torch.cat([*once, *(other for other in parts if other is not own)]).sort().values, own) for own in parts]
 
 
 def _shuffled_classes(key: Key, labels: Tensor) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from functional_mlp.spread import count
 from functional_mlp.tables.files import File
-from functional_mlp.tables.kinds import numbers_of, words
+from functional_mlp.tables.kinds import as_known, numbers_of, words
 
 if TYPE_CHECKING:
     import polars
@@ -45,6 +45,7 @@ def read_target(
     if column.null_count():
         notes.append(f"{count(column.null_count(), 'row')} without a value of {name!r} left out")
     if classes is not None:
+        column = as_known(column, classes)
         unknown = column.filter(known & ~column.is_in(classes).fill_null(False))
         if len(unknown):
             notes.append(f"{count(len(unknown), 'row')} of unknown classes left out, {unknown[0]!r} the first")

@@ -103,9 +103,10 @@ def test_a_quantity_is_learned_in_its_own_units(run, tables):
 
 def test_an_ensemble_is_saved_and_answers_with_its_spread(run, tables):
     options = ("--target", "price", "--features", "size,style", "--members", "3", "--out", "m")
-    code, out, err = train(run, *options, "--epochs", "20")
+    code, out, err = train(run, *options, "--epochs", "20", "--plot", "curves.svg")
     assert code == 0, err
-    assert out.endswith("model: m\n")
+    assert out.endswith("plot: curves.svg\nplot: curves-predictions.svg\nmodel: m\n")
+    assert "validation samples" in Path("curves-predictions.svg").read_text()
     members = fm.load("m").members
     assert len(members) == 3
     assert run("predict", "new.csv", "--model", "m", "--out", "a.csv")[0] == 0
@@ -153,6 +154,20 @@ def test_trainings_are_validated_on_each_part(run, tables):
     assert re.search(r"validation +│ +20 │ +[\d.]+ ± [\d.]+ │ +[\d.]+ ± [\d.]+ │", out)
     parts = results(train(run, *options, "--json", "--quiet")[1])["parts"]
     assert [part["validation"]["samples"] for part in parts] == [20, 20, 20]
+
+
+def test_what_is_to_be_said_of_each_part_is_said(run, tables):
+    rows = "".join(f"{7 * index % 11},{index == 5:d},{'ab'[index % 2]}\n" for index in range(12))
+    Path("once.csv").write_text(f"x,y,t\n{rows}4,0,c\n")
+    options = ("--target", "t", "--epochs", "1", "--cross-validate", "3", "--hidden", "none", "--engine", "reference")
+    code, out, err = run("train", "--data", "once.csv", *options)
+    assert code == 0, err
+    once = "seen once, and so in the training part alone: 'c'"
+    left = "'y' left out: it is 0 throughout"
+    notes = results(run("train", "--data", "once.csv", *options, "--json")[1])["notes"]
+    assert sorted(notes) == [left, once]
+    assert out.count(once) == out.count(left) == 1
+    assert "folds" not in err
 
 
 def test_a_network_without_hidden_layers_is_linear(run, tables):

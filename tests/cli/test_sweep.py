@@ -230,6 +230,29 @@ def test_a_file_that_is_no_results_is_refused_and_left(run, tmp_path, name):
     assert (tmp_path / name).read_bytes() == b"\xff\x00x,y\n1,2\n"
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda rows: [rows[0] | {"diverged": None}], "None of 2 networks have diverged"),
+        (lambda rows: [rows[0] | {"diverged": -5}], "-5 of 2 networks have diverged"),
+        (lambda rows: [rows[0] | {"diverged": 0.5}], "0.5 of 2 networks have diverged"),
+        (lambda rows: [rows[0] | {"validation accuracy": [1]}], "[1] is no number"),
+        (lambda rows: [rows[0] | {"validation loss": True}], "True is no number"),
+        (lambda rows: [rows[0], rows[0]], "twice"),
+        (lambda rows: {}, "it has other things than rows"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_and_left(run, swept, tmp_path, spoil, message):
+    rows = polars.read_csv(swept).to_dicts()
+    file = tmp_path / "sweep.json"
+    file.write_text(json.dumps(spoil(rows)))
+    before = file.read_bytes()
+    code, out, err = run(*SWEEP, "--results", file.name)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert message in err
+    assert file.read_bytes() == before
+
+
 def test_a_model_of_other_data_is_not_written_over(run, swept):
     network = fm.Linear(2, 2)
     fm.save("best", network.init(fm.random.key(0)), network=network, optimizer=fm.SGD(0.1))

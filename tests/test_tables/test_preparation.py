@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from functional_mlp.tables import LeftOut, Preparation, Scale
-from functional_mlp.tables.columns import MOST_WORDS
+from functional_mlp.tables.columns import MOST_OTHERS, MOST_WORDS
 
 DAYS = [datetime(2021, 3, day, 12) for day in (1, 2, 9)]
 COLUMNS = polars.DataFrame(
@@ -85,6 +85,20 @@ def test_the_most_frequent_words_have_indicators_and_the_others_one():
     values = preparation.apply(column)
     assert values.sum(1).eq(1).all()
     assert values[-1, -1] == 1
+    assert preparation.surprises(column) == []
+    new = "'w': 2 values not seen in training, and counted among the others, 'new' the first"
+    assert preparation.surprises(polars.DataFrame({"w": ["once", "new", "w01", "new"]})) == [new]
+
+
+def test_words_that_are_too_many_to_be_kept_are_counted_among_the_others():
+    column = polars.DataFrame({"w": ["often", "often", *(f"w{index}" for index in range(MOST_OTHERS + 1))]})
+    preparation = Preparation.learn(column)
+    new = polars.DataFrame({"w": ["often", "new", "w1"]})
+    said = ["'w': 2 values counted among the others, 'new' the first"]
+    assert preparation.surprises(new) == said
+    older = preparation.to_json()
+    del older["recipes"][0]["others"]  # as files of older versions are
+    assert Preparation.from_json(older).surprises(new) == said
 
 
 def test_words_of_which_each_row_has_another_tell_nothing():
@@ -105,6 +119,7 @@ def test_what_training_has_not_seen_is_said_and_taken_for_other():
     )
     assert preparation.surprises(new) == [
         "'size': 2 values far from those of training, 1 to 5",
+        "'colour': 1 value not seen in training, and counted among the others, 'green' the first",
         "'flag': 1 value not seen in training, 'maybe' the first",
         "'flag': 1 value missing, of which training had none",
         "'day': 1 date far from those of training",

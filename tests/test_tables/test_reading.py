@@ -81,7 +81,8 @@ def test_classes_are_the_distinct_texts(tmp_path, names):
         ([2**53, 2**53 + 1, 5], ("5", str(2**53), str(2**53 + 1))),
         ([True, False], ("false", "true")),
         ([1.0, 2.0], ("1", "2")),
-        ([0.5, 1.0], ("0.5", "1.0")),
+        ([0.5, 1.0], ("0.5", "1")),
+        ([2.0**53, 1.0], ("1", "9007199254740992.0")),
         ([10, 9], ("9", "10")),
     ],
 )
@@ -235,6 +236,19 @@ def test_another_separator_is_noticed(tmp_path, mark):
     assert read_table(tsv, "t").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ("height, cm;w;y\n0.1;3;u\n0.5;4;v\n", ("height, cm", "w")),
+        ("height, cm;w;y\n0,1;3;u\n0,5;4;v\n", ("height, cm", "w")),
+        ("x,w,y\n0.1;2,3,u\n0.5,4\n0.7,1,v\n", ("x", "w")),
+        ("x,w;z,y\n0.1,3,u\n0.5,4,v\n", ("x", "w;z")),
+    ],
+)
+def test_a_separator_is_the_one_that_all_rows_have(tmp_path, text, features):
+    assert read_table(write(tmp_path, text), "y", task="classification").features == features
+
+
 def test_decimal_commas_are_noticed(tmp_path):
     path = write(tmp_path, "x;y;t\n1,5;2;a\n-0,25;1;b\n")
     table = read_table(path, "t")
@@ -302,6 +316,36 @@ def test_another_table_is_read_as_what_was_learned_from(tmp_path):
         read_table(write(tmp_path, "x,zip\n3,02139\nmuch,1\n"), preparation=preparation)
     with pytest.raises(ValueError, match="has no value of a known class"):
         read_table(write(tmp_path, "x,zip,t\n3,02139,c\n"), "t", preparation=preparation, classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        ([True, False, True], ["False", "True", "False"]),
+        (["True", "False", "True"], [False, True, False]),
+        ([1.0, 1.5, 2.0], [2.0, 1.0, 2.0]),
+        (["1.0", "2.0", "1.5"], [2.0, 1.0, 2.0]),
+        ([1.0, 2.0, 1.0], ["2.0", "1.0", "2.0"]),
+    ],
+)
+def test_classes_and_words_are_known_again_in_a_file_of_another_kind(tmp_path, known, new):
+    def read(cells, name, **options):
+        frame = polars.DataFrame({"x": [1.5, 7.0, 2.0, 3.0, 9.0, 4.0], "w": cells * 2, "t": cells * 2})
+        path = tmp_path / f"{name}.{'csv' if isinstance(cells[0], str) else 'parquet'}"
+        frame.write_csv(path) if isinstance(cells[0], str) else frame.write_parquet(path)
+        return read_table(path, "t", task="classification", **options)
+
+    table = read(known, "known")
+    preparation = Preparation.learn(table.columns)
+    again = read(new, "new", preparation=preparation, classes=table.classes)
+    assert again.notes == ()
+    same = [str(cell).removesuffix(".0").lower() for cell in new * 2]
+    assert [table.classes[label].removesuffix(".0").lower() for label in again.labels] == same
+    assert preparation.surprises(again.columns) == []
+    if str(known[0]) in ("True", "False"):
+        words = [f"w = {table.classes[label]}" for label in again.labels]
+        values = preparation.apply(again.columns)
+        assert [values[row, preparation.features.index(word)] for row, word in enumerate(words)] == [1] * 6
 
 
 ROWS = "".join(f"{i}.5,{i}.25,{'ab'[i % 2]}\n" for i in range(20))

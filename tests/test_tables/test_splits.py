@@ -68,13 +68,16 @@ def test_both_parts_hold_every_row_once_and_every_class(share):
 def test_each_row_is_in_one_fold(folds):
     labels = torch.tensor([0] * 20 + [1] * 7 + [2])
     parts = stratified_folds(KEY, labels, folds)
-    assert torch.cat([own for _, own in parts]).sort().values.tolist() == list(range(28))
+    assert torch.cat([own for _, own in parts]).sort().values.tolist() == list(range(27))
     for others, own in parts:
         assert torch.cat([others, own]).sort().values.tolist() == list(range(28))
-        assert abs(len(own) - 28 / folds) < 1
+        assert abs(len(own) - 27 / folds) < 1
+        assert 27 in others  # of a class that is seen once
         assert abs(int((labels[own] == 0).sum()) - 20 / folds) < 1
-    with pytest.raises(ValueError, match="29 folds need as many rows, got 28"):
-        stratified_folds(KEY, labels, 29)
+    with pytest.raises(ValueError, match="28 folds need as many rows of classes that are seen more than once, got 27"):
+        stratified_folds(KEY, labels, 28)
+    with pytest.raises(ValueError, match="got 0"):
+        stratified_folds(KEY, torch.arange(4), 2)
 
 
 def test_a_share_of_zero_leaves_no_validation_part(tmp_path):
