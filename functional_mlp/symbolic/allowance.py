@@ -50,14 +50,15 @@ class Allowance:
         if self.left == 0:
             raise OutOfTime
         precision = mpmath.mp.prec  # the work may be ended where it has changed it
-        silenced, me = threading.Event(), threading.get_ident()
-        bell = threading.Thread(target=self._ring, args=(me, silenced), daemon=True)
+        silenced, rung, me = threading.Event(), threading.Event(), threading.get_ident()
+        bell = threading.Thread(target=self._ring, args=(me, silenced, rung), daemon=True)
 
         def silence() -> None:
             silenced.set()
             if bell.ident is not None:
                 bell.join()
-            _raise_in(me, None)  # what has been rung and not been heard
+            if rung.is_set():
+                _hear(me)  # it may not have been heard yet
 
         try:
             try:
@@ -71,16 +72,30 @@ class Allowance:
         finally:
             mpmath.mp.prec = precision
 
-    def _ring(self, thread: int, silenced: threading.Event) -> None:
+    def _ring(self, thread: int, silenced: threading.Event, rung: threading.Event) -> None:
         pause = self.left
         while not silenced.wait(min(pause, threading.TIMEOUT_MAX)):
             pause = self.left
             if pause == 0:
-                _raise_in(thread, OutOfTime)
+                rung.set()
+                _raise_in(thread)
                 pause = _AGAIN
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Raise an exception in a thread, at its next step; with None, no longer raise one that it has not seen yet."""
-    exception = None if kind is None else ctypes.py_object(kind)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), exception)
+def _raise_in(thread: int) -> None:
+    """Raise `OutOfTime` in a thread, at its next step."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(OutOfTime))
+
+
+def _hear(me: int) -> None:
+    """Leave no exception that is still to be raised in this thread.
+
+    One more takes the place of any before it, and is heard here. Python has a call that only takes it back, but then
+    looks for it at each step for ever after, and comes to no end under a tracer (`sys.settrace`, Python 3.11).
+    """
+    try:
+        _raise_in(me)
+        while True:
+            pass
+    except OutOfTime:
+        pass

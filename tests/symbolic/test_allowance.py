@@ -1,5 +1,7 @@
 """Work that does not end by itself is ended, and nothing of it is left."""
 
+import subprocess
+import sys
 import threading
 
 import mpmath
@@ -65,3 +67,19 @@ def test_the_digits_of_ended_work_are_not_left() -> None:
     with pytest.raises(OutOfTime):
         Allowance(0.02).run(precise)
     assert mpmath.mp.prec == before
+
+
+@pytest.mark.parametrize("work", ["lambda: 1", "endless"])
+def test_a_tracer_works_after_it(work: str) -> None:
+    code = f"""
+import sys
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
+from tests.symbolic.test_allowance import endless
+try:
+    Allowance(0.02).run({work})
+except OutOfTime:
+    pass
+sys.settrace(lambda *event: None)
+(lambda: None)()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
