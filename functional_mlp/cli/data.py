@@ -255,6 +255,10 @@ def describe(samples: Samples) -> str:
     """The data in a line: what they are, and how many features and classes they have."""
     about = samples.about
     columns, features = len(about.preparation.columns), len(about.preparation.features)
-    size = count(features, "feature") if columns == features else f"{columns} columns as {count(features, 'feature')}"
+    size = (
+        count(features, "feature")
+        if columns == features
+        else f"{count(columns, 'column')} as {count(features, 'feature')}"
+    )
     classes = f", {len(about.classes)} classes" if about.classes else ""
     return f"{samples.description}: {size}{classes}"
