@@ -47,8 +47,8 @@ class File:
     """The number of the first row."""
     check_rows: Callable[[], None] = lambda: None
     """Raises `ValueError` where it finds why the rows cannot be read, by names that the reader of the file lacks."""
-    short_rows: Callable[[], list[int]] = list
-    """The numbers of the rows with fewer cells than the header."""
+    short_rows: Callable[[Sequence[int]], list[int]] = list
+    """Of the numbers of rows whose last cell is empty those with fewer cells than the header."""
 
     def collect(self, *columns: Any) -> "polars.DataFrame":
         """Columns, or what is computed from them, for all rows; read piece by piece, so that text is not kept."""
@@ -65,7 +65,8 @@ class File:
         blank = read[ROW][-1] - self.first + 1 - len(read)
         if blank:
             yield f"{count(blank, 'blank line')} left out"
-        if not read[HAS_END].all() and (short := self.short_rows()):
+        without_end = read.filter(~read[HAS_END])[ROW].to_list()
+        if without_end and (short := self.short_rows(without_end)):
             yield (
                 f"{count(len(short), 'row')} with fewer cells than the header, row {short[0]} the first: the others "
                 "are missing"
@@ -172,9 +173,19 @@ def _check_long_rows(path: Path, content: bytes | None, dialect: Dialect) -> Non
             )
 
 
-def _short_rows(path: Path, content: bytes | None, dialect: Dialect) -> list[int]:
-    """The numbers of the rows with fewer cells than the header; lines with none are no rows."""
-    return [number for number, cells in _rows(path, content, dialect) if any(cells) and len(cells) < len(dialect.names)]
+def _short_rows(path: Path, content: bytes | None, dialect: Dialect, numbers: Sequence[int]) -> list[int]:
+    """Of the numbers of rows those with fewer cells than the header."""
+    asked, short, mark = set(numbers), [], dialect.separator.encode()
+    with path.open("rb") if content is None else io.BytesIO(content) as lines:
+        for number, line in enumerate(lines, 1):
+            if b'"' in line:
+                break
+            if number in asked and line.count(mark) + 1 < len(dialect.names):
+                short.append(number)
+        else:  # without quotation marks a line is a row: this takes a tenth of the time of Python's reader
+            return short
+    rows = _rows(path, content, dialect)
+    return [number for number, cells in rows if number in asked and len(cells) < len(dialect.names)]
 
 
 def _rows(path: Path, content: bytes | None, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:

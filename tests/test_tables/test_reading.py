@@ -151,6 +151,14 @@ def test_missing_values_are_null_and_rows_without_a_target_are_left_out(tmp_path
             [(0.5, 1.0, 3.0), (2.0, None, None), (1.5, 2.0, None), (2.5, 1.0, None)],
             ("2 rows with fewer cells than the header, row 3 the first: the others are missing",),
         ),
+        (
+            'x,y,z\n0.5,"7",\n\n2,"3"\n1.5,2,1\n',
+            [(0.5, 7.0, None), (2.0, 3.0, None), (1.5, 2.0, 1.0)],
+            (
+                "1 blank line left out",
+                "1 row with fewer cells than the header, row 4 the first: the others are missing",
+            ),
+        ),
     ],
 )
 def test_each_row_is_read_and_what_is_none_is_counted(tmp_path, text, cells, notes):
