@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 
 from functional_mlp.cli.training import TRAINING_GROUP
 from functional_mlp.extras import installing
+from functional_mlp.interrupts import no_interrupt
 
 
 @Parameter(name="*", group=TRAINING_GROUP)
@@ -34,7 +36,11 @@ class ClusterOptions:
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"--cluster needs Dask: {installing('cluster')}", name=error.name) from error
         if self.cluster == "local":
-            workers = distributed.LocalCluster(dashboard_address=":0", threads_per_worker=1)
+            with no_interrupt():  # the workers start as deaf to Ctrl-C: this process ends them
+                # Of workers that still train, and are killed, Dask would print lines of its own.
+                workers = distributed.LocalCluster(
+                    dashboard_address=":0", threads_per_worker=1, silence_logs=logging.CRITICAL
+                )
             with workers, distributed.Client(workers) as client:
                 yield client.get_executor()
             return

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
+import distributed
 import pytest
 
 import functional_mlp as fm
@@ -11,10 +13,18 @@ from tests.distributed.test_distributed import torchrun
 from tests.helpers import assert_close
 
 
-def test_a_cluster_sweeps_as_this_process_does(run):
+def test_a_cluster_sweeps_as_this_process_does_and_leaves_ctrl_c_to_it(run, monkeypatch):
+    heard, executor_of = [], distributed.Client.get_executor
+
+    def executor(client):
+        heard.extend(client.run(signal.getsignal, signal.SIGINT).values())
+        return executor_of(client)
+
+    monkeypatch.setattr(distributed.Client, "get_executor", executor)
     arguments = ("sweep", "--learning-rate", "0.001,0.03", "--members", "2", "--epochs", "2", "--json")
     code, away, err = run(*arguments, "--cluster", "local", "--results", "away.csv")
     assert code == 0, err
+    assert set(heard) == {signal.SIG_IGN}
     _, home, _ = run(*arguments, "--results", "home.csv")
     assert json.loads(away)["settings"] == json.loads(home)["settings"]
     assert Path("away.csv").read_bytes() == Path("home.csv").read_bytes()
