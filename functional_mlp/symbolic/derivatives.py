@@ -233,7 +233,8 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
     place = {wall.variable: wall.place}
     left, right = (claim.resolved(Side(wall, side)) for side in (-1, 1))
     at = claim.resolved(wall)
-    from_left, from_right, value = (one.value.subs(place) for one in (left, right, at))
+    from_left, from_right = (_beside(one.value, wall, side) for one, side in ((left, "-"), (right, "+")))
+    value = at.value.subs(place)
     slopes = [_beside(one.derivative, wall, side) for one, side in ((left, "-"), (right, "+"))]
     given = at.given.subs(place)
     is_finite = not any(one.has(sympy.nan, *INFINITE) for one in (from_left, from_right, value))

@@ -539,3 +539,16 @@ def test_the_zero_of_a_condition_with_large_numbers_is_found():
     )
     with pytest.raises(AssertionError, match=r"where s > 39\.9"):
         prove(far)
+
+
+@pytest.mark.parametrize("given", [0.5, 0.7])
+def test_a_value_that_is_filled_in_where_its_formula_is_none_is_looked_at(given):
+    filled = power(
+        lambda self, xp, s: xp.where(s == 0, 1, xp.expm1(s) / s),
+        lambda self, xp, s, y: xp.where(s == 0, given, (s * xp.exp(s) - xp.exp(s) + 1) / (s * s)),
+    )
+    if given == 0.5:
+        assert prove(filled).kinks == ()
+        return
+    with pytest.raises(AssertionError, match=r"at s = 0 it is 0\.50*, and 0\.70* is given"):
+        prove(filled)
