@@ -66,14 +66,14 @@ def _simple(ratio: Fraction, tolerance: Fraction, *, exact: bool) -> sympy.Ratio
     """The fraction or decimal number of few digits that a ratio is within the tolerance.
 
     By itself, and not as a factor, it may have as many digits as are written, and be what 1 − x left of a number of
-    few digits: its error is then that of x.
+    up to five places: its error is then that of x.
     """
     near = ratio.limit_denominator(1000)
     if abs(near.numerator) * near.denominator > _SIMPLE:
         near = ratio.limit_denominator(30)
     candidates = [(near, tolerance * abs(near)), (_rounded(ratio, _SIMPLE_DIGITS), None)]
     if exact:
-        candidates += [(_rounded(ratio, 14), None), (_rounded(ratio, 4), Fraction(1, 2**53))]
+        candidates += [(_rounded(ratio, 14), None), (round(ratio, 5), Fraction(1, 2**53))]
     for candidate, error in candidates:
         if candidate and abs(ratio - candidate) <= (tolerance * abs(candidate) if error is None else error):
             return sympy.Rational(candidate.numerator, candidate.denominator)

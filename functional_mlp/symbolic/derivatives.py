@@ -19,7 +19,7 @@ from functional_mlp.symbolic.constants import Constants, exact
 from functional_mlp.symbolic.findings import INFINITE, Kink, Refuted
 from functional_mlp.symbolic.identities import is_zero, remainder
 from functional_mlp.symbolic.points import At, OnWall, Point
-from functional_mlp.symbolic.regions import Region, Side, Signs, Undecided, Wall, resolved
+from functional_mlp.symbolic.regions import NEGLIGIBLE, Region, Side, Signs, Undecided, Wall, resolved
 
 BY_ALGEBRA = "by algebra"
 # Where algebra does not tell: the points of a piece, and the tries to find them.
@@ -224,19 +224,16 @@ def _everywhere(look: Callable[[Claim, Wall], Kink | None], claim: Claim, wall: 
 def _along(claim: Claim, wall: Wall) -> None:
     """The claim holds within a wall that does not cross the variable."""
     at = claim.resolved(wall)
-    place = {wall.variable: wall.place}
-    _refute_unless_equal(at.derivative.subs(place), at.given.subs(place), claim, wall)
+    _refute_unless_equal(wall.on(at.derivative), wall.on(at.given), claim, wall)
 
 
 def _kink(claim: Claim, wall: Wall) -> Kink | None:
     """What happens across a wall; None where the derivative is the same on both sides, and given."""
-    place = {wall.variable: wall.place}
     left, right = (claim.resolved(Side(wall, side)) for side in (-1, 1))
     at = claim.resolved(wall)
     from_left, from_right = (_beside(one.value, wall, side) for one, side in ((left, "-"), (right, "+")))
-    value = at.value.subs(place)
     slopes = [_beside(one.derivative, wall, side) for one, side in ((left, "-"), (right, "+"))]
-    given = at.given.subs(place)
+    value, given = wall.on(at.value), wall.on(at.given)
     is_finite = not any(one.has(sympy.nan, *INFINITE) for one in (from_left, from_right, value))
     is_continuous = is_finite and not any(_wrong_on(wall, from_left, one, claim) for one in (from_right, value))
     if is_continuous:
@@ -251,15 +248,15 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
             _refute_unless_equal(slopes[0], given, claim, wall)
     jump = sympy.S.Zero
     if not is_continuous:
-        jumps = [remainder(claim.exact(one - from_left)) for one in (from_right, value)]
-        jump = jumps[0] or jumps[1] if is_finite else sympy.nan
+        jumped = [one for one in (from_right, value) if _wrong_on(wall, from_left, one, claim)] if is_finite else []
+        jump = remainder(claim.exact(jumped[0] - from_left)) if jumped else sympy.nan
     left_slope, right_slope, between = (remainder(claim.exact(slope)) for slope in (*slopes, given))
     return Kink(wall.variable, wall.place, left_slope, right_slope, between, jump)
 
 
 def _beside(expression: sympy.Expr, wall: Wall, side: str) -> sympy.Expr:
     """What an expression comes to as the wall is neared from a side: s^1.5 / s is 0 at 0."""
-    there = expression.subs(wall.variable, wall.place)
+    there = wall.on(expression)
     if not there.has(sympy.nan, *INFINITE):
         return there
     try:
@@ -277,7 +274,7 @@ def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, claim: Claim, 
 def _wrong_on(wall: Wall, expected: sympy.Expr, given: sympy.Expr, claim: Claim) -> Refuted | None:
     """Where on a wall two formulas differ; None where no such point is found."""
     error = claim.exact(given - expected)
-    if is_zero(error):
+    if is_zero(error) or (wall.place.is_Float and error.is_Float and abs(error) <= NEGLIGIBLE):
         return None
     points = wall.others.points(wall.others.point, TRIES)
     for point in itertools.islice(points, POINTS if wall.others.variables else 1):

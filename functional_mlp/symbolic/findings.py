@@ -39,12 +39,12 @@ class Kink:
 
 
 def _in_words(expression: sympy.Expr) -> str:
-    """A formula, or what it is where that is no number; fractions of many digits as decimal numbers."""
+    """A formula, or what it is where that is no number; numbers of many digits as decimal ones of fifteen."""
     words = {sympy.oo: "∞", -sympy.oo: "-∞", sympy.zoo: "an infinite number", sympy.nan: "no number"}
     long = {
         number: sympy.Float(number, 15)
-        for number in expression.atoms(sympy.Rational)
-        if max(abs(number.p), number.q) > _LONG
+        for number in expression.atoms(sympy.Rational, sympy.Float)
+        if number.is_Float or max(abs(number.p), number.q) > _LONG
     }
     return words.get(expression, str(expression.xreplace(long)))
 

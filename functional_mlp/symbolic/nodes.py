@@ -83,6 +83,8 @@ def sign_of_number(number: sympy.Expr) -> int:
     if number == 0:
         return 0
     digits = sympy.N(number, 60, maxn=400)
+    if number.has(sympy.nan, sympy.zoo) or digits.is_extended_real is False:
+        raise ValueError(f"{number} is no real number")
     if not digits.is_comparable or abs(digits) < sympy.Float("1e-55"):
         return 0 if sympy.simplify(number) == 0 else (1 if digits > 0 else -1)
     return 1 if digits > 0 else -1

@@ -24,6 +24,8 @@ from functional_mlp.symbolic.roots import real_roots
 # Points that are tried before a region is taken to have none.
 _FEW_TRIES, _TRIES = 40, 400
 _EVERYWHERE = "everywhere"
+# What a zero that was searched for leaves of a sum that is 0 there, as a share of its terms.
+NEGLIGIBLE = sympy.Float("1e-50")
 
 
 class Signs(Protocol):
@@ -227,7 +229,17 @@ class Wall:
     others: Region
 
     def sign(self, expression: sympy.Expr) -> int:
-        return self.others.sign(expression.subs(self.variable, self.place))
+        return self.others.sign(self.on(expression))
+
+    def on(self, expression: sympy.Expr) -> sympy.Expr:
+        """The expression on the wall; 0 for a sum of which the digits of a place that was searched for leave none."""
+        if not self.place.is_Float:
+            return expression.subs(self.variable, self.place)
+        terms = [term.subs(self.variable, self.place) for term in sympy.Add.make_args(expression)]
+        total = sympy.Add(*terms)
+        if not total.is_Float:
+            return total
+        return sympy.S.Zero if abs(total) <= NEGLIGIBLE * sum(map(abs, terms)) else total
 
 
 @attrs.frozen

@@ -42,7 +42,7 @@ def _by_formula(factor: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Expr] 
     if factor.is_polynomial(variable):
         polynomial = sympy.Poly(factor, variable)
         if all(coefficient.is_Rational for coefficient in polynomial.all_coeffs()):
-            return list(sympy.real_roots(polynomial))
+            return [sympy.N(root, 60) if root.has(sympy.CRootOf) else root for root in sympy.real_roots(polynomial)]
         if polynomial.degree() <= 2:
             return [root for root in sympy.roots(polynomial) if root.is_real]
     return None

@@ -20,6 +20,8 @@ LINEAR = Fraction("1.59576912160573071175978423973752747390")
         (0.1, sympy.Rational(1, 10)),
         (1 - 0.9, sympy.Rational(1, 10)),
         (1 - 0.999, sympy.Rational(1, 1000)),
+        (1 - 0.99999, sympy.Rational(1, 10**5)),
+        (1e-13 * math.pi, sympy.pi / 10**13),
         (1e-8, sympy.Rational(1, 10**8)),
         (2 / 3, sympy.Rational(2, 3)),
         (-1 / 7, sympy.Rational(-1, 7)),
@@ -43,7 +45,7 @@ def test_a_number_is_recognized(number: float | Fraction, meant: sympy.Expr) -> 
     assert exactly(number) == meant
 
 
-@pytest.mark.parametrize("number", [1 + 1e-12, 0.79788456080, 0.1 * (1 + 1e-13), 1.0000000000001])
+@pytest.mark.parametrize("number", [1 + 1e-12, 0.79788456080, 0.1 * (1 + 1e-13), 1.0000000000001, 1e-16 / 3])
 def test_a_number_that_is_none_is_taken_to_the_bit_or_as_it_is_written(number: float) -> None:
     assert float(exactly(number)) == number
     assert exactly(number) in (sympy.Rational(*number.as_integer_ratio()), sympy.Rational(repr(number)))

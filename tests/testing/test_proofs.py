@@ -552,3 +552,10 @@ def test_a_value_that_is_filled_in_where_its_formula_is_none_is_looked_at(given)
         return
     with pytest.raises(AssertionError, match=r"at s = 0 it is 0\.50*, and 0\.70* is given"):
         prove(filled)
+
+
+def test_a_jump_at_a_zero_that_is_searched_for_is_said():
+    jumping = power(lambda self, xp, s: xp.where(xp.tanh(s) > 0.5, s + 5, s), lambda self, xp, s, y: 1)
+    kink, _ = prove(jumping).kinks
+    assert kink.startswith("derivative at s = 0.549306144334055: 1 on the left, 1 on the right, 1 given")
+    assert kink.endswith("the value jumps by 5.00000000000000")
