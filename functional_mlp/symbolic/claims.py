@@ -92,21 +92,34 @@ def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:
 def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Named]:
     """That the rule, from zero state, does in each step what a formula makes of the gradients so far.
 
-    The parameter before a step is a symbol: that it is the same for both was shown in the steps before.
+    The parameter before a step is a symbol: that it is the same for both was shown in the steps before. The rate that
+    a schedule gives the rule, and the one that the optimizer was made with, have symbols of their own.
     """
     symbols = number_symbols(optimizer, positive=True)
     xp = ConstantsNamespace()
-    twin = with_symbols(optimizer, symbols, xp)
+    own = {name: sympy.Symbol(f"self.{name}", positive=True) for name in symbols.keys() & {"learning_rate"}}
+    twin = with_symbols(optimizer, symbols | own, xp)
+    rate = xp.scalar(symbols["learning_rate"]) if own else optimizer.learning_rate
     gradients = [sympy.Symbol(f"g{step}", real=True) for step in range(1, steps + 1)]
     w = sympy.Symbol("w", real=True)
     slots = [xp.array(sympy.Integer(0)) for _ in optimizer.slots()]
     for step in range(1, steps + 1):
 
         def read(step: int = step, slots: list[Any] = slots) -> Any:
-            return twin.rule(xp, step, twin.learning_rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
+            return twin.rule(xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
 
         updated, *slots = reading(optimizer, read)
         slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
-        expected = sympy.sympify(formula(w, gradients[:step], **symbols))
+        expected = _with_constants(sympy.sympify(formula(w, gradients[:step], **symbols)), xp)
         given = xp.parts_of(updated)[0]
         yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants))
+
+
+def _with_constants(formula: sympy.Expr, xp: ConstantsNamespace) -> sympy.Expr:
+    """A formula of sympy's with what its floats stand for; those of more digits than Python's are what they say."""
+    return formula.xreplace(
+        {
+            number: xp.parts_of(float(number))[0] if float(number) == number else sympy.Rational(number)
+            for number in formula.atoms(sympy.Float)
+        }
+    )

@@ -91,7 +91,7 @@ class SymbolicNamespace:
     def elementwise(self, function: Callable[..., sympy.Expr], *operands: Any) -> Any:
         arrays = [operand for operand in operands if isinstance(operand, Formula)]
         if not arrays:
-            return function(*(parts_of(operand)[0] for operand in operands))
+            return self.scalar(function(*(self.parts_of(operand)[0] for operand in operands)))
         width = max(len(array.parts) for array in arrays)
         columns = [_as_wide(self.parts_of(operand), width) for operand in operands]
         parts = [function(*row) for row in zip(*columns, strict=True)]

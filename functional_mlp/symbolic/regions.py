@@ -236,10 +236,9 @@ class Wall:
         if not self.place.is_Float:
             return expression.subs(self.variable, self.place)
         terms = [term.subs(self.variable, self.place) for term in sympy.Add.make_args(expression)]
-        total = sympy.Add(*terms)
-        if not total.is_Float:
-            return total
-        return sympy.S.Zero if abs(total) <= NEGLIGIBLE * sum(map(abs, terms)) else total
+        size = sympy.N(sum(map(abs, terms)), 60)
+        is_negligible = size.is_Float and abs(sympy.N(sympy.Add(*terms), 60)) <= NEGLIGIBLE * size
+        return sympy.S.Zero if is_negligible else sympy.Add(*terms)
 
 
 @attrs.frozen
@@ -320,9 +319,10 @@ def _normal(expression: sympy.Expr) -> tuple[sympy.Expr, int]:
     """An expression up to a factor, so that those with the same zeros are equal, and the sign of the factor."""
     content, primitive = sympy.expand(expression).as_content_primitive()
     primitive = sympy.expand(primitive)
-    first = primitive.coeff(min(primitive.free_symbols, key=str))
-    flipped = bool(first.is_negative) != bool(content.is_negative)
-    return (-primitive if first.is_negative else primitive), -1 if flipped else 1
+    terms = [term.as_coeff_Mul() for term in sympy.Add.make_args(primitive) if term.free_symbols]
+    is_negative = bool(min(terms, key=lambda term: str(term[1]))[0].is_negative)
+    flipped = is_negative != bool(content.is_negative)
+    return (-primitive if is_negative else primitive), -1 if flipped else 1
 
 
 def _inequality(condition: Condition) -> str:

@@ -56,11 +56,15 @@ def _recognized(root: mpmath.mpf) -> sympy.Expr:
 
 def _by_search(factor: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Expr]:
     with mpmath.workdps(70):
-        function = sympy.lambdify([variable], factor, "mpmath")
+        compiled = sympy.lambdify([variable], factor, "mpmath")
+
+        def function(place: mpmath.mpf) -> mpmath.mpf:
+            return mpmath.re(compiled(place))
+
         step = mpmath.mpf(FARTHEST) ** (mpmath.mpf(1) / _STEPS)
         sizes = [step**k - 1 + mpmath.mpf(1) / 997 for k in range(_STEPS + 1)]
         places = [-size for size in reversed(sizes)] + sizes
-        values = [mpmath.re(function(place)) for place in places]
+        values = [function(place) for place in places]
         return [
             _recognized(_between(function, a, b, abs(left) + abs(right)))
             for a, b, left, right in zip(places, places[1:], values, values[1:], strict=False)
@@ -71,6 +75,17 @@ def _by_search(factor: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Expr]:
 def _between(
     function: Callable[[mpmath.mpf], mpmath.mpf], a: mpmath.mpf, b: mpmath.mpf, size: mpmath.mpf
 ) -> mpmath.mpf:
-    """The zero between two places, to digits of a function of that size there."""
+    """The zero between two places, to digits of a function of that size there; or where it jumps from sign to sign."""
     tolerance = mpmath.mpf(10) ** -130
-    return mpmath.findroot(lambda x: function(x) / size, (a, b), solver="anderson", tol=tolerance)
+    try:
+        return mpmath.findroot(lambda x: function(x) / size, (a, b), solver="anderson", tol=tolerance)
+    except ValueError:
+        return _bisected(function, a, b)
+
+
+def _bisected(function: Callable[[mpmath.mpf], mpmath.mpf], a: mpmath.mpf, b: mpmath.mpf) -> mpmath.mpf:
+    left = mpmath.sign(function(a))
+    for _ in range(mpmath.mp.prec):
+        middle = (a + b) / 2
+        a, b = (middle, b) if mpmath.sign(function(middle)) == left else (a, middle)
+    return b

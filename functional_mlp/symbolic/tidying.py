@@ -1,6 +1,8 @@
 """Formulas made short: what is written in pieces for the sake of rounding, and is one formula, as that."""
 
+import mpmath
 import sympy
+from sympy.utilities.lambdify import implemented_function
 
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
@@ -8,8 +10,9 @@ from functional_mlp.symbolic.nodes import Maximum, Minimum, Where, is_smooth, wh
 from functional_mlp.symbolic.printing import LargestOf, Total
 from functional_mlp.symbolic.regions import Region, Undecided, resolved
 
-SIGMOID = sympy.Function("σ", real=True)
-NORMAL = sympy.Function("Φ", real=True)
+# With what they are by numbers, for conditions that they are in.
+SIGMOID = implemented_function(sympy.Function("σ", real=True), lambda v: 1 / (1 + mpmath.exp(-v)))
+NORMAL = implemented_function(sympy.Function("Φ", real=True), mpmath.ncdf)
 # Formulas that take longer are left as they are. Each of the library's own takes a twentieth of a second or less.
 SECONDS = 2.0
 # Pieces that are looked at.

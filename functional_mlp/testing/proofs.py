@@ -34,6 +34,8 @@ class CannotProveError(ValueError):
 # The time for a proof. Each of the library's own takes half a second or less.
 SECONDS = 10.0
 _MORE_TIME = "give it more, seconds=60"
+# What sympy raises where it gives up.
+_OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError, TypeError, ValueError)
 # Walls that a proof did not look at are named up to so many.
 _MOST_WALLS = 4
 # Numbers of outputs that a loss is proved for.
@@ -231,11 +233,14 @@ def _held(thing: Any, named: Iterable[claims.Named], time: Allowance) -> list[tu
         try:
             held.append((one.what, proved(one.claim, time)))
         except Refuted as refuted:
+            if refuted.point is None:
+                reason = refuted.told(time)
+                raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from None
             raise AssertionError(f"the {one.what} is wrong: {refuted.told(time)}") from None
         except OutOfTime:
             reason = f"there was no time to look at a single point: {_MORE_TIME}"
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from None
-        except (ArithmeticError, BasePolynomialError, NotImplementedError, ValueError) as error:  # sympy's
+        except _OF_SYMPY as error:
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
     return held
 

@@ -52,6 +52,10 @@ def test_a_root_without_a_formula_is_searched_for() -> None:
     assert sympy.N(sympy.LambertW(1) + roots.places[0], 50) == pytest.approx(0, abs=1e-45)
 
 
+def test_where_a_condition_jumps_from_sign_to_sign_is_found() -> None:
+    assert {1, 2} <= set(real_roots(sympy.Mod(s, 2) - 1, s).places)
+
+
 def test_the_largest_of_three_has_three_pieces() -> None:
     assert sorted(map(str, pieces(Largest(a, b, c), (a, b, c)).values())) == ["a", "b", "c"]
 

@@ -559,3 +559,82 @@ def test_a_jump_at_a_zero_that_is_searched_for_is_said():
     kink, _ = prove(jumping).kinks
     assert kink.startswith("derivative at s = 0.549306144334055: 1 on the left, 1 on the right, 1 given")
     assert kink.endswith("the value jumps by 5.00000000000000")
+
+
+def test_floats_in_a_formula_are_the_numbers_that_they_stand_for():
+    def with_floats(w, gradients, learning_rate, beta):
+        velocity = 0.0
+        for gradient in gradients:
+            velocity = beta * velocity + (1.0 - beta) * gradient
+        return w - learning_rate * velocity
+
+    assert prove(fm.Momentum(0.1), formula=with_floats).method == "by algebra"
+    with pytest.raises(AssertionError, match="the parameter after step 1 is wrong"):
+        prove(fm.SGD(0.1), formula=lambda w, gradients, learning_rate: w - 1.000001 * learning_rate * gradients[-1])
+
+
+def test_a_rule_that_takes_no_schedule_is_found():
+    class Deaf(fm.SGD):
+        def rule(self, xp, step, learning_rate, param, grad):
+            return (param - self.learning_rate * grad,)
+
+    with pytest.raises(AssertionError, match=r"self\.learning_rate"):
+        prove(Deaf(0.1), formula=sgd)
+
+
+@pytest.mark.parametrize(
+    ("value", "slope"),
+    [
+        (lambda xp, s: xp.ndtr(s) - 0.9, lambda xp, s: 0.3989422804014327 * xp.exp(-s * s / 2)),
+        (lambda xp, s: s**5 - s - 3, lambda xp, s: 5 * s**4 - 1),
+    ],
+    ids=["Φ", "a polynomial of degree 5"],
+)
+def test_conditions_of_every_function_have_zeros(value, slope):
+    cut = power(
+        lambda self, xp, s: xp.maximum(value(xp, s), 0),
+        lambda self, xp, s, y: xp.where(value(xp, s) > 0, slope(xp, s), 0),
+    )
+    proof = prove(cut)
+    assert "by algebra" in proof.method
+    assert "0 on the left" in proof.kinks[0]
+
+
+def test_what_cannot_be_decided_is_no_mistake():
+    no_sign = power(lambda self, xp, s: xp.sign(1 / s) * s, lambda self, xp, s, y: xp.sign(s))
+    sawtooth = power(lambda self, xp, s: s % 2, lambda self, xp, s, y: 1)
+    log = power(
+        lambda self, xp, s: xp.maximum(xp.log(xp.abs(s)), 0), lambda self, xp, s, y: xp.where(xp.abs(s) > 1, 1 / s, 0)
+    )
+    for layer in (no_sign, sawtooth, log):
+        with pytest.raises(ValueError, match="the derivative cannot be decided"):
+            prove(layer)
+
+
+class Hinge(fm.Loss):
+    def sample_value(self, xp, prediction, target):
+        return xp.sum(xp.maximum(0, 1 - prediction * target))
+
+    def sample_grad(self, xp, prediction, target):
+        return xp.where(1 - prediction * target > 0, -target, 0)
+
+
+def test_a_condition_in_products_is_the_same_with_the_other_sign():
+    assert prove(Hinge()).method == "by algebra"
+
+
+@attrs.frozen(repr=False)
+class Turned(fm.Elementwise):
+    """It computes with numbers alone before it computes with an array."""
+
+    factor: float = -0.25
+
+    def value(self, xp, s):
+        return xp.exp(0.5) * xp.abs(self.factor) * s
+
+    def derivative(self, xp, s, y):
+        return xp.exp(0.5) * xp.abs(self.factor)
+
+
+def test_functions_of_numbers_are_numbers():
+    assert "by algebra" in prove(Turned()).method
