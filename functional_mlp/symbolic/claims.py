@@ -18,6 +18,7 @@ from functional_mlp.losses import Loss
 from functional_mlp.operands import not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.symbolic.derivatives import Claim
+from functional_mlp.symbolic.foreign import read_formula
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import number_symbols, numbered, with_symbols
 from functional_mlp.symbolic.namespace import ConstantsNamespace
@@ -110,16 +111,6 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
 
         updated, *slots = reading(optimizer, read)
         slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
-        expected = _with_constants(sympy.sympify(formula(w, gradients[:step], **symbols)), xp)
+        expected = read_formula(sympy.sympify(formula(w, gradients[:step], **symbols)), xp)
         given = xp.parts_of(updated)[0]
         yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants))
-
-
-def _with_constants(formula: sympy.Expr, xp: ConstantsNamespace) -> sympy.Expr:
-    """A formula of sympy's with what its floats stand for; those of more digits than Python's are what they say."""
-    return formula.xreplace(
-        {
-            number: xp.parts_of(float(number))[0] if float(number) == number else sympy.Rational(number)
-            for number in formula.atoms(sympy.Float)
-        }
-    )

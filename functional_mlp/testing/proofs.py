@@ -73,7 +73,7 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
       does not hold and the loss encodes its targets, they are probabilities, or else classes. The proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
-      by their names: `learning_rate`, `beta`;
+      by their names: `learning_rate`, `beta`; conditions are those of sympy's `Max`, `Min`, `Abs` and `Piecewise`;
     - a `Penalty`, or whatever else has `value(xp, x)` and `derivative(xp, x)`.
 
     The numbers of a layer stand for any real numbers, if it holds for any. The line is divided at the conditions that

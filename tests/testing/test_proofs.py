@@ -638,3 +638,24 @@ class Turned(fm.Elementwise):
 
 def test_functions_of_numbers_are_numbers():
     assert "by algebra" in prove(Turned()).method
+
+
+class Clipped(fm.SGD):
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - learning_rate * xp.maximum(xp.minimum(grad, 1000), -1000),)
+
+
+def clipped_at(bound):
+    return lambda w, gradients, learning_rate: w - learning_rate * sympy.Max(sympy.Min(gradients[-1], bound), -1000)
+
+
+def in_pieces(w, gradients, learning_rate):
+    g = gradients[-1]
+    return w - learning_rate * sympy.Piecewise((g, (g < 1000) & (g > -1000)), (1000, g > 0), (-1000, True))
+
+
+def test_conditions_in_a_formula_divide_space():
+    for formula in (clipped_at(1000), in_pieces):
+        assert prove(Clipped(0.1), formula=formula, steps=1).method == "by algebra"
+    with pytest.raises(AssertionError, match=r"wrong: where 1000 < g1 < 5000, at g1 = "):
+        prove(Clipped(0.1), formula=clipped_at(5000), steps=1)
