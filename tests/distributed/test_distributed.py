@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -141,3 +142,15 @@ def test_a_rank_that_dies_ends_the_others_and_leaves_the_checkpoint_whole(ranks:
 def test_without_a_group_it_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no process group.*torchrun"):
         cases.run(distributed.fit)
+
+
+def test_the_script_of_the_guide_runs(tmp_path: Path) -> None:
+    guide = ROOT / "docs" / "guides" / "clusters.md"
+    (block,) = re.findall(
+        r"<!-- not run: torchrun runs it, in a test of its own -->\n\n```python\n(.*?)```", guide.read_text(), re.DOTALL
+    )
+    data = "import functional_mlp as fm, torch\ndata = fm.Dataset(torch.eye(784)[:40], torch.arange(40) % 10)\n"
+    (tmp_path / "script.py").write_text(data + block)
+    process = torchrun(2, "script.py", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert fm.load(tmp_path / "run.safetensors").state.epoch == 10
