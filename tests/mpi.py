@@ -2,14 +2,14 @@
 
 import os
 
-from mpi4py.futures import MPIPoolExecutor
-
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.spread import count
 
 
 def main() -> None:
+    from mpi4py.futures import MPIPoolExecutor  # not installed where other tests are collected
+
     network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
     data, keys = fm.datasets.disk(fm.random.key(0), 100), fm.random.key(1).split(40)
     arguments = (network, fm.MeanSquaredError(), fm.SGD(0.05), data)

@@ -83,9 +83,7 @@ evaluate = fm.value_and_grad(LINEAR, fm.MeanSquaredError())
 @pytest.mark.parametrize(
     ("call", "error", "fragments"),
     [
-        refusal(
-            "loss class", lambda: fm.value_and_grad(LINEAR, fm.MeanSquaredError), TypeError, "loss", "a Loss", "type"
-        ),
+        refusal("loss class", lambda: fm.value_and_grad(LINEAR, fm.MeanSquaredError), TypeError, "loss", "the class"),
         refusal("torch's loss", lambda: fm.value_and_grad(LINEAR, torch.nn.MSELoss()), TypeError, "loss", "MSELoss()"),
         refusal(
             "network class", lambda: fm.value_and_grad(fm.ReLU, fm.CrossEntropy()), TypeError, "network", "class ReLU"

@@ -3,7 +3,7 @@
 import copy
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Any, Protocol
 
@@ -21,8 +21,8 @@ class Sharing(Protocol):
     def argument(self, data: Dataset, *, whole: bool) -> Any:
         """What a task takes for a data set; `whole` where a worker has asked for it."""
 
-    def renew(self) -> None:
-        """Forget what was lost with a worker."""
+    def forget(self, arguments: Sequence[Any]) -> None:
+        """Make anew what a lost task was given, for it may have been lost with its worker."""
 
 
 def sharing(executor: Executor) -> Sharing:
@@ -67,7 +67,7 @@ class _InMemory:
         form: Dataset = self._kept.of(data)
         return form
 
-    def renew(self) -> None:
+    def forget(self, arguments: Sequence[Any]) -> None:
         pass
 
 
@@ -91,9 +91,13 @@ class _Scattered:
     def argument(self, data: Dataset, *, whole: bool) -> Any:
         return self._kept.of(data)
 
-    def renew(self) -> None:
-        forms = self._kept.forms
-        self._kept.forms = {number: form for number, form in forms.items() if form[1].status == "finished"}
+    def forget(self, arguments: Sequence[Any]) -> None:
+        # What is there still is made anew too: that it was lost may be heard later than that the task was.
+        self._kept.forms = {
+            number: (data, form)
+            for number, (data, form) in self._kept.forms.items()
+            if not any(form is argument for argument in arguments)
+        }
 
 
 class _Carrying:
@@ -113,7 +117,7 @@ class _Carrying:
         self._carried[name] = carried + 1
         return Carried(name, data)
 
-    def renew(self) -> None:
+    def forget(self, arguments: Sequence[Any]) -> None:
         pass
 
 

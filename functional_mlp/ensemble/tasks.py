@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from queue import SimpleQueue
+from typing import Any
 
 import attrs
 
@@ -70,7 +71,7 @@ class Tasks:
         with _refusals():
             self._sharing = sharing(executor)
         self._executor = executor
-        self._pending: dict[Future[bytes], Task] = {}
+        self._pending: dict[Future[bytes], tuple[Task, Sequence[Any]]] = {}
         self._done: SimpleQueue[Future[bytes]] = SimpleQueue()
         self._losses = 0
 
@@ -79,19 +80,19 @@ class Tasks:
         with _refusals():
             data = [self._sharing.argument(each, whole=whole) for each in task.datasets]
             future = self._executor.submit(train_parcel, task.content, *data, **self._sharing.options)
-        self._pending[future] = task
+        self._pending[future] = task, data
         future.add_done_callback(self._done.put)
 
     def next(self) -> tuple[Task, Results]:
         """Wait for a task that is done; raises what it has raised."""
         while True:
             future = self._done.get()
-            task = self._pending.pop(future)
+            task, given = self._pending.pop(future)
             try:
                 content = _content(future)
             except CancelledError:
                 self._count_loss()
-                self._sharing.renew()
+                self._sharing.forget(given)
                 self.submit(task)
                 continue
             if content == MISSING:
@@ -110,7 +111,7 @@ class Tasks:
         finished = [future for future in done if not future.cancelled() and future.exception() is None]
         for future in finished:
             if future.result() != MISSING:
-                yield pending[future], pickle.loads(future.result())
+                yield pending[future][0], pickle.loads(future.result())
 
     def _count_loss(self) -> None:
         self._losses += 1
