@@ -258,6 +258,20 @@ def test_ensembles_that_nobody_waits_for_are_cancelled() -> None:
     assert all(future.cancelled() for future in executor.futures[3:])
 
 
+def test_tasks_that_no_worker_has_are_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Idle(sharing._InMemory):
+        def is_idle(self) -> bool:
+            return True
+
+    monkeypatch.setattr(tasks, "sharing", lambda executor: Idle(lambda data: data))
+    monkeypatch.setattr(tasks, "SILENCE", 0.01)
+    forgetful = Inline(lambda number, future: number in (1, 2))
+    assert_same(fit(forgetful), fit())
+    assert [future.cancelled() for future in forgetful.futures] == [False, True, True, False, False]
+    with pytest.raises(RuntimeError, match="has cancelled all of"):
+        fit(Inline(lambda number, future: True))
+
+
 def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._Carrying(2))
     given: list[bool] = []

@@ -24,6 +24,9 @@ class Sharing(Protocol):
     def forget(self, arguments: Sequence[Any]) -> None:
         """Make anew what a lost task was given, for it may have been lost with its worker."""
 
+    def is_idle(self) -> bool:
+        """Whether there are workers, and none of them has a task: those that are not done then never will be."""
+
 
 def sharing(executor: Executor) -> Sharing:
     """How data sets get to the workers of this executor; of one that is not known each task has its own."""
@@ -70,6 +73,9 @@ class _InMemory:
     def forget(self, arguments: Sequence[Any]) -> None:
         pass
 
+    def is_idle(self) -> bool:
+        return False
+
 
 def _in_shared_memory(data: Dataset) -> Dataset:
     """A copy that torch hands to other processes as it is; to share a tensor moves it, and the caller's stay put."""
@@ -84,12 +90,17 @@ class _Scattered:
     """By Dask, whose workers hand data on to each other."""
 
     def __init__(self, client: Any) -> None:
+        self._client = client
         self._kept = _Kept(lambda data: client.scatter(data, hash=False))
         # Each task is a new one: Dask would take one that was cancelled for done.
         self.options = {"pure": False}
 
     def argument(self, data: Dataset, *, whole: bool) -> Any:
         return self._kept.of(data)
+
+    def is_idle(self) -> bool:
+        tasks = self._client.processing()
+        return bool(tasks) and not any(tasks.values())
 
     def forget(self, arguments: Sequence[Any]) -> None:
         # What is there still is made anew too: that it was lost may be heard later than that the task was.
@@ -119,6 +130,9 @@ class _Carrying:
 
     def forget(self, arguments: Sequence[Any]) -> None:
         pass
+
+    def is_idle(self) -> bool:
+        return False
 
 
 @attrs.frozen(eq=False)

@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import attrs
@@ -23,6 +23,8 @@ from functional_mlp.watching import Watch
 
 # How often in a row an executor may lose all tasks that it has: Dask cancels them where their data are lost.
 MOST_LOSSES = 3
+# Seconds without a task that was done, after which it is asked whether workers have any.
+SILENCE = 10.0
 # The answer of a worker that does not have the data of a task.
 MISSING = b""
 
@@ -86,7 +88,14 @@ class Tasks:
     def next(self) -> tuple[Task, Results]:
         """Wait for a task that is done; raises what it has raised."""
         while True:
-            future = self._done.get()
+            try:
+                future = self._done.get(timeout=SILENCE)
+            except Empty:
+                if self._sharing.is_idle():
+                    self._send_again()
+                continue
+            if future not in self._pending:  # it was sent again
+                continue
             task, given = self._pending.pop(future)
             try:
                 content = _content(future)
@@ -101,6 +110,16 @@ class Tasks:
             self._losses = 0
             results: Results = pickle.loads(content)
             return task, results
+
+    def _send_again(self) -> None:
+        """Hand all pending tasks over anew: Dask has forgotten some whose data were lost as they came."""
+        for _ in self._pending:
+            self._count_loss()
+        lost, self._pending = self._pending, {}
+        for future, (task, given) in lost.items():
+            future.cancel()
+            self._sharing.forget(given)
+            self.submit(task)
 
     def cancel(self, grace: float) -> Iterator[tuple[Task, Results]]:
         """Cancel what can be; gives those that were done, or are within some seconds."""
