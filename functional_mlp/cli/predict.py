@@ -72,8 +72,6 @@ def predict(
         check_files(reads={"--model": model, "--data": data}, writes={"--out": out})
         if out.exists() and not force:
             raise ValueError(f"--out: {out} is there already: name another file, or add --force to write over it")
-    import polars
-
     known = Model.load(model)
     about = known.about
     table = fm.tables.read_table(data, preparation=about.preparation, beside=keep, **written.arguments())
@@ -82,7 +80,7 @@ def predict(
     if taken:
         raise ValueError(f"--keep: {', '.join(taken)} is the name of a column of the predictions: leave it out")
     notes = [f"{data}: {note}" for note in (*table.notes, *about.preparation.surprises(table.columns))]
-    answers = polars.concat([table.beside, answers], how="horizontal")
+    answers = table.beside.hstack(answers)
     if out == STANDARD_OUTPUT:
         write_out(_content(answers, ".csv").decode())
         say_notes(printing.err(), notes)
