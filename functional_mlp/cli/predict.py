@@ -80,7 +80,9 @@ def predict(
     if taken:
         raise ValueError(f"--keep: {', '.join(taken)} is the name of a column of the predictions: leave it out")
     notes = [f"{data}: {note}" for note in (*table.notes, *about.preparation.surprises(table.columns))]
-    answers = table.beside.hstack(answers)
+    import polars  # only here: without it `read_table` names the extra
+
+    answers = polars.concat([table.beside, answers], how="horizontal")
     if out == STANDARD_OUTPUT:
         write_out(_content(answers, ".csv").decode())
         say_notes(printing.err(), notes)
