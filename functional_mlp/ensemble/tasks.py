@@ -91,10 +91,9 @@ class Tasks:
             try:
                 future = self._done.get(timeout=SILENCE)
             except Empty:
-                if self._sharing.is_idle():
-                    self._send_again()
-                continue
-            if future not in self._pending:  # it was sent again
+                if self._sharing.is_idle():  # Dask has forgotten tasks whose data were lost as they came
+                    for forgotten in self._pending:
+                        forgotten.cancel()
                 continue
             task, given = self._pending.pop(future)
             try:
@@ -110,16 +109,6 @@ class Tasks:
             self._losses = 0
             results: Results = pickle.loads(content)
             return task, results
-
-    def _send_again(self) -> None:
-        """Hand all pending tasks over anew: Dask has forgotten some whose data were lost as they came."""
-        for _ in self._pending:
-            self._count_loss()
-        lost, self._pending = self._pending, {}
-        for future, (task, given) in lost.items():
-            future.cancel()
-            self._sharing.forget(given)
-            self.submit(task)
 
     def cancel(self, grace: float) -> Iterator[tuple[Task, Results]]:
         """Cancel what can be; gives those that were done, or are within some seconds."""
