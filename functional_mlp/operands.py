@@ -142,6 +142,24 @@ class Operand:
         raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
 
 
+class OfFeatures(Operand):
+    """An operand that knows how many features it has, None where that is not for an expression to ask."""
+
+    features: int | None
+
+    @property
+    def shape(self) -> tuple[int]:
+        if self.features is None:
+            raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
+        return (self.features,)
+
+
+def most_features(*operands: Any) -> int | None:
+    """The features of an array that an operation makes of these."""
+    found = [operand.features for operand in operands if isinstance(operand, OfFeatures)]
+    return max((features for features in found if features is not None), default=None)
+
+
 class Comparison:
     """The outcome of a comparison, for `xp.where` alone."""
 

@@ -25,7 +25,7 @@ import attrs
 import torch
 
 from functional_mlp.algebra import Array, TorchNamespace, scalar, torch_namespace
-from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
+from functional_mlp.operands import Comparison, NotInAlgebraError, OfFeatures, most_features
 from functional_mlp.value import is_ours
 
 Expression = Callable[..., Any]
@@ -91,7 +91,7 @@ class Source:
         return made
 
 
-class _Named(Operand):
+class _Named(OfFeatures):
     """An array that has a name in the source."""
 
     xp: "_Writer"
@@ -101,12 +101,6 @@ class _Named(Operand):
 
     def __neg__(self) -> "_Named":
         return self.xp.line(f"-{self.name}", self.features)
-
-    @property
-    def shape(self) -> tuple[int]:
-        if self.features is None:
-            raise NotInAlgebraError("only predictions and targets have a shape")
-        return (self.features,)
 
 
 class _NamedComparison(Comparison):
@@ -153,16 +147,16 @@ class _Writer:
     # What the operators of an operand call
 
     def binary(self, name: str, a: Array, b: Array) -> _Named:
-        return self.line(f"{self.operand(a)} {_OPERATORS[name]} {self.operand(b)}", _features(a, b))
+        return self.line(f"{self.operand(a)} {_OPERATORS[name]} {self.operand(b)}", most_features(a, b))
 
     def compare(self, symbol: str, a: Array, b: Array) -> _NamedComparison:
         return _NamedComparison(self._name(f"{self.operand(a)} {symbol} {self.operand(b)}"))
 
     def remainder(self, a: Array, b: Array) -> _Named:
-        return self.line(f"{self._exact(a)} % {self._exact(b)}", _features(a, b))
+        return self.line(f"{self._exact(a)} % {self._exact(b)}", most_features(a, b))
 
     def power(self, base: Array, exponent: Array) -> _Named:
-        return self.line(f"{self._exact(base)} ** {self._exact(exponent)}", _features(base, exponent))
+        return self.line(f"{self._exact(base)} ** {self._exact(exponent)}", most_features(base, exponent))
 
     exponential = power
 
@@ -177,7 +171,7 @@ class _Writer:
             raise NotInAlgebraError("the condition is none of arrays")
         self.names["where"] = torch.where
         text = f"where({condition.name}, {self.operand(if_true)}, {self.operand(if_false)})"
-        return self.line(text, _features(if_true, if_false))
+        return self.line(text, most_features(if_true, if_false))
 
     def maximum(self, a: Array, b: Array) -> Array:
         return self._extremum("maximum", "clamp_min", a, b)
@@ -192,7 +186,7 @@ class _Writer:
         name = of_arrays if len(arrays) == 2 else with_number
         self.names[name] = getattr(torch, name)
         number = b if isinstance(a, _Named) else a
-        return self.line(f"{name}({arrays[0].name}, {self._exact(number)})", _features(a, b))
+        return self.line(f"{name}({arrays[0].name}, {self._exact(number)})", most_features(a, b))
 
     def sum(self, x: Array) -> _Named:
         return self.line(f"{self.operand(x)}.sum(-1, keepdim=True)", 1)
@@ -211,8 +205,3 @@ class _Writer:
             return self.line(f"{name}({', '.join(given)})", x.features)
 
         return call
-
-
-def _features(*operands: Array) -> int | None:
-    found = [x.features for x in operands if isinstance(x, _Named) and x.features is not None]
-    return max(found, default=None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from functional_mlp.algebra import Namespace, no_function, torch_namespace
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import Comparison, NotInAlgebraError, Number, Operand, not_in_algebra
+from functional_mlp.operands import Comparison, Number, OfFeatures, most_features, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.value import is_ours
@@ -100,21 +100,14 @@ def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) 
     return "\n".join([*xp.lines, ", ".join(map(_text, results)) if several else _text(results)])
 
 
-class Recorded(Operand):
+class Recorded(OfFeatures):
     """The outcome of an operation, known by its number, with its features, if any."""
 
     xp: "RecordingNamespace"
     number: int
-    features: int | None
 
     def __init__(self, xp: "RecordingNamespace", number: int, features: int | None) -> None:
         self.xp, self.number, self.features = xp, number, features
-
-    @property
-    def shape(self) -> tuple[int]:
-        if self.features is None:
-            raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
-        return (self.features,)
 
 
 class RecordedComparison(Comparison):
@@ -154,7 +147,7 @@ class RecordingNamespace:
     # What the operators of an operand call
 
     def binary(self, name: str, a: Any, b: Any) -> Recorded:
-        return Recorded(self, self._note(name, a, b), _features(a, b))
+        return Recorded(self, self._note(name, a, b), most_features(a, b))
 
     def compare(self, symbol: str, a: Any, b: Any) -> RecordedComparison:
         return RecordedComparison(self._note(symbol, a, b))
@@ -179,18 +172,13 @@ class RecordingNamespace:
             if not any(isinstance(operand, Recorded | RecordedComparison) for operand in given):
                 result = getattr(torch_namespace(torch.float64, _CPU), name)(*operands, **named)
                 return result.item() if isinstance(result, Tensor) else result
-            features = {"sum": None, "max": 1}[name] if name in ("sum", "max") else _features(*given)
+            features = {"sum": None, "max": 1}[name] if name in ("sum", "max") else most_features(*given)
             return Recorded(self, self._note(name, *operands, **named), features)
 
         return call
 
 
 _CPU = torch.device("cpu")
-
-
-def _features(*operands: Any) -> int | None:
-    found = [operand.features for operand in operands if isinstance(operand, Recorded)]
-    return max((features for features in found if features is not None), default=None)
 
 
 def _text(operand: Any) -> str:
