@@ -7,7 +7,6 @@ from typing import Any
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.losses import Loss
-from functional_mlp.schedules import Schedule
 from functional_mlp.state import FitResult, Job, Member, Score, reads_history
 from functional_mlp.stopping import EarlyStopping
 
@@ -64,7 +63,7 @@ def _rules(early_stopping: EarlyStopping | None, member: Member) -> "Iterator[An
     """What looks at the figures of a member: each has a `monitor`."""
     if early_stopping is not None:
         yield early_stopping
-    if isinstance(member.schedule, Schedule) and member.schedule.monitor is not None:
+    if reads_history(member.schedule):
         yield member.schedule
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.calls import TENSOR, Calls
 
+FEW = 32  # numbers that are looked at in Python, in a third of the time that the operations of torch take
 FEW_CLASSES = 32  # their unit vectors are kept: to take one is half of the time of making it
 
 
@@ -32,18 +33,19 @@ def class_indices(name: str, value: Tensor, classes: int | None = None, calls: C
         raise ValueError(f"{name} must be class indices of dtype torch.int64, got {got}: {advice}")
     if value.numel() and not _lie_between(value, 0, classes):
         bad = value < 0 if classes is None else (value < 0) | (value >= classes)
-        place = tuple(bad.nonzero()[0].tolist())
+        place = _first(bad)
         wanted = "must not be negative" if classes is None else f"must lie between 0 and {classes - 1}"
         raise ValueError(f"{name}: class indices {wanted}, got {int(value[place])}{_at(place)}")
+
+
+def _first(bad: Tensor) -> tuple[int, ...]:
+    """The place of the first True."""
+    return tuple(bad.nonzero()[0].tolist())
 
 
 def _at(place: Sequence[int]) -> str:
     """Where in a tensor; a tensor that is one number has no places."""
     return f" at index {list(place)}" if place else ""
-
-
-# So many numbers are looked at in Python, in a third of the time that the operations of torch take.
-FEW = 32
 
 
 def _lie_between(value: Tensor, low: int, end: int | None) -> bool:
@@ -83,11 +85,11 @@ def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, calls: Call
     whole = plain_indices(targets)
     bad = ~is_one_hot(whole)
     if bad.any():
-        place = bad.nonzero()[0].tolist()
+        place = _first(bad)
         column = f", {calls.series} for class indices" if whole.shape[-1] == 1 else ""
         raise ValueError(
             f"{name} of {targets.dtype} must be one-hot, a single 1 in each row, got "
-            f"{whole[tuple(place)].tolist()}{_at(place)}: call {calls.to(dtype)} for values{column}"
+            f"{whole[place].tolist()}{_at(place)}: call {calls.to(dtype)} for values{column}"
         )
     return whole.to(dtype)
 
@@ -103,7 +105,7 @@ def between_0_and_1(name: str, value: Tensor) -> None:
     """Raise unless every entry of a tensor lies between 0 and 1, naming the first that does not; NaN may be there."""
     bad = (value < 0) | (value > 1)
     if bad.any():
-        place = tuple(bad.nonzero()[0].tolist())
+        place = _first(bad)
         raise ValueError(
             f"{name} must lie between 0 and 1, got {value[place].item()}{_at(place)}: "
             "BinaryCrossEntropy takes the probability that each output is 1"
