@@ -34,6 +34,13 @@ NOT_RUN = ("python3 -m venv", "pip install", ".venv/bin/pip install", "source ",
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
+def left_out(page: Path, why: str) -> str:
+    """The code of the block of Python of a page that is not run for a reason which names this."""
+    found = [block for block in BLOCK.finditer(page.read_text()) if why in (block["mark"] or "")]
+    (code,) = (block["code"] for block in found if block["language"] == "python")
+    return code
+
+
 @contextlib.contextmanager
 def module_of(page: Path) -> Iterator[types.ModuleType]:
     """A module for a page's names, which can be imported, as pickling its classes asks for; in an empty folder."""

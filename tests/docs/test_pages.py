@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import functional_mlp as fm
-from tests.docs.pages import PAGES, ROOT, first_difference, with_outputs
+from tests.docs.pages import PAGES, ROOT, first_difference, left_out, with_outputs
 
 REFERENCE = "\n".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
 TEXTS = {path: path.read_text() for path in PAGES}
@@ -31,7 +31,7 @@ def test_the_callback_for_mlflow_logs_each_epoch(tmp_path: Path, monkeypatch: py
     )
     names: dict[str, object] = {}
     exec(code[0], names)
-    exec(next(block for block in code if block.startswith("import mlflow")), names)
+    exec(left_out(ROOT / "docs" / "guides" / "logging.md", "MLflow"), names)
     client = mlflow.MlflowClient()
     (found,) = client.search_runs(["0"])
     logged = client.get_metric_history(found.info.run_id, "train_loss")
