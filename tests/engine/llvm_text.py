@@ -1,5 +1,8 @@
 """The LLVM text of a matrix of programs, as a table of digests: a change of the text is a change of the table.
 
+Not all combinations are emitted, but some in which any two values of the axes come together. `CASES` has the parts of
+the matrix: networks of all sizes and shapes, and on small ones what else programs can be told.
+
     python -m tests.engine.llvm_text --write        write the table anew
     python -m tests.engine.llvm_text --save FOLDER  write the texts into a folder, to be compared with others
 
@@ -10,8 +13,9 @@ import argparse
 import hashlib
 import itertools
 import json
+import operator
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,14 +24,16 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling
-from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
+from functional_mlp.engine import compiling, online, shuffle
+from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.lowering import lower_loss, lower_steps
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.policy import members_policy_of
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.policy import policy_of
 from functional_mlp.engine.program import LossProgram, Program
+from functional_mlp.penalties import Penalty
 from tests.engine.modes import TARGETS
 
 TABLE = Path(__file__).with_name("llvm_text.json")
@@ -70,10 +76,22 @@ NETWORKS: dict[str, fm.Layer] = {
     "many shapes": _dense(3, 1, 15, 16, 17, 64, 81, 1, 20, 3, activations=(fm.Tanh(), fm.ReLU(), fm.ELU(0.5))),
     "no biases": _dense(6, 33, 33, 33, 5, bias=False),
 }  # fmt: skip
-LOSSES: dict[str, tuple[fm.Loss, bool]] = {
-    "mse": (fm.MeanSquaredError(), False),
-    "classes": (fm.CrossEntropy(), True),
-    "soft": (fm.CrossEntropy(), False),
+
+
+@attrs.frozen
+class Task:
+    """What the outputs of a network are measured by, and what is added to the gradients of its weights."""
+
+    loss: fm.Loss
+    class_targets: bool = False
+    weighted: bool = False
+    penalty: Penalty | None = None
+
+
+TASKS = {
+    "mse": Task(fm.MeanSquaredError()),
+    "classes": Task(fm.CrossEntropy(), class_targets=True),
+    "soft": Task(fm.CrossEntropy()),
 }
 OPTIMIZERS: dict[str, fm.Optimizer] = {
     "sgd": fm.SGD(0.1),
@@ -86,14 +104,36 @@ BATCH_SIZES = (1, 10, 300)
 # Each step of an ensemble has code of its own: for these there would be much of it, and they are not trained so.
 NOT_IN_ENSEMBLES = ("wide", "many outputs", "deep", "many shapes", "iterated")
 
+# On small networks, and one of which a matrix does not fit into a cache, what else programs can be told.
+FURTHER_NETWORKS = {"small": _dense(2, 9, 3), "very wide": _dense(20, 520, 520, 3)}
+FURTHER_TASKS = {
+    "weighted classes": Task(fm.CrossEntropy(), class_targets=True, weighted=True),
+    "weighted mse": Task(fm.MeanSquaredError(), weighted=True),
+    "smoothed": Task(fm.CrossEntropy(label_smoothing=0.1), class_targets=True),
+    "huber": Task(fm.Huber(0.7)),
+    "bce": Task(fm.BinaryCrossEntropy()),
+    "poisson": Task(fm.PoissonDeviance()),
+    "l2": Task(fm.MeanSquaredError(), penalty=fm.penalties.l2(0.1)),
+    "weighted, l1": Task(fm.Huber(), weighted=True, penalty=fm.penalties.l1(0.1)),
+}
+FURTHER_OPTIMIZERS: dict[str, fm.Optimizer] = {
+    "sgd": OPTIMIZERS["sgd"],
+    "nesterov": fm.Nesterov(0.1),
+    "adamw": fm.AdamW(0.1),
+    "rmsprop": fm.RMSProp(0.1),
+    "lion": fm.Lion(0.1),
+}
+ALL_NETWORKS, ALL_TASKS = NETWORKS | FURTHER_NETWORKS, TASKS | FURTHER_TASKS
+ALL_OPTIMIZERS = OPTIMIZERS | FURTHER_OPTIMIZERS
+
 
 @attrs.frozen
 class Case:
-    """A program, the function that is emitted of it, and the size of the vectors."""
+    """A program, the function that is emitted of it, and the processor."""
 
     kind: str
     network: str
-    loss: str
+    task: str
     optimizer: str
     batch_size: int
     dtype: str
@@ -103,64 +143,111 @@ class Case:
         return ", ".join(map(str, attrs.astuple(self)))
 
     def text(self) -> str:
-        """The LLVM text, which is the same on all processors."""
-        with mock.patch.object(platform, "machine", return_value="x86_64"):
+        """The LLVM text, which is the same wherever it is made."""
+        with mock.patch.object(platform, "machine", return_value=self._target.triple.partition("-")[0]):
             return str(self._module())
 
+    @property
+    def _target(self) -> Target:
+        return next(target for target in TARGETS if target.cpu == self.target)
+
     def _module(self) -> Any:
-        target = next(target for target in TARGETS if target.cpu == self.target)
-        if self.kind in ("full groups", "half groups"):
-            rule = self._rule()
-            group = MembersProgram(self._loss_program(), rule, self.batch_size)
-            policy = members_policy_of(group.program, len(rule.slots()), self.batch_size, target)
-            members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
-            return members_compiling.emit(group, attrs.evolve(policy, members=members))
+        if self.kind == "shuffle":
+            return shuffle.emit()
+        if self.kind in GROUPS:
+            return self._module_of_group()
         program = self._program()
-        return compiling.emit(program, policy_of(program, target))
+        policy = policy_of(program, self._target)
+        if self.kind == "once":
+            return online.emit(program, policy, self.batch_size)
+        return compiling.emit(program, attrs.evolve(policy, divided=self.kind == "divided" or policy.divided))
+
+    def _module_of_group(self) -> Any:
+        rule, task = self._rule(), ALL_TASKS[self.task]
+        group = MembersProgram(self._loss_program(), rule, self.batch_size, task.penalty)
+        policy = members_policy_of(group.program, len(rule.slots()), self.batch_size, self._target)
+        members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
+        return members_compiling.emit(group, attrs.evolve(policy, members=members))
 
     def _program(self) -> Program:
-        network, dtype, (loss, classes) = NETWORKS[self.network], DTYPES[self.dtype], LOSSES[self.loss]
         if self.kind == "predict":
-            return lower_steps(network, dtype=dtype)
+            return lower_steps(ALL_NETWORKS[self.network], dtype=DTYPES[self.dtype])
+        program, task = self._loss_program(), ALL_TASKS[self.task]
         if self.kind == "evaluate":
-            return self._loss_program()
-        optimizer, batch_size = OPTIMIZERS[self.optimizer], self.batch_size
-        return lower(network, loss, optimizer, batch_size=batch_size, class_targets=classes, dtype=dtype)
+            return program
+        return program.with_update(ALL_OPTIMIZERS[self.optimizer], self.batch_size, task.penalty)
 
     def _loss_program(self) -> LossProgram:
-        loss, classes = LOSSES[self.loss]
-        return lower_loss(NETWORKS[self.network], loss, class_targets=classes, dtype=DTYPES[self.dtype])
+        task = ALL_TASKS[self.task]
+        return lower_loss(
+            ALL_NETWORKS[self.network],
+            task.loss,
+            class_targets=task.class_targets,
+            dtype=DTYPES[self.dtype],
+            weighted=task.weighted,
+        )
 
     def _rule(self) -> MembersRule:
         """A rule with the learning rate, and for Adam another number, of each member's own."""
-        first = OPTIMIZERS[self.optimizer]
+        first = ALL_OPTIMIZERS[self.optimizer]
         return MembersRule.of([first, attrs.evolve(first, beta1=0.5)] if isinstance(first, fm.Adam) else [first])
 
 
-# Found by trial: with these, one of 31 cases is enough for any two values of epochs, and of ensembles, to meet.
-ONE_OF, WEIGHTS = 31, (27, 8, 17, 18, 7, 11, 30)
+Axes = tuple[Iterable[Any], ...]
+
+GROUPS = ("full groups", "half groups")
+_DTYPES_AND_TARGETS = (tuple(DTYPES), tuple(target.cpu for target in TARGETS))
+_SMALL, _SHORT = ([name for name in names if name not in NOT_IN_ENSEMBLES] for names in (NETWORKS, OPTIMIZERS))
+
+# The axes of the parts of the matrix: the values of the fields of its cases.
+PARTS: dict[str, Axes] = {
+    "epochs": (("epoch",), NETWORKS, TASKS, OPTIMIZERS, BATCH_SIZES, *_DTYPES_AND_TARGETS),
+    "passes forward": (("evaluate", "predict"), NETWORKS, TASKS, ("sgd",), (1,), *_DTYPES_AND_TARGETS),
+    "groups": (GROUPS, _SMALL, TASKS, _SHORT, BATCH_SIZES[:2], *_DTYPES_AND_TARGETS),
+    "further epochs": (
+        ("epoch", "divided", "once"),
+        FURTHER_NETWORKS,
+        FURTHER_TASKS,
+        FURTHER_OPTIMIZERS,
+        BATCH_SIZES[:2],
+        *_DTYPES_AND_TARGETS,
+    ),
+    "further groups": (GROUPS, ("small",), FURTHER_TASKS, FURTHER_OPTIMIZERS, BATCH_SIZES[:2], *_DTYPES_AND_TARGETS),
+    "further passes forward": (("evaluate",), ("small",), FURTHER_TASKS, ("sgd",), (1,), *_DTYPES_AND_TARGETS),
+    "orders": (("shuffle",), ("small",), ("mse",), ("sgd",), (1,), ("float64",), (TARGETS[0].cpu,)),
+}
 
 
-def cases(one_of: int = ONE_OF) -> list[Case]:
-    """One of so many cases, spread evenly."""
-    targets = [target.cpu for target in TARGETS]
-    axes = (NETWORKS, LOSSES, OPTIMIZERS, BATCH_SIZES, DTYPES, targets)
-    found = [Case("epoch", *values) for values in _some(one_of, *axes)]
-    found += [
-        Case(kind, network, loss, "sgd", 1, dtype, target)
-        for kind, network, loss, dtype, target in _some(
-            min(one_of, 7), ("evaluate", "predict"), NETWORKS, LOSSES, DTYPES, targets
-        )
-    ]
-    small = [[name for name in names if name not in NOT_IN_ENSEMBLES] for names in (NETWORKS, OPTIMIZERS)]
-    axes_of_ensembles = (("full groups", "half groups"), small[0], LOSSES, small[1], BATCH_SIZES[:2], DTYPES)
-    return found + [Case(*values) for values in _some(one_of, *axes_of_ensembles, targets)]
+def covering(axes: Axes) -> list[tuple[Any, ...]]:
+    """Few tuples with a value of each axis, in which any two values of two axes come together.
+
+    Each begins with two values that have not met, and takes of each other axis the value that meets most of its own
+    for the first time.
+    """
+    pairs = itertools.combinations(enumerate(map(tuple, axes)), 2)
+    new = {((i, a), (j, b)): None for (i, values), (j, others) in pairs for a, b in itertools.product(values, others)}
+    found = []
+    while new:
+        chosen = dict(next(iter(new)))
+        for axis, values in enumerate(map(tuple, axes)):
+            if axis not in chosen:
+                chosen[axis] = max(
+                    values,
+                    key=lambda value: sum(pair in new for pair in _pairs(chosen | {axis: value})),
+                )
+        for pair in _pairs(chosen):
+            new.pop(pair, None)
+        found.append(tuple(value for _, value in sorted(chosen.items())))
+    return found
 
 
-def _some(one_of: int, *axes: Any) -> Iterator[tuple[Any, ...]]:
-    for places in itertools.product(*(enumerate(axis) for axis in axes)):
-        if sum(weight * place for weight, (place, _) in zip(WEIGHTS, places, strict=False)) % one_of == 0:
-            yield tuple(value for _, value in places)
+def _pairs(chosen: dict[int, Any]) -> Iterator[Any]:
+    return itertools.combinations(sorted(chosen.items(), key=operator.itemgetter(0)), 2)
+
+
+def cases() -> list[Case]:
+    """The cases of all parts."""
+    return [Case(*values) for axes in PARTS.values() for values in covering(axes)]
 
 
 def digest(text: str) -> str:

@@ -15,8 +15,13 @@ from functional_mlp.engine.policy import SHORT, VERY_SHORT, Policy, Sharing
 from functional_mlp.engine.program import Program, TrainingProgram
 
 # Code is emitted, not compiled, for these on any machine.
-_SIZES = {"x86-64": 16, "x86-64-v3": 32, "x86-64-v4": 64}
-TARGETS = [Target("x86_64-unknown-linux-gnu", cpu, "", size) for cpu, size in _SIZES.items()]
+AVX512 = Target("x86_64-unknown-linux-gnu", "x86-64-v4", "", 64)
+TARGETS = [
+    Target(AVX512.triple, "x86-64", "", 16),
+    Target(AVX512.triple, "x86-64-v3", "", 32),
+    AVX512,
+    Target("aarch64-unknown-linux-gnu", "neoverse-n1", "", 16),
+]
 
 
 @contextlib.contextmanager

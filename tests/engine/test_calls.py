@@ -14,7 +14,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import Sharing, policy_of
 from functional_mlp.testing import check_engines_agree
-from tests.engine.modes import TARGETS, compiled_with, policies_with
+from tests.engine.modes import AVX512, compiled_with, policies_with
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -85,7 +85,7 @@ def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimize
     def module(shapes: int) -> ir.Module:
         sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return compiling.emit(program, policy_of(program, TARGETS[-1]))
+        return compiling.emit(program, policy_of(program, AVX512))
 
     assert instructions(module(32)) == instructions(module(8))
 
@@ -97,7 +97,7 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
         program = lower(
             fm.Sequential(*layers), MSE, fm.SGD(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return compiling.emit(program, policy_of(program, TARGETS[-1]))
+        return compiling.emit(program, policy_of(program, AVX512))
 
     assert instructions(module(200)) == instructions(module(40))
 

@@ -9,7 +9,7 @@ from functional_mlp.engine import compiling, lengths
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.policy import RULES, Sharing, policy_of
 from functional_mlp.testing import check_engines_agree
-from tests.engine.modes import TARGETS, compiled_with
+from tests.engine.modes import AVX512, compiled_with
 from tests.tables import OPTIMIZERS
 
 MSE = fm.MeanSquaredError()
@@ -83,7 +83,7 @@ def test_long_rules_are_emitted_few_times() -> None:
         program = lower(
             network, MSE, Iterated(0.1, times), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return str(compiling.emit(program, policy_of(program, TARGETS[-1])))
+        return str(compiling.emit(program, policy_of(program, AVX512)))
 
     for batch_size in (1, 10):
         roots = [text(times, batch_size).count('call <16 x float> @"llvm.sqrt') for times in (20, 21)]
