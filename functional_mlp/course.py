@@ -67,6 +67,8 @@ MOST_THAT_STOP = 16
 class Course:
     """The training of a group of members, from their start to the job's last epoch.
 
+    `numbers` are those of the members in the job.
+
     Iterating trains: each turn gives the members that have come to a further finite state, by their places in the
     group; with `watched` it is a turn an epoch. `tick` is called now and then with the number of epochs done, a
     fraction within an epoch, and may raise to end the training. Whatever ends it, `progress` and `result` tell what
@@ -74,7 +76,7 @@ class Course:
     """
 
     def __init__(self, job: Job, group: Group, *, watched: bool, tick: Tick | None = None) -> None:
-        self._job, self._members = job, group.members
+        self._job, self.numbers, self._members = job, group.numbers, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
         self._watched, self._epochs_at_once = watched, self._most_at_once(watched)
@@ -288,8 +290,11 @@ class Course:
         judged_from = self._members[member].progress.judged_from
         return Progress(state, self._history(member, standing.epoch), standing.ended, standing.best, judged_from)
 
-    def result(self, member: int, *, interrupted: bool = False) -> FitResult:
-        """What the training of a member has come to."""
+    def results(self, *, interrupted: bool = False) -> dict[int, FitResult]:
+        """What the training of each member has come to, by its number in the job."""
+        return {number: self._result(member, interrupted) for member, number in enumerate(self.numbers)}
+
+    def _result(self, member: int, interrupted: bool) -> FitResult:
         standing = self._standings[member]
         diverged_at = standing.diverged_at
         if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it

@@ -43,7 +43,7 @@ def check_history(name: str, member: Member) -> None:
         )
 
 
-def warn_of_blind_rules(name: str, job: Job, results: Sequence[FitResult]) -> None:
+def warn_of_blind_rules(job: Job, results: Sequence[FitResult]) -> None:
     """Warn, once, of rules whose figure was NaN in each epoch of a run: they know nothing of it."""
     blind = {
         f"{rule!r} looks at {rule.monitor}"
@@ -53,7 +53,7 @@ def warn_of_blind_rules(name: str, job: Job, results: Sequence[FitResult]) -> No
     }
     if blind:
         warnings.warn(
-            f"{name}: {', and '.join(sorted(blind))}, which was NaN in each epoch: no epoch is the best",
+            f"{job.caller}: {', and '.join(sorted(blind))}, which was NaN in each epoch: no epoch is the best",
             RuntimeWarning,
             stacklevel=3,
         )

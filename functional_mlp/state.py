@@ -82,7 +82,7 @@ class Progress:
     judged_from: int = 0
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
 class Member:
     """What one network is trained with, and from where.
 
@@ -91,8 +91,8 @@ class Member:
 
     optimizer: Optimizer
     data: Dataset
-    validation: Dataset | None
-    schedule: ScheduleLike | None
+    validation: Dataset | None = None
+    schedule: ScheduleLike | None = None
     progress: Progress
     params_given: bool = False
 
@@ -102,20 +102,24 @@ class Member:
         return self.progress.state
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
 class Job:
-    """The training of a network, or of many of one kind, that fit each other; `epochs` are those in all."""
+    """The training of a network, or of many of one kind, that fit each other; `epochs` are those in all.
 
+    `caller` is the function that was called, for its messages.
+    """
+
+    caller: str = "fit"
     network: Layer
     loss: Loss
+    members: tuple[Member, ...]
     epochs: int
     batch_size: int
-    engine: EngineName
-    members: tuple[Member, ...]
-    early_stopping: EarlyStopping | None = None
+    shuffle: bool = True
     penalty: Penalty | None = None
     score: Score | None = None
-    shuffle: bool = True
+    early_stopping: EarlyStopping | None = None
+    engine: EngineName
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -157,6 +161,13 @@ class FitResult:
         ended = self.state.epoch if self.diverged_at is None else self.diverged_at + 1
         place = self.best.epoch - 1 - (ended - len(self.history))
         return place if place >= 0 else None
+
+
+def untrained(member: Member) -> FitResult:
+    """The result of a member whose training was interrupted before it began."""
+    before = member.progress
+    best = before.state if before.best is None else before.best
+    return FitResult(before.state, before.history, interrupted=True, best=best)
 
 
 class Kept(Protocol):
@@ -208,73 +219,6 @@ def _factor(schedule: ScheduleLike | None, epoch: int, memory: Any, known: dict[
     if id(schedule) not in known:
         known[id(schedule)] = checks.number(f"schedule({epoch})", schedule(epoch), low=0.0)
     return known[id(schedule)]
-
-
-def check_arguments(
-    name: str,
-    loss: Any,
-    optimizer: Any,
-    data: Any,
-    schedule: Any,
-    engine: Any,
-) -> None:
-    """Raise unless these are what the training of one network takes; `name` is that of the caller's function."""
-    check_task(name, loss, engine)
-    checks.instance(f"{name}: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
-    checks.hashable(f"{name}: optimizer", optimizer)
-    checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
-    check_schedule(name, schedule, "a callable value")
-
-
-def check_task(name: str, loss: Any, engine: Any) -> None:
-    """Raise unless loss and engine are what training takes."""
-    checks.instance(f"{name}: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
-    checks.hashable(f"{name}: loss", loss)
-    checks.engine(name, engine)
-
-
-def check_schedule(name: str, schedule: Any, wanted: str) -> None:
-    """Raise TypeError unless this is a schedule, or None."""
-    if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
-        got = f"the class {schedule.__name__}" if isinstance(schedule, type) else checks.describe(schedule)
-        raise TypeError(f"{name}: schedule must be {wanted}, got {got}: call one of functional_mlp.schedules")
-
-
-def check_score(name: str, score: Any, validation: Dataset | None) -> None:
-    """Raise unless this is a score of validation data that there are, or None."""
-    if score is not None:
-        if not callable(score):
-            raise TypeError(
-                f"{name}: score must be callable, got {checks.describe(score)}: pass f(outputs, validation)"
-            )
-        if validation is None:
-            raise ValueError(f"{name}: score looks at validation data, and there are none: pass validation")
-
-
-def check_state(name: str, state: Any, optimizer: Optimizer) -> None:
-    """Raise unless this is a `TrainState` of the optimizer's kind."""
-    checks.instance(f"{name}: state", state, TrainState, "make one, or pass a result's .state")
-    checks.instance(f"{name}: state.key", state.key, Key, "make one with functional_mlp.random.key(seed)")
-    checks.integer(f"{name}: state.epoch", state.epoch, minimum=0)
-    optimizer.check_state(state.optimizer_state)
-
-
-def check_observers(name: str, progress: Any, callbacks: Any, checkpoint: Any) -> None:
-    """Raise TypeError unless these are what training takes to be watched by."""
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(
-            f"{name}: progress must be True or callable, got {checks.describe(progress)}: pass a function of a float"
-        )
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(f"{name}: callbacks must be a sequence, got {checks.describe(callbacks)}: pass [callback]")
-    for index, callback in enumerate(callbacks):
-        if not callable(callback):
-            raise TypeError(f"{name}: callbacks[{index}] must be callable, got {checks.describe(callback)}")
-    if checkpoint is not None and not isinstance(checkpoint, Keeper):
-        raise TypeError(
-            f"{name}: checkpoint must be a Checkpoint, got {checks.describe(checkpoint)}: "
-            "make one with functional_mlp.Checkpoint(path)"
-        )
 
 
 def ticks_after(done: int, tick: Tick) -> Tick:

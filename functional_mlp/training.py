@@ -2,17 +2,25 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from functional_mlp import bar, checks, engines
+from functional_mlp.arguments import (
+    check_data,
+    check_observers,
+    check_optimizer,
+    check_samples,
+    check_schedule,
+    check_state,
+    check_task,
+    lone_job,
+)
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.metrics import check_fit
-from functional_mlp.monitoring import check_history, check_monitors, warn_of_blind_rules
+from functional_mlp.monitoring import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.orders import key_of
 from functional_mlp.penalties import Penalty, check_penalty
@@ -28,10 +36,6 @@ from functional_mlp.state import (
     ScheduleLike,
     Score,
     TrainState,
-    check_arguments,
-    check_observers,
-    check_score,
-    check_state,
     learning_rates,
     reads_history,
 )
@@ -127,6 +131,7 @@ def fit(
         key=key,
         epochs=epochs,
         batch_size=batch_size,
+        shuffle=shuffle,
         schedule=schedule,
         penalty=penalty,
         validation=validation,
@@ -135,25 +140,30 @@ def fit(
         state=state,
         engine=engine,
         early_stopping=early_stopping,
-        shuffle=shuffle,
     )
     watch = Watch(job, callbacks, checkpoint)
-    check_lone_job(watch.job)
-
     with one_interrupt(), bar.shown(progress, epochs) as tell:
-        interrupted = False
         course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=tell)
         watch.begin()
-        try:
-            for reached in course:
-                watch.look(course, [0], reached)
-        except KeyboardInterrupt:
-            interrupted = True
-        watch.finish(course, [0])
-        result = course.result(0, interrupted=interrupted)
+        (result,) = train(course, watch).values()
     warn_of_divergence(result)
-    warn_of_blind_rules("fit", job, [result])
+    warn_of_blind_rules(watch.job, [result])
     return result
+
+
+def train(course: Course, watch: Watch) -> dict[int, FitResult]:
+    """Train the members of a course, under the eyes of a watch, to their end or to Ctrl-C.
+
+    Returns what has come of each, by its number in the job.
+    """
+    interrupted = False
+    try:
+        for reached in course:
+            watch.look(course, reached)
+    except KeyboardInterrupt:
+        interrupted = True
+    watch.finish(course)
+    return course.results(interrupted=interrupted)
 
 
 def train_epoch(
@@ -202,88 +212,30 @@ def train_epoch(
     network = as_layer("train_epoch: network", network)
     batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
     checks.instance("train_epoch: shuffle", shuffle, bool, "pass True or False")
-    check_arguments("train_epoch", loss, optimizer, data, schedule, engine)
+    check_task("train_epoch", loss, engine)
+    check_optimizer("train_epoch", optimizer)
+    check_data("train_epoch", data)
+    check_schedule("train_epoch", schedule)
     check_penalty("train_epoch", penalty, data.inputs.dtype)
     check_state("train_epoch", state, optimizer)
-    check_fit(network, loss, state.optimizer_state.params, data)
     if reads_history(schedule):
         raise ValueError(f"train_epoch: {schedule!r} reads the history of a run, and an epoch has none: call fit")
-    member = Member(optimizer, data, None, schedule, Progress(state))
-    job = Job(network, loss, state.epoch + 1, batch_size, engine, (member,), penalty=penalty, shuffle=shuffle)
+    member = Member(optimizer=optimizer, data=data, schedule=schedule, progress=Progress(state))
+    job = Job(
+        network=network,
+        loss=loss,
+        members=(member,),
+        epochs=state.epoch + 1,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        penalty=penalty,
+        engine=engine,
+    )
+    check_samples(job)
     run = engines.lone_group(job).start()
     keys, rates = [key_of(state.key, state.epoch)], learning_rates([member], state.epoch, [None])
     (outcome,) = run.epochs([keys], [rates], lambda done: None, ())
     return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), outcome.train_loss[0]
-
-
-def lone_job(
-    network: Any,
-    loss: Any,
-    optimizer: Any,
-    data: Any,
-    *,
-    key: Any,
-    epochs: Any,
-    batch_size: Any,
-    schedule: Any,
-    penalty: Any,
-    validation: Any,
-    score: Any,
-    params: Any,
-    state: Any,
-    engine: Any,
-    early_stopping: Any,
-    shuffle: Any,
-) -> Job:
-    """The job that the arguments of `fit` stand for; what a checkpoint may still change is for `check_lone_job`."""
-    network = as_layer("fit: network", network)
-    epochs = checks.integer("fit: epochs", epochs, minimum=1)
-    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
-    checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
-    check_arguments("fit", loss, optimizer, data, schedule, engine)
-    check_penalty("fit", penalty, data.inputs.dtype)
-    start = _start(network, optimizer, data, key, params, state)
-    given = params is not None or state is not None
-    member = Member(optimizer, data, validation, schedule, Progress(start), params_given=given)
-    check_monitors("fit", member, loss, early_stopping, score)
-    check_score("fit", score, validation)
-    return Job(network, loss, epochs, batch_size, engine, (member,), early_stopping, penalty, score, shuffle)
-
-
-def _start(
-    network: Layer,
-    optimizer: Optimizer,
-    data: Dataset,
-    key: Key | None,
-    params: Params | None,
-    state: TrainState | None,
-) -> TrainState:
-    """The state that `fit` starts from."""
-    if key is not None:
-        checks.instance("fit: key", key, Key, "make one with functional_mlp.random.key(seed)")
-    if state is not None:
-        check_state("fit", state, optimizer)
-        if params is not None:
-            raise ValueError("fit: state holds parameters already: pass params or state, not both")
-        return state
-    if key is None:
-        raise TypeError("fit: key is missing: pass functional_mlp.random.key(seed), or the state of an earlier run")
-    init_key, train_key = key.split()
-    if params is None:
-        params = network.init(init_key, dtype=data.inputs.dtype, device=data.inputs.device)
-    return TrainState(optimizer.init(params), train_key, 0)
-
-
-def check_lone_job(job: Job) -> None:
-    """Raise unless the epochs, the network, its params, the loss and the data of a job's one member fit each other."""
-    (member,) = job.members
-    if job.epochs < member.start.epoch:
-        reached = member.start.epoch
-        raise ValueError(f"fit: epochs is the total, at least the {reached} that state has had, got {job.epochs}")
-    check_history("fit", member)
-    check_fit(job.network, job.loss, member.start.optimizer_state.params, member.data)
-    if member.validation is not None:
-        check_fit(job.network, job.loss, member.start.optimizer_state.params, member.validation)
 
 
 def warn_of_divergence(result: FitResult) -> None:

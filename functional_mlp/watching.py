@@ -10,6 +10,7 @@ import attrs
 import torch
 
 from functional_mlp import pytree
+from functional_mlp.arguments import check_start
 from functional_mlp.course import Course
 from functional_mlp.history import History
 from functional_mlp.state import Callback, Job, Keeper, Progress, TrainState
@@ -21,7 +22,8 @@ SAVING_SHARE = 0.1
 class Watch:
     """The callbacks and the checkpoint of a job, whose groups may train in several threads.
 
-    `looks` says whether there is anyone to look at each state.
+    `job` is the one given, with its members where the checkpoint has them. `looks` says whether there is anyone to look
+    at each state. Raises as the checkpoint's `keep` does, and `ValueError` where the members cannot start there.
     """
 
     job: Job
@@ -32,6 +34,7 @@ class Watch:
         self._kept = None if checkpoint is None else checkpoint.keep(job)
         self.looks = bool(callbacks) or checkpoint is not None
         self.job = job if self._kept is None else self._asked_again(self._kept.job)
+        check_start(self.job)
         self._progress = [member.progress for member in self.job.members]
         self._lock = threading.Lock()
         self._saved_at, self._saving = 0.0, 0.0
@@ -42,14 +45,14 @@ class Watch:
             self._kept.save(self._progress)
             self._saved_at = time.perf_counter()
 
-    def look(self, course: Course, numbers: Sequence[int], reached: Sequence[int]) -> None:
-        """Look at the members of a course that have come to a further state; `numbers` are those in the job."""
+    def look(self, course: Course, reached: Sequence[int]) -> None:
+        """Look at the members of a course that have come to a further state."""
         if not self.looks:
             return
         with self._lock:
             if self._kept is not None:
                 for member in reached:
-                    self._progress[numbers[member]] = course.progress(member)
+                    self._progress[course.numbers[member]] = course.progress(member)
                 if self._is_due(course.epochs_done) and course.epochs_done < self.job.epochs:
                     self._save()
             try:
@@ -62,12 +65,12 @@ class Watch:
             for member in ended:
                 course.end(member)
 
-    def finish(self, course: Course, numbers: Sequence[int]) -> None:
+    def finish(self, course: Course) -> None:
         """Keep what the members of a course have come to at its end."""
         if self._kept is None:
             return
         with self._lock:
-            for member, number in enumerate(numbers):
+            for member, number in enumerate(course.numbers):
                 self._progress[number] = course.progress(member)
             self._save()
 
@@ -119,7 +122,7 @@ class Watch:
             self._kept.save(self._progress)
         except OSError as error:
             warnings.warn(
-                f"the checkpoint could not be saved, and training goes on: {error}", RuntimeWarning, stacklevel=4
+                f"the checkpoint could not be saved, and training goes on: {error}", RuntimeWarning, stacklevel=5
             )
         self._saved_at = time.perf_counter()
         self._saving = self._saved_at - started

@@ -98,17 +98,25 @@ def course_of(
 ) -> Course:
     state = OPTIMIZER.init((torch.zeros(1),))
     members = tuple(
-        Member(OPTIMIZER, DATA, None, None, Progress(fm.TrainState(state, key, 0)))
+        Member(optimizer=OPTIMIZER, data=DATA, progress=Progress(fm.TrainState(state, key, 0)))
         for key in fm.random.key(1).split(len(run.lost))
     )
     members = tuple(attrs.evolve(member, **changes) for member in members)
-    job = Job(fm.Linear(2, 2), fm.MeanSquaredError(), epochs, 4, "reference", members, early_stopping)
+    job = Job(
+        network=fm.Linear(2, 2),
+        loss=fm.MeanSquaredError(),
+        members=members,
+        epochs=epochs,
+        batch_size=4,
+        early_stopping=early_stopping,
+        engine="reference",
+    )
     return Course(job, Group(tuple(range(len(members))), members, lambda: run), watched=watched)
 
 
 def outcome(course: Course, member: int = 0) -> tuple[int, int, int | None]:
     """The epoch of a member's state, the length of its history, and where it diverged."""
-    result = course.result(member)
+    result = course.results()[member]
     assert result.state.optimizer_state.step == result.state.epoch
     return result.state.epoch, len(result.history), result.diverged_at
 
@@ -148,7 +156,7 @@ def test_epochs_are_taken_together_with_their_validation() -> None:
     course = course_of(run, 3, validation=DATA)
     list(course)
     assert run.calls == [3]
-    assert course.result(0).history.validation_loss == (0.25,) * 3
+    assert course.results()[0].history.validation_loss == (0.25,) * 3
 
 
 def test_after_a_false_alarm_epochs_are_taken_together_again() -> None:
@@ -157,7 +165,7 @@ def test_after_a_false_alarm_epochs_are_taken_together_again() -> None:
     list(course)
     assert run.calls == [8, 8, *[1] * 8, 8, 8]
     assert outcome(course) == (32, 32, None)
-    assert course.result(0).history.train_loss == tuple(1.0 / (1 + epoch) for epoch in range(32))
+    assert course.results()[0].history.train_loss == tuple(1.0 / (1 + epoch) for epoch in range(32))
 
 
 @pytest.mark.parametrize("ahead", [1, 4])
@@ -246,7 +254,7 @@ def test_epochs_taken_together_end_and_are_best_where_single_ones_are(turns_at: 
     for epochs_at_once in (1, 8):
         course = course_of(Turning(turns_at, epochs_at_once=epochs_at_once), 40, early_stopping=stopping)
         list(course)
-        results.append(course.result(0))
+        results.append(course.results()[0])
     one, many = results
     assert one.state.epoch == many.state.epoch == many.state.optimizer_state.step == min(40, turns_at + 1 + patience)
     assert one.best.epoch == many.best.epoch == many.best.optimizer_state.step == turns_at + 1

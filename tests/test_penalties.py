@@ -172,8 +172,10 @@ def test_a_penalty_that_is_more_than_its_expressions_trains_on_the_reference_alo
         fm.fit(NETWORK, LOSS, fm.SGD(0.1), DATA, key=KEY, epochs=1, penalty=Own(0.1), engine="fused")
     with pytest.raises(ValueError, match=r"compile: .*defines added_to itself"):
         fm.engine.compile(NETWORK, LOSS, fm.SGD(0.1), batch_size=1, penalty=Own(0.1))
-    member = Member(fm.SGD(0.1), DATA, None, None, Progress(fm.TrainState(fm.SGD(0.1).init(PARAMS), KEY, 0)))
-    assert engines.choose(Job(NETWORK, LOSS, 1, 1, "auto", (member,), penalty=Own(0.1))) == "reference"
+    start = Progress(fm.TrainState(fm.SGD(0.1).init(PARAMS), KEY, 0))
+    member = Member(optimizer=fm.SGD(0.1), data=DATA, progress=start)
+    job = Job(network=NETWORK, loss=LOSS, members=(member,), epochs=1, batch_size=1, penalty=Own(0.1), engine="auto")
+    assert engines.choose(job) == "reference"
 
 
 def test_a_checkpoint_knows_its_penalty(tmp_path: Any) -> None:

@@ -58,7 +58,10 @@ FLOORS = {
         "stopping",
         "symbolic",
     ),
-    "an epoch": ("backprop", "buffers", "captured", "metrics", "monitoring", "orders", "reference", "state", "tracing"),
+    "an epoch": (
+        *("arguments", "backprop", "buffers", "captured", "metrics", "monitoring", "orders", "reference", "state"),
+        "tracing",
+    ),
     "native code": ("engine",),
     "the door to it": ("engines",),
     "training": ("bar", "course", "evaluation", "online", "training", "watching"),

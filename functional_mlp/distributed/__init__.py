@@ -5,6 +5,7 @@
     agreement.py   whether all ranks were given the same
     trial.py       what they were given on the first rows: words may hide what is computed
     asking.py      the caller's own functions, asked so that all ranks learn what one says
+    course.py      the course of training, on all ranks the same
     running.py     an epoch: each rank's share of every batch, and one sum of gradients a step
     keeping.py     a checkpoint, which rank 0 writes
 

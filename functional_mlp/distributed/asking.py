@@ -6,37 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.history import History
-from functional_mlp.state import Callback, Rates, Score, TrainState
+from functional_mlp.state import Callback, Score, TrainState
 from functional_mlp.watching import asked_all
-
-
-class RanksCourse(Course):
-    """The course of training on many ranks, which take the same learning rates."""
-
-    def __init__(self, ranks: Ranks, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._ranks = ranks
-
-    def _rates(self, epochs: range) -> Rates:
-        """The learning rates in some epochs; raises `ValueError` where the schedules of ranks give different ones.
-
-        Two functions may have one name, so that what they give is compared.
-        """
-        if all(member.schedule is None for member in self._members):
-            return super()._rates(epochs)
-        first, *others = self._ranks.asked(lambda: super(RanksCourse, self)._rates(epochs))
-        for rank, own in enumerate(others, start=1):
-            for epoch, (ours,), (theirs,) in zip(epochs, first, own, strict=True):
-                if ours != theirs:
-                    raise ValueError(
-                        f"distributed.fit: rank {rank} was given another schedule than rank 0: the learning rate in "
-                        f"epoch {epoch} is {theirs} there, and {ours} on rank 0: pass the same arguments on all ranks"
-                    )
-        return first
 
 
 class RanksProgress:

@@ -1,19 +1,16 @@
 """`fit` on many ranks."""
 
-import functools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
-
-from functional_mlp import bar, engines
+from functional_mlp import bar
+from functional_mlp.arguments import check_observers, check_samples, lone_job
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.agreement import check_agreement
-from functional_mlp.distributed.asking import RanksCourse, RanksProgress, callback_of_all, score_of_first
+from functional_mlp.distributed.asking import RanksProgress, callback_of_all
+from functional_mlp.distributed.course import RanksCourse
 from functional_mlp.distributed.keeping import RanksKeeper
 from functional_mlp.distributed.ranks import Ranks
-from functional_mlp.distributed.running import RanksRun
 from functional_mlp.interrupts import noted_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -21,9 +18,9 @@ from functional_mlp.monitoring import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
-from functional_mlp.state import Callback, FitResult, Job, Keeper, ScheduleLike, Score, TrainState, check_observers
+from functional_mlp.state import Callback, FitResult, Job, Keeper, ScheduleLike, Score, TrainState
 from functional_mlp.stopping import EarlyStopping
-from functional_mlp.training import check_lone_job, lone_job, warn_of_divergence
+from functional_mlp.training import train, warn_of_divergence
 from functional_mlp.watching import Watch
 
 
@@ -96,6 +93,7 @@ def fit(
             key=key,
             epochs=epochs,
             batch_size=batch_size,
+            shuffle=shuffle,
             schedule=schedule,
             penalty=penalty,
             validation=validation,
@@ -104,44 +102,25 @@ def fit(
             state=state,
             engine="reference",
             early_stopping=early_stopping,
-            shuffle=shuffle,
         )
-        check_lone_job(job)
+        check_samples(job)
         return job
 
     job = ranks.attempted(asked)
     check_agreement(ranks, job, kept=checkpoint is not None)
     shown = progress if ranks.rank == 0 or not isinstance(progress, bool) else None
-    with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
-        result = _train(ranks, job, tell, callbacks, checkpoint, interrupted)
-    warn_of_divergence(result)
-    warn_of_blind_rules("fit", job, [result])
-    return result
-
-
-def _train(
-    ranks: Ranks,
-    job: Job,
-    progress: Callable[[float], None] | None,
-    callbacks: Sequence[Callback],
-    checkpoint: Keeper | None,
-    interrupted: threading.Event,
-) -> FitResult:
     keeper = None if checkpoint is None else RanksKeeper(ranks, checkpoint)
-    watch = Watch(job, [callback_of_all(ranks, callbacks, interrupted)], keeper)
-    ranks.attempted(lambda: check_lone_job(watch.job))
-    score = None if job.score is None else score_of_first(ranks, job.score)
-    asked = attrs.evolve(watch.job, score=score)
-    group = engines.group(asked, (0,), functools.partial(RanksRun, ranks, interrupted))
-    tick = RanksProgress(ranks, progress, interrupted)
-    course, ended = RanksCourse(ranks, asked, group, watched=True, tick=tick), False
-    ranks.attempted(watch.begin)
-    try:
-        for reached in course:
-            watch.look(course, [0], reached)
-    except KeyboardInterrupt:
-        ended = True
-    finally:
-        watch.finish(course, [0])  # where a rank is lost as well
-    tick.tell()
-    return course.result(0, interrupted=ended)
+    with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
+        callback, tick = callback_of_all(ranks, callbacks, interrupted), RanksProgress(ranks, tell, interrupted)
+        watch = ranks.attempted(lambda: Watch(job, [callback], keeper))
+        course = RanksCourse(ranks, watch.job, interrupted=interrupted, tick=tick)
+        ranks.attempted(watch.begin)
+        try:
+            (result,) = train(course, watch).values()
+        except Exception:  # a lost rank is one
+            watch.finish(course)
+            raise
+        tick.tell()
+    warn_of_divergence(result)
+    warn_of_blind_rules(watch.job, [result])
+    return result

@@ -4,25 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from functional_mlp import checks, pytree, random, trees
+from functional_mlp.arguments import check_schedule, check_score, check_task
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.metrics import check_fit
 from functional_mlp.monitoring import check_monitors
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
-from functional_mlp.state import (
-    Job,
-    Member,
-    Progress,
-    ScheduleLike,
-    TrainState,
-    check_schedule,
-    check_score,
-    check_task,
-)
+from functional_mlp.state import Job, Member, Progress, ScheduleLike, TrainState
 
 
 def job_of(
@@ -59,18 +50,33 @@ def job_of(
         validations = each("validation", validation, Dataset, len(keys), "make one with functional_mlp.Dataset")
     schedules = _schedules(schedule, len(keys))
     states = _initial_states(network, optimizers, datasets, keys, params)
-    for state, *sets in zip(states, datasets, validations, strict=True):
-        for samples in sets:
-            if samples is not None:
-                check_fit(network, loss, state.optimizer_state.params, samples)
     members = tuple(
-        Member(*own, params_given=params is not None)
-        for own in zip(optimizers, datasets, validations, schedules, map(Progress, states), strict=True)
+        Member(
+            optimizer=optimizers[number],
+            data=datasets[number],
+            validation=validations[number],
+            schedule=schedules[number],
+            progress=Progress(states[number]),
+            params_given=params is not None,
+        )
+        for number in range(len(keys))
     )
     for member in members:
         check_monitors("fit_ensemble", member, loss, early_stopping, score)
         check_score("fit_ensemble", score, member.validation)
-    return Job(network, loss, epochs, batch_size, engine, members, early_stopping, penalty, score, shuffle)
+    return Job(
+        caller="fit_ensemble",
+        network=network,
+        loss=loss,
+        members=members,
+        epochs=epochs,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        penalty=penalty,
+        score=score,
+        early_stopping=early_stopping,
+        engine=engine,
+    )
 
 
 def each(name: str, value: Any, kind: type, members: int, advice: str) -> Sequence[Any]:

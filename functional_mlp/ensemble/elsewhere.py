@@ -14,7 +14,7 @@ from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.parcels import Packing, Parcel
 from functional_mlp.ensemble.tasks import Results, Task, Tasks
 from functional_mlp.history import History
-from functional_mlp.state import FitResult, Job, Member, Progress
+from functional_mlp.state import FitResult, Job, Progress, untrained
 from functional_mlp.watching import Watch
 
 # Seconds that tasks have after Ctrl-C, of which a terminal tells the processes of a pool as well, to hand over results.
@@ -63,7 +63,7 @@ class _Begun:
     def outcome(self) -> Results:
         """The results of all members; those that are not done stay as they were."""
         members = enumerate(self.watch.job.members)
-        return self.results | {number: _untrained(each) for number, each in members if number not in self.results}
+        return self.results | {number: untrained(each) for number, each in members if number not in self.results}
 
 
 def train_elsewhere(
@@ -132,9 +132,3 @@ def _progress(job: Job, number: int, result: FitResult) -> Progress:
     best = None if job.early_stopping is None else result.best
     history = History.of(result.history.records()[:length])
     return Progress(result.state, history, before.ended, best, before.judged_from)
-
-
-def _untrained(member: Member) -> FitResult:
-    before = member.progress
-    best = before.state if before.best is None else before.best
-    return FitResult(before.state, before.history, interrupted=True, best=best)

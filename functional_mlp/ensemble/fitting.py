@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from functional_mlp import bar, markup
+from functional_mlp.arguments import check_observers
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.arguments import job_of
 from functional_mlp.ensemble.elsewhere import check_executor, train_elsewhere
@@ -27,15 +28,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
 from functional_mlp.spread import count
-from functional_mlp.state import (
-    Callback,
-    EngineName,
-    FitResult,
-    Keeper,
-    ScheduleLike,
-    Score,
-    check_observers,
-)
+from functional_mlp.state import Callback, EngineName, FitResult, Keeper, ScheduleLike, Score
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.watching import Watch
 
@@ -209,7 +202,7 @@ def fit_ensemble(
             ((_, results),) = train_elsewhere([watch], executor, progress=tell)
     outcome = _result(results)
     _warn_of_divergence(outcome)
-    warn_of_blind_rules("fit_ensemble", job, outcome.members)
+    warn_of_blind_rules(watch.job, outcome.members)
     return outcome
 
 

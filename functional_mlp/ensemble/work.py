@@ -4,12 +4,9 @@ import threading
 
 from functional_mlp.course import Course
 from functional_mlp.engines import Group
-from functional_mlp.state import FitResult
+from functional_mlp.state import FitResult, untrained
+from functional_mlp.training import train
 from functional_mlp.watching import Watch
-
-
-class CancelledError(Exception):
-    """Raised inside an epoch to end it."""
 
 
 class Training:
@@ -28,24 +25,20 @@ class Training:
 
     def run(self) -> dict[int, FitResult]:
         """Train until each member is over; returns results by their numbers in the job. An error ends all groups."""
-        numbers, interrupted = self._group.numbers, False
-        course = Course(self._watch.job, self._group, watched=self._watch.looks, tick=self._check)
-        self._course = course
+        if self._cancelled.is_set():
+            return dict(zip(self._group.numbers, map(untrained, self._group.members), strict=True))
         try:
-            self._check(0.0)
-            for reached in course:
-                self._watch.look(course, numbers, reached)
-        except (CancelledError, KeyboardInterrupt):
-            self._cancelled.set()
-            interrupted = True
+            self._course = course = Course(self._watch.job, self._group, watched=self._watch.looks, tick=self._check)
+            results = train(course, self._watch)
         except BaseException:
             self._cancelled.set()
             raise
-        self._watch.finish(course, numbers)
+        if any(result.interrupted for result in results.values()):
+            self._cancelled.set()
         # The two hold each other, and a run may have gigabytes of a GPU, which Python's collector would come to late.
         self._ended_at, self._course = course.epochs_done, None
-        return {number: course.result(index, interrupted=interrupted) for index, number in enumerate(numbers)}
+        return results
 
     def _check(self, done: float) -> None:
         if self._cancelled.is_set():
-            raise CancelledError
+            raise KeyboardInterrupt

@@ -43,6 +43,12 @@ def test_a_resumed_ensemble_has_the_bits_of_an_unbroken_one(path: Path, engine: 
         assert_same_run(member, expected)
 
 
+def test_fewer_epochs_than_are_saved_are_refused(path: Path) -> None:
+    fit(epochs=2, checkpoint=fm.Checkpoint(path))
+    with pytest.raises(ValueError, match=r"fit_ensemble: epochs is the total, at least the 2 .* got 1"):
+        fit(epochs=1, checkpoint=fm.Checkpoint(path))
+
+
 def test_members_of_different_epochs_go_on_each_from_its_own(path: Path) -> None:
     """Groups are trained one after the other: where a run is broken off, some members are done and others not begun."""
 

@@ -414,7 +414,7 @@ def test_parameters_without_a_run_are_refused(path: Path) -> None:
 
 def test_fewer_epochs_than_are_saved_are_refused(path: Path) -> None:
     fit(epochs=3, checkpoint=fm.Checkpoint(path))
-    with pytest.raises(ValueError, match="at least the 3 that state has had, got 2"):
+    with pytest.raises(ValueError, match="at least the 3 that there have been, got 2"):
         fit(epochs=2, checkpoint=fm.Checkpoint(path))
 
 
