@@ -2,8 +2,9 @@
 
     python benchmarks/policies.py [--rounds 15] [FIELD ...]
 
-For each field and case the usual policy and those with other values of the field take turns, and the figure is the
-fastest turn of each as a share of the usual policy's fastest: above 1, the usual value is the better one.
+Fields are those of a `Policy`, and of the `Plan` that follows from one. For each field and case the usual plan and
+those with other values of the field take turns, and the figure is the fastest turn of each as a share of the usual
+one's fastest: above 1, the usual value is the better one.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import functional_mlp as fm
 from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
-from functional_mlp.engine.policy import Policy, Sharing, Unrolled, policy_of
+from functional_mlp.engine.plan import Plan, Sharing, plan_of
+from functional_mlp.engine.policy import MEASURED, Policy, Unrolled
 from functional_mlp.engine.program import Program
 from functional_mlp.engine.session import Rows, new_workspace
 
@@ -78,6 +80,7 @@ ADAM_SHAPES = Case("six shapes, 50, Adam", SHAPES, fm.Adam(0.01), 50)
 TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
     "sharing": ([*Sharing], [SINGLE, MOMENTUM, BATCH, DEEP_1, DEEP_50, SHAPES_1, SHAPES_50]),
     "calls_in_tables": ([True, False], [DEEP_1, DEEP_50, SHAPES_1]),
+    "most_short_in_one_piece": ([0, 60, 1 << 20], [SMOOTH, LARGE_BATCH]),
     "short": ([-1, 8, 60], [SMOOTH, LARGE_BATCH, SHAPES_50]),
     "unrolled_in_one_piece": (
         [Unrolled(vectors=1), Unrolled(products=0), Unrolled(products=32), Unrolled(products=512)],
@@ -106,40 +109,48 @@ TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fields", nargs="*", default=[*TRIALS], metavar="FIELD", help=f"some of {', '.join(TRIALS)}")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each policy (15)")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each plan (15)")
     options = parser.parse_args()
     for field in options.fields:
         values, cases = TRIALS[field]
         for case in cases:
             program = case.program()
-            usual = policy_of(program, host())
-            others = [with_value(usual, field, value) for value in values]
+            usual = plan_of(program, host())
+            others = [with_value(program, usual, field, value) for value in values]
             shares = compare(case, program, usual, others, options.rounds)
             shown = ", ".join(f"{value} {share:.2f}" for value, share in zip(values, shares, strict=True))
-            print(f"{field} {operator.attrgetter(field)(usual)} ({case.name}): {shown}", flush=True)
+            print(f"{field} {usual_value(usual, field)} ({case.name}): {shown}", flush=True)
 
 
-def with_value(policy: Any, field: str, value: Any) -> Any:
-    """A policy with another value of a field, or of a field of one, such as `unrolled_in_one_piece.vectors`."""
+def with_value(program: Program, usual: Plan, field: str, value: Any) -> Plan:
+    """A plan with another value of a field of its own, or of its policy, such as `unrolled_in_one_piece.vectors`."""
     name, _, inner = field.partition(".")
-    return attrs.evolve(policy, **{name: with_value(getattr(policy, name), inner, value) if inner else value})
+    if name not in attrs.fields_dict(Policy):
+        return attrs.evolve(usual, **{name: value})
+    changed = attrs.evolve(getattr(MEASURED, name), **{inner: value}) if inner else value
+    return plan_of(program, host(), attrs.evolve(MEASURED, **{name: changed}))
 
 
-def compare(case: Case, program: Program, usual: Policy, others: list[Policy], rounds: int) -> list[float]:
-    """The fastest turn under each other policy as a share of the fastest under the usual one."""
-    turns = [epoch(case, program, policy) for policy in (usual, *others)]
+def usual_value(plan: Plan, field: str) -> Any:
+    owner: Any = plan.policy if field.partition(".")[0] in attrs.fields_dict(Policy) else plan
+    return operator.attrgetter(field)(owner)
+
+
+def compare(case: Case, program: Program, usual: Plan, others: list[Plan], rounds: int) -> list[float]:
+    """The fastest turn under each other plan as a share of the fastest under the usual one."""
+    turns = [epoch(case, program, plan) for plan in (usual, *others)]
     fastest = [float("inf")] * len(turns)
     for _, (index, turn) in itertools.product(range(rounds), enumerate(turns)):
         fastest[index] = min(fastest[index], turn())
     return [time / fastest[0] for time in fastest[1:]]
 
 
-def epoch(case: Case, program: Program, policy: Policy) -> Callable[[], float]:
-    """What runs a few epochs under a policy, and returns the seconds of the fastest."""
+def epoch(case: Case, program: Program, plan: Plan) -> Callable[[], float]:
+    """What runs a few epochs under a plan, and returns the seconds of the fastest."""
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     data = fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features)))
     rows = Rows.of(data, fm.MeanSquaredError())
-    function, order = compiling.compiled(program, policy, host()), fm.random.permutation(KEY, case.rows)
+    function, order = compiling.compiled(program, plan, host()), fm.random.permutation(KEY, case.rows)
     workspace = new_workspace(function.workspace_size, program.dtype)
     function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
     results = (ctypes.c_double * 2)()

@@ -14,6 +14,7 @@ from torch import Tensor
 from functional_mlp import checks, forks
 from functional_mlp import engine as fused
 from functional_mlp.datasets import Dataset
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
@@ -22,10 +23,6 @@ from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import EngineName, Job, Keys, Member, Outcome, Rates, Tick
-
-# The rows of all orders of a run for which it is worth to load LLVM, whichever engine trains: to load it takes 0.2 to
-# 0.6 s, to draw a million rows 0.1 s in Python and 0.002 s in native code.
-FEWEST_DRAWN_NATIVELY = 5_000_000
 
 Snapshot = Any
 Result = TypeVar("Result")
@@ -74,6 +71,10 @@ class Ahead(Protocol):
         """As the run's `epochs`, with the snapshots after each epoch."""
 
 
+# Starts the training of the members of a job.
+Start = Callable[[Job, tuple[Member, ...]], Run]
+
+
 @attrs.frozen(eq=False)
 class Group:
     """Members of a job that are trained together, by their numbers in it, and what starts their training.
@@ -110,55 +111,59 @@ def choose(job: Job) -> Literal["reference", "fused"]:
     return "fused"
 
 
-def lone_group(job: Job) -> Group:
+def lone_group(job: Job, policy: Policy = MEASURED) -> Group:
     """The group of a job's one member, on the engine that `choose` names."""
-    return reference_group(job, 0) if choose(job) == "reference" else fused_group(job, 0)
+    return reference_group(job, 0, policy) if choose(job) == "reference" else fused_group(job, 0, policy)
 
 
-def reference_group(job: Job, number: int) -> Group:
+def reference_group(job: Job, number: int, policy: Policy = MEASURED) -> Group:
     """One member on the reference engine."""
-    return group(job, (number,), _start_reference)
+    return group(job, (number,), _start_reference, policy)
 
 
-def fused_group(job: Job, number: int) -> Group:
+def fused_group(job: Job, number: int, policy: Policy = MEASURED) -> Group:
     """One member on the fused engine; on the reference, with a warning, where its code turns out not to be made."""
-    return group(job, (number,), _start_fused)
+    return group(job, (number,), functools.partial(_start_fused, policy), policy)
 
 
 def _start_reference(job: Job, members: tuple[Member, ...]) -> Run:
     return ReferenceRun(job, *members)
 
 
-def _start_fused(job: Job, members: tuple[Member, ...]) -> Run:
+def _start_fused(policy: Policy, job: Job, members: tuple[Member, ...]) -> Run:
     def native() -> Run:
-        return fused.start(job, *members)
+        (member,) = members
+        return fused.start(job, member, policy)
 
     return _or_reference(job.engine, native, lambda: ReferenceRun(job, *members))
 
 
-def fused_groups(job: Job) -> list[Group]:
+def fused_groups(job: Job, policy: Policy = MEASURED) -> list[Group]:
     """All members on the fused engine: those of one kind together where that is faster, the others alone."""
     with forks.importing():
         from functional_mlp.engine.members import running
 
     groups: list[Group] = []
     for numbers in same_kind(job, running.kind_of):
-        together = running.groups_of_members(job, numbers)
-        groups += [group(job, own, running.MembersRun) for own in together]
-        groups += [] if together else [fused_group(job, number) for number in numbers]
+        together = running.groups_of_members(job, numbers, policy)
+        start = functools.partial(running.MembersRun, policy=policy)
+        groups += [group(job, own, start, policy) for own in together]
+        groups += [] if together else [fused_group(job, number, policy) for number in numbers]
     return groups
 
 
-def group(job: Job, numbers: tuple[int, ...], run: Callable[[Job, tuple[Member, ...]], Run]) -> Group:
-    """Some members of a job, whose training `run` starts."""
+def group(job: Job, numbers: tuple[int, ...], start: Start, policy: Policy = MEASURED) -> Group:
+    """Some members of a job, and what starts their training; `policy` says when their orders are drawn natively."""
     members = tuple(job.members[number] for number in numbers)
-    return Group(numbers, members, functools.partial(_start, run, attrs.evolve(job, members=members), members))
+    own = attrs.evolve(job, members=members)
+    return Group(numbers, members, functools.partial(_start, start, own, policy.fewest_rows_drawn_natively))
 
 
-def _start(run: Callable[[Job, tuple[Member, ...]], Run], job: Job, members: tuple[Member, ...]) -> Run:
-    if job.shuffle and sum(len(m.data) * (job.epochs - m.start.epoch) for m in members) >= FEWEST_DRAWN_NATIVELY:
+def _start(start: Start, job: Job, fewest_drawn_natively: int) -> Run:
+    rows = sum(len(member.data) * (job.epochs - member.start.epoch) for member in job.members)
+    if job.shuffle and rows >= fewest_drawn_natively:
         fused.draw_natively()
-    return run(job, members)
+    return start(job, job.members)
 
 
 def processor() -> str:
@@ -191,18 +196,20 @@ def fused_steps(
     return None
 
 
-def predict(network: Layer, params: Params, x: Tensor, engine: EngineName) -> Tensor:
-    """The network's outputs for inputs (..., in_features), by an engine, or the faster one."""
-    if not _passes_fused("predict", network, None, x, engine):
+def predict(network: Layer, params: Params, x: Tensor, engine: EngineName, policy: Policy = MEASURED) -> Tensor:
+    """The network's outputs for inputs (..., in_features), by an engine, or the one that is faster by a policy."""
+    if not _passes_fused("predict", network, None, x, engine, policy):
         return outputs(network, params, x)
     params, x = checked_arguments(network, params, x)
     checks.features(f"{network!r}", x, network.in_features)
     return _or_reference(engine, lambda: fused.predict(network, params, x), lambda: outputs(network, params, x))
 
 
-def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, engine: EngineName) -> Metrics:
-    """Loss and accuracy by an engine, or the faster one; all arguments are taken to fit each other."""
-    if not _passes_fused("evaluate", network, loss, data.inputs, engine):
+def evaluate(
+    network: Layer, loss: Loss, params: Params, data: Dataset, engine: EngineName, policy: Policy = MEASURED
+) -> Metrics:
+    """Loss and accuracy, by an engine as in `predict`; all arguments are taken to fit each other."""
+    if not _passes_fused("evaluate", network, loss, data.inputs, engine, policy):
         return measure(network, loss, params, data)
     return _or_reference(
         engine,
@@ -211,12 +218,12 @@ def evaluate(network: Layer, loss: Loss, params: Params, data: Dataset, engine: 
     )
 
 
-def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engine: EngineName) -> bool:
+def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engine: EngineName, policy: Policy) -> bool:
     """Whether a pass forward runs on the fused engine; `ValueError` where it is asked for and cannot."""
     checks.float_tensor("inputs", x)
     if engine == "reference":
         return False
-    if engine == "auto" and not fused.is_faster_forward(network, x.shape[:-1].numel()):
+    if engine == "auto" and not fused.is_faster_forward(network, x.shape[:-1].numel(), policy):
         return False
     reason = fused.explain_forward(network, loss, x)
     if reason is not None and engine == "fused":

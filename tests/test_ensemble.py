@@ -11,9 +11,9 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import engine, pytree
-from functional_mlp.engine import running
-from functional_mlp.engine.members import running as members_running
-from tests.engine.modes import members_policies_with
+from functional_mlp.engine.members.running import MembersRun
+from functional_mlp.engine.policy import MEASURED, Policy
+from tests.engine.modes import fit_together, job
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
 LOSS = fm.MeanSquaredError()
@@ -135,26 +135,23 @@ def test_a_member_that_diverges_stops_alone(engine_name):
 
 @pytest.mark.parametrize("batch_size", [1, len(DATA)])
 @pytest.mark.parametrize("members", [3, 17])
-def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, batch_size, monkeypatch):
+def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, batch_size):
     """Members diverge first, last and amid such epochs; with one batch an epoch, their params do so before a loss."""
-    keys = fm.random.key(4).split(members)
-    optimizers = [fm.SGD([0.05, 1e300, 30.0][index % 3]) for index in range(members)]
-    schedules = [lambda epoch, quiet=index % 7: float(epoch >= quiet) for index in range(members)]
-
-    def run(at_once: int) -> fm.EnsembleResult:
-        for kind in (members_running.MembersRun, running.FusedRun):
-            monkeypatch.setattr(kind, "epochs_at_once", at_once)
-        with pytest.warns(RuntimeWarning, match="diverged"):
-            return fit(
-                keys=keys, optimizer=optimizers, schedule=schedules, batch_size=batch_size, engine="fused", epochs=12
-            )
-
-    one_by_one = run(1)
-    assert {None} < set(one_by_one.diverged_at)
+    rules = [fm.SGD([0.05, 1e300, 30.0][index % 3]) for index in range(members)]
+    own = job(
+        NETWORK,
+        LOSS,
+        [(rule, DATA, key) for rule, key in zip(rules, fm.random.key(4).split(members), strict=True)],
+        schedule=[lambda epoch, quiet=index % 7: float(epoch >= quiet) for index in range(members)],
+        batch_size=batch_size,
+        epochs=12,
+    )
+    one_by_one = fit_together(own, Policy(most_epochs_per_call=1))
+    assert {None} < {result.diverged_at for result in one_by_one}
     for at_once in (2, 5, 12):
-        together = run(at_once)
-        assert together.diverged_at == one_by_one.diverged_at
-        for expected, actual in zip(one_by_one.members, together.members, strict=True):
+        together = fit_together(own, Policy(most_epochs_per_call=at_once))
+        for expected, actual in zip(one_by_one, together, strict=True):
+            assert actual.diverged_at == expected.diverged_at
             assert pytree.equal(actual.state, expected.state)
             records = [
                 [attrs.evolve(record, seconds=0.0) for record in result.history.records()]
@@ -164,12 +161,14 @@ def test_results_do_not_depend_on_how_many_epochs_are_taken_together(members, ba
 
 
 def test_results_do_not_depend_on_how_long_a_native_call_is():
-    keys = fm.random.key(4).split(17)
-    expected = fit(keys=keys, engine="fused", epochs=3)
-    with members_policies_with(rows_per_call=10):
-        actual = fit(keys=keys, engine="fused", epochs=3)
-    assert losses(actual) == losses(expected)
-    assert pytree.equal(actual.params, expected.params)
+    members = [(fm.SGD(0.1), DATA, key) for key in fm.random.key(4).split(17)]
+    expected, actual = (
+        fit_together(job(NETWORK, LOSS, members, epochs=3, batch_size=10), policy)
+        for policy in (MEASURED, Policy(vector_operations_per_call=0))
+    )
+    for one, other in zip(expected, actual, strict=True):
+        assert pytree.equal(one.state, other.state)
+        assert one.history.train_loss == other.history.train_loss
 
 
 def test_ctrl_c_ends_with_what_was_learnt():
@@ -294,7 +293,7 @@ def test_groups_are_made_where_they_pay():
         )  # fmt: skip
         groups, fused = grouped(ensemble)
         assert fused
-        return [len(group.numbers) if isinstance(group.start(), members_running.MembersRun) else 0 for group in groups]
+        return [len(group.numbers) if isinstance(group.start(), MembersRun) else 0 for group in groups]
 
     assert runs(2, NETWORK) in ([0, 0], [2])  # where a vector has two lanes
     assert sum(runs(33, NETWORK)) == 33

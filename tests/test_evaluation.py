@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import engine, metrics
-from functional_mlp.engine import policy
+from functional_mlp import engine, engines, metrics
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower_steps
+from functional_mlp.engine.plan import plan_of
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.session import Rows, Session
 from tests.helpers import KEY, assert_same_bits
 
@@ -53,7 +54,7 @@ EXPECTED = fused()
 
 
 def test_the_rows_are_shared_out() -> None:
-    assert policy.policy_of(lower_steps(NETWORK, dtype=torch.float32), host()).rows_per_share * 3 < ROWS
+    assert plan_of(lower_steps(NETWORK, dtype=torch.float32), host()).rows_per_share * 3 < ROWS
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int) -> None:
@@ -95,20 +96,20 @@ def test_no_layer_holds_the_activations_of_all_rows() -> None:
     assert 0 < Widest.most <= 4096 < ROWS
 
 
-def test_many_rows_run_fused_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_run_fused_by_default() -> None:
     assert not engine.is_faster_forward(NETWORK, ROWS)
     assert engine.is_faster_forward(NETWORK, 2_000_000)
     by_torch = fm.predict(NETWORK, PARAMS, INPUTS)
     assert_same_bits(by_torch, fm.predict(NETWORK, PARAMS, INPUTS, engine="reference"))
-    monkeypatch.setattr(engine, "FEWEST_PRODUCTS", ROWS)
-    assert_same_bits(fm.predict(NETWORK, PARAMS, INPUTS), EXPECTED[0])
-    assert fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA).loss == EXPECTED[1][0]
+    policy = Policy(fewest_products=ROWS)
+    assert_same_bits(engines.predict(NETWORK, PARAMS, INPUTS, "auto", policy), EXPECTED[0])
+    assert engines.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, "auto", policy).loss == EXPECTED[1][0]
 
 
-def test_what_the_engine_cannot_run_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "FEWEST_PRODUCTS", 1)
+def test_what_the_engine_cannot_run_is_left_to_the_reference() -> None:
     x, params = INPUTS[:5].half(), NETWORK.init(KEY, dtype=torch.float16)
-    assert_same_bits(fm.predict(NETWORK, params, x), NETWORK.apply(params, x))
+    outputs = engines.predict(NETWORK, params, x, "auto", Policy(fewest_products=1))
+    assert_same_bits(outputs, NETWORK.apply(params, x))
 
 
 def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:

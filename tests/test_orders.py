@@ -9,7 +9,9 @@ import torch
 import functional_mlp as fm
 from functional_mlp import engines, shuffling
 from functional_mlp.engine import shuffle
+from functional_mlp.engine.policy import Policy
 from functional_mlp.orders import key_of, order_of
+from tests.engine.modes import job
 from tests.helpers import KEY, assert_close
 
 NETWORK = fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 2))
@@ -51,10 +53,10 @@ def test_training_goes_in_these_orders_alone_and_in_ensembles(engine: Any, watch
 def test_orders_of_many_rows_are_drawn_natively_on_the_reference_too(
     fewest: int, natively: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "FEWEST_DRAWN_NATIVELY", fewest)
-    monkeypatch.setattr(shuffling, "_shuffle", shuffling.shuffle)
+    monkeypatch.setattr(shuffling, "_shuffle", shuffling.shuffle)  # as in a process that has drawn none
     shuffle.function_of.cache_clear()
-    fm.fit(NETWORK, LOSS, OPTIMIZER, DATA, key=KEY, epochs=3, batch_size=10, engine="reference")
+    own = job(NETWORK, LOSS, [(OPTIMIZER, DATA, KEY)], epochs=3, batch_size=10)
+    engines.reference_group(own, 0, Policy(fewest_rows_drawn_natively=fewest)).start()
     assert (shuffling._shuffle is not shuffling.shuffle) is natively
 
 

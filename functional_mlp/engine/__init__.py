@@ -8,7 +8,7 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     lowering.py   the steps of a nest of layers
     layout.py     where their numbers lie in memory
     expressions.py, operands.py   what the expressions do, as text under which code is kept
-    policy.py     every choice among ways to make the code, with what decides it
+    policy.py     every number that decides between ways to make code and to run it; plan.py, what follows for a program
     limits.py     what would make too much code; lengths.py, how much the expressions make
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
@@ -51,6 +51,7 @@ from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import Program
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import template
@@ -64,12 +65,6 @@ if TYPE_CHECKING:
     from functional_mlp.engine.native import evaluate as evaluate
     from functional_mlp.engine.native import predict as predict
     from functional_mlp.engine.native import start as start
-
-# Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. The first pass of
-# a process at this number, on two busy cores, took torch 0.66 and 0.16 s (8-64-64-1, 64-256-256-10), the engine 0.20
-# and 0.18 where its code was on disk, 0.36 and 0.33 where it was not; at four times as many, torch 2.2 and 0.64, the
-# engine 0.27 and 0.22 at most. Later passes took the engine less than a third of torch's time.
-FEWEST_PRODUCTS = 500_000_000
 
 __all__ = ["CompiledEpoch", "cache_folder", "clear_cache", "compile", "explain"]
 
@@ -178,9 +173,9 @@ def compile(
     return native.CompiledEpoch(layer, loss, optimizer, batch_size, dtype, penalty)
 
 
-def is_faster_forward(network: Layer, rows: int) -> bool:
+def is_faster_forward(network: Layer, rows: int, policy: Policy = MEASURED) -> bool:
     """Whether the engine is the faster one to pass rows forward, the time to make the code included."""
-    return rows * _numbers(network) >= FEWEST_PRODUCTS
+    return rows * _numbers(network) >= policy.fewest_products
 
 
 def draw_natively() -> None:

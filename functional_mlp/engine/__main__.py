@@ -9,7 +9,7 @@ from functional_mlp.engine import compiling
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm.target import host, instructions
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
-from functional_mlp.engine.policy import policy_of
+from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.program import Program, TrainingProgram
 
 PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
@@ -30,10 +30,10 @@ def main() -> None:
         program = lower_loss(network, loss, class_targets=classes, dtype=dtype)
     elif options.function == "epoch":
         program = lower(network, loss, optimizer, batch_size=options.batch_size, class_targets=classes, dtype=dtype)
-    policy = policy_of(program, host())
+    plan = plan_of(program, host())
     mark = "#" if options.assembly else ";"
-    print(_commented(f"{program}\n\n{_places(program, policy.lanes)}", mark))
-    code = str(compiling.emit(program, policy))
+    print(_commented(f"{program}\n\n{_places(program, plan.lanes)}", mark))
+    code = str(compiling.emit(program, plan))
     print(instructions(code, host()) if options.assembly else code)
 
 

@@ -8,22 +8,21 @@ from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import TrainingProgram
 
 LINE_BYTES = 64
-# The processor itself asks for what follows so many lines.
-MOST_LINES = 8
 
 
 class Ahead:
     """Emits what asks for the rows at positions of the order."""
 
-    def __init__(self, kernels: Kernels, program: TrainingProgram, policy: Policy, arguments: Arguments) -> None:
+    def __init__(self, kernels: Kernels, program: TrainingProgram, plan: Plan, arguments: Arguments) -> None:
         self._kernels, self._program, self._arguments = kernels, program, arguments
+        self._most_lines = plan.policy.most_lines_fetched
         number = kernels.real.size
         bytes_of_row = (program.in_features + program.target_stride) * number + 8
-        fewest = ir.Constant(I64, -(-policy.fewest_bytes_fetched // bytes_of_row))
+        fewest = ir.Constant(I64, -(-plan.policy.fewest_bytes_fetched // bytes_of_row))
         self._are_far = kernels.builder.icmp_signed(">=", arguments.samples, fewest)
 
     def fetch(self, position: Index) -> None:
@@ -40,5 +39,5 @@ class Ahead:
         e, line = self._kernels.e, LINE_BYTES // self._kernels.real.size
         start = e.multiply(row, features)
         last = [features - 1] if features else []  # in a line of its own, where the row begins amid one
-        for offset in [*range(0, features - 1, line), *last][:MOST_LINES]:
+        for offset in [*range(0, features - 1, line), *last][: self._most_lines]:
             e.fetch(base, e.add(start, offset))

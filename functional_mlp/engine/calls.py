@@ -19,7 +19,7 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
-from functional_mlp.engine.policy import Policy, Sharing
+from functional_mlp.engine.plan import Plan, Sharing
 
 
 @attrs.frozen(eq=False)
@@ -93,17 +93,17 @@ class Scope:
     """Where code is emitted: the `arguments` of its function, and what places and calls mean there.
 
     Places of activations, and of their gradients, are counted from `activations`, those of parameters from the
-    workspace. `policy` says how code is shared; calls of functions go into the `table`, where there is one.
+    workspace. `plan` says how code is shared; calls of functions go into the `table`, where there is one.
     """
 
     arguments: Arguments
     activations: ir.Value
-    policy: Policy
+    plan: Plan
     table: Table | None = None
 
     @classmethod
-    def of_function(cls, arguments: Arguments, policy: Policy) -> "Scope":
-        return cls(arguments, arguments.workspace, policy)
+    def of_function(cls, arguments: Arguments, plan: Plan) -> "Scope":
+        return cls(arguments, arguments.workspace, plan)
 
     @property
     def workspace(self) -> ir.Value:
@@ -115,7 +115,7 @@ class Scope:
 
     def in_functions(self) -> "Scope":
         """For what runs seldom and need not be fast: at least equal layers share functions."""
-        return attrs.evolve(self, policy=self.policy.in_functions())
+        return attrs.evolve(self, plan=self.plan.in_functions())
 
 
 # Emits the body of a function, given its further arguments.
@@ -147,9 +147,9 @@ class Calls:
 
         All that the kernel depends on must be in the key, the sizes or the values.
         """
-        if scope.policy.in_one_piece:
+        if scope.plan.in_one_piece:
             emit(scope, sizes, values)
-        elif scope.policy.sharing is Sharing.EQUAL_SIZES:
+        elif scope.plan.sharing is Sharing.EQUAL_SIZES:
             full_name = name.format("".join(f"_{size}" for size in sizes))
             self.share(scope, full_name, (name, key, *sizes), values, lambda inside, own: emit(inside, sizes, own))
         else:
@@ -185,7 +185,7 @@ class Calls:
         self._functions[key] = function
         block = b.block
         b.position_at_end(function.append_basic_block("entry"))
-        body(Scope.of_function(Arguments.of(function.args[:count]), scope.policy), function.args[count:])
+        body(Scope.of_function(Arguments.of(function.args[:count]), scope.plan), function.args[count:])
         b.ret_void()
         b.position_at_end(block)
         return function
@@ -198,7 +198,7 @@ class Calls:
 
         Their values are numbers, which go into the table, and those of the emitted code that are given here.
         """
-        if not scope.policy.calls_in_tables:
+        if not scope.plan.calls_in_tables:
             yield scope
             return
         table = Table(values)

@@ -10,7 +10,6 @@ import attrs
 import torch
 
 from functional_mlp.engine import making
-from functional_mlp.engine import policy as policies
 from functional_mlp.engine.batch.epoch import BatchEpoch
 from functional_mlp.engine.batch.passes import ForwardPasses
 from functional_mlp.engine.calls import Arguments, Share
@@ -22,7 +21,8 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.meeting import emit_meeting
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan, plan_of
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.single.exchange import workspace_size
@@ -77,28 +77,28 @@ def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target:
 # Networks
 
 
-def emit(program: Program, policy: Policy) -> ir.Module:
+def emit(program: Program, plan: Plan) -> ir.Module:
     """The LLVM module of the function of a program, named as its kind."""
     module = ir.Module(name=f"functional_mlp.{program.kind}")
-    types = Arguments.types(divided=policy.divided)
+    types = Arguments.types(divided=plan.divided)
     more = {"predictions": POINTER} if program.kind == "predict" else {}
     function, builder = begin(module, program.kind, types | more)
     arguments = Arguments.of(function.args[: len(types)])
     if isinstance(program, TrainingProgram):
         # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
         # each step ten times as long.
-        with denormals_flushed(builder):
+        with denormals_flushed(builder, plan.architecture):
             if program.batch_size == 1:
-                size = SampleEpoch(program, policy, builder, arguments).emit()
+                size = SampleEpoch(program, plan, builder, arguments).emit()
             else:
-                size = BatchEpoch(program, policy, builder, arguments).emit()
+                size = BatchEpoch(program, plan, builder, arguments).emit()
     elif isinstance(program, LossProgram):
-        size = ForwardPasses(program, policy, builder, arguments).measure(program)
+        size = ForwardPasses(program, plan, builder, arguments).measure(program)
     else:
-        size = ForwardPasses(program, policy, builder, arguments).predict(function.args[-1])
+        size = ForwardPasses(program, plan, builder, arguments).predict(function.args[-1])
     builder.ret_void()
     if isinstance(program, TrainingProgram):
-        emit_epochs(function, program, policy)
+        emit_epochs(function, program, plan)
     note_workspace(module, size)
     return module
 
@@ -124,7 +124,7 @@ _ARGUMENTS_OF_EPOCHS = {
 }
 
 
-def emit_epochs(epoch: ir.Function, program: TrainingProgram, policy: Policy) -> None:
+def emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> None:
     """Emit `epochs`, which draws the order of each of `count` keys and calls `epoch`, with a learning rate each.
 
     An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what lies
@@ -132,7 +132,7 @@ def emit_epochs(epoch: ir.Function, program: TrainingProgram, policy: Policy) ->
     forward that `validation` tells of (see `functional_mlp.engine.validation`), unless it is null. The results of each
     epoch, and of the pass after it, follow those of the one before.
     """
-    function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS | (Share.types() if policy.divided else {}))
+    function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS | (Share.types() if plan.divided else {}))
     own = dict(zip(_ARGUMENTS_OF_EPOCHS, function.args, strict=False))
     share = function.args[len(own) :]
     pointers = [own[name] for name in ("workspace", "inputs", "targets", "labels", "order")]
@@ -143,7 +143,7 @@ def emit_epochs(epoch: ir.Function, program: TrainingProgram, policy: Policy) ->
     whole = Share(*share) if share else None
 
     def one(i: Index) -> None:
-        with b.if_then(is_given(b, own["keys"])), on_first_thread(b, whole):
+        with b.if_then(is_given(b, own["keys"])), on_first_thread(b, whole, plan):
             emit_shuffle(b, own["shuffle"], own["order"], e.address(own["keys"], i, KEY), samples)
         rate = e.load_number(own["learning_rates"], i)
         begun = b.add(step, b.mul(batches, e.index(i)))
@@ -152,8 +152,8 @@ def emit_epochs(epoch: ir.Function, program: TrainingProgram, policy: Policy) ->
         b.call(epoch, [*pointers, *rows, begun, rate, result, *share])
         if whole is None:
             with b.if_then(is_given(b, own["validation"])):
-                validation = Validation(b, program.dtype, policy.lanes)
-                validation.copy(own["workspace"], own["validation"], Layout.of(program, policy.lanes).size)
+                validation = Validation(b, program.dtype, plan.lanes)
+                validation.copy(own["workspace"], own["validation"], Layout.of(program, plan.lanes).size)
                 validation.emit(own["validation"], e.address(result, 2))
 
     e.loop("epoch", 0, count, 1, one)
@@ -171,15 +171,15 @@ def emit_shuffle(b: ir.IRBuilder, shuffle: ir.Value, order: ir.Value, key: ir.Va
 
 
 @contextlib.contextmanager
-def on_first_thread(b: ir.IRBuilder, share: Share | None) -> Iterator[None]:
+def on_first_thread(b: ir.IRBuilder, share: Share | None, plan: Plan) -> Iterator[None]:
     """What is emitted runs on one thread of a team, once all have come, and before any goes on."""
     if share is None:
         yield
         return
-    emit_meeting(b, share)
+    emit_meeting(b, share, plan)
     with b.if_then(b.icmp_unsigned("==", share.rank, ir.Constant(I64, 0))):
         yield
-    emit_meeting(b, share)
+    emit_meeting(b, share, plan)
 
 
 @attrs.frozen(eq=False)
@@ -187,7 +187,7 @@ class Function:
     """A compiled function of a program, and its address.
 
     `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
-    it, and `policy` how it was made. `call_epochs` is there for epochs alone.
+    it, and `plan` how it was made. `call_epochs` is there for epochs alone.
     """
 
     call: Callable[..., None]
@@ -195,32 +195,34 @@ class Function:
     call_epochs: Callable[..., None] | None
     workspace_size: int
     layout: Layout
-    policy: Policy
+    plan: Plan
     code: Code
 
 
-def function_of(program: Program, target: machine.Target, *, divided: bool = False) -> Function:
-    """The function of a program, made by the usual policy; `divided`, for several threads."""
-    policy = policies.policy_of(program, target)
-    return compiled(program, attrs.evolve(policy, divided=True) if divided else policy, target)
+def function_of(
+    program: Program, target: machine.Target, policy: Policy = MEASURED, *, divided: bool = False
+) -> Function:
+    """The function of a program, as a policy plans it; `divided`, for several threads."""
+    plan = plan_of(program, target, policy)
+    return compiled(program, attrs.evolve(plan, divided=True) if divided else plan, target)
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(program: Program, policy: Policy, target: machine.Target) -> Function:
+def compiled(program: Program, plan: Plan, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
     # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{program.kind} {program!r} {policy!r}" if program.is_ours else None
+    key = f"{program.kind} {program!r} {plan!r}" if program.is_ours else None
     program.check_unchanged()
-    code = load(any_batch(program, target), key, lambda: emit(program, policy), target)
-    share = _C_TYPES_OF_SHARE if policy.divided else []
+    code = load(any_batch(program, target), key, lambda: emit(program, plan), target)
+    share = _C_TYPES_OF_SHARE if plan.divided else []
     more = [ctypes.c_void_p] if program.kind == "predict" else []
     call = code.function(program.kind, [*_C_TYPES, *share, *more])
     call_epochs = code.function("epochs", [*_C_TYPES_OF_EPOCHS, *share]) if program.kind == "epoch" else None
-    layout = Layout.of(program, policy.lanes)
-    return Function(call, code.address(program.kind), call_epochs, code.workspace_size, layout, policy, code)
+    layout = Layout.of(program, plan.lanes)
+    return Function(call, code.address(program.kind), call_epochs, code.workspace_size, layout, plan, code)
 
 
 @functools.lru_cache(maxsize=256)

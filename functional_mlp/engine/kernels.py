@@ -15,7 +15,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, Program
 from functional_mlp.layers.elementwise import Elementwise
 
@@ -54,13 +54,13 @@ class Kernels(Calls):
     real: Real
     xp: VectorNamespace
 
-    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder) -> None:
-        self.layout = Layout.of(program, policy.lanes)
-        self.lanes = policy.lanes
+    def __init__(self, program: Program, plan: Plan, builder: ir.IRBuilder) -> None:
+        self.layout = Layout.of(program, plan.lanes)
+        self.lanes = plan.lanes
         self.real = Real(program.dtype)
-        self._short = policy.short
+        self._short = plan.short
         self._lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
-        super().__init__(builder, Emitter(builder, self.real, policy.lanes))
+        super().__init__(builder, Emitter(builder, self.real, plan.lanes))
         # Losses and activations have no scalars: what little they could compute is emitted in place.
         self.xp = VectorNamespace(self.e, Scalars(self.e))
 
@@ -84,7 +84,7 @@ class Kernels(Calls):
 
     def each_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """body(offset, lanes in use) for each vector of a row of features."""
-        self.e.vectors(name, features, body, scope.policy.unrolled.vectors)
+        self.e.vectors(name, features, body, scope.plan.unrolled.vectors)
 
     def own_part(self, scope: Scope, count: Index, unit: int) -> tuple[Index, Index]:
         """The first, and the one after the last, of `count` things that are this thread's: whole units, but at the end.
@@ -179,13 +179,17 @@ class Kernels(Calls):
 
     def _transpose(self, scope: Scope, rows: Index, columns: Index, offset: Index, copy: Index) -> None:
         """Square blocks; where a short one stands for rows and columns beyond the last, these are the last again."""
-        e, lanes, unrolled = self.e, self.lanes, scope.policy.unrolled.transposed_blocks
+        e, lanes, unrolled = self.e, self.lanes, scope.plan.unrolled.transposed_blocks
         row_stride, stride = self.stride(columns), self.stride(rows)
 
         def row_block(row: Index, height: Index) -> None:
             def column_block(column: Index, width: Index) -> None:
                 source = e.add(e.add(offset, e.multiply(row, row_stride)), column)
-                if isinstance(height, int) and isinstance(width, int) and height * width <= scope.policy.one_by_one:
+                if (
+                    isinstance(height, int)
+                    and isinstance(width, int)
+                    and height * width <= scope.plan.policy.one_by_one
+                ):
                     target = e.add(e.add(copy, e.multiply(column, stride)), row)
                     for h, c in itertools.product(range(height), range(width)):
                         number = e.load_number(scope.workspace, e.add(source, e.add(e.multiply(h, row_stride), c)))

@@ -6,25 +6,28 @@ from typing import Any
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
 from functional_mlp.engine.llvm.target import Target
-from functional_mlp.engine.policy import MOST_INSTRUCTIONS, MOST_OUTPUT_VECTORS, MOST_STEPS, RULES, lanes_of
+from functional_mlp.engine.plan import lanes_of
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import CannotFuseError, LossProgram, Program, TrainingProgram, all_steps
 
 
-def check_code(program: Program, target: Target) -> None:
+def check_code(program: Program, target: Target, policy: Policy = MEASURED) -> None:
     """Raise `CannotFuseError` for expressions that do what the array algebra has not, or make too much code."""
     lanes = lanes_of(program, target)
-    _check_expressions(program, vectors(program.out_features, lanes))
-    most = MOST_OUTPUT_VECTORS * lanes
+    _check_expressions(program, vectors(program.out_features, lanes), policy)
+    most = policy.most_output_vectors * lanes
     if isinstance(program, LossProgram) and program.out_features > most:
         raise CannotFuseError(
             f"the loss of {program.out_features} outputs would make too much code: the engine takes at most {most}"
         )
 
 
-def _check_expressions(program: Program, outputs: int) -> None:
+def _check_expressions(program: Program, outputs: int, policy: Policy) -> None:
     steps = len(all_steps(program.steps))
-    if steps > MOST_STEPS:
-        raise CannotFuseError(f"a network of {steps} layers would take long to compile: the engine takes {MOST_STEPS}")
+    if steps > policy.most_steps:
+        raise CannotFuseError(
+            f"a network of {steps} layers would take long to compile: the engine takes {policy.most_steps}"
+        )
     layers = activations(program)
     lengths: list[tuple[object, int]] = [(layer, sum(_checked(layer, activation_lengths, layer))) for layer in layers]
     named = [f"{len(layers)} different activations"]
@@ -32,19 +35,19 @@ def _check_expressions(program: Program, outputs: int) -> None:
         lengths.append((program.loss, _checked(program.loss, loss_length, program.loss, outputs)))
         named.append("the loss")
     if isinstance(program, TrainingProgram):
-        alone = _checked(program.optimizer, rule_length, program.optimizer, None, RULES)
+        alone = _checked(program.optimizer, rule_length, program.optimizer, None, policy.rules)
         lengths.append((program.optimizer, alone))
         named.append("the optimizer")
         if program.penalty is not None:
-            both = _checked(program.penalty, rule_length, program.optimizer, program.penalty, RULES)
+            both = _checked(program.penalty, rule_length, program.optimizer, program.penalty, policy.rules)
             lengths.append((program.penalty, both - alone))
             named.append("the penalty")
     total = sum(length for _, length in lengths)
-    if total > MOST_INSTRUCTIONS:
+    if total > policy.most_instructions:
         longest, _ = max(lengths, key=lambda entry: entry[1])
         raise CannotFuseError(
             f"{', '.join(named)} would make too much code, {longest!r} the most of it: together about {total} "
-            f"instructions, and the engine takes at most {MOST_INSTRUCTIONS}"
+            f"instructions, and the engine takes at most {policy.most_instructions}"
         )
 
 

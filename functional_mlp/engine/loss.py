@@ -105,7 +105,7 @@ class SampleLoss:
         else:
             lanes, used = self.xp.vectors(value)[0], 1
         total = None
-        for lane in range(used) if used <= scope.policy.most_outputs_added else ():
+        for lane in range(used) if used <= scope.plan.policy.most_outputs_added else ():
             number = self.builder.extract_element(lanes, ir.Constant(I64, lane))
             number = number if number.type == DOUBLE else self.builder.fpext(number, DOUBLE)
             total = number if total is None else self.builder.fadd(total, number)
@@ -127,7 +127,7 @@ class SampleLoss:
 
         place: ir.Value = ir.Constant(I64, 0)
         features = self.program.out_features
-        if features <= scope.policy.most_outputs_compared:
+        if features <= scope.plan.policy.most_outputs_compared:
             for i in range(1, features):
                 best, place = body(i, best, place)
         else:

@@ -11,12 +11,12 @@ A meeting of two takes 0.05 µs where the cores share a cache, and 0.19 µs wher
 
 import ctypes
 import functools
-import platform
 import sys
 
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.types import I32, I64, POINTER
+from functional_mlp.engine.plan import Plan
 
 # Each number of a team has a line of the cache to itself, so that who looks at one does not wait for another.
 LINE = 64
@@ -25,10 +25,6 @@ TEAM_BYTES = 3 * LINE
 
 # The name of the function that is a meeting.
 NAME = "meet"
-# How often a thread looks before it lets others run. On two quiet cores more gain nothing; beside fifteen other
-# programs epochs of 30-128-64-2 at batch size 256 took 9 ms with 3 looks, 18 to 23 with 30 or 100, 31 with 1000, and
-# 132 with 10,000.
-LOOKS = 3
 
 
 class Team:
@@ -62,13 +58,13 @@ def alone(builder: ir.IRBuilder) -> list[ir.Value]:
     return [ir.Constant(I64, 0), ir.Constant(I64, 1), builder.bitcast(team, POINTER)]
 
 
-def emit_meeting(builder: ir.IRBuilder, share: Share) -> None:
+def emit_meeting(builder: ir.IRBuilder, share: Share, plan: Plan) -> None:
     """Emit a meeting, after which the code goes on."""
     module = builder.module
-    builder.call(module.globals.get(NAME) or _meet(module), [share.threads, share.team])
+    builder.call(module.globals.get(NAME) or _meet(module, plan), [share.threads, share.team])
 
 
-def _meet(module: ir.Module) -> ir.Function:
+def _meet(module: ir.Module, plan: Plan) -> ir.Function:
     """The function that returns once all threads of a team have come, or where it is abandoned."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, POINTER]), NAME)
     function.linkage = "internal"
@@ -91,10 +87,10 @@ def _meet(module: ir.Module) -> ir.Function:
     b.cbranch(b.icmp_unsigned(">=", count, awaited), end, wait)
 
     b.position_at_end(wait)
-    _pause(b)
+    _pause(b, plan.architecture)
     more = b.add(looks, one)
     looks.add_incoming(more, wait)
-    b.cbranch(b.icmp_unsigned("<", more, ir.Constant(I64, LOOKS)), look, rest)
+    b.cbranch(b.icmp_unsigned("<", more, ir.Constant(I64, plan.policy.looks)), look, rest)
 
     b.position_at_end(rest)
     let_others_run = b.load(others, typ=ir.PointerType(ir.FunctionType(I32, [])))
@@ -115,10 +111,10 @@ def _entry(b: ir.IRBuilder, team: ir.Value, offset: int) -> ir.Value:
     return b.gep(team, [ir.Constant(I64, offset)], inbounds=True, source_etype=ir.IntType(8))
 
 
-def _pause(b: ir.IRBuilder) -> None:
+def _pause(b: ir.IRBuilder, architecture: str) -> None:
     """Tell the processor that the thread waits, where that is known how."""
-    machine, void = platform.machine().lower(), ir.VoidType()
-    if machine in ("x86_64", "amd64"):
+    void = ir.VoidType()
+    if architecture == "x86_64":
         b.call(ir.Function(b.module, ir.FunctionType(void, []), "llvm.x86.sse2.pause"), [])
-    elif machine in ("aarch64", "arm64"):
+    elif architecture in ("aarch64", "arm64"):
         b.call(ir.Function(b.module, ir.FunctionType(void, [I32]), "llvm.aarch64.hint"), [ir.Constant(I32, 1)])

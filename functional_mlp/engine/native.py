@@ -14,6 +14,7 @@ from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps, takes_classes
 from functional_mlp.engine.making import CannotMakeCodeError
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import CannotFuseError, Program, TrainingProgram
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
@@ -81,10 +82,11 @@ class CompiledEpoch:
         batch_size: int,
         dtype: torch.dtype,
         penalty: Penalty | None,
+        policy: Policy = MEASURED,
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
-        self._batch_size, self._dtype = batch_size, dtype
-        session.function_to_run(self._program(isinstance(loss, CrossEntropy)))
+        self._batch_size, self._dtype, self._policy = batch_size, dtype, policy
+        session.function_to_run(self._program(isinstance(loss, CrossEntropy)), policy)
 
     def __repr__(self) -> str:
         given = (self._network, self._loss, self._optimizer)
@@ -98,7 +100,7 @@ class CompiledEpoch:
             raise ValueError(f"data must be of the dtype compiled for, {self._dtype}, got {data.inputs.dtype}")
         check_fit(self._network, self._loss, optimizer_state.params, data)
         program = self._program(takes_classes(self._loss, data.targets), weighted=data.weights is not None)
-        run = running.FusedRun(program, optimizer_state, data)
+        run = running.FusedRun(program, optimizer_state, data, policy=self._policy)
         loss_sum, _ = run.sums_of_epoch(session.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
@@ -129,7 +131,7 @@ def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
     return outputs.reshape(*x.shape[:-1], program.out_features)
 
 
-def start(job: Job, member: Member) -> running.FusedRun:
+def start(job: Job, member: Member, policy: Policy = MEASURED) -> running.FusedRun:
     """A member of a job in training from its start."""
     program = lower(
         job.network,
@@ -142,7 +144,12 @@ def start(job: Job, member: Member) -> running.FusedRun:
         penalty=job.penalty,
     )
     return running.FusedRun(
-        program, member.start.optimizer_state, member.data, shuffle=job.shuffle, validation=member.validation
+        program,
+        member.start.optimizer_state,
+        member.data,
+        shuffle=job.shuffle,
+        validation=member.validation,
+        policy=policy,
     )
 
 

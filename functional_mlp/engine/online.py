@@ -25,7 +25,8 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.meeting import alone
-from functional_mlp.engine.policy import Policy, policy_of
+from functional_mlp.engine.plan import Plan, plan_of
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
@@ -54,30 +55,27 @@ _SAID, _KEPT, _RESULT = struct.Struct("=QQQQQqqd"), struct.Struct("=QQ"), struct
 _KEPT_AT, _RESULT_AT = FIELD_SIZE * len(SAID), FIELD_SIZE * (len(SAID) + len(KEPT))
 _LABEL_AT = FIELD_SIZE * FIELDS.index("label")
 
-# While native code runs for longer than a few microseconds, other threads are let run: that takes some of them.
-FEWEST_ROWS_OF_SHORT_CALLS = 1000
 
-
-def emit(program: Program, policy: Policy, rows: int) -> ir.Module:
+def emit(program: Program, plan: Plan, rows: int) -> ir.Module:
     """The module of a program's function, with `once`, which passes `rows` rows through it, by a table."""
-    module = compiling.emit(program, policy)
+    module = compiling.emit(program, plan)
     function = module.get_global(program.kind)
     once, builder = compiling.begin(module, "once", {"table": POINTER})
     (table,) = once.args
-    e = Emitter(builder, Real(program.dtype), policy.lanes)
+    e = Emitter(builder, Real(program.dtype), plan.lanes)
 
     def place(name: str) -> ir.Value:
         return e.address(table, FIELDS.index(name), I64)
 
     told = {name: builder.load(place(name), typ=kind) for name, kind in {**SAID, **KEPT}.items()}
-    workspace, numbers = told["workspace"], numbers_of(program, policy)
+    workspace, numbers = told["workspace"], numbers_of(program, plan)
     e.copy("copy", 0, numbers, (told["source"], 0), (workspace, 0))
     for name in RESULTS:
         builder.store(ir.Constant(DOUBLE, 0.0), place(name))
     pointers = [told[name] for name in ("inputs", "targets", "labels", "order")]
     counts = [ir.Constant(I64, count) for count in (0, rows, rows)]
     more = [told["destination"]] if program.kind == "predict" else []
-    share = alone(builder) if policy.divided else []
+    share = alone(builder) if plan.divided else []
     builder.call(
         function,
         [workspace, *pointers, *counts, told["step"], told["learning_rate"], place("loss_sum"), *share, *more],
@@ -88,10 +86,10 @@ def emit(program: Program, policy: Policy, rows: int) -> ir.Module:
     return module
 
 
-def numbers_of(program: Program, policy: Policy) -> int:
+def numbers_of(program: Program, plan: Plan) -> int:
     """The size of what a call reads: the parameters, and in training the optimizer's slots."""
     slots = len(program.optimizer.slots()) if isinstance(program, TrainingProgram) else 0
-    return Layout.of(program, policy.lanes).size * (1 + slots)
+    return Layout.of(program, plan.lanes).size * (1 + slots)
 
 
 class Desk:
@@ -114,12 +112,12 @@ class Call:
 
     def __init__(self, program: Program, rows: int) -> None:
         target = machine.host()
-        policy = policy_of(program, target)
-        self.layout = Layout.of(program, policy.lanes)
-        self.size = numbers_of(program, policy)
-        key = f"once {rows} {program.kind} {program!r} {policy!r}" if program.is_ours else None
-        code = compiling.load((program, rows, target), key, lambda: emit(program, policy, rows), target)
-        short = policy.rows_per_call >= FEWEST_ROWS_OF_SHORT_CALLS * rows
+        plan = plan_of(program, target)
+        self.policy, self.layout = plan.policy, Layout.of(program, plan.lanes)
+        self.size = numbers_of(program, plan)
+        key = f"once {rows} {program.kind} {program!r} {plan!r}" if program.is_ours else None
+        code = compiling.load((program, rows, target), key, lambda: emit(program, plan, rows), target)
+        short = plan.rows_per_call >= plan.policy.fewest_steps_in_a_call * rows
         self._code, self._once = code, code.function("once", [ctypes.c_void_p], short=short)
         order = torch.arange(rows, device="cpu")
         self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order)
@@ -159,13 +157,10 @@ class Call:
 CPU = torch.device("cpu")
 Memory = Any  # an array of ctypes, or a tensor
 
-# To have memory of ctypes takes 0.1 µs where a tensor takes 0.7, but it is set to 0 first: 1 µs more for 150 kB.
-MOST_BYTES_OF_CTYPES = 1 << 16
 
-
-def _memory(size: int, dtype: torch.dtype) -> tuple[Callable[[], Memory], Callable[[Memory], int]]:
+def _memory(size: int, dtype: torch.dtype, policy: Policy) -> tuple[Callable[[], Memory], Callable[[Memory], int]]:
     """What gives memory for so many numbers, and what gives its address."""
-    if size * dtype.itemsize <= MOST_BYTES_OF_CTYPES:
+    if size * dtype.itemsize <= policy.most_bytes_of_ctypes:
         return ctypes.c_char * (size * dtype.itemsize), ctypes.addressof
 
     def tensor() -> Tensor:
@@ -202,7 +197,7 @@ class FusedSteps:
         self._forward = Call(self._forward_program, 1)
         self._usual = self._call(1, self._takes_classes, False)
         self._layout = self._usual.layout
-        self._new, self._address = _memory(self._usual.size, dtype)
+        self._new, self._address = _memory(self._usual.size, dtype, self._usual.policy)
         self._like_outputs = torch.empty(self._out_shape, dtype=dtype, device=CPU)
 
     def _new_call(self, rows: int, class_targets: bool, weighted: bool) -> Call:

@@ -11,6 +11,7 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.lowering import takes_classes
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import LossProgram, Program
 from functional_mlp.engine.session import Rows, Session, new_workspace, plain
 from functional_mlp.engine.validation import ENTRIES
@@ -23,8 +24,8 @@ Figures = tuple[tuple[float, ...], tuple[float, ...]]
 class Evaluation:
     """Passes of a network over one data set, forward only."""
 
-    def __init__(self, program: LossProgram, data: Dataset) -> None:
-        self._session = Session(program_of_pass(program, data))
+    def __init__(self, program: LossProgram, data: Dataset, policy: Policy = MEASURED) -> None:
+        self._session = Session(program_of_pass(program, data), policy)
         self.rows = Rows.of(data, program.loss)
         self.samples = len(data)
         table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers, self.samples
@@ -33,7 +34,7 @@ class Evaluation:
     @property
     def is_short(self) -> bool:
         """Whether one call makes the pass."""
-        return self.samples <= self._session.policy.rows_per_share
+        return self.samples <= self._session.plan.rows_per_share
 
     @property
     def layout(self) -> Layout:

@@ -1,87 +1,17 @@
-"""Every choice among ways to make the code of a program, as a pure function of the program and the target.
+"""The policy of the engine: every number that decides between ways to make code, or to run it, with what it gains.
 
-`policy_of` makes the `Policy` of a network; that of a group of networks that are trained at once is made in
-`functional_mlp.engine.members.policy`. The numbers that decide are the constants of this file and the defaults of the
-fields.
+A `Policy` is a value. What it decides for a program is the program's `Plan` (`functional_mlp.engine.plan`), or that of
+a group of networks (`functional_mlp.engine.members.plan`). The engine follows `MEASURED`; whoever hands in another
+policy, as tests do, is given the code and the calls that follow from it.
 
-Figures beside them are times of an epoch in float32 with another choice, as a share of that with the one made here,
-from `benchmarks/policies.py` on an x86-64 with AVX-512 (48 KB of first cache a core). "Paper" is its network,
-2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it
-is the batch size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no
-figure, a number was chosen and not measured.
+Figures are times of an epoch in float32 with another number, as a share of that with the one that stands here, from
+`benchmarks/policies.py` on an x86-64 with AVX-512 (48 KB of first cache a core). "Paper" is its network, 2-25-25-25-2,
+"six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it is the batch
+size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no figure, a number
+was chosen and not measured.
 """
 
-import enum
-import functools
-from collections.abc import Sequence
-
 import attrs
-import torch
-
-from functional_mlp.engine.expressions import activation_code
-from functional_mlp.engine.layout import Layout, Matrix, vectors
-from functional_mlp.engine.lengths import activation_lengths, activations, rule_length_of_a_vector
-from functional_mlp.engine.llvm.target import Target
-from functional_mlp.engine.program import Program, TrainingProgram, affine_steps, all_steps, pointwise_steps
-
-# Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
-# instructions, are emitted in one piece; in others, layers share functions, which bounds the code and the time to make
-# it. In functions for equal sizes the paper's network takes 1.47 at batch size 1, 1.38 with momentum and 1.10 at 10;
-# in functions for any size 1.84, 1.69 and 1.33. One piece would be faster for larger programs too, 0.45 (ten layers, 1)
-# and 0.71 (six shapes, 1), but not at batches, 1.01 (ten layers, 50) and 0.91 (six shapes, 50); the bounds were chosen
-# for the sake of the time to compile.
-MOST_LAYERS_IN_ONE_PIECE = 4
-MOST_VECTORS_IN_ONE_PIECE = 320
-MOST_INSTRUCTIONS_IN_ONE_PIECE = 4500
-
-# Layers of few shapes, under few activations, have functions that know the sizes; the optimizer's rule, once for each
-# shape, must not make more instructions than this. Others share functions for any size: 1.09 (ten layers, 50), though
-# 0.71 at batch size 1; the other way round, functions for equal sizes take 0.78 (six shapes, 1) and 0.93 (50).
-MOST_SHAPES = 3
-MOST_INSTRUCTIONS_OF_RULES = 32
-
-# In networks of more steps, the functions are not called one by one, but by a loop over a table, which bounds the code.
-# It costs nothing: 1.00 (ten layers, 50), 1.01 (six shapes, 1); and 0.51 (ten layers, 1).
-MOST_STEPS_CALLED_ONE_BY_ONE = 50
-
-# Activations of at most this many instructions are emitted wherever a product has made their argument: in one piece,
-# where all that are short make at most `MOST_SHORT_IN_ONE_PIECE`, and otherwise. Functions for any size have a copy
-# for each activation, and there must be no more than `MOST_FUSED`. Never: 1.09 (paper, 100), 1.03 (six shapes, 50).
-# With tanh, which is long, 1.02 for never, 0.98 for the very short alone (2-25-25-25-2, 100).
-SHORT, VERY_SHORT = 60, 8
-MOST_SHORT_IN_ONE_PIECE = 170
-MOST_FUSED = 2
-
-# Rules of more instructions are long: shared functions apply them to one vector at a time, which bounds the code and
-# costs little: 1.02 for Adam's, were it long (six shapes, 50).
-LONG_RULE = 20
-
-# A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
-# fewer with other vectors: ten or twenty milliseconds.
-OPERATIONS_PER_CALL = 1_000_000_000
-# What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above all;
-# and what a weight costs, without an optimizer's memory and for each of its slots.
-OPERATIONS_PER_ROW = 4000
-OPERATIONS_PER_UNIT = 100
-OPERATIONS_PER_WEIGHT, OPERATIONS_PER_SLOT = 6, 20
-
-# Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time.
-MOST_EPOCHS_PER_CALL = 256
-
-# The samples of a batch that pass through the network together: 0.98 for 32, 0.99 for 64, 1.05 for 512 (paper, 500).
-# With each piece all weights' gradients are added up: through wide layers, 1.08 for 256, 1.19 for 128
-# (784-1024-1024-10, 512).
-SAMPLES_AT_ONCE, SAMPLES_AT_ONCE_IF_WIDE = 128, 512
-# Weights of a layer that take more than a core's second cache, of a megabyte.
-WIDE = 1 << 18
-
-
-class Sharing(enum.Enum):
-    """Which layers share the functions of kernels."""
-
-    NONE = enum.auto()
-    EQUAL_SIZES = enum.auto()
-    ALL = enum.auto()
 
 
 @attrs.frozen(kw_only=True)
@@ -100,19 +30,47 @@ class Unrolled:
     grad_vectors: int = 4  # vectors of the gradient of an input, where rows are outputs
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Policy:
-    """How the code of a program is made."""
+    """How the engine chooses; the defaults are what was measured."""
 
-    lanes: int  # the numbers in a vector
-    # The vectors that the processor holds: with AVX-512, 1.05 for tiles made for 16, 1.21 for 48 (wide, 32).
-    registers: int
+    # How layers share functions
 
-    sharing: Sharing
-    calls_in_tables: bool
-    short: int  # the length up to which activations are emitted within products
-    long_rule: bool  # whether the optimizer's rule is long
-    remembers: bool  # whether it remembers something
+    # Programs of at most this many linear layers and vectors of weights, whose expressions make at most this many
+    # instructions, are emitted in one piece; in others, layers share functions, which bounds the code and the time to
+    # make it. In functions for equal sizes the paper's network takes 1.47 at batch size 1, 1.38 with momentum and 1.10
+    # at 10; in functions for any size 1.84, 1.69 and 1.33. One piece would be faster for larger programs too, 0.45 (ten
+    # layers, 1) and 0.71 (six shapes, 1), but not at batches, 1.01 (ten layers, 50) and 0.91 (six shapes, 50); the
+    # bounds were chosen for the sake of the time to compile.
+    most_layers_in_one_piece: int = 4
+    most_vectors_in_one_piece: int = 320
+    most_instructions_in_one_piece: int = 4500
+
+    # Layers of few shapes, under few activations, have functions that know the sizes; the optimizer's rule, once for
+    # each shape, must not make more instructions than this. Others share functions for any size: 1.09 (ten layers, 50),
+    # though 0.71 at batch size 1; the other way round, functions for equal sizes take 0.78 (six shapes, 1) and 0.93
+    # (50).
+    most_shapes: int = 3
+    most_instructions_of_rules: int = 32
+
+    # In networks of more steps, the functions are not called one by one, but by a loop over a table, which bounds the
+    # code. It costs nothing: 1.00 (ten layers, 50), 1.01 (six shapes, 1); and 0.51 (ten layers, 1).
+    most_steps_called_one_by_one: int = 50
+
+    # Activations of at most this many instructions are emitted wherever a product has made their argument: in one
+    # piece, where all that are short make at most `most_short_in_one_piece`, and otherwise. Functions for any size have
+    # a copy for each activation, and there must be no more than `most_fused`. Never: 1.09 (paper, 100), 1.03 (six
+    # shapes, 50). With tanh, which is long, 1.02 for never, 0.98 for the very short alone (2-25-25-25-2, 100).
+    short_activation: int = 60
+    very_short_activation: int = 8
+    most_short_in_one_piece: int = 170
+    most_fused: int = 2
+
+    # Rules of more instructions are long: shared functions apply them to one vector at a time, which bounds the code
+    # and costs little: 1.02 for Adam's, were it long (six shapes, 50).
+    most_instructions_of_a_short_rule: int = 20
+
+    # What is emitted one after the other
 
     unrolled_in_one_piece: Unrolled = Unrolled()
     # Blocks of at most this many numbers are transposed number by number: 1.00 for none, 1.02 for 128 (paper, 10).
@@ -122,10 +80,11 @@ class Policy:
     most_outputs_compared: int = 4
     most_outputs_added: int = 2
 
-    # Single samples. The loss of more vectors of outputs is a function of its own: 1.01 for all, 1.00 for none
-    # (8-40-100).
+    # Single samples
+
+    # The loss of more vectors of outputs is a function of its own: 1.01 for all, 1.00 for none (8-40-100).
     most_loss_vectors: int = 4
-    # Matrices of at most so many vectors are kept transposed as well; in one piece, the last ones that have no more
+    # Matrices of at most this many vectors are kept transposed as well; in one piece, the last ones that have no more
     # together. There, for none and for all: 1.05 and 1.06 (paper), 1.13 and 1.00 (2-16-16-16-2), 1.05 and 1.03
     # (2-20-20-20-2), 1.03 and 1.06 (2-30-30-30-2), 1.02 and 1.08 (20-25-25-25-4); in functions, as many as in one
     # piece: 1.43 (ten layers).
@@ -138,219 +97,130 @@ class Policy:
     # for four (paper, momentum).
     product_chains: int = 8
     tail_chains: int = 2
-    fewest_divided: int = 1 << 14  # weights of a layer whose units threads divide among them
+    # The weights of a layer whose units threads divide among them.
+    fewest_weights_of_a_divided_layer: int = 1 << 14
 
-    # Batches. The sums of a bias's gradient over the samples that run side by side, a power of two: 1.04 for one, 1.00
-    # for eight (paper, 100). Tiles of functions for any number of rows are made for this many: 1.01 for four, 1.06 for
-    # twelve (six shapes, 50).
-    piece: int = SAMPLES_AT_ONCE  # the most samples whose activations are kept at a time
+    # Batches
+
+    # The samples of a batch that pass through the network together: 0.98 for 32, 0.99 for 64, 1.05 for 512 (paper,
+    # 500). With each piece all weights' gradients are added up: through wide layers, of which one has more weights than
+    # fit into a core's second cache, of a megabyte, 1.08 for 256, 1.19 for 128 (784-1024-1024-10, 512).
+    samples_at_once: int = 128
+    samples_at_once_if_wide: int = 512
+    most_weights_of_a_cache: int = 1 << 18
+    # The sums of a bias's gradient over the samples that run side by side, a power of two: 1.04 for one, 1.00 for eight
+    # (paper, 100).
     bias_chains: int = 4
+    # Tiles of functions for any number of rows are made for this many: 1.01 for four, 1.06 for twelve (six shapes, 50).
     rows_of_any_matrix: int = 8
-    is_wide: bool = False  # whether a matrix does not fit into a core's second cache
-    rows_fetched_ahead: int = 16  # of what products meet, where that comes from far
-    unit_of_samples: int = 4  # of which each thread has whole numbers: those of small tiles
+    # Of what products meet, where that comes from far.
+    rows_fetched_ahead: int = 16
+    # Threads have whole numbers of this many samples each: those of small tiles.
+    unit_of_samples: int = 4
 
-    # The rows of data of so many bytes, which a core's second cache does not hold, are asked for before they are
-    # needed: those of the next batch, or of a single sample to come. Without, a million rows: 1.2 to 1.4 (20-64-32-2,
-    # 32), 1.8 (20-16-2, 1), where 2 to 32 samples ahead make no difference.
+    # Data
+
+    # The rows of data of more bytes, which a core's second cache does not hold, are asked for before they are needed:
+    # those of the next batch, or of a single sample to come. Without, a million rows: 1.2 to 1.4 (20-64-32-2, 32), 1.8
+    # (20-16-2, 1), where 2 to 32 samples ahead make no difference. Of a long row this many lines are asked for: the
+    # processor itself asks for what follows them.
     fewest_bytes_fetched: int = 1 << 20
     samples_fetched_ahead: int = 4
+    most_lines_fetched: int = 8
 
     # Calls
-    divided: bool = False  # whether several threads may run an epoch
-    rows_per_call: int
-    fewest_rows_divided: int = 0  # of a call that several threads run
-    most_epochs_per_call: int = MOST_EPOCHS_PER_CALL
 
-    @property
-    def rows_per_share(self) -> int:
-        """The rows that pass forward in one call: few, so that cores are busy to the end.
+    # A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
+    # fewer with other vectors: ten or twenty milliseconds.
+    operations_per_call: int = 1_000_000_000
+    # What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above
+    # all; and what a weight costs, without an optimizer's memory and for each of its slots.
+    operations_per_row: int = 4000
+    operations_per_unit: int = 100
+    operations_per_weight: int = 6
+    operations_per_slot: int = 20
+    # Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time.
+    most_epochs_per_call: int = 256
+    # Epochs that are trained before callbacks are told of the first of them: some that together take such a part of a
+    # call of many, about a millisecond. An empty callback then makes an epoch of 200 samples 1.8 times as long (2-2)
+    # and 1.4 (paper), with 8 ahead 2.0 and 1.5, and one by one 2.6 and 1.8.
+    most_epochs_ahead: int = 16
+    looks_in_a_call: int = 16
+    # Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. The first pass
+    # of a process at this number, on two busy cores, took torch 0.66 and 0.16 s (8-64-64-1, 64-256-256-10), the engine
+    # 0.20 and 0.18 where its code was on disk, 0.36 and 0.33 where it was not; at four times as many, torch 2.2 and
+    # 0.64, the engine 0.27 and 0.22 at most. Later passes took the engine less than a third of torch's time.
+    fewest_products: int = 500_000_000
+    # While native code runs for longer than a few microseconds, other threads are let run: that takes some of them. A
+    # step of which a call of `operations_per_call` holds at least this many is short.
+    fewest_steps_in_a_call: int = 1000
+    # To have memory of ctypes takes 0.1 µs where a tensor takes 0.7, but it is set to 0 first: 1 µs more for 150 kB.
+    most_bytes_of_ctypes: int = 1 << 16
 
-        An eighth is chosen: shares of a whole to a 128th were measured on busy cores, and differed by less than the
-        noise.
-        """
-        return max(1, self.rows_per_call // 8 // self.piece) * self.piece
+    # Orders
 
-    @property
-    def in_one_piece(self) -> bool:
-        return self.sharing is Sharing.NONE
+    # The rows of all orders of a run for which it is worth to load LLVM, whichever engine trains: to load it takes 0.2
+    # to 0.6 s, to draw a million rows 0.1 s in Python and 0.002 s in native code.
+    fewest_rows_drawn_natively: int = 5_000_000
+    # Places that one call draws, a multiple of eight: some milliseconds, between which Ctrl-C is heard.
+    places_per_call: int = 1 << 22
+    # Places are drawn this far ahead of their use, and prefetched. The shuffle of five million takes 3.3 times as long
+    # without, and with 64 of them, 1.04 with 1024.
+    places_drawn_ahead: int = 256
 
-    @property
-    def fetches(self) -> bool:
-        """Whether products ask ahead for what they need: where it may lie in another core's cache, or in none.
+    # Threads
 
-        Without: 1.04 (784-1024-1024-10 at batch size 256, on one core), 1.02 (on two that share a cache) and 1.10 (that
-        do not), 1.35 (784-256-128-10, 32, on such two); on one core, where matrices fit into its cache, 0.98.
-        """
-        return self.divided or self.is_wide
+    # A batch is divided among threads where each gets this many samples, and this many operations. What is divided has
+    # to go from one core's cache to another's: the weights once a batch, however few samples there are, and what is
+    # kept of half the samples. On two cores that share a cache, of the time on one: 0.65 (17-64-64-6 at batch size 64),
+    # 0.70 (30-128-64-2, 32), 0.65 (256), 0.57 (784-256-128-10, 32), 0.54 (128); with fewer samples 0.82 (30-128-64-2,
+    # 16) and 1.10 (8), and with fewer operations 0.73 (10-32-32-2, 128), 0.93 (32) and 1.2 (paper, 100). On two cores
+    # that share none, which a virtual machine may be given, 1.6, 2.0, 1.2, 1.4 and 0.77 for the first five.
+    fewest_samples_of_a_thread: int = 16
+    fewest_operations_of_a_thread: int = 1_000_000
+    # Calls of fewer operations are over before the other threads are awake, after 25 to 90 µs.
+    fewest_operations_of_a_divided_call: int = 50_000_000
+    # Where samples are taken one by one, the units of wide layers are divided where these have so many weights in all,
+    # and each thread gets so many: 0.64 on two cores that share a cache, and 1.01 on one (784-256-128-10). A sample
+    # takes three meetings there, and about a microsecond that is not divided.
+    fewest_weights_divided: int = 100_000
+    fewest_weights_of_a_thread: int = 50_000
+    # How often a thread looks for the others before it lets these run. On two quiet cores more gain nothing; beside
+    # fifteen other programs epochs of 30-128-64-2 at batch size 256 took 9 ms with 3 looks, 18 to 23 with 30 or 100, 31
+    # with 1000, and 132 with 10,000.
+    looks: int = 3
 
-    @property
-    def heights_of_rests(self) -> tuple[int, ...]:
-        """Which tiles take the rows that are left over by those of a product; then each is taken alone."""
-        return (4,) if self.divided else ()
+    # Groups of networks that are trained at once
 
-    @property
-    def brief_rule(self) -> bool:
-        """Whether the optimizer's rule is to be emitted few times."""
-        return self.long_rule and not self.in_one_piece
+    # A group's weights, with what the optimizer remembers and a batch's gradients, are to lie in a core's first cache.
+    # Where those of as many members as a vector has lanes do not, half as many are taken together, and where theirs do
+    # not either, each is trained by itself. A fit alone took 0.92 to 2.3 of a member's time where they do, 1.34 in the
+    # middle, and 0.67 to 1.41 where they do not, 0.97 in the middle: 2-w-2 to 2-w-w-w-2 with w from 2 to 64 at batch
+    # sizes 1, 10 and 50 with SGD.
+    first_cache_bytes: int = 48 << 10
+    # The same as `operations_per_call`, counted in operations on vectors.
+    vector_operations_per_call: int = 120_000_000
+    # Losses of groups are emitted without loops, and each step has code of its own, its expressions about `copies`
+    # times: there must not be more of either.
+    most_outputs_of_members: int = 32
+    copies: int = 10
+    most_instructions_of_members: int = 12_000
+    # A batch of a group is not divided between calls.
+    most_samples_of_members: int = 1000
+    # The units that are treated one after the other in the body of a loop, and the rows of a matrix that are met at a
+    # time, as many as registers hold.
+    unrolled_units: int = 4
+    most_rows_of_members: int = 8
 
-    def copied(self, matrices: Sequence[Matrix]) -> list[Matrix]:
-        """Which small matrices are kept transposed as well, where samples are taken one by one.
+    # Networks that the engine refuses
 
-        None are where an optimizer remembers something, which would have to be kept so, too.
-        """
-        room = self.most_copied_vectors * self.lanes
-        found: list[Matrix] = []
-        if self.remembers:
-            return found
-        for matrix in reversed(matrices[1:]):  # the gradient of the data is of no use
-            size = max(matrix.bias_offset - matrix.offset, matrix.size_transposed(self.lanes))
-            if matrix.input_major and not self.divides(matrix) and size <= room:
-                found.insert(0, matrix)
-                room -= size if self.in_one_piece else 0
-        return found
-
-    @property
-    def packs_tails(self) -> bool:
-        """Whether rows share vectors for their last columns; copies gain more, and functions are to be short."""
-        return self.remembers and self.in_one_piece and not self.divided
-
-    def divides(self, matrix: Matrix) -> bool:
-        """Whether threads divide the units of a layer among them where samples are taken one by one."""
-        blocks = vectors(matrix.columns, self.lanes * self.product_width)
-        return (
-            self.divided and matrix.input_major and blocks > 1 and matrix.rows * matrix.columns >= self.fewest_divided
-        )
-
-    @property
-    def unrolled(self) -> Unrolled:
-        """Less is unrolled in functions, and no product where a long rule is applied within it."""
-        most = self.unrolled_in_one_piece
-        if self.in_one_piece:
-            return most
-        products = 0 if self.long_rule else most.products // 4
-        return attrs.evolve(most, vectors=1, products=products, transposed_blocks=0)
-
-    def in_functions(self) -> "Policy":
-        """The policy for what runs seldom and need not be fast: at least equal layers share functions."""
-        return attrs.evolve(self, sharing=Sharing.EQUAL_SIZES) if self.in_one_piece else self
-
-
-@functools.lru_cache(maxsize=256)
-def policy_of(program: Program, target: Target) -> Policy:
-    """The policy for a network; raises `CannotFuseError` where its expressions are no more what they were."""
-    program.check_unchanged()
-    lanes = lanes_of(program, target)
-    lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
-    rule_length, slots = 0, 0
-    if isinstance(program, TrainingProgram):
-        rule_length, slots = rule_length_of_a_vector(program.optimizer, program.penalty), len(program.optimizer.slots())
-    sharing, operations = _sharing(program, lanes, lengths, rule_length), operations_per_row(program, slots)
-    many = len(all_steps(program.steps)) > MOST_STEPS_CALLED_ONE_BY_ONE
-    is_wide = any(step.in_features * step.out_features > WIDE for step in affine_steps(program.steps))
-    policy = Policy(
-        lanes=lanes,
-        registers=32 if target.vector_bytes == 64 else 16,
-        sharing=sharing,
-        calls_in_tables=sharing is Sharing.ALL or many,
-        short=_short(program, sharing, lengths),
-        long_rule=rule_length > LONG_RULE,
-        remembers=slots > 0,
-        is_wide=is_wide,
-        piece=SAMPLES_AT_ONCE_IF_WIDE if is_wide else SAMPLES_AT_ONCE,
-        rows_per_call=OPERATIONS_PER_CALL * lanes // (8 * operations),
-        fewest_rows_divided=FEWEST_OPERATIONS_OF_A_CALL // operations,
-    )
-    if not isinstance(program, TrainingProgram) or program.batch_size > 1:
-        return policy
-    # The sums of a divided layer are those of its blocks, on one thread as well.
-    divided = attrs.evolve(policy, divided=True)
-    return divided if _weights_divided(program, divided) >= FEWEST_WEIGHTS_DIVIDED else policy
+    # The loss of a sample is emitted without loops, so its vectors of outputs are few. The instructions that the
+    # expressions of a program make are bounded, where the rule counts `rules` times: about as often as it is emitted.
+    # The code does not grow with the number of steps, but the table of its calls does.
+    most_output_vectors: int = 64
+    most_instructions: int = 10_000
+    rules: int = 20
+    most_steps: int = 2000
 
 
-# A batch is divided among threads where each gets so many samples, and so many operations as `operations_per_row`
-# counts. What is divided has to go from one core's cache to another's: the weights once a batch, however few samples
-# there are, and what is kept of half the samples. On two cores that share a cache, of the time on one: 0.65 (17-64-64-6
-# at batch size 64), 0.70 (30-128-64-2, 32), 0.65 (256), 0.57 (784-256-128-10, 32), 0.54 (128); with fewer samples 0.82
-# (30-128-64-2, 16) and 1.10 (8), and with fewer operations 0.73 (10-32-32-2, 128), 0.93 (32) and 1.2 (paper, 100). On
-# two cores that share none, which a virtual machine may be given, 1.6, 2.0, 1.2, 1.4 and 0.77 for the first five.
-FEWEST_SAMPLES_OF_A_THREAD = 16
-FEWEST_OPERATIONS_OF_A_THREAD = 1_000_000
-# Calls of fewer rows than make so many operations are over before the other threads are awake, after 25 to 90 µs.
-FEWEST_OPERATIONS_OF_A_CALL = 50_000_000
-
-
-# Where samples are taken one by one, the units of wide layers are divided where these have so many weights in all, and
-# each thread gets so many: 0.64 on two cores that share a cache, and 1.01 on one (784-256-128-10). A sample takes three
-# meetings there, and about a microsecond that is not divided.
-FEWEST_WEIGHTS_DIVIDED, FEWEST_WEIGHTS_OF_A_THREAD = 100_000, 50_000
-
-
-@functools.lru_cache(maxsize=256)
-def threads_of(program: Program, target: Target, most: int) -> int:
-    """On how many threads an epoch is faster than on fewer, `most` at most."""
-    if not isinstance(program, TrainingProgram):
-        return 1
-    if program.batch_size == 1:
-        policy = policy_of(program, target)
-        return max(1, min(most, _weights_divided(program, policy) // FEWEST_WEIGHTS_OF_A_THREAD))
-    samples = min(program.batch_size, policy_of(program, target).piece)
-    operations = samples * operations_per_row(program, len(program.optimizer.slots()))
-    return max(1, min(most, operations // FEWEST_OPERATIONS_OF_A_THREAD, samples // FEWEST_SAMPLES_OF_A_THREAD))
-
-
-def _weights_divided(program: Program, policy: Policy) -> int:
-    """How many weights of layers are divided among threads where samples are taken one by one."""
-    matrices = Layout.of(program, policy.lanes).matrices
-    return sum(matrix.rows * matrix.columns for matrix in matrices if policy.divides(matrix))
-
-
-def lanes_of(program: Program, target: Target) -> int:
-    """The numbers of a program's type in a vector of the target."""
-    return target.lanes(number_bytes(program))
-
-
-def number_bytes(program: Program) -> int:
-    """The size of a number of a program's type."""
-    return 4 if program.dtype == torch.float32 else 8
-
-
-Lengths = dict[str, tuple[int, int]]
-
-
-def _sharing(program: Program, lanes: int, lengths: Lengths, rule_length: int) -> Sharing:
-    layers, size = affine_steps(program.steps), Layout.of(program, lanes).size
-    few = len(layers) <= MOST_LAYERS_IN_ONE_PIECE and size <= MOST_VECTORS_IN_ONE_PIECE * lanes
-    # Each vector of parameters and of features has the expressions once.
-    steps = pointwise_steps(program.steps)
-    of_features = sum(sum(lengths[step.code]) * vectors(step.features, lanes) for step in steps)
-    if few and rule_length * size // lanes + of_features <= MOST_INSTRUCTIONS_IN_ONE_PIECE:
-        return Sharing.NONE
-    shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
-    few = len(shapes) <= MOST_SHAPES and len(lengths) <= MOST_SHAPES
-    few = few and len(shapes) * rule_length <= MOST_INSTRUCTIONS_OF_RULES
-    return Sharing.EQUAL_SIZES if few else Sharing.ALL
-
-
-def _short(program: Program, sharing: Sharing, lengths: Lengths) -> int:
-    if sharing is Sharing.ALL and len(lengths) > MOST_FUSED:
-        return -1
-    steps = pointwise_steps(program.steps)
-    together = sum(length for step in steps for length in lengths[step.code] if length <= SHORT)
-    return SHORT if sharing is Sharing.NONE and together <= MOST_SHORT_IN_ONE_PIECE else VERY_SHORT
-
-
-def operations_per_row(program: Program, slots: int) -> int:
-    """About how many operations the training on a row takes, with an optimizer of `slots` slots."""
-    of_a_weight = OPERATIONS_PER_WEIGHT + OPERATIONS_PER_SLOT * slots
-    sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
-    of_units = sum(outputs * (of_a_weight * inputs + OPERATIONS_PER_UNIT) for inputs, outputs in sizes)
-    return OPERATIONS_PER_ROW + of_units
-
-
-# Networks that the engine refuses. The loss of a sample is emitted without loops, so its vectors of outputs are few.
-# The instructions that the expressions of a program make are bounded, where the rule counts `RULES` times: about as
-# often as it is emitted. The code does not grow with the number of steps, but the table of its calls does.
-MOST_OUTPUT_VECTORS = 64
-MOST_INSTRUCTIONS, RULES = 10_000, 20
-MOST_STEPS = 2000
+MEASURED = Policy()

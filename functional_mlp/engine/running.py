@@ -13,6 +13,7 @@ from torch import Tensor
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import Evaluation, nothing
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.session import Rows, Session
 from functional_mlp.forks import cached_property
@@ -23,10 +24,6 @@ from functional_mlp.state import Keys, Outcome, Rates, Tick
 # A state's numbers as numpy's array: to copy some hundreds takes a tenth of the time of torch's operation.
 Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 Snapshot = tuple[Numbers, int, float]
-# Epochs that are trained before callbacks are told of the first of them: some that together take such a part of a call
-# of many, about a millisecond. An empty callback then makes an epoch of 200 samples 1.8 times as long (2-2) and 1.4
-# (paper), with 8 ahead 2.0 and 1.5, and one by one 2.6 and 1.8.
-MOST_AHEAD, LOOKS_IN_A_CALL = 16, 16
 
 
 class FusedRun:
@@ -43,12 +40,13 @@ class FusedRun:
         *,
         shuffle: bool = True,
         validation: Dataset | None = None,
+        policy: Policy = MEASURED,
     ) -> None:
         self._program = program
         self._is_ours = program.is_ours
-        self._session, self._shuffle = Session(program), shuffle
+        self._session, self._shuffle = Session(program, policy), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
-        self._validation = None if validation is None else Evaluation(program, validation)
+        self._validation = None if validation is None else Evaluation(program, validation, policy)
         self.within = self._validation if self._validates_within else None
         self._template = state
         self._step, self._learning_rate = state.step, state.learning_rate
@@ -66,21 +64,22 @@ class FusedRun:
     @property
     def _validates_within(self) -> bool:
         """Whether the call that trains makes the passes over the validation data as well: on one thread."""
-        policy = self._session.policy
-        in_one_call = self._validation is not None and self._validation.is_short and not policy.divided
-        return in_one_call and self._samples <= policy.rows_per_call
+        plan = self._session.plan
+        in_one_call = self._validation is not None and self._validation.is_short and not plan.divided
+        return in_one_call and self._samples <= plan.rows_per_call
 
     @property
     def epochs_at_once(self) -> int:
         if self._validation is not self.within:
             return 1
-        policy, held_out = self._session.policy, 0 if self._validation is None else self._validation.samples
+        plan, held_out = self._session.plan, 0 if self._validation is None else self._validation.samples
         rows = self._samples + held_out
-        return max(1, min(policy.rows_per_call // rows, policy.most_epochs_per_call))
+        return max(1, min(plan.rows_per_call // rows, plan.policy.most_epochs_per_call))
 
     @property
     def ahead(self) -> "Ahead | None":
-        most = min(MOST_AHEAD, self.epochs_at_once // LOOKS_IN_A_CALL)
+        policy = self._session.plan.policy
+        most = min(policy.most_epochs_ahead, self.epochs_at_once // policy.looks_in_a_call)
         # Who looks may change what a user's expressions read.
         return Ahead(self, most) if most > 1 and self._is_ours else None
 
@@ -89,7 +88,7 @@ class FusedRun:
             self._program.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
-        if self._samples <= self._session.policy.rows_per_call:
+        if self._samples <= self._session.plan.rows_per_call:
             sums = self.sums_of_epochs(own, rates, within)
             tick(len(own))
         else:  # there is but one epoch

@@ -14,13 +14,13 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
-from functional_mlp.engine import policy as policies
 from functional_mlp.engine.compiling import Function, function_of
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan, threads_of
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import share
@@ -83,26 +83,26 @@ def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
     return workspace
 
 
-def function_to_run(program: Program) -> tuple[Function, int]:
+def function_to_run(program: Program, policy: Policy) -> tuple[Function, int]:
     """The function of a program for this machine, and on how many threads it runs at most."""
     target = machine.host()
-    threads = policies.threads_of(program, target, torch.get_num_threads())
+    threads = threads_of(program, target, torch.get_num_threads(), policy)
     in_batches = isinstance(program, TrainingProgram) and program.batch_size > 1
-    return function_of(program, target, divided=threads > 1 and in_batches), threads
+    return function_of(program, target, policy, divided=threads > 1 and in_batches), threads
 
 
 class Session:
     """The function of a program at work: its workspace, and its calls."""
 
     layout: Layout
-    policy: Policy
+    plan: Plan
     workspace: Tensor
 
-    def __init__(self, program: Program) -> None:
-        self._function, self._threads = function_to_run(program)
-        self.layout, self.policy = self._function.layout, self._function.policy
-        self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.policy.piece
-        spaces = self._threads if self.policy.divided and self._batch_size == 1 else 1
+    def __init__(self, program: Program, policy: Policy = MEASURED) -> None:
+        self._function, self._threads = function_to_run(program, policy)
+        self.layout, self.plan = self._function.layout, self._function.plan
+        self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.plan.piece
+        spaces = self._threads if self.plan.divided and self._batch_size == 1 else 1
         self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
         self._workspace_pointer = self.workspace.data_ptr()
 
@@ -181,7 +181,7 @@ class Session:
         The outputs go into `predictions`, where the function is one that makes them. Neither the shares of rows nor
         the order in which their sums are added depend on the number of threads, and so the bits do not.
         """
-        size = self.policy.rows_per_share
+        size = self.plan.rows_per_share
         starts = range(0, samples, size)
         results = (ctypes.c_double * (2 * len(starts)))()
         pointers, written = rows.pointers, () if predictions is None else (predictions.data_ptr(),)
@@ -205,15 +205,15 @@ class Session:
 
     def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
         """Call a native function for some rows, on several threads at once where it is made for them."""
-        if self.policy.divided:
-            threads = self._threads if rows >= self.policy.fewest_rows_divided else 1
+        if self.plan.divided:
+            threads = self._threads if rows >= self.plan.fewest_rows_divided else 1
             crew.together(functools.partial(function, *arguments), threads, torch.get_num_threads())
         else:
             function(*arguments)
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
-        piece = min(self._batch_size, self.policy.piece)
-        last = first + max(piece, self.policy.rows_per_call)
+        piece = min(self._batch_size, self.plan.piece)
+        last = first + max(piece, self.plan.rows_per_call)
         batch = last - last % self._batch_size
         return batch + (last - batch) // piece * piece

@@ -26,32 +26,28 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import I32, I64, POINTER, Real
 from functional_mlp.engine.making import CannotMakeCodeError
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 
 _ARGUMENTS = {"order": POINTER, "key": POINTER, "first": I64, "last": I64, "narrow": I64}
 _C_TYPES = [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 3
 _I128 = ir.IntType(128)
 
-# Places that one call draws: some milliseconds, between which Ctrl-C is heard.
-PLACES_PER_CALL = 1 << 22
-# So many places are drawn ahead of their use, and prefetched. The shuffle of five million takes 3.3 times as long
-# without, and with 64 of them, 1.04 with 1024.
-DRAWN_AHEAD = 256
-
 
 @attrs.frozen(eq=False)
 class Function:
-    """The compiled shuffle: its address, and the code that it lies in."""
+    """The compiled shuffle: its address, and the code that it lies in. A call draws no more than some places."""
 
     call: Callable[..., None]
     address: int
     code: Code
+    places_per_call: int = MEASURED.places_per_call
 
     def shuffle(self, digest: bytes, order: Tensor, narrow: int = NARROW) -> None:
         """`shuffling.shuffle` in native code."""
         checks.plain_tensor("the order", order)
-        for first in range(0, len(order), PLACES_PER_CALL):
-            self.call(order.data_ptr(), digest, first, min(first + PLACES_PER_CALL, len(order)), narrow)
+        for first in range(0, len(order), self.places_per_call):
+            self.call(order.data_ptr(), digest, first, min(first + self.places_per_call, len(order)), narrow)
 
 
 @functools.cache
@@ -72,8 +68,9 @@ def load_if_possible() -> None:
         function_of(machine.host())
 
 
-def emit() -> ir.Module:
+def emit(policy: Policy = MEASURED) -> ir.Module:
     """The LLVM module of the shuffle."""
+    ahead = policy.places_drawn_ahead
     module = ir.Module(name="functional_mlp.shuffle")
     words = _emit_words(module)
     drawn = _emit_narrow(module, words, _emit_settled(module, words))
@@ -81,7 +78,7 @@ def emit() -> ir.Module:
     function, b = begin(module, "shuffle", _ARGUMENTS)
     order, key, first, last, narrow = function.args
     e = Emitter(b, Real(torch.float64), 1)
-    here = b.alloca(ir.ArrayType(I64, DRAWN_AHEAD), name="drawn")
+    here = b.alloca(ir.ArrayType(I64, ahead), name="drawn")
 
     def swap(i: ir.Value, j: ir.Value) -> None:
         there = e.address(order, j, I64)
@@ -89,7 +86,7 @@ def emit() -> ir.Module:
         b.store(i, there, align=8)
 
     def draw_and_swap(start: ir.Value) -> None:
-        stop = e.smaller(e.add(start, DRAWN_AHEAD), end)
+        stop = e.smaller(e.add(start, ahead), end)
 
         def draw(place: ir.Value) -> None:
             b.call(drawn, [key, place, order, e.address(here, e.subtract(place, start), I64)])
@@ -101,7 +98,7 @@ def emit() -> ir.Module:
         e.loop("take", start, stop, 1, take)
 
     end = e.smaller(last, narrow)
-    e.loop("narrow", first, end, DRAWN_AHEAD, draw_and_swap)
+    e.loop("narrow", first, end, ahead, draw_and_swap)
     begin_wide = b.select(b.icmp_signed("<", first, narrow), narrow, first)
     e.loop("wide", begin_wide, last, 1, lambda i: swap(i, b.call(wide, [key, i])))
     b.ret_void()

@@ -14,11 +14,9 @@ import hashlib
 import itertools
 import json
 import operator
-import platform
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import attrs
 import torch
@@ -29,9 +27,9 @@ from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.lowering import lower_loss, lower_steps
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
-from functional_mlp.engine.members.policy import members_policy_of
+from functional_mlp.engine.members.plan import members_plan_of
 from functional_mlp.engine.members.program import MembersProgram
-from functional_mlp.engine.policy import policy_of
+from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.program import LossProgram, Program
 from functional_mlp.penalties import Penalty
 from tests.engine.modes import TARGETS
@@ -144,8 +142,7 @@ class Case:
 
     def text(self) -> str:
         """The LLVM text, which is the same wherever it is made."""
-        with mock.patch.object(platform, "machine", return_value=self._target.triple.partition("-")[0]):
-            return str(self._module())
+        return str(self._module())
 
     @property
     def _target(self) -> Target:
@@ -157,17 +154,17 @@ class Case:
         if self.kind in GROUPS:
             return self._module_of_group()
         program = self._program()
-        policy = policy_of(program, self._target)
+        plan = plan_of(program, self._target)
         if self.kind == "once":
-            return online.emit(program, policy, self.batch_size)
-        return compiling.emit(program, attrs.evolve(policy, divided=self.kind == "divided" or policy.divided))
+            return online.emit(program, plan, self.batch_size)
+        return compiling.emit(program, attrs.evolve(plan, divided=self.kind == "divided" or plan.divided))
 
     def _module_of_group(self) -> Any:
         rule, task = self._rule(), ALL_TASKS[self.task]
         group = MembersProgram(self._loss_program(), rule, self.batch_size, task.penalty)
-        policy = members_policy_of(group.program, len(rule.slots()), self.batch_size, self._target)
-        members = policy.lanes if self.kind == "full groups" else max(policy.lanes // 2, 2)
-        return members_compiling.emit(group, attrs.evolve(policy, members=members))
+        plan = members_plan_of(group.program, len(rule.slots()), self.batch_size, self._target)
+        members = plan.lanes if self.kind == "full groups" else max(plan.lanes // 2, 2)
+        return members_compiling.emit(group, attrs.evolve(plan, members=members))
 
     def _program(self) -> Program:
         if self.kind == "predict":

@@ -2,6 +2,7 @@
 
 import itertools
 
+import attrs
 import pytest
 import torch
 from llvmlite import ir
@@ -12,9 +13,10 @@ from functional_mlp import pytree
 from functional_mlp.engine import compiling
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower
-from functional_mlp.engine.policy import Sharing, policy_of
+from functional_mlp.engine.plan import Sharing, plan_of
 from functional_mlp.testing import check_engines_agree
-from tests.engine.modes import AVX512, compiled_with, policies_with
+from tests.engine import modes
+from tests.engine.modes import ANY, AVX512, NONE, SHARED
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -64,11 +66,10 @@ def test_functions_for_any_size_give_the_bits_of_those_for_one(batch_size: int, 
     samples = data(4 * lanes, 3, torch.float64, 250)
     states = []
     for sharing in (Sharing.EQUAL_SIZES, Sharing.ALL):
-        with compiled_with(sharing):
-            result = fm.fit(
-                layers, fm.CrossEntropy(), optimizer, samples, key=KEY, epochs=2, batch_size=batch_size,
-                validation=samples, engine="fused",
-            )  # fmt: skip
+        result = modes.fit(
+            layers, fm.CrossEntropy(), optimizer, samples, key=KEY, epochs=2, batch_size=batch_size,
+            validation=samples, policy=SHARED[sharing],
+        )  # fmt: skip
         states.append((result.state, result.history.validation_loss))
     assert pytree.equal(states[0][0], states[1][0])
     assert states[0][1] == states[1][1]
@@ -85,7 +86,7 @@ def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimize
     def module(shapes: int) -> ir.Module:
         sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return compiling.emit(program, policy_of(program, AVX512))
+        return compiling.emit(program, plan_of(program, AVX512))
 
     assert instructions(module(32)) == instructions(module(8))
 
@@ -97,7 +98,7 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
         program = lower(
             fm.Sequential(*layers), MSE, fm.SGD(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return compiling.emit(program, policy_of(program, AVX512))
+        return compiling.emit(program, plan_of(program, AVX512))
 
     assert instructions(module(200)) == instructions(module(40))
 
@@ -106,11 +107,10 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
 def test_a_table_of_calls_gives_what_calls_one_by_one_give(batch_size: int) -> None:
     layers, samples = network((5, 9, 9, 9, 3), (fm.Tanh(),)), data(5, 3, torch.float64)
     states = []
-    for in_tables in (True, False):
-        with policies_with(sharing=Sharing.EQUAL_SIZES, calls_in_tables=in_tables):
-            result = fm.fit(
-                layers, fm.CrossEntropy(), fm.Adam(0.01), samples, key=KEY, epochs=2, batch_size=batch_size,
-                engine="fused",
-            )  # fmt: skip
+    for most_called_one_by_one in (NONE, ANY):
+        policy = attrs.evolve(SHARED[Sharing.EQUAL_SIZES], most_steps_called_one_by_one=most_called_one_by_one)
+        result = modes.fit(
+            layers, fm.CrossEntropy(), fm.Adam(0.01), samples, key=KEY, epochs=2, batch_size=batch_size, policy=policy
+        )
         states.append(result.state)
     assert pytree.equal(*states)

@@ -16,8 +16,12 @@ from functional_mlp.engine.crew import together
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.llvm.types import I64, Real
+from functional_mlp.engine.lowering import lower_steps
 from functional_mlp.engine.meeting import emit_meeting
-from tests.engine.modes import on_threads
+from functional_mlp.engine.plan import plan_of
+from functional_mlp.engine.policy import MEASURED, Policy
+from tests.engine import modes
+from tests.engine.modes import among_threads, torch_threads
 from tests.forked import forked, forks_here
 
 KEY = fm.random.key(0)
@@ -27,6 +31,7 @@ MEETINGS = 1000
 @pytest.fixture(scope="module")
 def meet() -> Callable[..., None]:
     """meet(rank, threads, team, place): a thread's part in some meetings; it adds up how many there were."""
+    plan = plan_of(lower_steps(fm.Linear(1, 1), dtype=torch.float64), host())
 
     def emit() -> ir.Module:
         module = ir.Module("meetings")
@@ -35,7 +40,7 @@ def meet() -> Callable[..., None]:
         e = Emitter(builder, Real(torch.float64), 1)
 
         def one(i: ir.Value) -> None:
-            emit_meeting(builder, Share(*share))
+            emit_meeting(builder, Share(*share), plan)
             builder.store(builder.add(builder.load(place, typ=I64), ir.Constant(I64, 1)), place)
 
         e.loop("meetings", 0, MEETINGS, 1, one)
@@ -106,30 +111,33 @@ def test_where_no_threads_are_to_be_had_one_does_all(
 NETWORK = fm.Sequential(fm.Linear(2, 20), fm.Tanh(), fm.Linear(20, 20), fm.ReLU(), fm.Linear(20, 2))
 
 
-def train(seed: int) -> list[bytes]:
+DIVIDED = among_threads()
+
+
+def train(seed: int, policy: Policy = DIVIDED) -> list[bytes]:
     data = fm.datasets.disk(KEY, 200)
     key = fm.random.key(seed)
-    result = fm.fit(
-        NETWORK, fm.MeanSquaredError(), fm.Adam(0.1), data, key=key, epochs=3, batch_size=20, engine="fused"
+    result = modes.fit(
+        NETWORK, fm.MeanSquaredError(), fm.Adam(0.1), data, key=key, epochs=3, batch_size=20, policy=policy
     )
     return [leaf.numpy().tobytes() for leaf in fm.pytree.leaves(result.params)]
 
 
 def test_sixteen_fits_at_once_in_sixteen_threads() -> None:
-    expected = [train(seed) for seed in range(16)]
-    with on_threads(2), ThreadPoolExecutor(16) as pool:
+    expected = [train(seed, MEASURED) for seed in range(16)]
+    with torch_threads(2), ThreadPoolExecutor(16) as pool:
         assert list(pool.map(train, range(16))) == expected
 
 
 @forks_here
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    expected = train(0)
+    expected = train(0, MEASURED)
 
     def train_on_two_threads() -> list[bytes]:
         torch.set_num_threads(2)
         return train(0)
 
-    with on_threads(2):
+    with torch_threads(2):
         assert train(0) == expected
         assert forked(train_on_two_threads) == expected
         assert train(0) == expected

@@ -7,9 +7,9 @@ import torch
 import functional_mlp as fm
 from functional_mlp.engine import compiling, lengths
 from functional_mlp.engine.lowering import lower
-from functional_mlp.engine.policy import RULES, Sharing, policy_of
-from functional_mlp.testing import check_engines_agree
-from tests.engine.modes import AVX512, compiled_with
+from functional_mlp.engine.plan import Sharing, plan_of
+from functional_mlp.engine.policy import MEASURED
+from tests.engine.modes import AVX512, SHARED, check_agreement
 from tests.tables import OPTIMIZERS
 
 MSE = fm.MeanSquaredError()
@@ -71,8 +71,7 @@ def test_what_would_make_too_much_code_is_refused(
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
 @pytest.mark.parametrize("sharing", Sharing)
 def test_long_rules(sharing: Sharing, batch_size: int) -> None:
-    with compiled_with(sharing):
-        check_engines_agree(NETWORK, MSE, Iterated(0.01), DATA, batch_size=batch_size, epochs=2)
+    check_agreement(NETWORK, MSE, Iterated(0.01), DATA, batch_size=batch_size, epochs=2, policy=SHARED[sharing])
 
 
 def test_long_rules_are_emitted_few_times() -> None:
@@ -83,11 +82,11 @@ def test_long_rules_are_emitted_few_times() -> None:
         program = lower(
             network, MSE, Iterated(0.1, times), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return str(compiling.emit(program, policy_of(program, AVX512)))
+        return str(compiling.emit(program, plan_of(program, AVX512)))
 
     for batch_size in (1, 10):
         roots = [text(times, batch_size).count('call <16 x float> @"llvm.sqrt') for times in (20, 21)]
-        assert 0 < roots[1] - roots[0] <= RULES
+        assert 0 < roots[1] - roots[0] <= MEASURED.rules
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)

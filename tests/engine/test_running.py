@@ -16,10 +16,12 @@ import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import compiling
 from functional_mlp.engine.lowering import lower
-from functional_mlp.engine.policy import Sharing, Unrolled, policy_of
+from functional_mlp.engine.plan import Sharing, plan_of
+from functional_mlp.engine.policy import Policy, Unrolled
 from functional_mlp.engine.running import FusedRun
 from functional_mlp.testing import assert_trees_close, check_engines_agree
-from tests.engine.modes import AVX512, compiled_with, policies_with
+from tests.engine import modes
+from tests.engine.modes import AVX512, SHARED, check_agreement
 
 KEY = fm.random.key(0)
 MSE = fm.MeanSquaredError()
@@ -76,8 +78,8 @@ def test_widths_from_one_to_hundreds(sizes: tuple[int, ...], batch_size: int) ->
 def test_loops_give_what_unrolled_code_gives() -> None:
     data = fm.datasets.disk(KEY, 40, dtype=torch.float64)
     network = fm.Sequential(fm.Linear(2, 41), fm.Tanh(), fm.Linear(41, 37), fm.Tanh(), fm.Linear(37, 2))
-    with policies_with(unrolled_in_one_piece=Unrolled(products=0)):
-        check_engines_agree(network, MSE, fm.Momentum(0.05), data)
+    policy = Policy(unrolled_in_one_piece=Unrolled(products=0))
+    check_agreement(network, MSE, fm.Momentum(0.05), data, policy=policy)
 
 
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.05), fm.Adam(0.01)], ids=repr)
@@ -91,11 +93,10 @@ def test_functions_that_layers_share_give_what_code_in_one_piece_gives(
     results = []
     for sharing in (Sharing.NONE, Sharing.EQUAL_SIZES):
         # In one piece fewer matrices are kept transposed, whose sums go another way.
-        with compiled_with(sharing), policies_with(most_copied_vectors=1000):
-            check_engines_agree(network, MSE, optimizer, data, batch_size=batch_size)
-            result = fm.fit(
-                network, MSE, optimizer, data, key=KEY, epochs=2, batch_size=batch_size, validation=data, engine="fused"
-            )
+        policy = attrs.evolve(SHARED[sharing], most_copied_vectors=1000)
+        check_agreement(network, MSE, optimizer, data, batch_size=batch_size, policy=policy)
+        options = {"epochs": 2, "batch_size": batch_size, "validation": data}
+        result = modes.fit(network, MSE, optimizer, data, key=KEY, policy=policy, **options)
         results.append((result.state, result.history.validation_loss))
     if batch_size > 1 or not optimizer.slots():  # tails, which are in one piece only, are added up in another order
         assert pytree.equal(results[0][0].optimizer_state, results[1][0].optimizer_state)
@@ -167,7 +168,7 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
         layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
         network = fm.Sequential(*layers)
         program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return str(compiling.emit(program, policy_of(program, AVX512))).count("\n")
+        return str(compiling.emit(program, plan_of(program, AVX512))).count("\n")
 
     assert lines(30) < 2 * lines(10)
 
@@ -175,13 +176,12 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
     data, fractions = fm.datasets.disk(KEY, 450), []
-    options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
+    options = {"key": KEY, "epochs": 2, "batch_size": batch_size}
     # Code in one piece adds up the tails of rows in another order in the first sample of a call.
-    shared = {"sharing": Sharing.EQUAL_SIZES}
-    with policies_with(**shared):
-        whole = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options)
-    with policies_with(**shared, rows_per_call=0):
-        cut = fm.fit(NETWORK, MSE, fm.Adam(0.01), data, **options, progress=fractions.append)
+    shared = SHARED[Sharing.EQUAL_SIZES]
+    whole = modes.fit(NETWORK, MSE, fm.Adam(0.01), data, policy=shared, **options)
+    short = attrs.evolve(shared, operations_per_call=0)
+    cut = modes.fit(NETWORK, MSE, fm.Adam(0.01), data, policy=short, **options, progress=fractions.append)
     assert fm.pytree.equal(whole.state, cut.state)
     pieces = {1: 450, 7: 65, 200: 5}[batch_size]
     assert len(fractions) == 2 * pieces
@@ -191,10 +191,10 @@ def test_long_epochs_are_cut_into_short_calls(batch_size: int) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_rows_that_are_asked_for_before_they_are_needed_make_no_difference(batch_size: int) -> None:
     data = fm.Dataset(fm.random.normal(KEY, (450, 2)), torch.arange(450) % 2, weights=torch.linspace(0.1, 2.0, 450))
-    options = {"key": KEY, "epochs": 2, "batch_size": batch_size, "engine": "fused"}
-    expected = fm.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, **options)
-    with policies_with(fewest_bytes_fetched=0):
-        actual = fm.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, **options)
+    options = {"key": KEY, "epochs": 2, "batch_size": batch_size}
+    expected = fm.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, engine="fused", **options)
+    policy = Policy(fewest_bytes_fetched=0)
+    actual = modes.fit(NETWORK, fm.CrossEntropy(), fm.Adam(0.01), data, policy=policy, **options)
     assert fm.pytree.equal(actual.state, expected.state)
 
 
@@ -374,8 +374,8 @@ def test_layers_beyond_the_algebra_are_left_to_the_reference(layer: fm.Layer, fr
 def test_rows_that_would_crowd_a_cache(sharing: Sharing, batch_size: int) -> None:
     network = fm.Sequential(fm.Linear(3, 512), fm.Tanh(), fm.Linear(512, 8), fm.Linear(8, 1024), fm.Linear(1024, 2))
     data = fm.Dataset(fm.random.normal(KEY, (45, 3), dtype=torch.float64), torch.arange(45) % 2)
-    with compiled_with(sharing):
-        check_engines_agree(network, fm.CrossEntropy(), fm.SGD(0.01), data, batch_size=batch_size, epochs=2)
+    options = {"batch_size": batch_size, "epochs": 2}
+    check_agreement(network, fm.CrossEntropy(), fm.SGD(0.01), data, policy=SHARED[sharing], **options)
 
 
 def test_auto_takes_the_engine_for_very_wide_layers() -> None:

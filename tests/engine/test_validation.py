@@ -8,7 +8,8 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.course import Course
-from tests.engine.modes import policies_with
+from functional_mlp.engine.policy import MEASURED, Policy
+from tests.engine.modes import fit_together, job
 from tests.helpers import KEY
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 3))
@@ -38,12 +39,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def check_figures(loss: fm.Loss, data: fm.Dataset, sets: list[fm.Dataset]) -> None:
+def check_figures(loss: fm.Loss, data: fm.Dataset, sets: list[fm.Dataset], policy: Policy = MEASURED) -> None:
     """Each member has the figures of `evaluate` after each epoch."""
-    arguments = {"keys": KEY.split(len(sets)), "batch_size": 7, "engine": "fused", "validation": sets}
-    runs = [fm.fit_ensemble(NETWORK, loss, OPTIMIZER, data, epochs=n, **arguments) for n in range(1, EPOCHS + 1)]
-    for number, (member, validation) in enumerate(zip(runs[-1].members, sets, strict=True)):
-        metrics = [fm.evaluate(NETWORK, loss, run.member(number).params, validation, engine="fused") for run in runs]
+    members = [(OPTIMIZER, data, key) for key in KEY.split(len(sets))]
+    jobs = [job(NETWORK, loss, members, epochs=n, batch_size=7, validation=sets) for n in range(1, EPOCHS + 1)]
+    runs = [fit_together(each, policy) for each in jobs]
+    for number, (member, validation) in enumerate(zip(runs[-1], sets, strict=True)):
+        metrics = [fm.evaluate(NETWORK, loss, run[number].params, validation, engine="fused") for run in runs]
         assert member.history.validation_loss == tuple(each.loss for each in metrics)
         assert member.history.validation_accuracy == tuple(each.accuracy for each in metrics)
 
@@ -59,6 +61,6 @@ def test_each_epoch_has_the_figures_of_its_params(members: int, kind: str, calls
 
 @pytest.mark.parametrize("members", [1, 17])
 def test_data_that_take_several_calls_are_passed_forward_after_each_epoch(members: int, calls: list[int]) -> None:
-    with policies_with(rows_per_call=64, piece=4):
-        check_figures(fm.CrossEntropy(), dataset(40, "plain"), [dataset(31, "plain")] * members)
+    sets, policy = [dataset(31, "plain")] * members, Policy(operations_per_call=1, samples_at_once=4)
+    check_figures(fm.CrossEntropy(), dataset(40, "plain"), sets, policy)
     assert max(calls) == 1

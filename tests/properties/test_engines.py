@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import functional_mlp as fm
-from functional_mlp.engine.policy import Sharing
+from functional_mlp.engine.plan import Sharing
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.testing import check_engines_agree, datasets, losses, networks, optimizers
-from tests.engine.modes import compiled_with
+from tests.engine.modes import SHARED, check_agreement
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
 FEW = settings(max_examples=15)
@@ -23,15 +24,14 @@ def test_drawn_runs_agree(data: st.DataObject) -> None:
 @FEW
 @given(data=st.data())
 def test_drawn_runs_agree_where_all_layers_share_functions(data: st.DataObject) -> None:
-    with compiled_with(Sharing.ALL):
-        check_drawn_run(data, max_width=40)
+    check_drawn_run(data, max_width=40, policy=SHARED[Sharing.ALL])
 
 
-def check_drawn_run(data: st.DataObject, max_width: int = 5) -> None:
+def check_drawn_run(data: st.DataObject, max_width: int = 5, policy: Policy = MEASURED) -> None:
     network, loss = data.draw(networks(max_depth=3, max_width=max_width)), data.draw(losses())
     dtype = data.draw(st.sampled_from([torch.float64, torch.float32]))
     samples = data.draw(datasets(network, loss, max_size=12, dtype=dtype))
-    check_engines_agree(
+    check_agreement(
         network,
         loss,
         data.draw(optimizers(max_learning_rate=0.1)),
@@ -39,6 +39,7 @@ def check_drawn_run(data: st.DataObject, max_width: int = 5) -> None:
         batch_size=data.draw(st.integers(1, 5)),
         schedule=data.draw(st.sampled_from([None, fm.schedules.exponential_decay(0.9)])),
         seed=data.draw(st.integers(0, 2**16)),
+        policy=policy,
     )
 
 

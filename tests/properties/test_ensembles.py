@@ -1,7 +1,7 @@
 """Each member of an ensemble is what `fit` makes of its key, data and optimizer, whatever stands beside it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.policy import Policy
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from functional_mlp.testing.engines import relative_bound
-from tests.engine.modes import members_policies_with
+from tests.engine.modes import ANY, fit_together, job, units_side_by_side
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS
 
 FEW = settings(max_examples=8)
@@ -27,7 +27,7 @@ NETWORK = fm.Sequential(fm.Linear(2, 6), fm.Tanh(), fm.Linear(6, 2))
 
 @attrs.frozen(eq=False)
 class Ensemble:
-    """The arguments of `fit_ensemble`, with an optimizer and a data set for each member."""
+    """The arguments of `fit_ensemble`, with an optimizer and a data set for each member, and maybe a policy."""
 
     network: fm.Layer
     loss: fm.Loss
@@ -35,6 +35,15 @@ class Ensemble:
     data: list[fm.Dataset]
     keys: list[Any]
     batch_size: int = 1
+    policy: Policy | None = None
+
+    def members(self, engine: Any) -> list[fm.FitResult]:
+        if self.policy is None:
+            return [*self.fit(engine).members]
+        members = [*zip(self.optimizers, self.data, self.keys, strict=True)]
+        return fit_together(
+            job(self.network, self.loss, members, epochs=EPOCHS, batch_size=self.batch_size), self.policy
+        )
 
     def fit(self, engine: Any) -> fm.EnsembleResult:
         with warnings.catch_warnings():
@@ -70,10 +79,10 @@ def tree(result: fm.FitResult) -> Any:
 
 def assert_members_are_lone_fits(ensemble: Ensemble, engine: Any, indices: list[int]) -> None:
     """Within the bound between engines: rounding in each step, and what the run makes of rounding in its params."""
-    result = ensemble.fit(engine)
+    members = ensemble.members(engine)
     for index in indices:
         dtype, steps = ensemble.data[index].inputs.dtype, EPOCHS * -(-len(ensemble.data[index]) // ensemble.batch_size)
-        member, lone = result.member(index), ensemble.lone(index)
+        member, lone = members[index], ensemble.lone(index)
         nudged = ensemble.lone(index, NUDGE * torch.finfo(dtype).eps)
         assert (member.diverged_at, member.state.epoch) == (lone.diverged_at, lone.state.epoch)
         assert member.state.key == lone.state.key
@@ -133,29 +142,32 @@ def test_data_of_different_lengths(engine: str) -> None:
     assert_members_are_lone_fits(ensemble, engine, [0, 3, 18, 19])
 
 
-@pytest.fixture(params=[False, True], ids=["a unit a vector", "two units a vector"])
-def units(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Both ways to fill a vector, whatever the size of the network."""
-    with members_policies_with(members=max(machine.host().lanes(8) // (2 if request.param else 1), 2)):
-        yield
+def whole(network: fm.Layer, optimizer: fm.Optimizer, batch_size: int, dtype: torch.dtype) -> Policy:
+    """Groups have as many members as a vector has lanes."""
+    return Policy(first_cache_bytes=ANY)
 
 
-@pytest.mark.usefixtures("units")
+WAYS = pytest.mark.parametrize("way", [whole, units_side_by_side])
+
+
+@WAYS
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_an_optimizer_in_groups(optimizer: fm.Optimizer, batch_size: int) -> None:
+def test_an_optimizer_in_groups(optimizer: fm.Optimizer, batch_size: int, way: Callable[..., Policy]) -> None:
     rules = [attrs.evolve(optimizer, learning_rate=optimizer.learning_rate / (1 + index)) for index in range(9)]
     loss = LOSSES[OPTIMIZERS.index(optimizer) % len(LOSSES)]  # each in its turn
-    ensemble = Ensemble(NETWORK, loss, rules, disks(9, [10]), list(fm.random.key(0).split(9)), batch_size)
+    policy = way(NETWORK, optimizer, batch_size, torch.float64)
+    ensemble = Ensemble(NETWORK, loss, rules, disks(9, [10]), list(fm.random.key(0).split(9)), batch_size, policy)
     assert_members_are_lone_fits(ensemble, "fused", [0, 8])
 
 
-@pytest.mark.usefixtures("units")
+@WAYS
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
-def test_an_activation_in_groups(activation: fm.Layer) -> None:
+def test_an_activation_in_groups(activation: fm.Layer, way: Callable[..., Policy]) -> None:
     network = fm.Sequential(fm.Linear(2, 11, bias=False), activation, fm.Residual(fm.Linear(11, 11)), fm.Linear(11, 2))
     rules: list[fm.Optimizer] = [fm.SGD(0.05)] * 9
-    ensemble = Ensemble(network, fm.MeanSquaredError(), rules, disks(9, [10]), list(fm.random.key(0).split(9)))
+    policy, keys = way(network, rules[0], 1, torch.float64), list(fm.random.key(0).split(9))
+    ensemble = Ensemble(network, fm.MeanSquaredError(), rules, disks(9, [10]), keys, policy=policy)
     assert_members_are_lone_fits(ensemble, "fused", [0, 8])
 
 

@@ -8,9 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import functional_mlp as fm
-from functional_mlp.engine.policy import Sharing
-from functional_mlp.testing import check_engines_agree, datasets, losses, networks, optimizers
-from tests.engine.modes import compiled_with, on_threads, units_divided
+from functional_mlp.engine.lowering import lower, takes_classes
+from functional_mlp.engine.plan import Sharing
+from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.running import FusedRun
+from functional_mlp.testing import datasets, losses, networks, optimizers
+from tests.engine import modes
+from tests.engine.modes import SHARED, among_threads, check_agreement, torch_threads, units_divided
 
 KEY = fm.random.key(0)
 FEW = settings(max_examples=4)
@@ -26,13 +30,13 @@ def test_drawn_epochs_have_the_same_bits_on_any_number_of_threads(sharing: Shari
     samples = data.draw(datasets(network, loss, max_size=12, dtype=dtype))
     order = fm.random.permutation(KEY, len(samples)).repeat(data.draw(st.sampled_from([1, 3, 30])))
     options = {"batch_size": data.draw(st.integers(2, 200)), "penalty": data.draw(st.sampled_from(PENALTIES))}
+    options |= {"policy": SHARED[sharing]}
     params = network.init(KEY, dtype=dtype)
     if data.draw(st.booleans()):
         params = fm.pytree.map(
             lambda leaf: leaf.flatten().index_fill(0, torch.tensor([0]), float("nan")).view_as(leaf), params
         )
-    with compiled_with(sharing):
-        check_threads(network, loss, data.draw(optimizers(max_learning_rate=0.1)), samples, order, params, **options)
+    check_threads(network, loss, data.draw(optimizers(max_learning_rate=0.1)), samples, order, params, **options)
 
 
 @pytest.mark.parametrize("optimizer", [fm.SGD(0.1), fm.Adam(0.1)], ids=repr)
@@ -50,10 +54,10 @@ def test_single_samples_have_the_same_bits_where_units_are_divided(optimizer: fm
     network = fm.Sequential(fm.Linear(5, 70), fm.Tanh(), fm.Residual(fm.Linear(70, 70)), fm.GELU(), fm.Linear(70, 3))
     data = fm.Dataset(fm.random.normal(KEY, (41, 5), dtype=torch.float64), torch.arange(41) % 3)
     order, params = fm.random.permutation(KEY, 41), network.init(KEY, dtype=torch.float64)
-    with compiled_with(sharing), units_divided():
-        check_threads(network, fm.CrossEntropy(), optimizer, data, order, params, batch_size=1)
-        with on_threads(2):
-            check_engines_agree(network, fm.CrossEntropy(), optimizer, data, epochs=2)
+    policy = units_divided(SHARED[sharing])
+    check_threads(network, fm.CrossEntropy(), optimizer, data, order, params, batch_size=1, policy=policy)
+    with torch_threads(2):
+        check_agreement(network, fm.CrossEntropy(), optimizer, data, epochs=2, policy=among_threads(policy))
 
 
 @pytest.mark.parametrize("batch_size", [1, 20])
@@ -61,22 +65,24 @@ def test_single_samples_have_the_same_bits_where_units_are_divided(optimizer: fm
 def test_runs_have_the_same_bits_in_the_orders_that_one_thread_draws(batch_size: int, validated: bool) -> None:
     network = fm.Sequential(fm.Linear(2, 70), fm.Tanh(), fm.Linear(70, 70), fm.Tanh(), fm.Linear(70, 2))
     data = fm.datasets.disk(KEY, 90)
-    arguments = {"key": KEY, "epochs": 4, "batch_size": batch_size, "engine": "fused"}
+    job = modes.job(
+        network, fm.CrossEntropy(), [(fm.Adam(0.01), data, KEY)],
+        epochs=4, batch_size=batch_size, validation=data if validated else None,
+    )  # fmt: skip
 
-    def run() -> tuple[Any, ...]:
-        result = fm.fit(
-            network, fm.CrossEntropy(), fm.Adam(0.01), data, validation=data if validated else None, **arguments
-        )
+    def run(policy: Policy, made_for: int, threads: int) -> tuple[Any, ...]:
+        with torch_threads(made_for):
+            course = modes.begun(job, policy)
+        with torch_threads(threads):
+            result = modes.finished(course)
         history = result.history
         return bits(torch.cat([leaf.flatten() for leaf in fm.pytree.leaves(result.params)])), repr(
             (history.train_loss, history.validation_loss, history.validation_accuracy)
         )
 
-    with units_divided():
-        expected = run()
-        for threads in (1, 2, 3):
-            with on_threads(threads):
-                assert run() == expected
+    expected = run(units_divided(), 1, 1)
+    for threads in (1, 2, 3):
+        assert run(among_threads(units_divided()), 3, threads) == expected
 
 
 def check_threads(
@@ -86,17 +92,29 @@ def check_threads(
     data: fm.Dataset,
     order: torch.Tensor,
     params: Any,
-    **options: Any,
+    *,
+    batch_size: int,
+    penalty: Any = None,
+    policy: Policy = MEASURED,
 ) -> None:
-    def run() -> list[Any]:
-        epoch = fm.engine.compile(network, loss, optimizer, dtype=data.inputs.dtype, **options)
-        state, mean_loss = epoch(optimizer.init(params), data, order)
-        return [bits(leaf) for leaf in (*fm.pytree.leaves(state), torch.tensor(mean_loss, dtype=torch.float64))]
+    """Code for three threads gives, on up to as many, the bits of that for one."""
+    program = lower(
+        network, loss, optimizer, batch_size=batch_size, penalty=penalty, dtype=data.inputs.dtype,
+        class_targets=takes_classes(loss, data.targets), weighted=data.weights is not None,
+    )  # fmt: skip
 
-    expected = run()
+    def run(policy: Policy, made_for: int, threads: int) -> list[Any]:
+        state = optimizer.init(params)
+        with torch_threads(made_for):
+            epoch = FusedRun(program, state, data, policy=policy)
+        with torch_threads(threads):
+            loss_sum, _ = epoch.sums_of_epoch(order, len(order), state.learning_rate, None)
+        after = epoch.state(epoch.snapshot())
+        return [bits(leaf) for leaf in (*fm.pytree.leaves(after), torch.tensor(loss_sum, dtype=torch.float64))]
+
+    expected = run(policy, 1, 1)
     for threads in (1, 2, 3):
-        with on_threads(threads):
-            assert run() == expected
+        assert run(among_threads(policy), 3, threads) == expected
 
 
 def bits(leaf: Any) -> bytes:

@@ -24,7 +24,7 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.meeting import emit_meeting
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
 from functional_mlp.engine.walk import Backward
@@ -49,20 +49,20 @@ class BatchEpoch(BatchPasses):
     gradients: int
     ahead: Ahead
 
-    def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        kernels = Kernels(program, policy, builder)
+    def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        kernels = Kernels(program, plan, builder)
         self.loss, size = SampleLoss(kernels, program), kernels.layout.size
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
-        self.whole = program.batch_size <= policy.piece and not policy.brief_rule
+        self.whole = program.batch_size <= plan.piece and not plan.brief_rule
         self.gradients = size * (1 + len(program.optimizer.slots()))
         products = LinearProducts(
             kernels,
-            min(program.batch_size, policy.piece),
+            min(program.batch_size, plan.piece),
             program if self.whole else None,
             self.gradients,
         )
-        end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, policy)
-        self.ahead = Ahead(kernels, program, policy, arguments)
+        end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, plan)
+        self.ahead = Ahead(kernels, program, plan, arguments)
         super().__init__(program, scope, products, end=end, way_back=True)
 
     def emit(self) -> int:
@@ -93,7 +93,7 @@ class BatchEpoch(BatchPasses):
 
     def _train(self, samples: Samples, totals: Sequence[ir.Value]) -> list[ir.Value]:
         """Both passes for a piece, with the update of the parameters where it is the whole batch."""
-        if self.scope.policy.divided:
+        if self.scope.plan.divided:
             return self._train_divided(samples, totals)
         with self._update_after(samples) as update:
             piece = Piece(self.scope, 0, samples.count, samples.batch, update)
@@ -111,7 +111,7 @@ class BatchEpoch(BatchPasses):
         b, scope = self.builder, self.scope
         self._meet()  # all weights are what they are to be, and nobody needs what is kept of the last piece
         waiting: list[Callable[[Piece], None]] = []
-        begin, end = self.kernels.own_part(scope, samples.count, scope.policy.unit_of_samples)
+        begin, end = self.kernels.own_part(scope, samples.count, scope.plan.policy.unit_of_samples)
         own = Piece(scope, begin, self.e.index(end), samples.batch, waiting=waiting)
         grad, backward, losses = self._forward(own, samples)
         outcomes = self.e.address(scope.workspace, self.memory.reserve(2 * 8 // self.kernels.real.size, self.samples))
@@ -146,7 +146,7 @@ class BatchEpoch(BatchPasses):
             yield None
             return
         with rule_after(self.kernels, self.program, self.scope, samples.batch) as rule:
-            yield rule.update if self.scope.policy.in_one_piece else None
+            yield rule.update if self.scope.plan.in_one_piece else None
 
     @contextlib.contextmanager
     def _table(self, piece: Piece) -> Iterator[Piece]:
@@ -187,7 +187,7 @@ class BatchEpoch(BatchPasses):
         """Wait for the other threads, where there are any."""
         share = self.scope.arguments.share
         if share is not None:
-            emit_meeting(self.builder, share)
+            emit_meeting(self.builder, share, self.scope.plan)
             self.e.stored.forget_all()
 
     def _apply_gradients(self, batch: ir.Value) -> None:

@@ -240,7 +240,7 @@ class LinearProducts:
             right=(columns_place, stride),
             start=None,
             finish=finish,
-            usual_rows=scope.policy.rows_of_any_matrix,
+            usual_rows=scope.plan.policy.rows_of_any_matrix,
             updated=place,
         )
         self.products.emit(scope, product)
@@ -267,7 +267,7 @@ class LinearProducts:
             def add_one(r: Index, total: ir.Value) -> list[ir.Value]:
                 return [add(r, total)]
 
-            chains = scope.policy.bias_chains
+            chains = scope.plan.policy.bias_chains
             whole = self.builder.and_(at.count, ir.Constant(I64, -chains))
             sums = e.loop("grad_bias", 0, whole, chains, add_several, [e.constant(0)] * chains)
             (total,) = e.loop("grad_bias", whole, at.count, 1, add_one, [e.tree_sum(sums)])

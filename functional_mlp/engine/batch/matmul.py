@@ -60,7 +60,7 @@ class TiledProducts:
         """The tiles of all rows, for `width` vectors of columns."""
         e, name, (begin, end) = self.e, product.name, product.rows
         rows = e.subtract(end, begin)
-        height = _tile_height(rows, width, product.usual_rows, scope.policy.registers)
+        height = _tile_height(rows, width, product.usual_rows, scope.plan.registers)
 
         def tile(row: Index, height: int) -> None:
             self._tile(scope, product, row, height, [e.add(first, v * self.kernels.lanes) for v in range(width)])
@@ -68,7 +68,7 @@ class TiledProducts:
         if isinstance(rows, int):
             e.blocks(f"{name}.rows", rows, height, tile, 1)
             return
-        for size in (height, *(rest for rest in scope.policy.heights_of_rests if rest < height)):
+        for size in (height, *(rest for rest in scope.plan.heights_of_rests if rest < height)):
             whole = e.builder.sub(end, e.builder.urem(e.subtract(end, begin), ir.Constant(I64, size)))
             e.loop(f"{name}.rows", begin, whole, size, functools.partial(tile, height=size))
             begin = whole
@@ -83,8 +83,8 @@ class TiledProducts:
 
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
             row_of_right = e.add(right, e.multiply(k, right_stride))
-            if scope.policy.fetches:
-                self._fetch(scope, product, row, e.add(k, scope.policy.rows_fetched_ahead), offsets)
+            if scope.plan.fetches:
+                self._fetch(scope, product, row, e.add(k, scope.plan.policy.rows_fetched_ahead), offsets)
             vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
             results = []
             for h in range(height):
@@ -94,7 +94,7 @@ class TiledProducts:
                     results.append(e.multiply_add(factor, vector, sums[h * width + v]))
             return results
 
-        if product.updated is not None and scope.policy.fetches:
+        if product.updated is not None and scope.plan.fetches:
             for h, offset in itertools.product(range(height), offsets):
                 e.fetch(scope.workspace, product.updated(e.add(row, h), offset), to_write=True)
         sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin * height)

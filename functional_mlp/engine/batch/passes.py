@@ -1,4 +1,4 @@
-"""Passes of samples through a network in pieces, of at most `Policy.piece`; and those that go forward alone.
+"""Passes of samples through a network in pieces, of at most `Plan.piece`; and those that go forward alone.
 
 Products need the weights in both orientations, so a transposed copy is made of them.
 """
@@ -16,7 +16,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import LossProgram, Program
 
 
@@ -109,9 +109,9 @@ class BatchPasses:
 class ForwardPasses(BatchPasses):
     """Emits a pass over rows `first` to `last` of the data, in their own order, into a function."""
 
-    def __init__(self, program: Program, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        kernels = Kernels(program, policy, builder)
-        products, scope = LinearProducts(kernels, policy.piece), Scope.of_function(arguments, policy)
+    def __init__(self, program: Program, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        kernels = Kernels(program, plan, builder)
+        products, scope = LinearProducts(kernels, plan.piece), Scope.of_function(arguments, plan)
         super().__init__(program, scope, products, end=kernels.layout.size, way_back=False)
 
     def measure(self, program: LossProgram) -> int:

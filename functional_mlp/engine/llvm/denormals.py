@@ -1,7 +1,6 @@
 """Code that takes denormal numbers as zero."""
 
 import contextlib
-import platform
 from collections.abc import Callable, Iterator
 
 from functional_mlp.engine.llvm import ir
@@ -13,12 +12,11 @@ FLUSH_BOTH_TO_ZERO = 1 << 24
 
 
 @contextlib.contextmanager
-def denormals_flushed(builder: ir.IRBuilder) -> Iterator[None]:
+def denormals_flushed(builder: ir.IRBuilder, architecture: str) -> Iterator[None]:
     """Emit code that takes denormal numbers as zero, on x86 and aarch64; the caller's setting is put back after it."""
-    machine = platform.machine().lower()
-    if machine in ("x86_64", "amd64"):
+    if architecture == "x86_64":
         restore = _flush_on_x86(builder)
-    elif machine in ("aarch64", "arm64"):
+    elif architecture in ("aarch64", "arm64"):
         restore = _flush_on_aarch64(builder)
     else:
         yield

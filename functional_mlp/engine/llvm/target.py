@@ -7,7 +7,6 @@
 import functools
 import hashlib
 import os
-import platform
 import secrets
 import weakref
 from collections.abc import Callable, Mapping
@@ -35,6 +34,11 @@ class Target:
     cpu: str
     features: str
     vector_bytes: int
+
+    @property
+    def architecture(self) -> str:
+        """LLVM's name of the kind of processor: x86_64, aarch64, arm64 on macOS, …"""
+        return self.triple.partition("-")[0]
 
     def lanes(self, number_bytes: int) -> int:
         return self.vector_bytes // number_bytes
@@ -67,7 +71,7 @@ def _target(name: str) -> Target:
         raise ValueError(f"FUNCTIONAL_MLP_TARGET must be 'native' or one of {', '.join(sizes)}, got {name!r}")
     needed = {"x86-64-v3": ("avx2", "fma"), "x86-64-v4": ("avx512f", "avx512vl", "avx512dq")}.get(name, ())
     missing = [feature for feature in needed if not available.get(feature)]
-    if missing or platform.machine() not in ("x86_64", "AMD64"):
+    if missing or not triple.startswith("x86_64-"):
         raise ValueError(f"FUNCTIONAL_MLP_TARGET={name} does not run on this processor: choose 'native'")
     return Target(triple, name, "", sizes[name])
 

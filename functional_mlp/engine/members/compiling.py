@@ -15,7 +15,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.members.epoch import MembersEpoch
-from functional_mlp.engine.members.policy import MembersPolicy
+from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.validation import ENTRIES, Validation
@@ -24,15 +24,15 @@ _C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 _C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 5 + [ctypes.c_void_p]
 
 
-def emit(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
+def emit(program: MembersProgram, plan: MembersPlan) -> ir.Module:
     """The LLVM module with the function `epoch`."""
     module = ir.Module(name="functional_mlp.ensemble")
     names = [field.name for field in attrs.fields(MembersArguments)]
     function, builder = begin(module, "epoch", dict(zip(names, MembersArguments.TYPES, strict=True)))
-    with denormals_flushed(builder):
-        size = MembersEpoch(program, policy, builder, MembersArguments(*function.args)).emit()
+    with denormals_flushed(builder, plan.architecture):
+        size = MembersEpoch(program, plan, builder, MembersArguments(*function.args)).emit()
     builder.ret_void()
-    emit_epochs(function, program, policy)
+    emit_epochs(function, program, plan)
     note_workspace(module, size)
     return module
 
@@ -54,7 +54,7 @@ _ARGUMENTS_OF_EPOCHS = {
 }
 
 
-def emit_epochs(epoch: ir.Function, program: MembersProgram, policy: MembersPolicy) -> None:
+def emit_epochs(epoch: ir.Function, program: MembersProgram, plan: MembersPlan) -> None:
     """Emit `epochs`, which draws the orders of the `members` that there are and calls `epoch`, `count` times.
 
     Orders are drawn where the pointers say that they lie, and stay as they are where `keys` is null. After each epoch
@@ -65,7 +65,7 @@ def emit_epochs(epoch: ir.Function, program: MembersProgram, policy: MembersPoli
     function, b = begin(epoch.module, "epochs", _ARGUMENTS_OF_EPOCHS)
     own = dict(zip(_ARGUMENTS_OF_EPOCHS, function.args, strict=True))
     members, samples = own["members"], own["samples"]
-    e, lanes = Emitter(b, Real(torch.float64), 1), policy.members
+    e, lanes = Emitter(b, Real(torch.float64), 1), plan.members
     size = ir.Constant(I64, program.batch_size)
     batches = b.udiv(b.add(samples, b.sub(size, ir.Constant(I64, 1))), size)
 
@@ -85,7 +85,7 @@ def emit_epochs(epoch: ir.Function, program: MembersProgram, policy: MembersPoli
         b.call(epoch, [own["workspace"], own["pointers"], scalars, ir.Constant(I64, 0), samples, begun, results])
 
         def pass_forward(member: Index) -> None:
-            validation = Validation(b, program.program.dtype, policy.lanes)
+            validation = Validation(b, program.program.dtype, plan.lanes)
             table = e.address(own["validations"], e.multiply(member, ENTRIES), I64)
             numbers = validation.e.address(own["workspace"], member)
             validation.gather(numbers, lanes, table, own["places"], own["parameters"])
@@ -109,23 +109,23 @@ class Function:
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(program: MembersProgram, policy: MembersPolicy, target: machine.Target) -> Function:
+def compiled(program: MembersProgram, plan: MembersPlan, target: machine.Target) -> Function:
     """The machine code of a program: from memory, from the disk, or made.
 
     Raises `CannotFuseError` where expressions do not take a number for each member, or LLVM cannot make the code.
     """
     program.check_unchanged()
-    module = None if program.is_ours else _emit_or_refuse(program, policy)
-    key = f"members {program!r} {policy!r}" if module is None else None
-    code = load((program, target), key, lambda: emit(program, policy) if module is None else module, target)
+    module = None if program.is_ours else _emit_or_refuse(program, plan)
+    key = f"members {program!r} {plan!r}" if module is None else None
+    code = load((program, target), key, lambda: emit(program, plan) if module is None else module, target)
     return Function(
         code.function("epoch", _C_TYPES), code.function("epochs", _C_TYPES_OF_EPOCHS), code.workspace_size, code
     )
 
 
-def _emit_or_refuse(program: MembersProgram, policy: MembersPolicy) -> ir.Module:
+def _emit_or_refuse(program: MembersProgram, plan: MembersPlan) -> ir.Module:
     try:
-        return emit(program, policy)
+        return emit(program, plan)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
         kind = program.rule.kind.__name__
         raise CannotFuseError(f"{kind} does not take a number for each member: {error}") from error

@@ -20,7 +20,7 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.operands import Array, Outer, Scalar
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
-from functional_mlp.engine.members.policy import MembersPolicy
+from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import (
     INPUTS,
     LABELS,
@@ -53,14 +53,14 @@ class MembersEpoch:
     doubles: ir.VectorType
 
     def __init__(
-        self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, arguments: MembersArguments
+        self, program: MembersProgram, plan: MembersPlan, builder: ir.IRBuilder, arguments: MembersArguments
     ) -> None:
         self.program, self.rule, self.batch_size = program.program, program.rule, program.batch_size
         self.penalty = program.penalty
-        self.builder, self.arguments, self.members = builder, arguments, policy.members
-        self.steps = MembersSteps(program, policy, builder, arguments.workspace)
+        self.builder, self.arguments, self.members = builder, arguments, plan.members
+        self.steps = MembersSteps(program, plan, builder, arguments.workspace)
         self.e, self.xp = self.steps.one.e, self.steps.one.xp
-        self.doubles = ir.VectorType(DOUBLE, policy.members)
+        self.doubles = ir.VectorType(DOUBLE, plan.members)
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers."""

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
-from functional_mlp.engine.members import policy as policies
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
 from functional_mlp.engine.members.compiling import compiled
+from functional_mlp.engine.members.plan import MembersPlan, gain_from_groups, members_plan_of
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram
 from functional_mlp.engine.members.validation import Validations
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import nothing, program_of_pass
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, function_to_run, new_workspace
 from functional_mlp.forks import cached_property
@@ -41,30 +42,34 @@ def kind_of(member: Member) -> Hashable:
     )
 
 
-def groups_of_members(job: Job, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+def groups_of_members(job: Job, numbers: Sequence[int], policy: Policy = MEASURED) -> list[tuple[int, ...]]:
     """Members of one kind, divided into groups that fill vectors; none where that does not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
     networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
     the code of deep networks short; and where code for many cannot be made.
     """
-    program, target = program_of(job, [job.members[number] for number in numbers]), machine.host()
+    program, target = program_of(job, [job.members[number] for number in numbers]), host()
     optimizer = job.members[numbers[0]].optimizer
     alone = program.program.with_update(optimizer, program.batch_size, program.penalty)
-    if not policies.gain_from_groups(alone, len(numbers), target):
+    if not gain_from_groups(alone, len(numbers), target, policy):
         return []
-    policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
+    plan = _plan_of(program, target, policy)
     try:
-        compiled(program, policy, target)
+        compiled(program, plan, target)
         held_out = {id(data): data for data in (job.members[number].validation for number in numbers)}
         for data in held_out.values():
             if data is not None:
-                function_to_run(program_of_pass(program.program, data))
+                function_to_run(program_of_pass(program.program, data), policy)
     except CannotFuseError:
         return []
-    count = math.ceil(len(numbers) / policy.members)
+    count = math.ceil(len(numbers) / plan.members)
     bounds = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [tuple(numbers[first:last]) for first, last in itertools.pairwise(bounds)]
+
+
+def _plan_of(program: MembersProgram, target: Target, policy: Policy) -> MembersPlan:
+    return members_plan_of(program.program, len(program.rule.slots()), program.batch_size, target, policy)
 
 
 def program_of(job: Job, members: Sequence[Member]) -> MembersProgram:
@@ -92,17 +97,17 @@ class MembersRun:
 
     ahead = None
 
-    def __init__(self, job: Job, members: tuple[Member, ...]) -> None:
+    def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy = MEASURED) -> None:
         self._batch_size, self._members = job.batch_size, members
         self._program = program = program_of(job, members)
         self._check_unchanged = None if program.is_ours else program.check_unchanged
-        target = machine.host()
-        policy = policies.members_policy_of(program.program, len(program.rule.slots()), program.batch_size, target)
-        self._size = policy.members
-        self._function = compiled(program, policy, target)
-        self._layout = MembersLayout.of(program.program, policy.units)
+        target = host()
+        plan = _plan_of(program, target, policy)
+        self._size = plan.members
+        self._function = compiled(program, plan, target)
+        self._layout = MembersLayout.of(program.program, plan.units)
         self._names = ("params", *program.rule.slots())
-        self._rows_per_call, self._most_epochs_per_call = policy.rows_per_call, policy.most_epochs_per_call
+        self._rows_per_call, self._most_epochs_per_call = plan.rows_per_call, plan.policy.most_epochs_per_call
         self._samples = len(members[0].data)
         self._step = members[0].start.optimizer_state.step
         self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
@@ -110,7 +115,7 @@ class MembersRun:
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
         self._orders = Orders(len(members), self._samples, shuffled=job.shuffle)
-        self._validations = Validations(program.program, self._layout, members)
+        self._validations = Validations(program.program, self._layout, members, policy)
         self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):
             for name, vectors in zip(self._names, self._arrays(self._numbers), strict=True):

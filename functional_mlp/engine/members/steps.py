@@ -10,7 +10,7 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.stored import StoredVectors
 from functional_mlp.engine.llvm.types import Real
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersScalars
-from functional_mlp.engine.members.policy import MembersPolicy
+from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import MembersLayout, MembersProgram, Width
 from functional_mlp.engine.program import Affine, Branch, Pointwise
 from functional_mlp.engine.walk import At, Backward
@@ -38,7 +38,7 @@ class MembersSteps:
     and what is kept of a sample.
     """
 
-    policy: MembersPolicy
+    plan: MembersPlan
     builder: ir.IRBuilder
     layout: MembersLayout
     one: Width
@@ -49,21 +49,21 @@ class MembersSteps:
     gradients: int
     end: int
 
-    def __init__(self, program: MembersProgram, policy: MembersPolicy, builder: ir.IRBuilder, workspace: ir.Value):
-        self.policy, self.builder = policy, builder
-        self.layout = MembersLayout.of(program.program, policy.units)
+    def __init__(self, program: MembersProgram, plan: MembersPlan, builder: ir.IRBuilder, workspace: ir.Value):
+        self.plan, self.builder = plan, builder
+        self.layout = MembersLayout.of(program.program, plan.units)
         self._real, self._workspace = Real(program.program.dtype), workspace
         self._stored = StoredVectors()  # by vectors of all widths
         self.one = self._width(1)
-        self.widths = [self.one] if policy.units == 1 else [self._width(policy.units), self.one]
+        self.widths = [self.one] if plan.units == 1 else [self._width(plan.units), self.one]
         self.e, self.load, self.store = self.one.e, self.one.load, self.one.store
         self.gradients = self.layout.size * (1 + len(program.rule.slots()))
         self.end = self.gradients + (0 if program.batch_size == 1 else self.layout.size)
 
     def _width(self, units: int) -> Width:
-        e = Emitter(self.builder, self._real, units * self.policy.members, self._stored)
-        scalars = MembersScalars(Emitter(self.builder, self._real, self.policy.members))
-        return Width(units, self.policy.members, e, MembersNamespace(e, scalars), self._workspace)
+        e = Emitter(self.builder, self._real, units * self.plan.members, self._stored)
+        scalars = MembersScalars(Emitter(self.builder, self._real, self.plan.members))
+        return Width(units, self.plan.members, e, MembersNamespace(e, scalars), self._workspace)
 
     def units(self, name: str, count: int, body: Body, sums: int = 0) -> list[ir.Value]:
         """sums = body(width, unit, *sums) for `count` units, as many at a time as a width holds.
@@ -75,11 +75,11 @@ class MembersSteps:
         for width in self.widths:
             carried = [self._folded(width, total) for total in carried] or [width.e.constant(0)] * sums
             whole = (count - start) // width.units
-            unrolled = self.policy.unrolled_units
+            unrolled = self.plan.policy.unrolled_units
             many = whole - whole % unrolled
 
             def several(first: Index, *now: ir.Value, width: Width = width) -> Sequence[ir.Value]:
-                for vector in range(self.policy.unrolled_units):
+                for vector in range(self.plan.policy.unrolled_units):
                     now = tuple(body(width, width.e.add(first, vector * width.units), *now) or ())
                 return now
 
@@ -93,8 +93,8 @@ class MembersSteps:
     def _folded(self, width: Width, total: ir.Value) -> ir.Value:
         """The sum over the units side by side in a vector, where the width is narrower than that vector."""
         parts = [
-            self.e.shuffle(total, total, range(first, first + self.policy.members))
-            for first in range(0, total.type.count, self.policy.members)
+            self.e.shuffle(total, total, range(first, first + self.plan.members))
+            for first in range(0, total.type.count, self.plan.members)
         ]
         return self.e.tree_sum(parts)
 
@@ -145,7 +145,7 @@ class MembersSteps:
             self.units(f"{name}.output", outputs, output)
 
         self.units(f"{name}.bias", outputs, start)
-        at_once = rows_at_once(step.in_features, self.policy.most_rows)
+        at_once = rows_at_once(step.in_features, self.plan.policy.most_rows_of_members)
         e.blocks(f"{name}.input", step.in_features, at_once, forward_rows, 1)
 
     def _backward_product(self, update: Update, step: Affine, x: int, delta: int, grad_x: int | None) -> None:
@@ -176,7 +176,7 @@ class MembersSteps:
             param, delta_j = width.load(place), width.load(e.add(delta, j))
             update(width, place, param, width.e.constant(1), delta_j, of_weights=False)
 
-        at_once = rows_at_once(step.in_features, self.policy.most_rows)
+        at_once = rows_at_once(step.in_features, self.plan.policy.most_rows_of_members)
         e.blocks(f"{name}.input", step.in_features, at_once, backward_rows, 1)
         if step.bias:
             self.units(f"{name}.bias", outputs, bias_update)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from functional_mlp.engine.members.program import MembersLayout
 from functional_mlp.engine.passes import Evaluation, Figures, nothing
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram
 from functional_mlp.forks import cached_property
 from functional_mlp.state import Member
@@ -17,15 +18,15 @@ from functional_mlp.state import Member
 class Validations:
     """The passes of a group; members that have the same validation data take turns with one workspace."""
 
-    def __init__(self, program: LossProgram, layout: MembersLayout, members: Sequence[Member]) -> None:
-        self._program, self._layout, self._members = program, layout, members
+    def __init__(self, program: LossProgram, layout: MembersLayout, members: Sequence[Member], policy: Policy) -> None:
+        self._program, self._layout, self._members, self._policy = program, layout, members, policy
         self.rows = max(0 if member.validation is None else len(member.validation) for member in members)
 
     @cached_property
     def _evaluations(self) -> list[Evaluation | None]:
         """Each member's pass."""
         data = {id(member.validation): member.validation for member in self._members}
-        made = {key: None if own is None else Evaluation(self._program, own) for key, own in data.items()}
+        made = {key: None if own is None else Evaluation(self._program, own, self._policy) for key, own in data.items()}
         return [made[id(member.validation)] for member in self._members]
 
     @cached_property

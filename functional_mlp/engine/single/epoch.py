@@ -28,7 +28,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps
 from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.layers import Pass, SampleLayers
@@ -50,16 +50,16 @@ class SampleEpoch:
     program: TrainingProgram
     layers: SampleLayers
 
-    def __init__(self, program: TrainingProgram, policy: Policy, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        self.kernels = Kernels(program, policy, builder)
+    def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
+        self.kernels = Kernels(program, plan, builder)
         self.slots = len(program.optimizer.slots())
         self.products, self.loss = Products(self.kernels, self.slots), SampleLoss(self.kernels, program)
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.exchange = Exchange(self.kernels, policy, self.kernels.layout.size * (1 + self.slots))
+        self.exchange = Exchange(self.kernels, plan, self.kernels.layout.size * (1 + self.slots))
         if arguments.share is not None:
             own = self.exchange.own_workspace(arguments.workspace, arguments.share.rank)
             arguments = attrs.evolve(arguments, workspace=own)
-        self.scope = Scope.of_function(arguments, policy)
+        self.scope = Scope.of_function(arguments, plan)
         self.layers = SampleLayers(self.kernels, program, self.products, self.exchange)
         self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
         self._end = 0
@@ -82,10 +82,10 @@ class SampleEpoch:
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         size = self._end
         there = self.e.address(scope.workspace, start + size)
-        ahead = Ahead(self.kernels, self.program, scope.policy, arguments)
+        ahead = Ahead(self.kernels, self.program, scope.plan, arguments)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
-            ahead.fetch(self.e.add(position, scope.policy.samples_fetched_ahead))
+            ahead.fetch(self.e.add(position, scope.plan.policy.samples_fetched_ahead))
             with self.layers.pending(scope, position, before) as pending:
                 own = Pass(scope.counted_from(activations), pending)
                 prediction, backward = self._forward_pass(own, position)
@@ -122,7 +122,7 @@ class SampleEpoch:
         """Write the transposed copies from a place of the workspace on; returns where they end."""
         scope = attrs.evolve(scope, arguments=attrs.evolve(scope.arguments, share=None))  # each thread makes its own
         with self.kernels.table(scope) as inside:
-            for matrix in self.scope.policy.copied(self.kernels.layout.matrices):
+            for matrix in self.scope.plan.copied(self.kernels.layout.matrices):
                 self.layers.copies[matrix.step.number] = place
                 self.kernels.transpose(inside, matrix, place)
                 place += matrix.size_transposed(self.kernels.lanes)
@@ -162,7 +162,7 @@ class SampleEpoch:
 
     def _loss(self, scope: Scope, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
-        if vectors(self.program.out_features, self.kernels.lanes) <= scope.policy.most_loss_vectors:
+        if vectors(self.program.out_features, self.kernels.lanes) <= scope.plan.policy.most_loss_vectors:
             return self.loss.emit(scope, row, prediction, grad)
         place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
 
@@ -247,7 +247,7 @@ class SampleEpoch:
     ) -> None:
         """emit(scope, features, places), of an activation where there is a layer."""
         self.builder.comment(f"{kind}: {layer!r}")
-        if scope.policy.in_one_piece:
+        if scope.plan.in_one_piece:
             emit(scope, features, places)
             return
 

@@ -22,7 +22,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.meeting import emit_meeting
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 
 # The constant of a module that says how much memory the function of a thread needs, in numbers.
 WORKSPACE_SIZE = "workspace_size"
@@ -50,10 +50,10 @@ class Exchange:
     unit: int
     end: int
 
-    def __init__(self, kernels: Kernels, policy: Policy, start: int) -> None:
+    def __init__(self, kernels: Kernels, plan: Plan, start: int) -> None:
         self.kernels, self.e, self.builder = kernels, kernels.e, kernels.builder
-        self.unit, self.end = policy.product_width * kernels.lanes, start
-        self.divided: set[int] = {m.step.number for m in kernels.layout.matrices if policy.divides(m)}
+        self.unit, self.end = plan.policy.product_width * kernels.lanes, start
+        self.divided: set[int] = {m.step.number for m in kernels.layout.matrices if plan.divides(m)}
         self._outputs = {m.step.number: self._reserve(m.columns) for m in self._matrices()}
         self._grads = {m.step.number: self._reserve(m.rows, -(-m.columns // self.unit)) for m in self._matrices()}
 
@@ -78,7 +78,7 @@ class Exchange:
 
     def meet(self, scope: Scope) -> None:
         assert scope.arguments.share is not None
-        emit_meeting(self.builder, scope.arguments.share)
+        emit_meeting(self.builder, scope.arguments.share, scope.plan)
         self.e.stored.forget_all()
 
     # A layer

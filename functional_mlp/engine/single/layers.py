@@ -174,7 +174,7 @@ class SampleLayers:
         """emit(scope, sizes, places, pending), in place or in a function."""
         self.builder.comment(f"{kind}: {step}")
         pending, kind_of_places = own.pending, type(places)
-        if own.scope.policy.in_one_piece:
+        if own.scope.plan.in_one_piece:
             emit(own.scope, Sizes(*sizes_of(step)), places, pending)
             return
         due: tuple[Index, ...] = () if pending is None else (pending.position, pending.activations)

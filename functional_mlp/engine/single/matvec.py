@@ -10,7 +10,7 @@ from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.policy import Sharing
+from functional_mlp.engine.plan import Sharing
 from functional_mlp.engine.single.tails import Tail, Tails, VectorsMet
 from functional_mlp.engine.update import Pending
 
@@ -80,7 +80,7 @@ class Products:
         is s for the weights (counted from `start`, the bias), and the gradient of x for the copy.
         """
         grid, brief = meeting.grid, _is_brief(scope, meeting.result)
-        rows_at_once = 1 if brief else scope.policy.product_chains
+        rows_at_once = 1 if brief else scope.plan.policy.product_chains
 
         def block(first: Index, width: int, features: Index) -> None:
             offsets = [self.e.add(first, v * self.kernels.lanes) for v in range(width)]
@@ -88,7 +88,7 @@ class Products:
 
         if grid.tails and meeting.result is not None:  # first, for their sums take longest
             self.tails.meet(scope, meeting, grid.tails)
-        width, unrolled = (1, 0) if brief else (scope.policy.product_width, scope.policy.unrolled.column_blocks)
+        width, unrolled = (1, 0) if brief else (scope.plan.policy.product_width, scope.plan.unrolled.column_blocks)
         self._column_blocks(scope, grid, width, unrolled, block)
 
     def _meet_columns(
@@ -116,7 +116,7 @@ class Products:
             meet_row(r, 0, sums)
             return sums
 
-        few = isinstance(rows, int) and rows * width <= scope.policy.unrolled.products
+        few = isinstance(rows, int) and rows * width <= scope.plan.unrolled.products
         done = 0 if few else e.rounded_down(rows, rows_at_once)
         sums = e.loop("product", 0, done, rows_at_once, meet_several, sums)
         if isinstance(rows, int):
@@ -174,7 +174,7 @@ class Products:
     def _own_blocks(self, scope: Scope, columns: Index, width: int, block: Callable[[Index, int, Index], None]) -> None:
         """As `_column_blocks`, for the columns that are this thread's: whole blocks, and what is left at the end."""
         e, lanes = self.e, self.kernels.lanes
-        unit = scope.policy.product_width * lanes
+        unit = scope.plan.policy.product_width * lanes
         first, last = self.kernels.own_part(scope, columns, unit)
         whole = e.smaller(e.rounded_down(columns, unit), last)
         e.loop("columns", first, whole, width * lanes, lambda i: block(i, width, e.subtract(columns, i)))
@@ -183,7 +183,7 @@ class Products:
 
     def own_blocks_of(self, scope: Scope, grid: Grid, body: Callable[[Index, Index, Grid], None]) -> None:
         """body(number, offset, block) for the blocks of columns of a divided matrix that are this thread's."""
-        e, unit = self.e, scope.policy.product_width * self.kernels.lanes
+        e, unit = self.e, scope.plan.policy.product_width * self.kernels.lanes
         first, last = self.kernels.own_part(scope, grid.columns, unit)
 
         def one(i: Index) -> None:
@@ -223,7 +223,7 @@ class Products:
                 total = e.fadd(self._total(products, rows), biases)
                 e.store(e.keep_first(total, rows), activations, e.add(s, first))
 
-        e.blocks("rows", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
+        e.blocks("rows", grid.rows, self.kernels.lanes, block, scope.plan.unrolled.row_blocks)
 
     def grad_by_input(
         self, scope: Scope, grid: Grid, delta: Index, grad_in: Index, results: ir.Value | None = None
@@ -245,7 +245,7 @@ class Products:
             where = activations if results is None else results
             e.store(e.keep_first(total, rows), where, e.add(grad_in, first))
 
-        e.blocks("inputs", grid.rows, self.kernels.lanes, block, scope.policy.unrolled.row_blocks)
+        e.blocks("inputs", grid.rows, self.kernels.lanes, block, scope.plan.unrolled.row_blocks)
 
     def grad_by_output(self, scope: Scope, grid: Grid, delta: Index, grad_in: Index) -> None:
         """grad_in = Σ delta[o] w[o], for a row of the matrix for each output."""
@@ -264,7 +264,7 @@ class Products:
                 (total,) = e.loop("outputs", 0, grid.rows, 1, add_row, [total])
             e.store(e.keep_first(total, used), activations, e.add(grad_in, offset))
 
-        e.vectors("inputs", grid.columns, block, scope.policy.unrolled.grad_vectors)
+        e.vectors("inputs", grid.columns, block, scope.plan.unrolled.grad_vectors)
 
     def _weight(self, grid: Grid, row: Index, offset: Index) -> Index:
         return self.e.add(self.e.add(grid.offset, self.e.multiply(row, grid.stride)), offset)
@@ -322,7 +322,7 @@ class Products:
             return body(offset, lanes, *carried)
 
         end = self.kernels.padded(grid.columns)
-        if isinstance(end, int) and end // lanes * rows <= scope.policy.unrolled.products:
+        if isinstance(end, int) and end // lanes * rows <= scope.plan.unrolled.products:
             rest: Sequence[Index] = range(0, end, lanes)
         else:  # the last vector, with lanes to spare, is never in the loop
             last = e.subtract(end, lanes)
@@ -334,4 +334,4 @@ class Products:
 
 def _is_brief(scope: Scope, result: Index | None) -> bool:
     """Whether a product should make little code: where the rule is long, or runs alone, after the last sample."""
-    return scope.policy.brief_rule or (result is None and scope.policy.sharing is Sharing.ALL)
+    return scope.plan.brief_rule or (result is None and scope.plan.sharing is Sharing.ALL)

@@ -77,12 +77,12 @@ class Tails:
 
     def of(self, scope: Scope, offset: Index) -> Sequence[Tail]:
         """The tails of the matrix at an offset."""
-        return self._of.get(offset, ()) if isinstance(offset, int) and scope.policy.packs_tails else ()
+        return self._of.get(offset, ()) if isinstance(offset, int) and scope.plan.packs_tails else ()
 
     def reserve(self, scope: Scope, place: int) -> int:
         """Lay the tails out from a place of the workspace on; returns where they end."""
         kernels = self.kernels
-        if not scope.policy.packs_tails:
+        if not scope.plan.packs_tails:
             return place
         matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major]
         found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
@@ -150,7 +150,7 @@ class Tails:
         e, together = self.e, self._rows_together(tail)
         along, pending = vectors.along, vectors.pending
         vector = self._spread(tail, pending.activations, vectors.across) if pending else None
-        chains = scope.policy.tail_chains
+        chains = scope.plan.policy.tail_chains
         sums = [e.constant(0)] * chains
         for number, row in enumerate(range(0, tail.matrix.rows, together)):
             place = tail.place + number * e.lanes

@@ -93,21 +93,24 @@ class TrainingRun:
         """What `fit` gives; without validation an engine may train several epochs at once."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # divergence
-            result = fm.fit(
-                self.network,
-                self.loss,
-                self.optimizer,
-                self.data,
-                key=self.key,
-                epochs=self.epochs,
-                params=params,
-                validation=self.data if validated else None,
-                **self.options(engine),
-            )
+            result = self.fitted(params, engine, self.data if validated else None)
         diverged = None
         if result.diverged_at is not None:
             diverged, _ = self.following(result.state, engine)
         return Outcome(result.state, result.history, result.diverged_at, diverged)
+
+    def fitted(self, params: Any, engine: Engine, validation: Dataset | None) -> fm.FitResult:
+        return fm.fit(
+            self.network,
+            self.loss,
+            self.optimizer,
+            self.data,
+            key=self.key,
+            epochs=self.epochs,
+            params=params,
+            validation=validation,
+            **self.options(engine),
+        )
 
     def started(self, params: Any) -> fm.TrainState:
         """The state that `fit` starts from."""

@@ -1,6 +1,5 @@
 """Code for processors that the tests need not run on: LLVM makes it, of the right kind, with what it must have."""
 
-import platform
 import struct
 from collections.abc import Iterator
 
@@ -15,9 +14,9 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
 from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
-from functional_mlp.engine.members.policy import members_policy_of
+from functional_mlp.engine.members.plan import members_plan_of
 from functional_mlp.engine.members.program import MembersProgram
-from functional_mlp.engine.policy import policy_of
+from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.program import LossProgram, Program
 
 LINUX = machine.Target("aarch64-unknown-linux-gnu", "generic", "", 16)
@@ -38,14 +37,12 @@ def _all_targets() -> None:
 
 
 @pytest.fixture(params=[LINUX, MAC], ids=["linux", "mac"])
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[machine.Target]:
-    """A target, where what the code does to the processor's registers is that of its own."""
+def target(request: pytest.FixtureRequest) -> machine.Target:
     chosen: machine.Target = request.param
     try:
         binding.Target.from_triple(chosen.triple)
     except RuntimeError:
         pytest.skip(f"this build of llvmlite makes no code for {chosen.triple}")
-    monkeypatch.setattr(platform, "machine", lambda: chosen.triple.partition("-")[0])
     return chosen
 
 
@@ -86,9 +83,9 @@ def test_an_epoch_is_made(
     program = lower(
         NETWORKS[network], fm.CrossEntropy(), optimizer, batch_size=batch_size, class_targets=True, dtype=dtype
     )
-    policy = policy_of(program, target)
-    assert policy.lanes == 16 // dtype.itemsize
-    code = machine.assemble(str(compiling.emit(program, policy)), target)
+    plan = plan_of(program, target)
+    assert plan.lanes == 16 // dtype.itemsize
+    code = machine.assemble(str(compiling.emit(program, plan)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "epochs", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)  # denormal numbers are taken as zero, and then no longer
@@ -102,7 +99,7 @@ def measuring(dtype: torch.dtype) -> LossProgram:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_pass_forward_is_made(kind: str, dtype: torch.dtype, target: machine.Target) -> None:
     program: Program = measuring(dtype) if kind == "evaluate" else lower_steps(NETWORKS["small"], dtype=dtype)
-    code = machine.assemble(str(compiling.emit(program, policy_of(program, target))), target)
+    code = machine.assemble(str(compiling.emit(program, plan_of(program, target))), target)
     assert is_of(code, target)
     assert has_functions(code, target, kind, "workspace_size")
     assert accesses_of_control_register(code) == (0, 0)
@@ -113,8 +110,8 @@ def test_a_pass_forward_is_made(kind: str, dtype: torch.dtype, target: machine.T
 def test_an_epoch_of_many_networks_is_made(batch_size: int, dtype: torch.dtype, target: machine.Target) -> None:
     optimizers = [fm.Adam(0.1), fm.Adam(0.1, beta1=0.5)]
     program = MembersProgram(measuring(dtype), MembersRule.of(optimizers), batch_size)
-    policy = members_policy_of(program.program, len(program.rule.slots()), batch_size, target)
-    code = machine.assemble(str(members_compiling.emit(program, policy)), target)
+    plan = members_plan_of(program.program, len(program.rule.slots()), batch_size, target)
+    code = machine.assemble(str(members_compiling.emit(program, plan)), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)
@@ -149,7 +146,6 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(binding, "get_default_triple", lambda: LINUX.triple)
     monkeypatch.setattr(binding, "get_host_cpu_name", lambda: "neoverse-n1")
     monkeypatch.setattr(binding, "get_host_cpu_features", lambda: binding.FeatureMap(neon=True, sve=False))
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     machine._target.cache_clear()
     yield
     machine._target.cache_clear()

@@ -9,15 +9,15 @@ import functional_mlp as fm
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lowering import lower
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.session import Rows, Session
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
-def copies_of(program: TrainingProgram, policy: Policy) -> dict[int, int]:
+def copies_of(program: TrainingProgram, plan: Plan) -> dict[int, int]:
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
-    epoch = SampleEpoch(program, policy, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
+    epoch = SampleEpoch(program, plan, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
     epoch.emit()
     return epoch.layers.copies
 
@@ -42,7 +42,7 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
     copied, session = workspace_after(100)
     weights, _ = workspace_after(99)  # the update of the last sample is of the weights alone
     lanes = session.layout.lanes
-    copies = copies_of(program, session.policy)
+    copies = copies_of(program, session.plan)
     assert copies
     for number, copy in copies.items():
         matrix = session.layout.matrices[number]

@@ -1,0 +1,218 @@
+"""How the code of a program is made and run: what a policy decides for it, as a pure function of program and target."""
+
+import enum
+import functools
+from collections.abc import Sequence
+
+import attrs
+import torch
+
+from functional_mlp.engine.expressions import activation_code
+from functional_mlp.engine.layout import Layout, Matrix, vectors
+from functional_mlp.engine.lengths import activation_lengths, activations, rule_length_of_a_vector
+from functional_mlp.engine.llvm.target import Target
+from functional_mlp.engine.policy import MEASURED, Policy, Unrolled
+from functional_mlp.engine.program import Program, TrainingProgram, affine_steps, all_steps, pointwise_steps
+
+
+class Sharing(enum.Enum):
+    """Which layers share the functions of kernels."""
+
+    NONE = enum.auto()
+    EQUAL_SIZES = enum.auto()
+    ALL = enum.auto()
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """How the code of a program is made and run, by a policy."""
+
+    policy: Policy
+    architecture: str  # of the processor, by LLVM's name: x86_64, aarch64, …
+    lanes: int  # the numbers in a vector
+    # The vectors that the processor holds: with AVX-512, 1.05 for tiles made for 16, 1.21 for 48 (wide, 32).
+    registers: int
+
+    sharing: Sharing
+    calls_in_tables: bool
+    short: int  # the length up to which activations are emitted within products
+    long_rule: bool  # whether the optimizer's rule is long
+    remembers: bool  # whether it remembers something
+    is_wide: bool  # whether a matrix does not fit into a core's second cache
+
+    piece: int  # the most samples whose activations are kept at a time
+    rows_per_call: int
+    divided: bool = False  # whether several threads may run an epoch
+    fewest_rows_divided: int  # of a call that several threads run
+
+    @property
+    def rows_per_share(self) -> int:
+        """The rows that pass forward in one call: few, so that cores are busy to the end.
+
+        An eighth is chosen: shares of a whole to a 128th were measured on busy cores, and differed by less than the
+        noise.
+        """
+        return max(1, self.rows_per_call // 8 // self.piece) * self.piece
+
+    @property
+    def in_one_piece(self) -> bool:
+        return self.sharing is Sharing.NONE
+
+    @property
+    def fetches(self) -> bool:
+        """Whether products ask ahead for what they need: where it may lie in another core's cache, or in none.
+
+        Without: 1.04 (784-1024-1024-10 at batch size 256, on one core), 1.02 (on two that share a cache) and 1.10 (that
+        do not), 1.35 (784-256-128-10, 32, on such two); on one core, where matrices fit into its cache, 0.98.
+        """
+        return self.divided or self.is_wide
+
+    @property
+    def heights_of_rests(self) -> tuple[int, ...]:
+        """Which tiles take the rows that are left over by those of a product; then each is taken alone."""
+        return (4,) if self.divided else ()
+
+    @property
+    def brief_rule(self) -> bool:
+        """Whether the optimizer's rule is to be emitted few times."""
+        return self.long_rule and not self.in_one_piece
+
+    @property
+    def packs_tails(self) -> bool:
+        """Whether rows share vectors for their last columns; copies gain more, and functions are to be short."""
+        return self.remembers and self.in_one_piece and not self.divided
+
+    @property
+    def unrolled(self) -> Unrolled:
+        """Less is unrolled in functions, and no product where a long rule is applied within it."""
+        most = self.policy.unrolled_in_one_piece
+        if self.in_one_piece:
+            return most
+        products = 0 if self.long_rule else most.products // 4
+        return attrs.evolve(most, vectors=1, products=products, transposed_blocks=0)
+
+    def copied(self, matrices: Sequence[Matrix]) -> list[Matrix]:
+        """Which small matrices are kept transposed as well, where samples are taken one by one.
+
+        None are where an optimizer remembers something, which would have to be kept so, too.
+        """
+        room = self.policy.most_copied_vectors * self.lanes
+        found: list[Matrix] = []
+        if self.remembers:
+            return found
+        for matrix in reversed(matrices[1:]):  # the gradient of the data is of no use
+            size = max(matrix.bias_offset - matrix.offset, matrix.size_transposed(self.lanes))
+            if matrix.input_major and not self.divides(matrix) and size <= room:
+                found.insert(0, matrix)
+                room -= size if self.in_one_piece else 0
+        return found
+
+    def divides(self, matrix: Matrix) -> bool:
+        """Whether threads divide the units of a layer among them where samples are taken one by one."""
+        blocks = vectors(matrix.columns, self.lanes * self.policy.product_width)
+        is_large = matrix.rows * matrix.columns >= self.policy.fewest_weights_of_a_divided_layer
+        return self.divided and matrix.input_major and blocks > 1 and is_large
+
+    def in_functions(self) -> "Plan":
+        """The plan for what runs seldom and need not be fast: at least equal layers share functions."""
+        return attrs.evolve(self, sharing=Sharing.EQUAL_SIZES) if self.in_one_piece else self
+
+
+@functools.lru_cache(maxsize=256)
+def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan:
+    """The plan for a network; raises `CannotFuseError` where its expressions are no more what they were."""
+    program.check_unchanged()
+    lanes = lanes_of(program, target)
+    lengths = {activation_code(layer): activation_lengths(layer) for layer in activations(program)}
+    rule_length, slots = 0, 0
+    if isinstance(program, TrainingProgram):
+        rule_length, slots = rule_length_of_a_vector(program.optimizer, program.penalty), len(program.optimizer.slots())
+    sharing = _sharing(program, lanes, lengths, rule_length, policy)
+    operations = operations_per_row(program, slots, policy)
+    many = len(all_steps(program.steps)) > policy.most_steps_called_one_by_one
+    weights = [step.in_features * step.out_features for step in affine_steps(program.steps)]
+    is_wide = max(weights, default=0) > policy.most_weights_of_a_cache
+    plan = Plan(
+        policy=policy,
+        architecture=target.architecture,
+        lanes=lanes,
+        registers=32 if target.vector_bytes == 64 else 16,
+        sharing=sharing,
+        calls_in_tables=sharing is Sharing.ALL or many,
+        short=_short(program, sharing, lengths, policy),
+        long_rule=rule_length > policy.most_instructions_of_a_short_rule,
+        remembers=slots > 0,
+        is_wide=is_wide,
+        piece=policy.samples_at_once_if_wide if is_wide else policy.samples_at_once,
+        rows_per_call=policy.operations_per_call * lanes // (8 * operations),
+        fewest_rows_divided=policy.fewest_operations_of_a_divided_call // operations,
+    )
+    if not isinstance(program, TrainingProgram) or program.batch_size > 1:
+        return plan
+    # The sums of a divided layer are those of its blocks, on one thread as well.
+    divided = attrs.evolve(plan, divided=True)
+    return divided if _weights_divided(program, divided) >= policy.fewest_weights_divided else plan
+
+
+@functools.lru_cache(maxsize=256)
+def threads_of(program: Program, target: Target, most: int, policy: Policy = MEASURED) -> int:
+    """On how many threads an epoch is faster than on fewer, `most` at most."""
+    if not isinstance(program, TrainingProgram):
+        return 1
+    plan = plan_of(program, target, policy)
+    if program.batch_size == 1:
+        return max(1, min(most, _weights_divided(program, plan) // policy.fewest_weights_of_a_thread))
+    samples = min(program.batch_size, plan.piece)
+    operations = samples * operations_per_row(program, len(program.optimizer.slots()), policy)
+    by_work = operations // policy.fewest_operations_of_a_thread
+    return max(1, min(most, by_work, samples // policy.fewest_samples_of_a_thread))
+
+
+def _weights_divided(program: Program, plan: Plan) -> int:
+    """How many weights of layers are divided among threads where samples are taken one by one."""
+    matrices = Layout.of(program, plan.lanes).matrices
+    return sum(matrix.rows * matrix.columns for matrix in matrices if plan.divides(matrix))
+
+
+def lanes_of(program: Program, target: Target) -> int:
+    """The numbers of a program's type in a vector of the target."""
+    return target.lanes(number_bytes(program))
+
+
+def number_bytes(program: Program) -> int:
+    """The size of a number of a program's type."""
+    return 4 if program.dtype == torch.float32 else 8
+
+
+Lengths = dict[str, tuple[int, int]]
+
+
+def _sharing(program: Program, lanes: int, lengths: Lengths, rule_length: int, policy: Policy) -> Sharing:
+    layers, size = affine_steps(program.steps), Layout.of(program, lanes).size
+    few = len(layers) <= policy.most_layers_in_one_piece and size <= policy.most_vectors_in_one_piece * lanes
+    # Each vector of parameters and of features has the expressions once.
+    steps = pointwise_steps(program.steps)
+    of_features = sum(sum(lengths[step.code]) * vectors(step.features, lanes) for step in steps)
+    if few and rule_length * size // lanes + of_features <= policy.most_instructions_in_one_piece:
+        return Sharing.NONE
+    shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
+    few = len(shapes) <= policy.most_shapes and len(lengths) <= policy.most_shapes
+    few = few and len(shapes) * rule_length <= policy.most_instructions_of_rules
+    return Sharing.EQUAL_SIZES if few else Sharing.ALL
+
+
+def _short(program: Program, sharing: Sharing, lengths: Lengths, policy: Policy) -> int:
+    if sharing is Sharing.ALL and len(lengths) > policy.most_fused:
+        return -1
+    steps = pointwise_steps(program.steps)
+    together = sum(length for step in steps for length in lengths[step.code] if length <= policy.short_activation)
+    are_few = together <= policy.most_short_in_one_piece
+    return policy.short_activation if sharing is Sharing.NONE and are_few else policy.very_short_activation
+
+
+def operations_per_row(program: Program, slots: int, policy: Policy) -> int:
+    """About how many operations the training on a row takes, with an optimizer of `slots` slots."""
+    of_a_weight = policy.operations_per_weight + policy.operations_per_slot * slots
+    sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
+    of_units = sum(outputs * (of_a_weight * inputs + policy.operations_per_unit) for inputs, outputs in sizes)
+    return policy.operations_per_row + of_units
