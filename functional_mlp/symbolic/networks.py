@@ -21,7 +21,7 @@ def of_layer(layer: Layer, define: Callable[[Any, str], list[Line]]) -> list[Lin
     output = passes.through(layer, "x^{(0)}")
     is_in = ("", "") if layer.in_features is None else (r"\in", rf"\mathbb{{R}}^{{{layer.in_features}}}")
     lines = [("x^{(0)}", is_in[0], rf"{is_in[1]} \quad \text{{(input)}}"), *passes.forward]
-    lines.append((gradient(output), "", r"\quad \text{(from the loss)}"))
+    lines.append((gradient(output), "=", rf"\nabla \ell({output}) \quad (1)"))
     lines += [line for lines_of_one in reversed(passes.backward) for line in lines_of_one]
     for activation, name in names.items():
         lines += define(activation, name)

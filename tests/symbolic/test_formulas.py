@@ -150,6 +150,7 @@ FORMULAS = [
     (fm.Linear(2, 25), r"{\partial x^{(0)}} &= (w^{(1)})^{\top} \, \frac{\partial \ell}{\partial s^{(1)}} \quad (2)"),
     (fm.Linear(2, 25), r"{\partial w^{(1)}} &= \frac{\partial \ell}{\partial s^{(1)}} \, (x^{(0)})^{\top} \quad (4)"),
     (fm.Linear(2, 25), r"{\partial b^{(1)}} &= \frac{\partial \ell}{\partial s^{(1)}} \quad (5)"),
+    (fm.Linear(2, 25), r"\frac{\partial \ell}{\partial s^{(1)}} &= \nabla \ell(s^{(1)}) \quad (1)"),
     (fm.Sequential(fm.Linear(2, 2), fm.Tanh()), r"\odot \operatorname{Tanh}'(s^{(1)}) \quad (3)"),
     (fm.Residual(fm.Linear(3, 3)), r"x^{(1)} &= x^{(0)} + s^{(1)}"),
     (
