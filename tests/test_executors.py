@@ -21,6 +21,7 @@ import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.ensemble import elsewhere, sharing, tasks
 from functional_mlp.ensemble.fitting import fit_ensembles
+from tests.docs.pages import BLOCK, ROOT, left_to
 from tests.helpers import check_refused, refusal
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
@@ -289,14 +290,30 @@ def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(m
     assert given == [True, True, False, False, False, False, True, True, True]
 
 
-def test_mpi_gives_the_bits_of_a_run_at_home() -> None:
+GUIDE = "docs/guides/clusters.md"
+CHECK = """
+    from mpi4py import MPI
+    home = fm.fit_ensemble(*arguments, keys=keys, epochs=100)
+    print(f"{MPI.COMM_WORLD.size} processes, the same: {pytree.equal(result.params, home.params)}")
+"""
+
+
+def test_the_script_of_the_guide_gives_the_bits_of_a_run_at_home_by_mpi(tmp_path: Path) -> None:
     pytest.importorskip("mpi4py", reason="needs mpi4py and mpich: `.ci/run outside` installs them")
+    first = BLOCK.search((ROOT / GUIDE).read_text())
+    assert first is not None
+    script, commands = left_to(__file__, GUIDE)
+    (tmp_path / "script.py").write_text(first["code"] + script + CHECK)
+    (line,) = (line for line in commands.splitlines() if line.startswith("mpiexec "))
     files = {path.name: Path(str(path.locate())) for path in importlib.metadata.files("mpich") or ()}
     library = os.pathsep.join({str(path.parent) for name, path in files.items() if name.startswith("libmpi.")})
-    environment = {**os.environ, "LD_LIBRARY_PATH": library, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [str(files["mpiexec"]), "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "tests.mpi"]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert (process.returncode, process.stdout) == (0, "1 worker, the same: True\n"), process.stderr
+    environment = {**os.environ, "LD_LIBRARY_PATH": library, "PYTHONPATH": str(ROOT)}
+    command = [
+        {"mpiexec": str(files["mpiexec"]), "python": sys.executable, "9": "2"}.get(word, word) for word in line.split()
+    ]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "2 processes, the same: True", process.stdout
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 from pathlib import Path
 
@@ -10,10 +11,33 @@ import pytest
 
 import functional_mlp as fm
 from tests.distributed.test_distributed import torchrun
+from tests.docs.pages import commands, left_to
 from tests.helpers import assert_close
 
 
-def test_a_cluster_sweeps_as_this_process_does_and_leaves_ctrl_c_to_it(run, monkeypatch):
+def of_the_guide(name: str, cluster: str) -> tuple[list[str], list[str]]:
+    """The guide's command of a name, with less to compute, on a cluster, and the same at home."""
+    (block,) = left_to(__file__, "docs/guides/clusters.md")
+    (line,) = (line for line in commands(block) if f" {name} " in line)
+    away = shlex.split(line)[1:]
+    place = away.index("--cluster")
+    away[place + 1] = cluster
+    home = [word.replace("sweep.", "home.") for word in away[:place] + away[place + 2 :]]
+    short = ["--epochs", "2", "--hidden", "4"]
+    return [*away, *short], [*home, *short]
+
+
+def test_a_cluster_sweeps_as_this_process_does(run):
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
+    with distributed.LocalCluster(**options, protocol="tcp", host="127.0.0.1", dashboard_address=":0") as workers:
+        away, home = of_the_guide("sweep", workers.scheduler_address)
+        code, _, err = run(*away)
+    assert code == 0, err
+    run(*home)
+    assert Path("sweep.parquet").read_bytes() == Path("home.parquet").read_bytes()
+
+
+def test_a_cluster_that_is_started_trains_as_this_process_does_and_leaves_ctrl_c_to_it(run, monkeypatch):
     heard, executor_of = [], distributed.Client.get_executor
 
     def executor(client):
@@ -21,13 +45,12 @@ def test_a_cluster_sweeps_as_this_process_does_and_leaves_ctrl_c_to_it(run, monk
         return executor_of(client)
 
     monkeypatch.setattr(distributed.Client, "get_executor", executor)
-    arguments = ("sweep", "--learning-rate", "0.001,0.03", "--members", "2", "--epochs", "2", "--json")
-    code, away, err = run(*arguments, "--cluster", "local", "--results", "away.csv")
+    away, home = of_the_guide("train", "local")
+    code, out, err = run(*away, "--json")
     assert code == 0, err
     assert set(heard) == {signal.SIG_IGN}
-    _, home, _ = run(*arguments, "--results", "home.csv")
-    assert json.loads(away)["settings"] == json.loads(home)["settings"]
-    assert Path("away.csv").read_bytes() == Path("home.csv").read_bytes()
+    _, expected, _ = run(*home, "--json")
+    assert json.loads(out)["members"] == json.loads(expected)["members"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import functional_mlp as fm
 from functional_mlp import distributed, pytree
 from tests.distributed import cases
-from tests.docs.pages import left_out
+from tests.docs.pages import left_to
 from tests.helpers import assert_close
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_without_a_group_it_is_refused() -> None:
 
 
 def test_the_script_of_the_guide_runs(tmp_path: Path) -> None:
-    block = left_out(ROOT / "docs" / "guides" / "clusters.md", "torchrun")
+    (block,) = left_to(__file__, "docs/guides/clusters.md")
     data = "import functional_mlp as fm, torch\ndata = fm.Dataset(torch.eye(784)[:40], torch.arange(40) % 10)\n"
     (tmp_path / "script.py").write_text(data + block.replace("4096", "16"))  # a narrow one
     process = torchrun(2, "script.py", cwd=tmp_path)

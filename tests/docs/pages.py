@@ -5,8 +5,8 @@
 writes the outputs of all pages, or of those that are named, into them anew.
 
 The blocks of Python of a page are one program, and so are its commands. A block of text below a block of code is what
-that prints. Commands that install or measure something are not run, and neither is a block below a comment
-`<!-- not run: why -->`.
+that prints. Commands that install or measure something are not run. What needs a cluster, ranks or a browser is run by
+tests of its own: they find the block by the comment above it, `<!-- run by tests/FILE.py -->`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from functional_mlp.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(
-    r"(?P<mark><!-- not run: [^\n]* -->\n\n)?"
+    r"(?P<mark><!-- run by (?P<test>[^\n]*) -->\n\n)?"
     r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$(?P<between>\n\n```text\n(?P<output>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
@@ -34,11 +34,10 @@ NOT_RUN = ("python3 -m venv", "pip install", ".venv/bin/pip install", "source ",
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
-def left_out(page: Path, why: str) -> str:
-    """The code of the block of Python of a page that is not run for a reason which names this."""
-    found = [block for block in BLOCK.finditer(page.read_text()) if why in (block["mark"] or "")]
-    (code,) = (block["code"] for block in found if block["language"] == "python")
-    return code
+def left_to(test: str, page: str) -> list[str]:
+    """The blocks of code of a page, named from the root, that are run by the tests of a file, which is `__file__`."""
+    file = str(Path(test).relative_to(ROOT))
+    return [block["code"] for block in BLOCK.finditer((ROOT / page).read_text()) if block["test"] == file]
 
 
 @contextlib.contextmanager

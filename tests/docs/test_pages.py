@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import functional_mlp as fm
-from tests.docs.pages import PAGES, ROOT, first_difference, left_out, with_outputs
+from tests.docs.pages import BLOCK, PAGES, ROOT, first_difference, left_to, with_outputs
 
 REFERENCE = "\n".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
 TEXTS = {path: path.read_text() for path in PAGES}
@@ -26,12 +26,12 @@ def test_the_callback_for_mlflow_logs_each_epoch(tmp_path: Path, monkeypatch: py
     mlflow = pytest.importorskip("mlflow", reason="`.ci/run outside` runs this: MLflow is large")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # for mlflow-skinny, which has no database
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    code = re.findall(
-        r"^```python\n(.*?)^```$", TEXTS[ROOT / "docs" / "guides" / "logging.md"], re.DOTALL | re.MULTILINE
-    )
+    guide = "docs/guides/logging.md"
+    start = BLOCK.search(TEXTS[ROOT / guide])
+    assert start is not None
     names: dict[str, object] = {}
-    exec(code[0], names)
-    exec(left_out(ROOT / "docs" / "guides" / "logging.md", "MLflow"), names)
+    for code in (start["code"], *left_to(__file__, guide)):
+        exec(code, names)
     client = mlflow.MlflowClient()
     (found,) = client.search_runs(["0"])
     logged = client.get_metric_history(found.info.run_id, "train_loss")
@@ -39,6 +39,16 @@ def test_the_callback_for_mlflow_logs_each_epoch(tmp_path: Path, monkeypatch: py
     result = names["result"]
     assert isinstance(result, fm.FitResult)
     assert [metric.value for metric in logged] == list(result.history.train_loss)
+
+
+LEFT = [(page, block["test"]) for page in PAGES for block in BLOCK.finditer(TEXTS[page]) if block["test"]]
+
+
+@pytest.mark.parametrize(("page", "test"), dict.fromkeys(LEFT), ids=lambda path: Path(path).name)
+def test_what_a_page_leaves_to_other_tests_is_run_there(page: Path, test: str) -> None:
+    text = (ROOT / test).read_text()
+    assert "left_to(__file__, " in text
+    assert str(page.relative_to(ROOT)) in text
 
 
 def test_the_mistakes_of_a_page_are_found() -> None:

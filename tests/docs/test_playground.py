@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.docs.pages import commands, left_to
+
 SECONDS = 120
 SLIDERS = (
     *("How many", "Noise", "Seed", "Hidden layers", "Width", "Networks"),
@@ -39,11 +41,13 @@ def answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def serving(number: signal.Signals) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """The command and the port at which it serves the page, until it is ended by a signal."""
+    """The page's command and the port at which it serves the playground, until it is ended by a signal."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "functional_mlp", "playground", "--no-browser", "--port", str(port)]
+    (block,) = left_to(__file__, "docs/playground.md")
+    (line,) = commands(block)
+    command = [sys.executable, "-m", *line.replace("-", "_").split(), "--no-browser", "--port", str(port)]
     # What is said goes to a file: a pipe would stay open as long as a server that has been left behind.
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stdout=said, stderr=said, text=True) as server:
         try:
