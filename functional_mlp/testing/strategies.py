@@ -45,15 +45,13 @@ def _odd_sixteenth(n: int) -> float:
     return (2 * n + 1) / 16
 
 
-@st.composite
 def tensors(
-    draw: DrawFn,
     shape: Shape | SearchStrategy[Shape],
     dtype: torch.dtype = torch.float32,
     *,
     elements: SearchStrategy[float] | None = None,
     awkward: bool = True,
-) -> Tensor:
+) -> SearchStrategy[Tensor]:
     """Tensors of a shape; with `awkward`, some lie in memory in ways that code forgets about.
 
     Those are expanded tensors (one number in several places), strided ones, slices at an offset into a larger
@@ -66,11 +64,28 @@ def tensors(
     ...     assert torch.equal(x + 1, 1 + x)
     >>> addition_commutes()
     """
+    return _tensors(shape, dtype, numbers() if elements is None else elements, awkward)
+
+
+# To make a strategy takes longer than to draw from it.
+_kept = functools.lru_cache(maxsize=1024)
+
+
+@_kept
+@st.composite
+def _tensors(
+    draw: DrawFn,
+    shape: Shape | SearchStrategy[Shape],
+    dtype: torch.dtype,
+    elements: SearchStrategy[float],
+    awkward: bool,
+) -> Tensor:
     size = shape if isinstance(shape, tuple) else draw(shape)
     layout = draw(layouts(len(size), dtype, expanded=True)) if awkward else _contiguous
-    return layout(draw(_contiguous_tensors(size, dtype, numbers() if elements is None else elements)))
+    return layout(draw(_contiguous_tensors(size, dtype, elements)))
 
 
+@_kept
 @st.composite
 def _contiguous_tensors(draw: DrawFn, shape: Shape, dtype: torch.dtype, elements: SearchStrategy[float]) -> Tensor:
     count = math.prod(shape)
@@ -84,9 +99,8 @@ def _contiguous_tensors(draw: DrawFn, shape: Shape, dtype: torch.dtype, elements
     return numbers.reshape(shape)
 
 
-@functools.lru_cache(maxsize=1024)
+@_kept
 def _lists(elements: SearchStrategy[float], count: int) -> SearchStrategy[list[float]]:
-    # To make a strategy takes longer than to draw from it.
     return st.lists(elements, min_size=count, max_size=count)
 
 
