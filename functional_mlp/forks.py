@@ -12,6 +12,11 @@ in the child. Two things follow, and both are set up here, when the package is i
 What is to be done before a fork is done in reverse order. `logging` and thread pools take their own locks then, which
 importing torch needs as well; so they are imported here, for ours to be taken before theirs.
 
+One thing is left that nothing here can mend. Where a thread ends that has multiplied large matrices, MKL, which torch
+does that with on x86-64, holds all locks of its memory for the moment in which it gives the thread's back; a child that
+is forked in that moment waits for them in its own first product. `Thread.join` returns before it: let such threads live
+on until the fork, as a pool does until its shutdown.
+
 Processes that are spawned share no memory, and need none of this.
 """
 

@@ -1,6 +1,7 @@
 """What functions return in forked processes, which are ended where they take too long."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import threading
@@ -24,7 +25,12 @@ def forked(function: Callable[[], Any]) -> Any:
     """What a function returns in a child that is forked now; an error where that takes more than `LIMIT` seconds."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(function()), daemon=True)
+
+    def answer() -> None:
+        gc.freeze()  # what other tests have left behind is not taken apart here, without the threads that it may have
+        sender.send(function())
+
+    child = context.Process(target=answer, daemon=True)
     child.start()
     sender.close()
     try:
@@ -33,6 +39,26 @@ def forked(function: Callable[[], Any]) -> Any:
     finally:
         child.kill()
         child.join()
+
+
+@contextlib.contextmanager
+def once(work: Callable[[], object]) -> Iterator[None]:
+    """A thread that has done some work, and lives on: `functional_mlp.forks` says why."""
+    done, enough = threading.Event(), threading.Event()
+
+    def run() -> None:
+        work()
+        done.set()
+        enough.wait()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert done.wait(LIMIT)
+        yield
+    finally:
+        enough.set()
+        thread.join(LIMIT)
 
 
 @contextlib.contextmanager

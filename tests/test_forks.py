@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp import forks
 from functional_mlp.engine.llvm import target as machine
-from tests.forked import LIMIT, again_and_again, forked, forks_here
+from tests.forked import LIMIT, again_and_again, forked, forks_here, once
 
 ROOT = Path(__file__).parent.parent
 KEY = fm.random.key(0)
@@ -48,10 +47,8 @@ NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
 @forks_here
 def test_torch_computes_in_a_child_after_its_threads_have_run_in_the_parent() -> None:
     total = use_torch()
-    thread = threading.Thread(target=use_torch)
-    thread.start()
-    thread.join()
-    assert forked(use_torch) == total
+    with once(use_torch):
+        assert forked(use_torch) == total
     assert forked(torch.get_num_threads) == 1
     assert torch.get_num_threads() == 2
 

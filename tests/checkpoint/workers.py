@@ -35,13 +35,13 @@ def fingerprints(pool: Executor, numbers: Iterable[int] = range(FITS)) -> list[s
 def main() -> None:
     expected = [fingerprint(number) for number in range(FITS)]
     assert len(set(expected)) == FITS
-    for _ in range(2):
-        with ThreadPoolExecutor(FITS) as threads:
+    with ThreadPoolExecutor(FITS) as threads:  # which live until after the fork: `functional_mlp.forks` says why
+        for _ in range(2):
             assert fingerprints(threads) == expected, "threads"
-    for method in ("fork", "spawn"):
-        context = multiprocessing.get_context(method)
-        with ProcessPoolExecutor(2, mp_context=context) as processes:
-            assert fingerprints(processes) == expected, method
+        for method in ("fork", "spawn"):
+            context = multiprocessing.get_context(method)
+            with ProcessPoolExecutor(2, mp_context=context) as processes:
+                assert fingerprints(processes) == expected, method
     print(f"{FITS} fits in {FITS} threads, in forked and in spawned processes: the same bits as one after the other")
 
 
