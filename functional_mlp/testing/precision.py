@@ -3,10 +3,13 @@
 import itertools
 from typing import Any
 
+import attrs
 import torch
+from torch import Tensor
 
 from functional_mlp import pytree, random
 from functional_mlp.testing.calls import Call, is_floating
+from functional_mlp.testing.purity import refuses
 from functional_mlp.testing.trees import RELATIVE_TOLERANCE, largest, side_by_side
 
 # How far arguments are moved to measure what rounding does, in ε of float32: what a few operations round.
@@ -64,14 +67,31 @@ def _nudged_results(call: Call) -> list[list[Any]]:
 
 
 def _nudged(call: Call, seed: int, sign: int) -> Call:
-    """The call with every number moved by between 4 and 8 ε of float32 of itself."""
+    """The call with every number moved by between 4 and 8 ε of float32 of itself.
+
+    The numbers of an argument that is refused then, as probabilities above 1 are, are all moved towards 0.
+    """
     key, count = random.key(seed), itertools.count()
 
-    def nudged(leaf: Any) -> Any:
-        if not is_floating(leaf):
-            return leaf
+    def step(leaf: Any) -> Tensor:
         draws = random.uniform(key.fold_in(next(count)), tuple(leaf.shape), -1.0, 1.0, dtype=torch.float64)
-        steps = NUDGE * torch.finfo(torch.float32).eps * (draws + draws.sign()) / 2
-        return leaf * (1 + sign * steps)
+        return NUDGE * torch.finfo(torch.float32).eps * (draws + draws.sign()) / 2
 
-    return call.map(nudged)
+    moved = call
+    for name, value in call.arguments.items():
+        steps = pytree.map(lambda leaf: sign * step(leaf) if is_floating(leaf) else leaf, value)
+        outwards, inwards = (
+            attrs.evolve(moved, arguments={**moved.arguments, name: pytree.map(move, value, steps)})
+            for move in (_moved, _moved_towards_0)
+        )
+        refused = isinstance(refuses(outwards.function, *outwards.arguments.values()), ValueError)
+        moved = inwards if refused else outwards
+    return moved
+
+
+def _moved(leaf: Any, step: Any) -> Any:
+    return leaf * (1 + step) if is_floating(leaf) else leaf
+
+
+def _moved_towards_0(leaf: Any, step: Any) -> Any:
+    return leaf * (1 - step.abs()) if is_floating(leaf) else leaf
