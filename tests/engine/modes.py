@@ -141,7 +141,7 @@ def fit(
     **options: Any,
 ) -> FitResult:
     """`functional_mlp.fit` on the fused engine by a policy; `options` are those of `job`."""
-    return finished(begun(job(network, loss, [(optimizer, data, key)], **options), policy, progress))
+    return finished(begun(job(network, loss, [(optimizer, data, key)], **options), policy, progress))[0]
 
 
 def begun(job: Job, policy: Policy, progress: Tick | None = None) -> Course:
@@ -149,20 +149,18 @@ def begun(job: Job, policy: Policy, progress: Tick | None = None) -> Course:
     return Course(job, engines.fused_group(job, 0, policy), watched=False, tick=progress)
 
 
-def finished(course: Course) -> FitResult:
-    """The result for the first member of a course, once it is at its end."""
+def finished(course: Course) -> dict[int, FitResult]:
+    """The results of a course's members by their numbers in the job, once it is at its end."""
     for _ in course:
         pass
-    return course.result(0)
+    return course.results()
 
 
 def fit_together(job: Job, policy: Policy) -> list[FitResult]:
     """The results of a job's members, trained in groups by a policy."""
     results: dict[int, FitResult] = {}
     for group in engines.fused_groups(job, policy):
-        course = Course(job, group, watched=False)
-        finished(course)
-        results |= {number: course.result(place) for place, number in enumerate(group.numbers)}
+        results |= finished(Course(job, group, watched=False))
     return [results[number] for number in range(len(job.members))]
 
 
@@ -175,7 +173,7 @@ class RunByPolicy(TrainingRun):
     def fitted(self, params: Any, engine: Engine, validation: fm.Dataset | None) -> FitResult:
         if engine == "reference":
             return super().fitted(params, engine, validation)
-        return finished(begun(self._job(self.epochs, validation, params), self.policy))
+        return finished(begun(self._job(self.epochs, validation, params), self.policy))[0]
 
     def following(self, state: fm.TrainState, engine: Engine) -> tuple[fm.TrainState, float]:
         if engine == "reference":
