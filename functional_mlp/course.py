@@ -19,6 +19,7 @@ from functional_mlp.engines import Group, Snapshot
 from functional_mlp.history import History, Recorder
 from functional_mlp.metrics import scored
 from functional_mlp.orders import key_of
+from functional_mlp.reads import Reads, fields_of
 from functional_mlp.schedules import Schedule
 from functional_mlp.state import (
     FitResult,
@@ -79,7 +80,8 @@ class Course:
         self._job, self.numbers, self._members = job, group.numbers, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
-        self._watched, self._epochs_at_once = watched, self._most_at_once(watched)
+        self._ahead = self._run.ahead if watched else None
+        self._epochs_at_once = self._most_at_once(watched)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._begun = [member.start.epoch - len(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
@@ -106,8 +108,8 @@ class Course:
         if stopping is not None and (watched or len(self._members) > 1):  # members of a group stop one by one
             return 1
         if watched:  # who looks may change what a function of the epoch gives
-            values = all(schedule is None or isinstance(schedule, Schedule) for schedule in schedules)
-            return self._run.ahead.most if values and self._run.ahead is not None else 1
+            ours = all(schedule is None or _is_ours(schedule) for schedule in schedules)
+            return self._ahead.most if ours and self._ahead is not None else 1
         return self._run.epochs_at_once if stopping is None else min(MOST_THAT_STOP, self._run.epochs_at_once)
 
     def _improvement(self, member: Member) -> Improvement:
@@ -148,6 +150,8 @@ class Course:
                 if epoch < epochs.stop and self._active() != active:  # fewer members go on than were trained ahead
                     self._run.restore(snapshot)
                     break
+                if epoch < epochs.stop and self._ahead is not None:  # and if what they are trained by has not changed
+                    self._ahead.check_unchanged()
 
     def _active(self) -> list[int]:
         """The members that are still trained."""
@@ -160,8 +164,8 @@ class Course:
         """
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
-        if self._watched and self._run.ahead is not None and len(epochs) > 1:
-            outcomes, snapshots = self._run.ahead.epochs(keys, rates, active)
+        if self._ahead is not None and len(epochs) > 1:
+            outcomes, snapshots = self._ahead.epochs(keys, rates, active)
         else:
             # What is told of several epochs waits until it is known that they stand.
             tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
@@ -329,6 +333,14 @@ class Course:
     def _history(self, member: int, epoch: int) -> History:
         """The records of a member's epochs before `epoch`."""
         return self._recorders[member].first(epoch - self._begun[member])
+
+
+def _is_ours(schedule: Any) -> bool:
+    """Whether a schedule is made of the library's own values alone."""
+    if not isinstance(schedule, Schedule):
+        return False
+    reads = Reads.of({type(schedule): fields_of(schedule)}, ["__call__", "factor"])
+    return reads.is_all and not reads.functions
 
 
 def _remembered(member: Member, memory: Any, history: History) -> Any:

@@ -53,9 +53,9 @@ class Value:
         return arguments
 
 
-# The functions that values are written in.
-_PACKAGE, _ABSENT = __name__.partition(".")[0] + ".", object()
-_EXPRESSIONS = ("value", "derivative", "pullback", "rule", "sample_value", "sample_grad", "wrong_outputs")
+# The functions that values are written in, and what the engine takes for granted that their bases make of these.
+EXPRESSIONS = ("value", "derivative", "pullback", "rule", "sample_value", "sample_grad", "wrong_outputs")
+_PACKAGE = __name__.partition(".")[0]
 
 
 def is_ours(cls: type) -> bool:
@@ -64,19 +64,40 @@ def is_ours(cls: type) -> bool:
     >>> is_ours(Value), is_ours(int)
     (True, False)
     """
+    made = _as_made.get(cls)
+    if made is not None:
+        return all(getattr(cls, name) is function for name, function in made.items())
     if not _in_package(cls.__module__) or getattr(sys.modules[cls.__module__], cls.__qualname__, None) is not cls:
         return False
-    for name in _EXPRESSIONS:  # each run asks this of all its values: a loop takes half the time of `all`
-        function = getattr(cls, name, _ABSENT)
-        if function is _ABSENT:
-            continue
-        if not isinstance(function, types.FunctionType) or not _in_package(function.__globals__.get("__name__", "")):
-            return False
+    names = (*EXPRESSIONS, *getattr(cls, "DERIVED", ()))
+    functions = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
+    if not all(_is_as_made(cls, name, function) for name, function in functions.items()):
+        return False
+    _as_made[cls] = functions
     return True
 
 
+# The functions of the library's own classes, as its source defines them, once somebody has asked.
+_as_made: dict[type, dict[str, Any]] = {}
+
+
+def is_function_of_ours(function: object) -> bool:
+    """Whether this is a function of the library's own modules."""
+    if not isinstance(function, types.FunctionType):
+        return False
+    module = function.__globals__.get("__name__", "")
+    return _in_package(module) and vars(sys.modules.get(module, types)) is function.__globals__
+
+
+def _is_as_made(cls: type, name: str, function: Any) -> bool:
+    """Whether a function is the one that the library's source defines under this name for a class."""
+    if not is_function_of_ours(function):
+        return False
+    return function.__code__.co_qualname in [f"{base.__qualname__}.{name}" for base in cls.__mro__]
+
+
 def _in_package(module: str) -> bool:
-    return module.startswith(_PACKAGE) or module == _PACKAGE[:-1]
+    return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
 
 
 def replaced(value: object, base: type, functions: Iterable[str]) -> list[str]:

@@ -34,6 +34,7 @@ FLOORS = {
         "operands",
         "pytree",
         "random",
+        "reads",
         "shuffling",
         "spread",
         "straight",

@@ -2,13 +2,14 @@
 
 The library's own expressions change only with its source, so their values are known by the code that makes them. What
 others write may do something else today: a global that an expression reads has another value, a method has been
-replaced. So their expressions are read with a namespace that writes down each operation, whenever code is looked for.
-That takes some ten microseconds, and what does the same is the same, whatever it is called.
+replaced. So their expressions are read with a namespace that writes down each operation, whenever code is looked for
+and something that they read may be another (see `functional_mlp.reads`). That takes some ten microseconds, and what
+does the same is the same, whatever it is called.
 
 Values are told apart to the bit: 0.0 and −0.0 are equal, and make different code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -21,7 +22,22 @@ from functional_mlp.losses import Loss
 from functional_mlp.operands import Comparison, Number, OfFeatures, most_features, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
-from functional_mlp.value import is_ours
+from functional_mlp.reads import Reads, fields_of
+from functional_mlp.value import EXPRESSIONS, Value, is_ours
+
+
+def reads_of(values: Iterable[Value]) -> Reads:
+    """What the expressions of values read beside their arguments."""
+    return reads_of_kinds([(type(value), fields_of(value)) for value in values])
+
+
+def reads_of_kinds(kinds: Iterable[tuple[type, Iterable[Any]]]) -> Reads:
+    """As `reads_of`, of classes, with what the fields of the values hold."""
+    fields: dict[type, list[Any]] = {}
+    for kind, own in kinds:
+        fields.setdefault(kind, []).extend(own)
+    kept = {name for kind in fields for name in getattr(kind, "DERIVED", ())}
+    return Reads.of(fields, (*EXPRESSIONS, "judges_outputs"), kept)
 
 
 def activation_code(layer: Elementwise | None) -> str:

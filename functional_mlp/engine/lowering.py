@@ -119,21 +119,16 @@ class Exactly:
 
 
 def _known(make: Callable[..., _AnyProgram], values: tuple[Any, ...], settings: tuple[Hashable, ...]) -> _AnyProgram:
-    """The program that `make` makes of values and settings.
-
-    It is made once, unless others can change its expressions, or have changed ours: then it is made anew, for they may
-    do something else now.
-    """
+    """The program that `make` makes of values and settings: once, unless it may do something else now."""
     made = _made_once(make, tuple(map(Exactly, values)), settings)
-    return made if made is not None and made.is_ours else make(*values, *settings)
+    return made if made.is_surely_unchanged() else make(*values, *settings)
 
 
 @functools.lru_cache(maxsize=1024)
 def _made_once(
     make: Callable[..., _AnyProgram], values: tuple[Exactly, ...], settings: tuple[Hashable, ...]
-) -> _AnyProgram | None:
-    program = make(*(exactly.value for exactly in values), *settings)
-    return program if program.is_ours else None
+) -> _AnyProgram:
+    return make(*(exactly.value for exactly in values), *settings)
 
 
 def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:

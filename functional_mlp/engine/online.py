@@ -122,7 +122,7 @@ class Call:
         order = torch.arange(rows, device="cpu")
         self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order)
         self._desks: list[Desk] = []  # those that no call works at: to take one, and to put it back, is one operation
-        self._check_unchanged = None if program.is_ours else program.check_unchanged
+        self._is_unchanged, self._check_unchanged = program.is_surely_unchanged, program.check_unchanged
 
     def __call__(
         self,
@@ -139,7 +139,7 @@ class Call:
 
         `label` is that of a single row where there are no `labels`.
         """
-        if self._check_unchanged is not None:
+        if not self._is_unchanged():
             self._check_unchanged()
         try:
             desk = self._desks.pop()

@@ -1,17 +1,19 @@
 """A network as the engine sees it: a list of steps, the loss of their outputs, and the update after each batch."""
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import attrs
 import torch
 from attrs import field
 
-from functional_mlp.engine.expressions import activation_code, loss_code, penalty_code, rule_code
+from functional_mlp.engine.expressions import activation_code, loss_code, penalty_code, reads_of, rule_code
+from functional_mlp.forks import cached_property
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
-from functional_mlp.value import is_ours
+from functional_mlp.value import Value, is_ours
 
 
 class CannotFuseError(ValueError):
@@ -78,7 +80,7 @@ class Program:
         return "\n".join([f"{self.in_features} inputs", *_describe(self.steps, "")])
 
     @property
-    def values(self) -> list[object]:
+    def values(self) -> list[Value]:
         """The values whose expressions the code is made of."""
         return [step.layer for step in pointwise_steps(self.steps)]
 
@@ -92,9 +94,14 @@ class Program:
         """Whether all expressions are the library's own, and so change with its source alone."""
         return all(is_ours(type(value)) for value in self.values)
 
+    @cached_property
+    def is_surely_unchanged(self) -> Callable[[], bool]:
+        """Says, soon, whether all that the expressions read is what it was when this was first asked for."""
+        return reads_of(self.values).unchanged()
+
     def check_unchanged(self) -> None:
         """Raise `CannotFuseError` where an expression does something else than when the program was made."""
-        if any(before != now for before, now in self.codes):
+        if not self.is_surely_unchanged() and any(before != now for before, now in self.codes):
             raise CannotFuseError("an expression has changed since the run began: start another one")
 
     def with_loss(self, loss: Loss, class_targets: bool, weighted: bool = False) -> "LossProgram":
@@ -135,7 +142,7 @@ class LossProgram(Program):
         return self.target_features + int(self.weighted)
 
     @property
-    def values(self) -> list[object]:
+    def values(self) -> list[Value]:
         return [*super().values, self.loss]
 
     @property
@@ -184,7 +191,7 @@ class TrainingProgram(LossProgram):
         return f"{super().__str__()}{penalty}\nafter {batch} {self.optimizer!r}"
 
     @property
-    def values(self) -> list[object]:
+    def values(self) -> list[Value]:
         return [*super().values, self.optimizer, *([] if self.penalty is None else [self.penalty])]
 
     @property

@@ -43,7 +43,6 @@ class FusedRun:
         policy: Policy = MEASURED,
     ) -> None:
         self._program = program
-        self._is_ours = program.is_ours
         self._session, self._shuffle = Session(program, policy), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._validation = None if validation is None else Evaluation(program, validation, policy)
@@ -80,12 +79,13 @@ class FusedRun:
     def ahead(self) -> "Ahead | None":
         policy = self._session.plan.policy
         most = min(policy.most_epochs_ahead, self.epochs_at_once // policy.looks_in_a_call)
-        # Who looks may change what a user's expressions read.
-        return Ahead(self, most) if most > 1 and self._is_ours else None
+        return Ahead(self, most) if most > 1 else None
+
+    def check_unchanged(self) -> None:
+        self._program.check_unchanged()
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
-        if not self._is_ours:
-            self._program.check_unchanged()
+        self.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
         if self._samples <= self._session.plan.rows_per_call:
@@ -170,3 +170,6 @@ class Ahead:
             snapshots.append(self.run.snapshot())
         columns = [list(itertools.chain.from_iterable(column)) for column in zip(*sums, strict=True)]
         return [self.run.outcome(columns, within)], snapshots
+
+    def check_unchanged(self) -> None:
+        self.run.check_unchanged()

@@ -146,6 +146,13 @@ REPLACED = {
 }
 
 
+def replace(part: str, patch: pytest.MonkeyPatch) -> None:
+    """Replace the expressions of a class of the library."""
+    cls, functions = REPLACED[part]
+    for name, function in functions.items():
+        patch.setattr(cls, name, function)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("part", LIBRARY)
 def test_code_follows_a_replaced_function_of_the_library(
@@ -153,10 +160,8 @@ def test_code_follows_a_replaced_function_of_the_library(
 ) -> None:
     parts = LIBRARY[part]
     before = {engine: way(parts, engine) for engine in ("fused", "reference")}
-    cls, functions = REPLACED[part]
     with monkeypatch.context() as patch:
-        for name, function in functions.items():
-            patch.setattr(cls, name, function)
+        replace(part, patch)
         now = way(parts, "fused")
         for a, b in zip(now, way(parts, "reference"), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -180,17 +185,56 @@ def test_a_compiled_epoch_follows_an_expression(own: str, change) -> None:
     assert fm.pytree.equal(now.params, again.params)
 
 
-@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("part", OWN)
+@pytest.mark.parametrize("whose", ["own", "the library's"])
 @pytest.mark.parametrize("members", [None, 16])
-def test_a_run_does_not_go_on_with_an_expression_that_has_changed(own: str, members: int | None, change) -> None:
+def test_a_run_does_not_go_on_with_an_expression_that_has_changed(
+    part: str, whose: str, members: int | None, change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
     def look(epoch: int, state: fm.TrainState, history: fm.History) -> None:
-        if epoch == 1:
+        told.append(epoch)
+        if epoch == 5 and whose == "own":
             change("global")
+        elif epoch == 5:
+            replace(part, monkeypatch)
 
     keys = {"key": KEY} if members is None else {"keys": KEY.split(members)}
     train: Any = fm.fit if members is None else fm.fit_ensemble
     with pytest.raises(CannotFuseError, match="has changed since the run began"):
-        train(*OWN[own], DATA, epochs=4, engine="fused", callbacks=[look], **keys)
+        train(*(OWN if whose == "own" else LIBRARY)[part], DATA, epochs=20, engine="fused", callbacks=[look], **keys)
+    assert max(told) == 5
+
+
+@pytest.mark.parametrize("part", OWN)
+@pytest.mark.parametrize("whose", ["own", "the library's"])
+def test_steps_do_not_go_on_with_an_expression_that_has_changed(
+    part: str, whose: str, change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, loss, optimizer = (OWN if whose == "own" else LIBRARY)[part]
+    online = fm.Online(network, loss, optimizer)
+    state = online.init(network.init(KEY))
+    sample = DATA.inputs[0], DATA.targets[0]
+    online.step(state, *sample)
+    if whose == "own":
+        change("method")
+    else:
+        replace(part, monkeypatch)
+    with pytest.raises(CannotFuseError, match="has changed since the run began"):
+        online.step(state, *sample)
+    monkeypatch.undo()
+    online.step(state, *sample)
+
+
+def test_a_function_of_the_library_in_the_place_of_another_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = fm.Sequential(fm.Linear(2, 2), fm.Tanh()), torch.tensor([[-1.0, 0.5]])
+    params = (fm.LinearParams(torch.eye(2), torch.zeros(2)), ())
+    before = fm.predict(network, params, x, engine="fused")
+    monkeypatch.setattr(fm.Tanh, "value", fm.ReLU.value)
+    assert fm.predict(network, params, x, engine="fused").tolist() == [[0.0, 0.5]]
+    monkeypatch.undo()
+    assert fm.pytree.equal(fm.predict(network, params, x, engine="fused"), before)
 
 
 def test_reasons_follow_an_expression(monkeypatch: pytest.MonkeyPatch) -> None:

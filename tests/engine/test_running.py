@@ -131,9 +131,20 @@ def test_epochs_trained_ahead_are_those_trained_one_by_one() -> None:
         assert pytree.equal(own, state)
 
 
-def test_epochs_of_expressions_that_a_callback_may_change_are_not_trained_ahead() -> None:
-    assert run_of(NETWORK, SignDescent(0.1)).ahead is None
-    assert run_of(fm.Sequential(fm.Linear(2, 2), Softsign()), fm.SGD(0.1)).ahead is None
+def test_epochs_of_a_schedule_that_a_callback_may_change_are_not_trained_ahead() -> None:
+    factors = [1.0, 0.5, 0.25, 0.125]
+
+    @attrs.frozen(repr=False)
+    class Told(fm.schedules.Schedule):
+        def factor(self, epoch: int) -> float:
+            return factors[0]
+
+    def look(epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        factors.pop(0)
+
+    common = {"key": KEY, "batch_size": 10, "engine": "fused", "epochs": 3, "callbacks": [look]}
+    history = fm.fit(NETWORK, MSE, fm.SGD(0.1), DATA, schedule=fm.schedules.warmup(1, Told()), **common).history
+    assert history.learning_rate == (0.1, 0.05, 0.025)
 
 
 @attrs.frozen(repr=False)

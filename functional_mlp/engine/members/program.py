@@ -1,10 +1,12 @@
 """What the code for a group of members depends on: the program, the arguments, and where numbers lie in memory."""
 
+from collections.abc import Callable
+
 import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp.engine.expressions import penalty_code
+from functional_mlp.engine.expressions import penalty_code, reads_of_kinds
 from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
@@ -15,6 +17,7 @@ from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, 
 from functional_mlp.forks import cached_property
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.penalties import Penalty
+from functional_mlp.reads import fields_of
 from functional_mlp.value import is_ours
 
 
@@ -49,11 +52,20 @@ class MembersProgram:
         ours = self.penalty is None or is_ours(type(self.penalty))
         return ours and self.program.is_ours and is_ours(self.rule.kind)
 
+    @cached_property
+    def is_surely_unchanged(self) -> Callable[[], bool]:
+        """As `Program.is_surely_unchanged`."""
+        values = [*self.program.values, *([] if self.penalty is None else [self.penalty])]
+        kinds = [(type(value), fields_of(value)) for value in values]
+        return reads_of_kinds([*kinds, (self.rule.kind, [shared for _, shared in self.rule.shared])]).unchanged()
+
     def check_unchanged(self) -> None:
         """As `Program.check_unchanged`; also where the rule does not take numbers that differ between members."""
-        self.program.check_unchanged()
         if self.rule_code is None:
             raise CannotFuseError(f"{self.rule.kind.__name__} does not take a number for each member")
+        if self.is_surely_unchanged():
+            return
+        self.program.check_unchanged()
         if self.rule_code != self.rule.code() or self.penalty_code != penalty_code(self.penalty):
             raise CannotFuseError("the rule or the penalty has changed since the run began: start another one")
 

@@ -100,7 +100,6 @@ class MembersRun:
     def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy = MEASURED) -> None:
         self._batch_size, self._members = job.batch_size, members
         self._program = program = program_of(job, members)
-        self._check_unchanged = None if program.is_ours else program.check_unchanged
         target = host()
         plan = _plan_of(program, target, policy)
         self._size = plan.members
@@ -152,8 +151,7 @@ class MembersRun:
         return max(1, min(self._rows_per_call // rows, self._most_epochs_per_call))
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
-        if self._check_unchanged is not None:
-            self._check_unchanged()
+        self._program.check_unchanged()
         self._learning_rates = list(learning_rates[-1])
         scalars = self._scalars_of_epochs(learning_rates)
         results = (ctypes.c_double * (self._results_of_an_epoch * len(keys)))()
