@@ -87,6 +87,9 @@ class Ahead:
         outcomes = self.run.epochs(keys, learning_rates, lambda done: None, validated)
         return outcomes, list(range(began + 1, self.run.reached + 1))
 
+    def check_unchanged(self) -> None:
+        """A counting run reads nothing that may change."""
+
 
 def course_of(
     run: Counting,
