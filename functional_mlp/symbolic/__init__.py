@@ -4,8 +4,14 @@
     nodes.py       functions with conditions
     namespace.py   the array namespace `xp` of formulas
     points.py      points of space
-    regions.py     where which condition holds
+    words.py       formulas in words
+    turning.py     conditions made simpler
     roots.py       the zeros of conditions
+    conditions.py  that an expression is positive, or negative
+    sampling.py    points at which conditions hold
+    regions.py     where which condition holds
+    walls.py       the surfaces between regions
+    resolving.py   the smooth formula where conditions are decided
     identities.py  whether a formula is 0
     agreement.py   whether two formulas agree at a point
     allowance.py   a bound on the time

@@ -16,12 +16,16 @@ import sympy
 from functional_mlp.symbolic.agreement import AGREEING, Agreement, compared
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.constants import Constants, exact
-from functional_mlp.symbolic.findings import INFINITE, Kink, Refuted
+from functional_mlp.symbolic.findings import Kink, Refuted
 from functional_mlp.symbolic.identities import is_zero, remainder
+from functional_mlp.symbolic.nodes import NoRealNumber
 from functional_mlp.symbolic.points import At, OnWall, Point
-from functional_mlp.symbolic.regions import NEGLIGIBLE, Region, Side, Signs, Undecided, Wall, resolved
+from functional_mlp.symbolic.regions import Region, Signs, Undecided, regions_where
+from functional_mlp.symbolic.resolving import real, resolved
+from functional_mlp.symbolic.walls import INFINITE, NEGLIGIBLE, Side, Wall
 
 BY_ALGEBRA = "by algebra"
+NO_NUMBER = "the value is no real number"
 # Where algebra does not tell: the points of a piece, and the tries to find them.
 POINTS, TRIES = 400, 4000
 # Pieces that an expression may have, or else points are looked at without them.
@@ -58,7 +62,10 @@ class Claim:
 
     def resolved(self, signs: Signs) -> "Claim":
         """The claim where conditions are decided."""
-        value, given = (resolved(expression, signs, self.constants) for expression in (self._depending, self.given))
+        value, given = (
+            real(resolved(expression, signs, self.constants), self.variable, signs, self.constants)
+            for expression in (self._depending, self.given)
+        )
         return attrs.evolve(self, value=value, given=given)
 
     def exact(self, expression: sympy.Expr) -> sympy.Expr:
@@ -67,7 +74,7 @@ class Claim:
 
     @property
     def derivative(self) -> sympy.Expr:
-        return self.factor * sympy.diff(self.value, self.variable)
+        return sympy.nan if self.value is sympy.nan else self.factor * sympy.diff(self.value, self.variable)
 
 
 @attrs.frozen
@@ -83,15 +90,16 @@ class Piece:
 class Holds:
     """A claim that holds: its pieces, the kinks between them, and the walls (where these are 0) not looked at.
 
-    `searched` are the conditions whose zeros are only known from a search. Where `pieces` is one that was not divided,
-    nothing is known of walls.
+    `searched` are the conditions whose zeros are only known from a search. Where space was not divided, nothing is
+    known of walls, and points of one piece of all speak for it.
     """
 
     claim: Claim
     pieces: list[Piece]
-    kinks: list[Kink]
-    unseen: list[sympy.Expr]
-    searched: list[sympy.Expr]
+    kinks: list[Kink] = attrs.field(factory=list)
+    unseen: list[sympy.Expr] = attrs.field(factory=list)
+    searched: list[sympy.Expr] = attrs.field(factory=list)
+    is_divided: bool = True
 
 
 def proved(claim: Claim, time: Allowance) -> Holds:
@@ -100,8 +108,10 @@ def proved(claim: Claim, time: Allowance) -> Holds:
     try:
         parts, walls = algebra.run(lambda: _divided(claim))
     except (OutOfTime, _TooManyPieces):
-        return Holds(claim, [_sampled(claim, time.part(_SHARE))], [], [], [])
+        return Holds(claim, [_sampled(claim, time.part(_SHARE))], is_divided=False)
     pieces = [_proved_piece(part, region, algebra, time) for part, region in parts]
+    if all(piece.method == NO_NUMBER for piece in pieces):
+        raise ValueError("the value is nowhere a real number")
     looks = {wall: _looked_at(claim, wall, algebra) for wall in walls}
     kinks = [kink for found in looks.values() for kink in found or ()]
     unseen = [wall for wall, found in looks.items() if found is None]
@@ -131,6 +141,8 @@ def _divided(claim: Claim) -> tuple[list[tuple[Claim, Region]], list[sympy.Expr]
 
 def _proved_piece(claim: Claim, region: Region, algebra: Allowance, time: Allowance) -> Piece:
     derivative = claim.derivative
+    if derivative is sympy.nan:
+        return Piece(region, derivative, NO_NUMBER)
     with contextlib.suppress(OutOfTime):
         if algebra.part(0.5).run(lambda: is_zero(claim.exact(claim.given - derivative))):
             return Piece(region, claim.exact(derivative), BY_ALGEBRA)
@@ -152,6 +164,8 @@ def _sampled(claim: Claim, time: Allowance) -> Piece:
             try:
                 part = claim.resolved(At(point))
             except OnWall:
+                continue
+            if part.value is sympy.nan:
                 continue
             if part not in derivatives:
                 derivatives[part] = part.derivative
@@ -195,18 +209,33 @@ def _looked_at(claim: Claim, wall: sympy.Expr, time: Allowance) -> list[Kink] | 
     """The kinks that lie where an expression is 0; None where no formula says where that is, or not in time."""
     try:
         return time.run(lambda: _at_wall(claim, wall))
-    except OutOfTime:
+    except (OutOfTime, NoRealNumber):
         return None
 
 
-def _at_wall(claim: Claim, wall: sympy.Expr) -> list[Kink] | None:
-    for variable in sorted(wall.free_symbols & set(claim.variables), key=lambda v: (v != claim.variable, str(v))):
-        slope = sympy.diff(wall, variable)
-        if slope.is_number and slope != 0:
-            place = sympy.expand(variable - wall / slope)
-            others = Region.everywhere(tuple(v for v in claim.variables if v != variable))
-            look = _kink if variable == claim.variable else _along
-            return [kink for kink in _everywhere(look, claim, Wall(variable, place, others)) if kink is not None]
+def _at_wall(claim: Claim, expression: sympy.Expr) -> list[Kink] | None:
+    crosses = claim.variable in expression.free_symbols
+    for variable in [claim.variable] if crosses else sorted(expression.free_symbols, key=str):
+        walls = _walls(expression, variable, {*claim.variables, *expression.free_symbols} - {variable})
+        if walls is not None:
+            look = _kink if crosses else _along
+            return [kink for wall in walls for kink in _everywhere(look, claim, wall) if kink is not None]
+    return None
+
+
+def _walls(expression: sympy.Expr, variable: sympy.Symbol, others: set[sympy.Symbol]) -> list[Wall] | None:
+    """Where an expression is 0 as formulas for a variable in the others; None where it has none."""
+    if not expression.is_polynomial(variable):
+        return None
+    rest = tuple(sorted(others, key=str))
+    first, *coefficients = sympy.Poly(expression, variable).all_coeffs()
+    if len(coefficients) == 1:
+        place = sympy.expand(-coefficients[0] / first)
+        return [Wall(variable, place, region) for sign in (1, -1) for region in regions_where(first, sign, rest)]
+    if len(coefficients) == 2 and first.is_number:
+        middle, square = -coefficients[0] / (2 * first), coefficients[0] ** 2 / (4 * first**2) - coefficients[1] / first
+        spaces = regions_where(sympy.expand(square), 1, rest)
+        return [Wall(variable, middle + sign * sympy.sqrt(square), space) for space in spaces for sign in (-1, 1)]
     return None
 
 
@@ -229,10 +258,13 @@ def _along(claim: Claim, wall: Wall) -> None:
 
 def _kink(claim: Claim, wall: Wall) -> Kink | None:
     """What happens across a wall; None where the derivative is the same on both sides, and given."""
-    left, right = (claim.resolved(Side(wall, side)) for side in (-1, 1))
+    sides = [Side(wall, side) for side in (-1, 1)]
+    left, right = (claim.resolved(side) for side in sides)
+    if left.value is right.value is sympy.nan:
+        return None
     at = claim.resolved(wall)
-    from_left, from_right = (_beside(one.value, wall, side) for one, side in ((left, "-"), (right, "+")))
-    slopes = [_beside(one.derivative, wall, side) for one, side in ((left, "-"), (right, "+"))]
+    from_left, from_right = (side.limit(one.value) for side, one in zip(sides, (left, right), strict=True))
+    slopes = [side.limit(one.derivative) for side, one in zip(sides, (left, right), strict=True)]
     value, given = wall.on(at.value), wall.on(at.given)
     is_finite = not any(one.has(sympy.nan, *INFINITE) for one in (from_left, from_right, value))
     is_continuous = is_finite and not any(_wrong_on(wall, from_left, one, claim) for one in (from_right, value))
@@ -251,18 +283,7 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
         jumped = [one for one in (from_right, value) if _wrong_on(wall, from_left, one, claim)] if is_finite else []
         jump = remainder(claim.exact(jumped[0] - from_left)) if jumped else sympy.nan
     left_slope, right_slope, between = (remainder(claim.exact(slope)) for slope in (*slopes, given))
-    return Kink(wall.variable, wall.place, left_slope, right_slope, between, jump)
-
-
-def _beside(expression: sympy.Expr, wall: Wall, side: str) -> sympy.Expr:
-    """What an expression comes to as the wall is neared from a side: s^1.5 / s is 0 at 0."""
-    there = wall.on(expression)
-    if not there.has(sympy.nan, *INFINITE):
-        return there
-    try:
-        return sympy.limit(expression, wall.variable, wall.place, side)
-    except (ArithmeticError, NotImplementedError, ValueError):  # sympy knows of no limit
-        return there
+    return Kink(wall.variable, wall.place, wall.others, left_slope, right_slope, between, jump)
 
 
 def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, claim: Claim, wall: Wall) -> None:

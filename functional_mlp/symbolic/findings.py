@@ -8,45 +8,40 @@ import sympy
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import remainder
 from functional_mlp.symbolic.points import Point
+from functional_mlp.symbolic.regions import Region
+from functional_mlp.symbolic.words import digits_of, in_words
 
-INFINITE = (sympy.zoo, sympy.oo, -sympy.oo)
-# A fraction with a larger number in it is shown as a decimal number.
-_LONG = 10**12
+# How much of the time that is left the formula of a refutation may take.
+_SHARE = 0.25
 
 
 @attrs.frozen
 class Kink:
     """Where the derivatives from both sides differ, or the value jumps, and what is given there.
 
-    `jump` is nan where the value is not finite.
+    `jump` is nan where the value is not finite; `others` is where the other variables are.
     """
 
     variable: sympy.Symbol
     place: sympy.Expr
+    others: Region
     left: sympy.Expr
     right: sympy.Expr
     given: sympy.Expr
     jump: sympy.Expr
 
     def __str__(self) -> str:
-        left, right, given = map(_in_words, (self.left, self.right, self.given))
-        sides = f"at {self.variable} = {_in_words(self.place)}: {left} on the left, {right} on the right, {given} given"
+        left, right, given = map(in_words, (self.left, self.right, self.given))
+        at = f"{self.others.where()}at {self.variable} = {in_words(self.place)}"
+        sides = f"{at}: {left} on the left, {right} on the right, {given} given"
         if self.jump == 0:
             return sides
+        ends = [side for side, slope in (("left", self.left), ("right", self.right)) if slope is sympy.nan]
+        if ends:
+            return f"{sides}; the value is no number on the {' and the '.join(ends)}"
         if self.jump is sympy.nan:
             return f"{sides}; the value is not finite there"
-        return f"{sides}; the value jumps by {_in_words(self.jump)}"
-
-
-def _in_words(expression: sympy.Expr) -> str:
-    """A formula, or what it is where that is no number; numbers of many digits as decimal ones of fifteen."""
-    words = {sympy.oo: "∞", -sympy.oo: "-∞", sympy.zoo: "an infinite number", sympy.nan: "no number"}
-    long = {
-        number: sympy.Float(number, 15)
-        for number in expression.atoms(sympy.Rational, sympy.Float)
-        if number.is_Float or max(abs(number.p), number.q) > _LONG
-    }
-    return words.get(expression, str(expression.xreplace(long)))
+        return f"{sides}; the value jumps by {in_words(self.jump)}"
 
 
 class Refuted(Exception):  # noqa: N818 - what came out
@@ -63,11 +58,25 @@ class Refuted(Exception):  # noqa: N818 - what came out
         """The refutation in words, with its formula in lowest terms if there is time for that."""
         residual = self.error
         with contextlib.suppress(OutOfTime):
-            residual = time.run(lambda: remainder(self.error))
-        rest = f"what is given less what it is comes to {_in_words(residual)}"
+            residual = time.part(_SHARE).run(lambda: remainder(self.error))
+        rest = f"what is given less what it is comes to {in_words(residual)}"
         if self.point is None:
             return f"{self.where}it cannot be told from what is given, and no point was found to try: {rest}"
         symbols = {symbol: value for symbol, value in self.point.items() if not isinstance(symbol, sympy.Dummy)}
-        at = ", ".join(f"{symbol} = {value}" for symbol, value in symbols.items())
-        expected, given = (str(sympy.N(value, 15)) for value in self.values)
+        at = ", ".join(f"{symbol} = {in_words(value)}" for symbol, value in symbols.items())
+        expected, given = _told_apart(*self.values)
         return f"{self.where}{f'at {at} ' if at else ''}it is {expected}, and {given} is given: {rest}"
+
+
+# Digits of two numbers that are shown, and if they are the same, and if those are.
+_DIGITS = (15, 30, 60)
+
+
+def _told_apart(expected: sympy.Expr, given: sympy.Expr) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to see that they differ."""
+
+    def shown(number: sympy.Expr, count: int) -> str:
+        return digits_of(number, count) if number.is_finite else in_words(number)
+
+    count = next((n for n in _DIGITS if shown(expected, n) != shown(given, n)), _DIGITS[-1])
+    return shown(expected, count), shown(given, count)

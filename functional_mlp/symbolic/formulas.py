@@ -19,7 +19,7 @@ from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.letters import SLOTS, number_symbols, signed_symbols, with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 from functional_mlp.symbolic.networks import of_layer
-from functional_mlp.symbolic.printing import EPOCH, decimal, tex
+from functional_mlp.symbolic.printing import EPOCH, decimal, operator, tex
 from functional_mlp.symbolic.sums import of_loss
 from functional_mlp.symbolic.tidying import NORMAL, SIGMOID, factored, tidied, with_gate, with_sigmoids
 from functional_mlp.symbolic.timetables import factor_of, plateau_of
@@ -127,7 +127,7 @@ def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
 
     (value, derivative), numbers = _shown(layer, read)
     if name is None:
-        name = rf"\operatorname{{{type(layer).__name__}}}"
+        name = operator(type(layer).__name__)
     else:
         numbers = [(letter, "=", rf"{number} \quad \text{{(in ${name}$)}}") for letter, _, number in numbers]
     shown = [value if _is_the_sigmoid(value, s) else with_sigmoids(value), with_sigmoids(derivative)]
@@ -168,7 +168,7 @@ def _of_one_symbol(value: Any) -> list[Line]:
         return tuple(map(tidied, reading(twin, expressions)))
 
     (whole, derivative), numbers = _shown(value, read)
-    name = "P" if isinstance(value, Penalty) else rf"\operatorname{{{type(value).__name__}}}"
+    name = "P" if isinstance(value, Penalty) else operator(type(value).__name__)
     return [(f"{name}(w)", "=", tex(whole)), (f"{name}'(w)", "=", tex(derivative)), *numbers]
 
 

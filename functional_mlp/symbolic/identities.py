@@ -14,6 +14,8 @@ from sympy.polys.polyerrors import PolynomialError
 # Expressions of more operations are left as they are: a bound on the work and not on the time, for the same answer
 # everywhere.
 MOST_OPERATIONS = 4000
+# Degree of polynomials that are factored: e^(100 s) is the hundredth power of an unknown.
+_MOST_FACTORED = 100
 _NO_NUMBERS = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 
 
@@ -44,8 +46,13 @@ def remainder(expression: sympy.Expr) -> sympy.Expr:
         return sympy.Integer(0)
     lowest = numerator / denominator
     with contextlib.suppress(PolynomialError):  # it is only longer than it need be
-        lowest = sympy.factor(sympy.cancel(lowest))
+        if max(_degree(numerator), _degree(denominator)) <= _MOST_FACTORED:
+            lowest = sympy.factor(sympy.cancel(lowest))
     return unknowns.restored(lowest)
+
+
+def _degree(polynomial: sympy.Expr) -> int:
+    return int(sympy.Poly(polynomial, *polynomial.free_symbols).total_degree()) if polynomial.free_symbols else 0
 
 
 def _numerator(unknowns: "_Unknowns") -> tuple[sympy.Expr, sympy.Expr]:

@@ -10,6 +10,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear
+from functional_mlp.symbolic.printing import operator
 
 Line = tuple[str, str, str]
 
@@ -31,12 +32,17 @@ def of_layer(layer: Layer, define: Callable[[Any, str], list[Line]]) -> list[Lin
 def _names(layer: Layer) -> dict[Elementwise, str]:
     """What the activations of a layer are called: by their class, and numbered where there are several of one."""
     names: dict[Elementwise, str] = {}
-    activations = list(dict.fromkeys(_activations(layer)))
+    activations = activations_in(layer)
     classes = [type(activation).__name__ for activation in activations]
     for place, (activation, cls) in enumerate(zip(activations, classes, strict=True)):
         number = f"_{{{classes[: place + 1].count(cls)}}}" if classes.count(cls) > 1 else ""
-        names[activation] = rf"\operatorname{{{cls}}}{number}"
+        names[activation] = operator(cls) + number
     return names
+
+
+def activations_in(layer: Layer) -> list[Elementwise]:
+    """The activations of a layer, each once."""
+    return list(dict.fromkeys(_activations(layer)))
 
 
 def _activations(layer: Layer) -> Iterator[Elementwise]:
@@ -97,7 +103,7 @@ class Passes:
             name = self.names[layer]
             back = rf"{gradient(y)} \odot {name}'({x}) \quad (3)"
         else:
-            name = rf"\operatorname{{{type(layer).__name__}}}"
+            name = operator(type(layer).__name__)
             back = rf"\left(\frac{{\partial {y}}}{{\partial {x}}}\right)^{{\top}} {gradient(y)}"
         self.forward.append((y, "=", rf"{name}({x})"))
         self.backward.append([(gradient(x), "=", back)])

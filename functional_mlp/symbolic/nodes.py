@@ -48,7 +48,7 @@ class Largest(sympy.Function):  # type: ignore[misc]
     is_real = True
 
 
-CONDITIONAL = (Where, Maximum, Minimum, Largest, sympy.Abs, sympy.sign)
+CONDITIONAL = (Where, Maximum, Minimum, Largest, sympy.Abs, sympy.sign, sympy.Mod)
 
 
 def is_smooth(expression: Any) -> bool:
@@ -78,15 +78,29 @@ def where(comparison: str, left: sympy.Expr, right: sympy.Expr, a: sympy.Expr, b
     return Where(COMPARISONS.index(comparison), left, right, a, b)
 
 
+class NoRealNumber(ValueError):  # noqa: N818 - a formula is none at a point, which may be as it should
+    """What a condition compares is no real number."""
+
+
+# Digits within which a number is taken to be 0: of those that a search gave, and of exact ones.
+_SEARCHED, _MOST_DIGITS = sympy.Float("1e-55"), 3000
+
+
 def sign_of_number(number: sympy.Expr) -> int:
-    """The sign of a number that is given by a formula."""
-    if number == 0:
-        return 0
+    """The sign of a number that is given by a formula; 0 where thousands of digits are 0.
+
+    >>> sign_of_number(sympy.sqrt(2) * sympy.sqrt(3) - sympy.sqrt(6)), sign_of_number(sympy.tanh(1001) - 1)
+    (0, -1)
+    """
+    if number in (0, sympy.oo, -sympy.oo):
+        return 0 if number == 0 else (1 if number == sympy.oo else -1)
     digits = sympy.N(number, 60, maxn=400)
+    if not number.has(sympy.Float) and not digits.is_comparable:
+        digits = sympy.N(number, 60, maxn=_MOST_DIGITS)
     if number.has(sympy.nan, sympy.zoo) or digits.is_extended_real is False:
-        raise ValueError(f"{number} is no real number")
-    if not digits.is_comparable or abs(digits) < sympy.Float("1e-55"):
-        return 0 if sympy.simplify(number) == 0 else (1 if digits > 0 else -1)
+        raise NoRealNumber(f"{number} is no real number")
+    if not digits.is_comparable or (number.has(sympy.Float) and abs(digits) < _SEARCHED):
+        return 0
     return 1 if digits > 0 else -1
 
 

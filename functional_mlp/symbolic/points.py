@@ -35,6 +35,13 @@ class At:
             raise OnWall
         return sign
 
+    def floor(self, expression: sympy.Expr) -> sympy.Expr:
+        """The whole number below an expression; raises `OnWall` where it is one itself."""
+        number = expression.subs(self.point)
+        if number.is_integer:
+            raise OnWall
+        return sympy.floor(number)
+
 
 def random_point(
     variables: tuple[sympy.Symbol, ...], source: random.Random, scale: int, *, whole: bool = False
@@ -47,7 +54,9 @@ def sign_at(expression: sympy.Expr, point: Point) -> int:
     """The sign at a point; 0 as well where the expression is no real number."""
     value = _compiled(expression)(point)
     if isinstance(value, mpmath.mpc):
-        value = value.real if value.imag == 0 else 0
+        value = value.real if value.imag == 0 else mpmath.nan
+    if value == 0 and not _is_exact(expression):  # it may be smaller than the digits show
+        return sign_of_number(expression.subs(point))
     return int(bool(value > 0)) - int(bool(value < 0))
 
 

@@ -8,6 +8,7 @@ import sympy
 from sympy.printing.latex import LatexPrinter
 
 from functional_mlp.symbolic.nodes import Where
+from functional_mlp.symbolic.words import in_words
 
 # Greek letters, accents, and the names of functions.
 _TEX = {
@@ -21,6 +22,8 @@ _TERMS = ("w", "V", "G", "m̂", "v̂", "m", "v", "ŷ", "y", "s", "g", "t")
 _GREEK = "αβγδεηλμρB"
 
 
+# A number that ends in so many is written with a power of ten.
+_MANY_ZEROS = 6
 # Functions that are written with a power between their name and their argument: tanh² s.
 _NAMED = (sympy.tanh, sympy.cos, sympy.erf, sympy.log)
 # The letter of a schedule's epoch.
@@ -49,8 +52,14 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         """A fraction, or the decimal number that was meant."""
         if _is_decimal(e):
             return decimal(float(e))
-        sign, above = ("-" if e.p < 0 else ""), abs(e.p)
-        return str(e.p) if e.q == 1 else rf"{sign}\frac{{{above}}}{{{e.q}}}"
+        sign, above, below = ("-" if e.p < 0 else ""), _whole(abs(e.p)), _whole(e.q)
+        return sign + (above if e.q == 1 else rf"\frac{{{above}}}{{{below}}}")
+
+    def _print_Integer(self, e: sympy.Integer) -> str:
+        return ("-" if e < 0 else "") + _whole(abs(int(e)))
+
+    def _print_Float(self, e: sympy.Float) -> str:
+        return decimal(float(e))
 
     def _print_Add(self, e: sympy.Add, order: Any = None) -> str:
         terms = sorted(e.args, key=_term_key)
@@ -141,7 +150,7 @@ class Printer(LatexPrinter):  # type: ignore[misc]
     def _print_Function(self, e: sympy.Function, exp: Any = None) -> str:
         name = e.func.__name__
         known = {"log": r"\log", "tanh": r"\tanh", "Maximum": r"\max", "Minimum": r"\min"}
-        shown = known.get(name) or _TEX.get(name) or rf"\operatorname{{{name}}}"
+        shown = known.get(name) or _TEX.get(name) or operator(name)
         return f"{shown}{_bracketed(', '.join(map(self._inline, e.args)))}"
 
     _print_log = _print_tanh = _print_erf = _print_Function
@@ -174,6 +183,15 @@ def _of_either_sign(e: sympy.Expr) -> sympy.Expr:
     return -e if e.is_Add and min(e.args, key=_term_key).could_extract_minus_sign() else e
 
 
+def _whole(number: int) -> str:
+    """A whole number, by a power of ten where it ends in many zeros."""
+    digits = str(number).rstrip("0")
+    zeros = len(str(number)) - len(digits)
+    if zeros < _MANY_ZEROS:
+        return str(number)
+    return f"10^{{{zeros}}}" if digits == "1" else rf"{digits} \cdot 10^{{{zeros}}}"
+
+
 def _is_decimal(number: sympy.Rational) -> bool:
     """Whether a fraction is better written as a decimal number, which it is to the last digit."""
     return _ends(number) and number.q not in (1, 2, 4, 8)
@@ -200,15 +218,41 @@ def tex(expression: sympy.Expr) -> str:
     return str(Printer().doprint(expression))
 
 
+def tex_or_words(expression: sympy.Expr) -> str:
+    """A formula in LaTeX, or what it is where that is no number."""
+    if expression.has(sympy.nan, sympy.zoo):
+        return text(in_words(expression))
+    return tex(expression)
+
+
+def text(words: str) -> str:
+    r"""Words in a formula.
+
+    >>> print(text("my_layer: 50% {a}"))
+    \text{my\_layer: 50\% \{a\}}
+    """
+    escaped = {"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}
+    return rf"\text{{{''.join(escaped.get(c, f'{chr(92)}{c}' if c in '&%$#_{}' else c) for c in words)}}}"
+
+
 def decimal(number: float) -> str:
     """A number as it is written.
 
-    >>> decimal(0.9), decimal(1e-8), decimal(3)
-    ('0.9', '10^{-8}', '3')
+    >>> decimal(0.9), decimal(1e-8), decimal(3), decimal(1 + 1e-12)
+    ('0.9', '10^{-8}', '3', '1.000000000001')
     """
-    mantissa, _, exponent = f"{number:.12g}".partition("e")
+    mantissa, _, exponent = repr(float(number)).removesuffix(".0").partition("e")
     power = rf"10^{{{int(exponent)}}}" if exponent else ""
     return mantissa if not power else (power if mantissa == "1" else rf"{mantissa} \cdot {power}")
+
+
+def operator(name: str) -> str:
+    r"""The name of a function.
+
+    >>> print(operator("my_layer"))
+    \operatorname{my\_layer}
+    """
+    return rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
 
 
 def letter(name: str) -> str:

@@ -8,7 +8,8 @@ from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import Maximum, Minimum, Where, is_smooth, where
 from functional_mlp.symbolic.printing import LargestOf, Total
-from functional_mlp.symbolic.regions import Region, Undecided, resolved
+from functional_mlp.symbolic.regions import Region, Undecided
+from functional_mlp.symbolic.resolving import resolved
 
 # With what they are by numbers, for conditions that they are in.
 SIGMOID = implemented_function(sympy.Function("σ", real=True), lambda v: 1 / (1 + mpmath.exp(-v)))
@@ -44,7 +45,7 @@ def _tidied(expression: sympy.Expr) -> sympy.Expr:
     expression = _without_limits(expression)
     if is_smooth(expression):
         return expression
-    if any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
+    if expression.has(sympy.Mod) or any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
         return _cases_outside(_in_cases(expression))  # pieces do not tell what holds between them
     pieces: list[sympy.Expr] = []
     pending = [Region.everywhere(tuple(sorted(expression.free_symbols, key=str)))]

@@ -1,29 +1,28 @@
 """Proving gradients and rules with symbols, for all real numbers instead of some."""
 
-import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import attrs
 import sympy
 from sympy.polys.polyerrors import BasePolynomialError
 
 from functional_mlp import checks
+from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
-from functional_mlp.symbolic import claims, formulas
+from functional_mlp.symbolic import claims
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
-from functional_mlp.symbolic.derivatives import BY_ALGEBRA, Holds, proved
-from functional_mlp.symbolic.findings import Kink, Refuted
+from functional_mlp.symbolic.derivatives import Holds, proved
+from functional_mlp.symbolic.findings import Refuted
 from functional_mlp.symbolic.letters import number_symbols
-from functional_mlp.symbolic.printing import tex
-from functional_mlp.symbolic.roots import FARTHEST
+from functional_mlp.symbolic.networks import activations_in
 from functional_mlp.testing.search import failures_of, named
+from functional_mlp.testing.statements import Proof, listed, proof_of, together
 from functional_mlp.value import replaced
 
 
@@ -36,31 +35,8 @@ SECONDS = 10.0
 _MORE_TIME = "give it more, seconds=60"
 # What sympy raises where it gives up.
 _OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError, TypeError, ValueError)
-# Walls that a proof did not look at are named up to so many.
-_MOST_WALLS = 4
 # Numbers of outputs that a loss is proved for.
 OUTPUTS = range(1, 5)
-
-
-@attrs.frozen(repr=False)
-class Proof:
-    """What was proved, in which pieces, and how; `prove` makes it.
-
-    `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at a number of
-    points. `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
-    """
-
-    statement: str
-    pieces: tuple[str, ...]
-    kinks: tuple[str, ...]
-    method: str
-    latex: str
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex}$$"
-
-    def __repr__(self) -> str:
-        return "\n  ".join([f"{self.statement}, {self.method}", *self.pieces, *self.kinks])
 
 
 def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
@@ -69,6 +45,7 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     `thing` is one of
 
     - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
+    - a network: that of each of its activations;
     - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
       does not hold and the loss encodes its targets, they are probabilities, or else classes. The proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
@@ -120,9 +97,11 @@ def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int 
         return _of_elementwise(thing, time)
     if isinstance(thing, Loss):
         return _of_loss(thing, time)
+    if isinstance(thing, Layer):
+        return _of_activations(thing, time)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
         held = _held(thing, claims.of_one_symbol(thing, "w"), time)
-        return _proof(thing, f"{thing!r}: the derivative is that of the value for all real w", held)
+        return proof_of(thing, f"{thing!r}: the derivative is that of the value for all real w", held)
     raise TypeError(
         f"prove: expected an Elementwise, a Loss, an Optimizer, or a value and a derivative in the array algebra, "
         f"got {checks.describe(thing)}"
@@ -132,16 +111,21 @@ def _proof_of(thing: Any, formula: Callable[..., Any] | None = None, steps: int 
 def prove_expressions(thing: Any) -> None:
     """`prove`, where a layer, a loss or a penalty is written in the array algebra; nothing is said about others.
 
-    What cannot be decided is said in a `RuntimeWarning`, for then the tests alone speak for it.
+    What cannot be decided, or holds under a condition, is said in a `RuntimeWarning`, for then the tests alone speak
+    for it.
     """
     for base in (Elementwise, Loss, Penalty):
         if isinstance(thing, base) and not replaced(thing, base, base.DERIVED):
             try:
-                _proof_of(thing)
+                doubts = " and ".join(_proof_of(thing).conditions)
             except NotInAlgebraError:
-                pass  # there are no expressions to be proved
+                continue  # there are no expressions to be proved
             except CannotProveError as error:
                 warnings.warn(f"{error}: it is tested, and not proved", RuntimeWarning, stacklevel=3)
+            else:
+                if doubts:
+                    words = f"prove({thing!r}): proved if {doubts}, and tested as well"
+                    warnings.warn(words, RuntimeWarning, stacklevel=3)
 
 
 def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
@@ -151,7 +135,7 @@ def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
     if numbers:
         try:
             held = _held(layer, claims.of_elementwise(layer, numbers), time.part(0.5))
-            all_numbers = f", {_listed(numbers.values())}"
+            all_numbers = f", {listed(numbers.values())}"
         except (
             NotInAlgebraError,
             CannotProveError,
@@ -161,7 +145,17 @@ def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
     held = held or _held(layer, claims.of_elementwise(layer, {}), time)
     names = [name for name, _ in held]
     what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
-    return _proof(layer, f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
+    return proof_of(layer, f"{layer!r}: {what} of the value for all real s{all_numbers}", held)
+
+
+def _of_activations(network: Layer, time: Allowance) -> Proof:
+    activations = activations_in(network)
+    if not activations:
+        raise TypeError(
+            f"prove: {network!r} has no expressions in the array algebra, which are what is proved: "
+            "check_layer tests its gradients"
+        )
+    return together(network, [_of_elementwise(activation, time) for activation in activations])
 
 
 def _of_loss(loss: Loss, time: Allowance) -> Proof:
@@ -179,7 +173,7 @@ def _of_loss(loss: Loss, time: Allowance) -> Proof:
         except AssertionError as error:
             failures.append(error)
         else:
-            return _proof(loss, f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
+            return proof_of(loss, f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
     raise failures[0]
 
 
@@ -217,9 +211,9 @@ def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: in
         )
     held = _held(optimizer, claims.of_rule(optimizer, formula, steps), time)
     name = getattr(formula, "__name__", repr(formula))
-    letters = _listed(number_symbols(optimizer, positive=True).values())
+    letters = listed(number_symbols(optimizer, positive=True).values())
     count = f"{steps} step{'s'[: steps > 1]}"
-    return _proof(optimizer, f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
+    return proof_of(optimizer, f"{optimizer!r}: {count} from zero state are those of {name} for all {letters}", held)
 
 
 def _held(thing: Any, named: Iterable[claims.Named], time: Allowance) -> list[tuple[str, Holds]]:
@@ -248,55 +242,3 @@ def _held(thing: Any, named: Iterable[claims.Named], time: Allowance) -> list[tu
 def _require_expressions(value: Any, base: Any) -> None:
     for name in replaced(value, base, base.DERIVED):
         raise TypeError(f"prove: {value!r} defines {name} itself, and only expressions in the array algebra are proved")
-
-
-def _listed(symbols: Iterable[sympy.Symbol]) -> str:
-    return ", ".join(map(str, symbols))
-
-
-def _proof(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
-    methods = {piece.method for _, how in held for piece in how.pieces}
-    method = BY_ALGEBRA if methods == {BY_ALGEBRA} else "as the pieces say"
-    names: dict[str, dict[str, None]] = {}
-    for name, how in held:
-        for piece in how.pieces:
-            region = str(piece.region) if method == BY_ALGEBRA else f"{piece.region} ({piece.method})"
-            names.setdefault(region, {})[name] = None
-    everything = {name for name, _ in held}
-    pieces = [
-        region if names[region].keys() == everything else f"{region}: {', '.join(names[region])}" for region in names
-    ]
-    kinks = list(dict.fromkeys(f"{name} {kink}" for name, how in held for kink in how.kinks))
-    unseen: dict[str, dict[Any, None]] = {}
-    for name, how in held:
-        unseen.setdefault(name, {}).update(dict.fromkeys(how.unseen))
-    kinks += [line for name, walls in unseen.items() for line in _not_looked_at(name, list(walls))]
-    searched = {expression: None for _, how in held for expression in how.searched}
-    notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
-    if searched:
-        method += f", if all zeros of {', '.join(map(str, searched))} were found"
-    return Proof(statement, tuple(pieces), tuple(kinks + notes), method, _typeset(thing, statement, method, held))
-
-
-def _not_looked_at(name: str, walls: list[Any]) -> list[str]:
-    if len(walls) > _MOST_WALLS:
-        return [f"{name}: not looked at where one of {len(walls)} expressions is 0, {walls[0]} among them"]
-    return [f"{name}: not looked at where {wall} = 0" for wall in walls]
-
-
-def _typeset(thing: Any, statement: str, method: str, held: list[tuple[str, Holds]]) -> str:
-    """The statement, the formulas that it is about, and of functions of one variable the derivative in each piece."""
-    lines: list[formulas.Line] = []
-    with contextlib.suppress(NotInAlgebraError):  # a rule may branch on the step, for which there is no letter then
-        lines += formulas.lines_of(thing) or ()
-    for name, how in held:
-        if len(how.claim.variables) == 1:
-            pieces = [(rf"\text{{{name}, {piece.region}}}", ":", tex(piece.derivative)) for piece in how.pieces]
-            lines += pieces if len(pieces) > 1 else []
-            lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
-    return rf"\begin{{array}}{{l}} \text{{{statement}, {method}}} \\ {formulas.aligned(lines)} \end{{array}}"
-
-
-def _kink_in_latex(kink: Kink) -> str:
-    left, right, given = map(tex, (kink.left, kink.right, kink.given))
-    return rf"{left} \text{{ on the left, }} {right} \text{{ on the right, }} {given} \text{{ given}}"

@@ -11,7 +11,8 @@ import torch
 from functional_mlp.algebra import Namespace, torch_namespace
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.symbolic.namespace import SymbolicNamespace
-from functional_mlp.symbolic.regions import Region, resolved
+from functional_mlp.symbolic.regions import Region
+from functional_mlp.symbolic.resolving import resolved
 
 FUNCTIONS = sorted(name for name in vars(Namespace) if not name.startswith("_"))
 COEFFICIENTS = (Fraction(3, 2), Fraction(1, 8))

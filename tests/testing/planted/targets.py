@@ -20,7 +20,7 @@ class TargetsThatSumToOneAssumed(fm.CrossEntropy):
         return weights / xp.sum(weights) - target
 
 
-@planted(check_loss, says=WRONG, targets=["probabilities"])
+@planted(check_loss, says="the gradient by ŷ1 is wrong")
 class SoftTargetsTakenForHard(fm.CrossEntropy):
     def sample_grad(self, xp, prediction, target):
         hard = xp.where(target == xp.max(target), 1, 0)
