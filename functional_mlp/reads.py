@@ -22,6 +22,7 @@ import builtins
 import dis
 import functools
 import inspect
+import sysconfig
 import types
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -43,7 +44,7 @@ _PURE = (
 _MODULES_OF_PURE = ("math", "cmath", "_operator")
 # What a function does by these is not found in its code.
 _BEYOND = (
-    *("IMPORT", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "DELETE_DEREF"),
+    *("IMPORT", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "DELETE_DEREF"),
     *("LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT", "LOAD_LOCALS", "LOAD_BUILD_CLASS"),
 )
 # What every class has, and what those of values have from attrs.
@@ -79,12 +80,24 @@ class Place:
 class Reads:
     """The functions that some functions of values may call, themselves among them, and the places that these read.
 
-    Not `is_all` that they read may be found in their code: they are then told apart by what they do alone.
+    Not `is_all` that they read may be found in their code: they are then told apart by what they do alone. The names
+    `stored` are globals, and variables of functions around them, that they write to.
     """
 
     functions: tuple[types.FunctionType, ...]
     places: tuple[Place, ...]
     is_all: bool
+    stored: frozenset[str]
+
+    @property
+    def own_functions(self) -> tuple[types.FunctionType, ...]:
+        """The functions that are not the library's."""
+        return tuple(function for function in self.functions if not is_function_of_ours(function))
+
+    @property
+    def own_places(self) -> tuple[Place, ...]:
+        """The places that none of the functions writes to, as a counter of calls is."""
+        return tuple(place for place in self.places if place.name not in self.stored)
 
     @classmethod
     def of(cls, kinds: Mapping[type, Iterable[Any]], called: Iterable[str], kept: Iterable[str] = ()) -> "Reads":
@@ -128,6 +141,7 @@ class _Walk:
     is_all: bool = True
     _kinds: dict[type, None] = field(factory=dict)
     _calls_super: bool = False
+    _stored: set[str] = field(factory=set)
     _kept: set[tuple[type, str]] = field(factory=set)
     _seen: set[tuple[int, str, bool]] = field(factory=set)
 
@@ -141,7 +155,7 @@ class _Walk:
             kinds = {id(kind): kind for kind in self._kinds}
             for kind, name, _ in pending:
                 self._take_attribute(kinds[kind], name)
-        return Reads(tuple(self.functions), tuple(self.places.values()), self.is_all)
+        return Reads(tuple(self.functions), tuple(self.places.values()), self.is_all, frozenset(self._stored))
 
     def _pairs(self) -> list[tuple[int, str, bool]]:
         return [(id(kind), name, self._calls_super) for kind in self._kinds for name in self.attributes]
@@ -185,7 +199,7 @@ class _Walk:
 
     def _take_attribute(self, kind: type, name: str) -> None:
         """What an attribute of a value of this kind may be, its fields aside."""
-        is_field = name in (each.name for each in attrs.fields(kind))
+        is_field = attrs.has(kind) and name in (each.name for each in attrs.fields(kind))
         if name in _OF_ALL or is_field or (kind, name) in self._kept:
             return
         for cls in kind.__mro__[:-1] if self._calls_super else (kind,):
@@ -204,6 +218,9 @@ class _Walk:
     def _take_function(self, function: types.FunctionType) -> None:
         if function in self.functions:
             return
+        if self._is_foreign(function):  # it may lead far
+            self.is_all = False
+            return
         self.functions[function] = None
         if vars(function):
             self.is_all = False
@@ -218,10 +235,18 @@ class _Walk:
             self.attributes |= names.attributes
             if ours:  # what the library's own functions read beside attributes changes with its source alone
                 continue
-            if names.are_not_all or names.stored & set(function.__code__.co_freevars):
+            stored = names.stored & {*function.__code__.co_freevars, *function.__globals__}
+            self._stored |= stored
+            if names.are_not_all or stored:
                 self.is_all = False
             for name, attribute in names.globals:
                 self._take_global(function, name, attribute)
+
+    def _is_foreign(self, function: types.FunctionType) -> bool:
+        """Whether a function is of an installed package that is neither ours nor that of the classes looked at."""
+        homes = {__name__.partition(".")[0], *(kind.__module__.partition(".")[0] for kind in self._kinds)}
+        installed = _is_installed(function.__code__.co_filename)
+        return installed and (function.__module__ or "").partition(".")[0] not in homes
 
     def _take_cell(self, name: str, cell: types.CellType) -> None:
         if name == "__class__":
@@ -273,12 +298,20 @@ def _names(code: types.CodeType) -> _Names:
             found.add((each.argval, following.argval if reads_on and following is not None else None))
         elif each.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
             attributes.add(each.argval)
-        elif each.opname == "STORE_DEREF":
+        elif each.opname in ("STORE_DEREF", "STORE_GLOBAL"):
             stored.add(each.argval)
         elif each.opname.startswith(_BEYOND):
             beyond = True
     hidden = {name for name in attributes if name.startswith("__")} - _OF_ALL
     return _Names(frozenset(found), frozenset(attributes), frozenset(stored), beyond or bool(hidden))
+
+
+_STDLIB = sysconfig.get_path("stdlib")
+
+
+def _is_installed(file: str) -> bool:
+    """Whether a file is of Python's own library, or of a package that is installed."""
+    return file.startswith(_STDLIB) or "site-packages" in file or "dist-packages" in file
 
 
 def fields_of(value: Value) -> tuple[Any, ...]:

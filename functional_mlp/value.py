@@ -67,7 +67,7 @@ def is_ours(cls: type) -> bool:
     made = _as_made.get(cls)
     if made is not None:
         return all(getattr(cls, name) is function for name, function in made.items())
-    if not _in_package(cls.__module__) or getattr(sys.modules[cls.__module__], cls.__qualname__, None) is not cls:
+    if not in_package(cls.__module__) or getattr(sys.modules[cls.__module__], cls.__qualname__, None) is not cls:
         return False
     names = (*EXPRESSIONS, *getattr(cls, "DERIVED", ()))
     functions = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
@@ -86,7 +86,7 @@ def is_function_of_ours(function: object) -> bool:
     if not isinstance(function, types.FunctionType):
         return False
     module = function.__globals__.get("__name__", "")
-    return _in_package(module) and vars(sys.modules.get(module, types)) is function.__globals__
+    return in_package(module) and vars(sys.modules.get(module, types)) is function.__globals__
 
 
 def _is_as_made(cls: type, name: str, function: Any) -> bool:
@@ -96,7 +96,8 @@ def _is_as_made(cls: type, name: str, function: Any) -> bool:
     return function.__code__.co_qualname in [f"{base.__qualname__}.{name}" for base in cls.__mro__]
 
 
-def _in_package(module: str) -> bool:
+def in_package(module: str) -> bool:
+    """Whether a module of this name is one of the library's."""
     return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
 
 

@@ -60,11 +60,11 @@ class Checkpoint:
 
     The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
     validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty, the
-    early stopping and the score. A call in which one of them differs is refused with a `CheckpointError` that names it;
-    `allow` names those of `data`, `validation`, `batch_size`, `shuffle`, `schedule`, `penalty`, `params`,
-    `early_stopping`, `score`, `optimizer` and `loss` whose change is meant, and `orders` for a run that was begun by a
-    version of the library which drew other orders from a key. `extra` is saved with the state, and `registry` holds
-    classes of your own: see `save`.
+    early stopping, the score, and the code of classes of your own. A call in which one of them differs is refused
+    with a `CheckpointError` that names it; `allow` names those of `data`, `validation`, `batch_size`, `shuffle`,
+    `schedule`, `penalty`, `params`, `early_stopping`, `score`, `optimizer`, `loss` and `code` whose change is meant,
+    and `orders` for a run that was begun by a version of the library which drew other orders from a key. `extra` is
+    saved with the state, and `registry` holds classes of your own: see `save`.
 
     A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
     a `RuntimeWarning`, and the file stays as it was.

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from functional_mlp import pytree, shuffling
+from functional_mlp.checkpoint.code import changed, digests_of
 from functional_mlp.datasets import Dataset
 from functional_mlp.state import Job, Member
 from functional_mlp.value import Value
@@ -25,6 +26,7 @@ CHANGEABLE = (
     "optimizer",
     "loss",
     "orders",
+    "code",
 )
 
 
@@ -34,6 +36,7 @@ class Settings:
 
     Data and parameters stand as their digests. The engine is left out: both agree up to rounding. `orders` says how the
     orders of epochs follow from the key: a run that older versions began would go on in others than it began with.
+    `code` has digests of the classes of the caller's own, by their names.
     """
 
     data: str
@@ -46,6 +49,7 @@ class Settings:
     score: str | None = None
     shuffle: bool = True
     orders: str = "torch.randperm"  # in files that say nothing of it
+    code: dict[str, str] = field(factory=dict)
 
     @classmethod
     def of(cls, job: Job, member: Member) -> "Settings":
@@ -60,14 +64,19 @@ class Settings:
             shuffle=job.shuffle,
             score=None if job.score is None else _named(job.score),
             orders=shuffling.NAME,
+            code=digests_of(
+                (job.network, job.loss, member.optimizer, member.schedule, job.penalty, job.early_stopping)
+            ),
         )
 
     def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:
         """The arguments in which a call differs from the run of these settings, each with a sentence's half."""
-        for field in fields(Settings):
-            ours, theirs = getattr(self, field.name), getattr(call, field.name)
+        for name in (each.name for each in fields(Settings) if each.name != "code"):
+            ours, theirs = getattr(self, name), getattr(call, name)
             if ours != theirs:
-                yield field.name, f"{field.name} is {_shown(ours)} there, and {_shown(theirs)} in this call"
+                yield name, f"{name} is {_shown(ours)} there, and {_shown(theirs)} in this call"
+        for name in changed(self.code, call.code):
+            yield "code", f"code of {name} is another there than in this call"
 
 
 def digest(tree: Any) -> str:

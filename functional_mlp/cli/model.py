@@ -39,6 +39,7 @@ OPTIONS = {
     "shuffle": "fit(shuffle=...), which the command leaves out",
     "score": "fit(score=...), which the command leaves out",
     "orders": "functional-mlp --version",
+    "code": "classes of your own, which the command leaves out",
 }
 
 
