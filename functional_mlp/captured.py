@@ -25,7 +25,7 @@ Number = float | Tensor
 CAPTURED_AT_ONCE = 32
 # Numbers of inputs and targets that are gathered for them at most, for they stay in memory with the graph: 64 MiB.
 MOST_NUMBERS = 1 << 24
-# Steps after which Python waits for what has come of them: 4 % faster than after every 32 of these steps.
+# Steps after which Python waits for their results: 4 % faster than after every 32 of these steps.
 STEPS_UNSEEN = 512
 
 
@@ -144,7 +144,7 @@ class Launcher:
         self._graphs = Graphs() if inputs.is_cuda and takes_arrays(optimizer, inputs.dtype) else None
 
     def batches_at_once(self, elsewhere: int, numbers: int) -> int:
-        """How many batches, of so many numbers each, one call had best be given."""
+        """How many batches, each of `numbers` numbers, one call is given."""
         return elsewhere if self._graphs is None else max(1, min(CAPTURED_AT_ONCE, MOST_NUMBERS // numbers))
 
     def call(
@@ -173,7 +173,7 @@ def following(step: Number, steps: int) -> Sequence[Number]:
 
 
 def epochs_at_once(inputs: Tensor, steps: int) -> int:
-    """How many epochs of so many steps are launched before the host looks at what has come of them."""
+    """How many epochs of `steps` steps are launched before the host looks at their results."""
     return max(1, STEPS_UNSEEN // steps) if inputs.is_cuda else 1
 
 

@@ -35,6 +35,7 @@ def _defined_in(*modules: ModuleType, prefix: str = "") -> dict[str, type[Value]
 
 
 LAYERS = _defined_in(linear, elementwise, combinators, adapting)
+ACTIVATIONS = {name: cls for name, cls in LAYERS.items() if issubclass(cls, Elementwise)}
 LOSSES = _defined_in(losses)
 OPTIMIZERS = _defined_in(optimizers)
 INITIALIZERS = _defined_in(initializers, prefix="initializers.")

@@ -20,7 +20,7 @@ from functional_mlp.calls import TENSOR, Calls, package_of
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-# Data may be larger than memory: of so many numbers no more than some megabytes are taken to look at them.
+# Numbers that are checked at a time: data may be larger than memory, and each check makes arrays of its own.
 NUMBERS_AT_ONCE = 1 << 20
 
 

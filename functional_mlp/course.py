@@ -1,10 +1,10 @@
 """The course of training: the one state machine, for one network or many.
 
-A group of members is trained from state to state, several epochs in one call of the engine where nobody looks in
-between; who looks is shown them one by one, of short epochs some that have been trained ahead. A state is passed on
-only once all its numbers are known to be finite: where those of several epochs are not, the group goes back and takes
-these epochs one by one, which finds the one in which a member diverges. Where early stopping would have ended the run
-within several epochs, it goes back as well, and takes those up to the end.
+A group of members is trained from state to state. Where no callback or checkpoint looks at each epoch, one call of the
+engine trains several; where one does, short epochs are trained some ahead, and shown one by one. A state is passed on
+only when all its numbers are known to be finite: if several epochs end in other numbers, the group goes back and takes
+these epochs one by one, which finds the epoch in which a member diverges. If early stopping would have ended the run
+within several epochs, the group goes back as well, and takes the epochs up to that end.
 """
 
 import itertools
@@ -58,10 +58,26 @@ class Standing:
         return self.ended or self.stopped_early or self.diverged_at is not None
 
 
-# Epochs of a run that early stopping may end within them. To go back takes up to so many again, once at the end, and
-# once for the best state. Of the time for 16, one by one takes 1.66 (iris, 205 epochs of one batch), 1.44 (wine, 120)
-# and 1.04 (breast_cancer, 54 of three), 8 at a time 1.07, 0.98 and 0.97, 64 at a time 1.09, 1.18 and 1.01; where a run
-# of 200 epochs does not end early, 64 at a time take 0.92, 0.99 and 1.00.
+@attrs.frozen(eq=False, kw_only=True)
+class Stretch:
+    """Epochs that the active members of a group were trained in, before it is decided whether they stand.
+
+    `histories` and `improved` are those of each active member. `snapshots` are those after each epoch where each is
+    looked at, and otherwise that after the last one. `settled` says that all numbers are finite.
+    """
+
+    epochs: range
+    active: Sequence[int]
+    histories: Sequence[History]
+    improved: Sequence[Sequence[Improvement]]
+    snapshots: Sequence[Snapshot]
+    settled: bool
+
+
+# Epochs in one call of a run that early stopping may end within that call. Going back repeats at most this many
+# epochs, once at the end and once for the best state. Of the time for 16, one by one takes 1.66 (iris, 205 epochs of
+# one batch), 1.44 (wine, 120) and 1.04 (breast_cancer, 54 of three), 8 at a time 1.07, 0.98 and 0.97, 64 at a time
+# 1.09, 1.18 and 1.01; where a run of 200 epochs does not end early, 64 at a time take 0.92, 0.99 and 1.00.
 MOST_THAT_STOP = 16
 
 
@@ -70,9 +86,9 @@ class Course:
 
     `numbers` are those of the members in the job.
 
-    Iterating trains: each turn gives the members that have come to a further finite state, by their places in the
-    group; with `watched` it is a turn an epoch. `tick` is called now and then with the number of epochs done, a
-    fraction within an epoch, and may raise to end the training. Whatever ends it, `progress` and `result` tell what
+    Iterating trains: each turn gives the members that have reached a further finite state, by their places in the
+    group; with `watched` each epoch is a turn. `tick` is called now and then with the number of epochs done, a
+    fraction within an epoch, and may raise to end the training. Whatever ends it, `progress` and `results` give what
     was reached.
     """
 
@@ -107,7 +123,7 @@ class Course:
             return 1
         if stopping is not None and (watched or len(self._members) > 1):  # members of a group stop one by one
             return 1
-        if watched:  # who looks may change what a function of the epoch gives
+        if watched:  # a callback may change what a function of the epoch gives
             ours = all(schedule is None or _is_ours(schedule) for schedule in schedules)
             return self._ahead.most if ours and self._ahead is not None else 1
         return self._run.epochs_at_once if stopping is None else min(MOST_THAT_STOP, self._run.epochs_at_once)
@@ -124,24 +140,21 @@ class Course:
         one_by_one, last = epoch, self._job.epochs  # the epochs before the first one are taken one by one
         while epoch < last and (active := self._active()):
             size = 1 if epoch < one_by_one else self._epochs_at_once
-            epochs = range(epoch, min(epoch + size, last))
-            histories, snapshots, settled = self._train(epochs, active)
-            if len(epochs) > 1 and not settled:
+            stretch = self._train(range(epoch, min(epoch + size, last)), active)
+            epochs = stretch.epochs
+            if len(epochs) > 1 and not stretch.settled:
                 self._run.restore(snapshot)
                 one_by_one = epochs.stop
                 continue
-            improved = self._improved(active, histories)
-            if len(epochs) > 1 and (end := self._end_among(epochs, improved[0])) < epochs.stop:
+            if len(epochs) > 1 and (end := self._end_among(stretch)) < epochs.stop:
                 self._run.restore(snapshot)
                 last = end
                 continue
-            for member, own in zip(active, histories, strict=True):
-                self._recorders[member].append(own)
-                self._memories[member] = _remembered(self._members[member], self._memories[member], own)
-            for after in snapshots:
-                looked_at = range(epoch, epoch + len(epochs) // len(snapshots))
+            self._record(stretch)
+            for after in stretch.snapshots:
+                looked_at = range(epoch, epoch + len(epochs) // len(stretch.snapshots))
                 before, snapshot = snapshot, after
-                reached = self._move_on(active, histories, improved, looked_at, before, snapshot, settled)
+                reached = self._move_on(stretch, looked_at, before=before, after=after)
                 epoch = looked_at.stop
                 if len(epochs) > 1:
                     self._tick(epoch)
@@ -157,17 +170,14 @@ class Course:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
 
-    def _train(self, epochs: range, active: Sequence[int]) -> tuple[list[History], list[Snapshot], bool]:
-        """Run epochs; returns the history of each active member, snapshots, and whether all its numbers are finite.
-
-        The snapshots are those after each epoch where somebody looks at it, and otherwise that after the last one.
-        """
+    def _train(self, epochs: range, active: Sequence[int]) -> Stretch:
+        """Run epochs."""
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
         if self._ahead is not None and len(epochs) > 1:
             outcomes, snapshots = self._ahead.epochs(keys, rates, active)
         else:
-            # What is told of several epochs waits until it is known that they stand.
+            # Progress of several epochs is told when they are known not to be taken again.
             tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
             outcomes = self._run.epochs(keys, rates, tick, active)
             snapshots = [self._run.snapshot()]
@@ -185,7 +195,20 @@ class Course:
             for member, own in zip(active, reached, strict=True)
         ]
         finite = all(map(math.isfinite, itertools.chain.from_iterable(own.train_loss for own in histories)))
-        return histories, snapshots, finite and self._run.is_finite(active)
+        return Stretch(
+            epochs=epochs,
+            active=active,
+            histories=histories,
+            improved=self._improved(active, histories),
+            snapshots=snapshots,
+            settled=finite and self._run.is_finite(active),
+        )
+
+    def _record(self, stretch: Stretch) -> None:
+        """Append the histories of epochs that stand, and let the schedules look at them."""
+        for member, own in zip(stretch.active, stretch.histories, strict=True):
+            self._recorders[member].append(own)
+            self._memories[member] = _remembered(self._members[member], self._memories[member], own)
 
     def _asked_for(self, epochs: range) -> tuple[Keys, Rates]:
         """The keys and the learning rates of the members in some epochs; those taken once more are asked for once."""
@@ -221,28 +244,19 @@ class Course:
         params = self._run.state(self._run.snapshot(), member).params  # after the only epoch
         return attrs.evolve(outcome, validation_accuracy=(scored(self._job.network, params, data, score),))
 
-    def _move_on(
-        self,
-        active: Sequence[int],
-        histories: Sequence[History],
-        improved: Sequence[Sequence[Improvement]],
-        epochs: range,
-        before: Snapshot,
-        snapshot: Snapshot,
-        settled: bool,
-    ) -> list[int]:
-        """Set down where the active members stand after some epochs; returns those that have come to a finite state.
+    def _move_on(self, stretch: Stretch, epochs: range, *, before: Snapshot, after: Snapshot) -> list[int]:
+        """Record where the active members stand after some epochs of a stretch; returns those at a finite state.
 
-        `before` is the snapshot before these epochs, `snapshot` that after them.
+        `before` and `after` are the snapshots before and after these epochs.
 
         The loss of an epoch is that before its last update: where numbers are not finite after it, the loss of the
         next epoch shows them.
         """
         standings, reached = list(self._standings), []
-        for member, own, gains in zip(active, histories, improved, strict=True):
-            loss_is_finite = settled or math.isfinite(own.train_loss[-1])
-            if settled or (loss_is_finite and self._run.is_finite([member])):
-                standings[member] = self._standing(member, epochs, before, snapshot, gains)
+        for member, own, improved in zip(stretch.active, stretch.histories, stretch.improved, strict=True):
+            loss_is_finite = stretch.settled or math.isfinite(own.train_loss[-1])
+            if stretch.settled or (loss_is_finite and self._run.is_finite([member])):
+                standings[member] = self._standing(member, epochs, improved, before=before, after=after)
                 reached.append(member)
             else:
                 diverged_at = None if loss_is_finite else epochs[-1]
@@ -251,31 +265,32 @@ class Course:
         return reached
 
     def _standing(
-        self, member: int, epochs: range, before: Snapshot, snapshot: Snapshot, improved: Sequence[Improvement]
+        self, member: int, epochs: range, improved: Sequence[Improvement], *, before: Snapshot, after: Snapshot
     ) -> Standing:
         """Where a member stands after some epochs, at a finite state."""
         if self._job.early_stopping is None:
-            return Standing(epochs.stop, snapshot, trained=epochs.stop)
+            return Standing(epochs.stop, after, trained=epochs.stop)
         best = self._standings[member].best
         better = [count for count, each in enumerate(improved, start=1) if each.epoch == each.epochs - 1]
         if better:
             own = epochs[: better[-1]]
-            best = self._state(member, own.stop, snapshot) if own == epochs else self._retaken(member, own, before)
+            best = self._state(member, own.stop, after) if own == epochs else self._retaken(member, own, before)
         self._improvements[member] = improved[-1]
         over = self._is_over(improved[-1])
-        return Standing(epochs.stop, snapshot, trained=epochs.stop, stopped_early=over, best=best)
+        return Standing(epochs.stop, after, trained=epochs.stop, stopped_early=over, best=best)
 
-    def _end_among(self, epochs: range, improved: Sequence[Improvement]) -> int:
-        """Where early stopping ends the run of the group's one member within some epochs; their end, if it does not.
+    def _end_among(self, stretch: Stretch) -> int:
+        """Where early stopping ends the run of the group's one member within a stretch; its end, if it does not.
 
-        A group of more takes epochs one by one where early stopping is asked for.
+        A group of more members takes epochs one by one where early stopping is asked for.
         """
-        over = (epoch + 1 for epoch, each in zip(epochs, improved, strict=False) if self._is_over(each))
-        return next(over, epochs.stop)
+        improved = zip(stretch.epochs, stretch.improved[0], strict=False)
+        over = (epoch + 1 for epoch, each in improved if self._is_over(each))
+        return next(over, stretch.epochs.stop)
 
     @property
     def epochs_done(self) -> int:
-        """The number of epochs that the group has come to."""
+        """The number of epochs that the group has had."""
         return max(standing.trained for standing in self._standings)
 
     def end(self, member: int) -> None:
@@ -295,7 +310,7 @@ class Course:
         return Progress(state, self._history(member, standing.epoch), standing.ended, standing.best, judged_from)
 
     def results(self, *, interrupted: bool = False) -> dict[int, FitResult]:
-        """What the training of each member has come to, by its number in the job."""
+        """The result of each member, by its number in the job."""
         return {number: self._result(member, interrupted) for member, number in enumerate(self.numbers)}
 
     def _result(self, member: int, interrupted: bool) -> FitResult:

@@ -33,11 +33,11 @@ class Run(Protocol):
 
     @property
     def epochs_at_once(self) -> int:
-        """How many epochs one call of `epochs` had best be given: those of some milliseconds."""
+        """How many epochs one call of `epochs` is best given: they take some milliseconds."""
 
     @property
     def ahead(self) -> "Ahead | None":
-        """What trains epochs before anybody looks at the first of them, where they are short, and of values alone."""
+        """Trains short epochs before the first of them is looked at; None where epochs are long."""
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> Sequence[Outcome]:
         """Run epochs one after the other, each with the key of an order, and a learning rate, for every member.

@@ -42,7 +42,19 @@ class Initializer(Value):
         dtype: torch.dtype = torch.float32,
         device: Device = None,
     ) -> Tensor:
-        """A new tensor of the given shape."""
+        """A new tensor.
+
+        Parameters
+        ----------
+        key
+            What the numbers follow from.
+        shape
+            The shape of the tensor.
+        fan_in, fan_out
+            The number of inputs and of outputs of the layer.
+        dtype, device
+            Those of the tensor.
+        """
 
     def _constructor(self) -> str:
         prefix = "initializers." if type(self).__module__ == __name__ else ""

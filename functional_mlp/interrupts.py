@@ -1,4 +1,4 @@
-"""Ctrl-C: pressed once it ends a run, and pressed again it does not lose what the run has come to."""
+"""Ctrl-C: pressed once it ends a run; pressed again it does not lose the run's results."""
 
 import _thread
 import contextlib

@@ -36,7 +36,7 @@ def tree(caption: str, value: Any) -> str:
 
 
 def evenly(count: int, most: int = 10) -> list[int]:
-    """At most so many of the numbers below a count, the first and the last among them.
+    """The numbers below a count, or `most` of them, evenly spaced, the first and the last among them.
 
     >>> evenly(3), evenly(100, 4)
     ([0, 1, 2], [0, 33, 66, 99])

@@ -143,8 +143,11 @@ def scored(network: Layer, params: Params, data: Dataset, score: Callable[[Tenso
 
 def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None:
     """Raise unless the network, its params, the loss and the data fit each other."""
-    _check_dtypes(params, data)
-    params, row = checked_arguments(network, params, data.inputs[:1])
+    try:
+        params, row = checked_arguments(network, params, data.inputs[:1])
+    except ValueError:
+        _check_dtypes(params, data)  # says what to do about the data
+        raise
     prediction = output_of_zeros(network, row.dtype, row.shape)
     if prediction is None or row.device.type != "cpu":
         prediction = network.forward(params, row)[0]

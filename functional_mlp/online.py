@@ -153,7 +153,7 @@ class Online:
         target
             As the loss takes it: values (outputs,), or a class index, an int too; of a batch, one each.
         weight
-            The loss counts so many times: a number, not negative, or one for each sample of a batch.
+            A factor on the loss: a number, not negative, or one for each sample of a batch.
         learning_rate
             Of this step, instead of the state's.
 

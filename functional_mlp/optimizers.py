@@ -63,6 +63,23 @@ class Optimizer(Value, Generic[S]):
 
     # mypy takes this signature to admit every other, so that a rule can name its slots.
     def rule(self, *arguments: Any, **named_arguments: Any) -> tuple[Array, ...]:
+        """The update of one array, in the array algebra: `rule(xp, step, learning_rate, param, grad, *slots)`.
+
+        Returns the new param, and the new slots.
+
+        Parameters
+        ----------
+        xp
+            The array namespace.
+        step
+            The number of the update, counted from 1.
+        learning_rate
+            That of the state.
+        param, grad
+            The parameter, and the gradient of the loss with respect to it.
+        slots
+            What the rule remembers, by the names of the state's further fields.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} must define rule(self, xp, step, learning_rate, param, grad, *slots)"
         )

@@ -90,10 +90,26 @@ def decision_boundary(
 
     A point that the network classifies wrongly is circled. A single output is that of `BinaryCrossEntropy`: where it
     is above 0, the class is the second of two. Names are drawn as they are, without mathematics, and long
-    ones without their middle; of more than ten classes there is no legend. `scales` are the mean and the standard
-    deviation by which each feature was standardized: the axes then show the numbers before that. Raises `ValueError`
-    for data that have not two features, whose targets are no classes, or are classes that the network has no output
-    for.
+    ones without their middle; of more than ten classes there is no legend.
+
+    Parameters
+    ----------
+    network, params
+        What classifies the points.
+    data
+        The points: inputs (n, 2), and targets that are class indices or one-hot.
+    feature_names
+        The names of the axes.
+    class_names
+        The names in the legend, by default "class 0" and so on.
+    scales
+        The mean and the standard deviation by which each feature was standardized: the axes then show the numbers
+        before that.
+    title
+        Stands above the figure.
+
+    Raises `ValueError` for data that have not two features, whose targets are no classes, or are classes that the
+    network has no output for.
 
     >>> import functional_mlp as fm
     >>> data = fm.Dataset(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0]))

@@ -82,6 +82,17 @@ def uniform(
 ) -> Tensor:
     """Independent draws from U[low, high).
 
+    Parameters
+    ----------
+    key
+        What the numbers follow from: the same key gives the same ones on every device.
+    shape
+        The shape of the tensor.
+    low, high
+        The ends of the interval; low is drawn, high is not.
+    dtype, device
+        Those of the tensor.
+
     >>> u = uniform(key(0), (1000,), -1.0, 1.0)
     >>> bool((u >= -1).all() and (u < 1).all()), bool(u.mean().abs() < 0.1)
     (True, True)
@@ -116,6 +127,15 @@ def normal(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Independent draws from the normal distribution, by inversion of its distribution function.
+
+    Parameters
+    ----------
+    key, shape
+        As in `uniform`.
+    mean, std
+        The mean and the standard deviation of the distribution.
+    dtype, device
+        As in `uniform`.
 
     >>> z = normal(key(0), (1000,), 5.0, 2.0)
     >>> bool((z.mean() - 5).abs() < 0.2), bool((z.std() - 2).abs() < 0.2)

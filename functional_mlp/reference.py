@@ -29,6 +29,7 @@ class Descent:
 
     def __init__(
         self,
+        *,
         network: Layer,
         loss: Loss,
         optimizer: Optimizer,
@@ -60,7 +61,7 @@ class Descent:
         order: Tensor,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[list[Tensor], Tally]:
-        """One epoch in the given order: new arrays, and what its pieces have come to."""
+        """One epoch in the given order: the new arrays, and the tally of its losses and right answers."""
         tally, done = Tally(), 0
         for rows in order.to(self._data.inputs.device, non_blocking=True).split(self._rows_at_once):
             steps = step + done // self._batch_size
@@ -114,7 +115,13 @@ class ReferenceRun:
         self._job, self._member = job, member
         state: OptimizerState = trees.detached(member.start.optimizer_state)
         self._descent = Descent(
-            job.network, job.loss, member.optimizer, job.penalty, member.data, job.batch_size, state.params
+            network=job.network,
+            loss=job.loss,
+            optimizer=member.optimizer,
+            penalty=job.penalty,
+            data=member.data,
+            batch_size=job.batch_size,
+            params=state.params,
         )
         self._arrays, self._step = self._descent.rule.arrays([state]), state.step
         self._learning_rate = state.learning_rate

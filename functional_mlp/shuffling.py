@@ -4,8 +4,8 @@ The algorithm is Fisher and Yates', from the inside out: place i takes what lies
 chances, and i goes there. With independent draws every permutation is equally likely.
 
 The draws come from the words of Philox-4x64-10, a function of a key of 128 bits and of a counter alone (Salmon,
-Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). A word x of w bits draws ⌊x (i + 1) / 2ʷ⌋,
-and nothing where x (i + 1) mod 2ʷ is below 2ʷ mod (i + 1), for so many words would be too many for their place (Lemire,
+Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). A word x of w bits draws ⌊x (i + 1) / 2ʷ⌋.
+It is rejected where x (i + 1) mod 2ʷ is below 2ʷ mod (i + 1), which gives every place the same number of words (Lemire,
 "Fast random integer generation in an interval", 2019); the word of the next attempt is then taken. Places below
 `NARROW` take halves of words, w = 32, and those from there on whole words, w = 64.
 
@@ -101,7 +101,7 @@ def _settled(digest: bytes, place: int, word: int, bits: int) -> int:
 
 
 def _word(digest: bytes, place: int, bits: int, attempt: int) -> int:
-    """The word of so many bits from which a place is drawn in an attempt."""
+    """The word, of `bits` bits, from which a place is drawn in an attempt."""
     bit = place * bits
     block: list[int] = _words(digest, bit // (64 * WORDS), 1, attempt).tolist()
     word = block[bit // 64 % WORDS]

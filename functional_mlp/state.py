@@ -37,7 +37,7 @@ Tick = Callable[[float], None]
 
 @attrs.frozen(eq=False)
 class Outcome:
-    """What some epochs have come to for a member: figures of `EpochRecord`, a tuple each, with an entry an epoch."""
+    """The figures of a member's epochs, as in `EpochRecord`: a tuple for each, with an entry for each epoch."""
 
     train_loss: tuple[float, ...]
     train_accuracy: tuple[float, ...]
@@ -181,7 +181,7 @@ class Kept(Protocol):
         """Keep how far each member has come. Raises `OSError` where that cannot be done."""
 
     def is_due(self, epoch: int, seconds: float) -> bool:
-        """Whether progress is to be kept after this many epochs, so many seconds after the last time."""
+        """Whether to save the progress after `epoch` epochs, `seconds` seconds after the last save."""
 
 
 @runtime_checkable

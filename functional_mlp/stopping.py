@@ -36,8 +36,8 @@ class EarlyStopping(Value):
     grow. An epoch is better where it passes the best by more than `min_delta`; NaN is never better, and epochs before
     the first whose figure is a number do not count. The best is that of the last better epoch, so that smaller gains
     add up; with `cumulative=False` it is that of all epochs, and a run that gains less than `min_delta` an epoch is
-    over. With `plateaus` above 1 the run goes on until that many times `patience` epochs have passed without a better
-    one, as where `schedules.on_plateau` shortens its steps in between.
+    over. With `plateaus` above 1 the run goes on until `patience` epochs without a better one have passed that number
+    of times, as where `schedules.on_plateau` shortens its steps in between.
 
     Both answers are pure functions of a history. Prechelt, "Early stopping, but when?", 1998.
 

@@ -19,7 +19,7 @@ def straight(a0):
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import torch
@@ -30,8 +30,20 @@ from functional_mlp.value import is_ours
 
 Expression = Callable[..., Any]
 Reading = Callable[..., Any]
-# The readings of a value's expressions, for a dtype, a device, and the size of the last dimension where it is needed.
-Readings = Callable[..., tuple[Reading, ...]]
+
+
+class Readings(Protocol):
+    """The readings of a value's expressions, as these are now."""
+
+    def __call__(
+        self,
+        dtype: torch.dtype,
+        device: torch.device,
+        expressions: tuple[Expression, ...],
+        features: int | None = None,
+        /,
+    ) -> tuple[Reading, ...]:
+        """`features` is the size of the last dimension, where that is needed."""
 
 
 def readings(of: Callable[[TorchNamespace, int | None], tuple[Reading, ...]]) -> Readings:

@@ -104,12 +104,15 @@ def new_figure(width: float, height: float) -> Figure:
     return QuietFigure(figsize=(width, height), dpi=160, layout="constrained")
 
 
-def panels(columns: int, *, width: float = 8.4, height: float = 3.3, **options: Any) -> tuple[Figure, Any]:
-    """A figure and its axes, side by side in an array."""
+def panels(
+    columns: int, *, width: float = 8.4, height: float = 3.3, grid: bool = True, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes, side by side in an array; `options` are those of `Figure.subplots`."""
     figure = new_figure(width, height)
     axes = figure.subplots(1, columns, squeeze=False, **options)[0]
     for each in axes:
-        each.grid(color="0.9", linewidth=0.6)
+        if grid:
+            each.grid(color="0.9", linewidth=0.6)
         each.set_axisbelow(True)
         each.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -234,7 +237,7 @@ def title(figure: Figure, text: str) -> None:
 
 
 def shortened(name: str, most: int = 32) -> str:
-    """A name of at most so many letters, without its middle where it has more: beginnings and ends tell names apart.
+    """A name with at most `most` letters: longer ones lose their middle, for beginnings and ends tell names apart.
 
     >>> shortened("the temperature of the water at noon", 20)
     'the tempe…er at noon'

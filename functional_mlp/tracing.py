@@ -284,7 +284,7 @@ def _superscript(number: int) -> str:
 
 
 def _lines(quantities: Sequence[Quantity], width: int) -> Iterator[str]:
-    """A heading for each layer, and below it a line for each quantity, or as many as its value takes."""
+    """A heading for each layer, and below it the lines of its quantities: one each, more where a value needs them."""
     for layer, group in itertools.groupby(quantities, lambda quantity: quantity.layer):
         yield f"  {layer}"
         for quantity in group:

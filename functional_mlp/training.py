@@ -154,7 +154,7 @@ def fit(
 def train(course: Course, watch: Watch) -> dict[int, FitResult]:
     """Train the members of a course, under the eyes of a watch, to their end or to Ctrl-C.
 
-    Returns what has come of each, by its number in the job.
+    Returns the result of each, by its number in the job.
     """
     interrupted = False
     try:

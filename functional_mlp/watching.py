@@ -46,7 +46,7 @@ class Watch:
             self._saved_at = time.perf_counter()
 
     def look(self, course: Course, reached: Sequence[int]) -> None:
-        """Look at the members of a course that have come to a further state."""
+        """Look at the members of a course that have reached a further state."""
         if not self.looks:
             return
         with self._lock:
@@ -66,7 +66,7 @@ class Watch:
                 course.end(member)
 
     def finish(self, course: Course) -> None:
-        """Keep what the members of a course have come to at its end."""
+        """Keep what the members of a course have reached at its end."""
         if self._kept is None:
             return
         with self._lock:
@@ -75,7 +75,9 @@ class Watch:
             self._save()
 
     def receive(self, progress: Mapping[int, Progress]) -> None:
-        """Keep what members that were trained elsewhere have come to, by their numbers; `close` does where it is early.
+        """Keep what members that were trained elsewhere have reached, by their numbers.
+
+        Soon after the last time nothing is saved: `close` does that.
 
         It is called by one thread.
         """
@@ -111,7 +113,7 @@ class Watch:
         return self._has_time(since) and self._kept.is_due(epoch, since)
 
     def _has_time(self, since: float) -> bool:
-        """Whether saving, so many seconds after the last time, takes a small share of them."""
+        """Whether a save, `since` seconds after the last one, takes a small share of that time."""
         return len(self._progress) == 1 or since > self._saving / SAVING_SHARE
 
     def _save(self) -> None:

@@ -25,7 +25,15 @@ WEIGHTED = fm.Dataset(DATA.inputs, DATA.targets, torch.arange(12))
 def piece_of(optimizer: fm.Optimizer, loss: fm.Loss) -> tuple[Any, list[Any]]:
     """The function of a piece, with its rows and arrays of the third step."""
     params = NETWORK.init(KEY, dtype=torch.float64)
-    descent = Descent(NETWORK, loss, optimizer, PENALTIES[0], WEIGHTED, 5, params)
+    descent = Descent(
+        network=NETWORK,
+        loss=loss,
+        optimizer=optimizer,
+        penalty=PENALTIES[0],
+        data=WEIGHTED,
+        batch_size=5,
+        params=params,
+    )
     descent._encoded = loss.encode(DATA.targets, DATA.targets)  # as on a GPU
     return descent.piece, descent.rule.arrays([optimizer.init(params)])
 
@@ -133,7 +141,15 @@ def test_a_function_is_captured_when_sizes_come_again(is_captured: bool, monkeyp
 
 
 def test_layers_without_params_are_trained() -> None:
-    descent = Descent(fm.Tanh(), fm.MeanSquaredError(), fm.Adam(0.1), None, DATA, 4, ())
+    descent = Descent(
+        network=fm.Tanh(),
+        loss=fm.MeanSquaredError(),
+        optimizer=fm.Adam(0.1),
+        penalty=None,
+        data=DATA,
+        batch_size=4,
+        params=(),
+    )
     arrays, tally = descent.epoch(descent.rule.arrays([fm.Adam(0.1).init(())]), 0, 0.1, torch.arange(12))
     (metrics,) = tally.metrics(descent.is_answered)
     assert metrics.loss == pytest.approx(fm.evaluate(fm.Tanh(), fm.MeanSquaredError(), (), DATA).loss)

@@ -40,7 +40,15 @@ def run_epoch(
     progress: Callable[[float], None] | None = None,
 ) -> EpochResult:
     """One epoch from a state."""
-    descent = reference.Descent(network, loss, optimizer, None, data, batch_size, state.params)
+    descent = reference.Descent(
+        network=network,
+        loss=loss,
+        optimizer=optimizer,
+        penalty=None,
+        data=data,
+        batch_size=batch_size,
+        params=state.params,
+    )
     arrays, tally = descent.epoch(descent.rule.arrays([state]), state.step, state.learning_rate, order, progress)
     (metrics,) = tally.metrics(descent.is_answered)
     reached = descent.rule.state(state, arrays, state.step + descent.steps, state.learning_rate)

@@ -22,8 +22,8 @@ from functional_mlp.state import Job, Member, Progress, TrainState, learning_rat
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Value
 
-# By default a state is saved after each of these epochs, and then no sooner than so many seconds after the last one. To
-# save one takes 13 ms on a common disk, as long as 40 epochs of the paper's network.
+# By default a state is saved after each of the first epochs, and then at most once in a number of seconds. One save
+# takes 13 ms on a common disk, as long as 40 epochs of the paper's network.
 FIRST_EPOCHS = 5
 SECONDS = 2.0
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import functional_mlp as fm
+from functional_mlp.cli.codes import FAILED, INTERRUPTED, MISUSED
 from functional_mlp.cli.evaluate import evaluate
 from functional_mlp.cli.export import export
 from functional_mlp.cli.inspect import inspect
@@ -21,8 +22,6 @@ from functional_mlp.cli.terminal import fail
 from functional_mlp.cli.trace import trace
 from functional_mlp.cli.train import train
 from functional_mlp.interrupts import one_interrupt
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 app: App = App(
     name="functional-mlp",

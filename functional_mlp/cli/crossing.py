@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def cross_validate(
     parts: int,
+    *,
     data: DataOptions,
     network: NetworkOptions,
     training: TrainingOptions,
@@ -37,7 +38,7 @@ def cross_validate(
 
     strata = torch.zeros(len(table), dtype=torch.int64) if table.labels is None else table.labels
     if not 2 <= parts <= len(table):
-        raise ValueError(f"--cross-validate takes from 2 to as many parts as there are rows, {len(table)}, got {parts}")
+        raise ValueError(f"--cross-validate takes from 2 parts to one for each row, {len(table)}, got {parts}")
     dtype, device = training.torch_dtype(), training.torch_device()
     scores, results = [], []
     notes: list[str] = []

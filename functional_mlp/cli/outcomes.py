@@ -99,7 +99,7 @@ class Outcome:
 
     @classmethod
     def from_row(cls, planned: Planned, row: Mapping[str, Any], merit: Merit) -> Outcome:
-        """That of a row of a file. Raises `ValueError` for what is no figure of so many networks."""
+        """The outcome in a row of a file. Raises `ValueError` for figures that `planned` networks cannot have."""
         loss, loss_std, figure, figure_std = (_number(row[name]) for name in _figure_names(merit)[:-1])
         diverged = _number(row["diverged"])
         if diverged not in range(planned.members + 1):

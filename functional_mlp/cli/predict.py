@@ -97,22 +97,23 @@ def _predictions(model: Model, table: Table) -> polars.DataFrame:
     """The prediction, and how sure it is."""
     import polars
 
+    from functional_mlp.ensemble.prediction import deviation
+
     about = model.about
     columns: dict[str, Any] = {}  # those beside the prediction
     if about.scale is not None:
         quantities = model.quantities(table.columns)
         answer = polars.Series(quantities.mean(0).numpy())
-        spread = quantities.std(0) if len(quantities) > 1 else None
+        answers = quantities
     else:
         members = model.probabilities(table.columns)
         shares = members.mean(0)
         labels = shares.argmax(1)
         answer = polars.Series(about.classes, dtype=polars.String)[labels.numpy()]
         columns |= {f"probability of {name}": own.numpy() for name, own in zip(about.classes, shares.T, strict=True)}
-        chosen = members.gather(2, labels.expand(len(members), -1)[..., None]).squeeze(2)
-        spread = chosen.std(0) if len(members) > 1 else None
-    if spread is not None:
-        columns["spread"] = spread.numpy()
+        answers = members.gather(2, labels.expand(len(members), -1)[..., None]).squeeze(2)
+    if len(answers) > 1:
+        columns["spread"] = deviation(answers).numpy()
     return polars.DataFrame({about.target: answer, **{_free(name, about.target): own for name, own in columns.items()}})
 
 

@@ -26,7 +26,7 @@ BETWEEN_WRITINGS = 2.0
 
 
 class Gathered:
-    """What settings have come to, by their places; those that are whole go into a file every now and then.
+    """The results of settings, by their places; complete ones are written to a file every now and then.
 
     It is written at the end of the `with` block in any case.
     """
@@ -45,7 +45,7 @@ class Gathered:
             self._write()
 
     def take(self, outcomes: Mapping[int, Outcome]) -> None:
-        """Take what has come; settings that Ctrl-C has ended before they were begun are left out."""
+        """Take results; settings that Ctrl-C has ended before they were begun are left out."""
         self.reached |= {place: outcome for place, outcome in outcomes.items() if outcome.is_begun}
         if time.monotonic() - self._written_at > BETWEEN_WRITINGS:
             self._write()

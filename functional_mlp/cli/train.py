@@ -51,12 +51,13 @@ def train(
     loss and the accuracy on training and validation samples, how well each class is found and how often each was
     taken for which; for a quantity, with the errors in its units. Ctrl-C ends the training early, and shows what was
     learnt so far. With --members it trains many networks at once, with --cluster on other machines; started as
-    `torchrun --nproc-per-node 4 -m functional_mlp train` it divides each batch among so many processes.
+    `torchrun --nproc-per-node 4 -m functional_mlp train` it divides each batch among four processes.
 
     Parameters
     ----------
     parts
-        Train so many times, each time with another part of the table for validation, and show the mean results.
+        Divide the table into this number of parts, train once with each of them for validation, and show the mean
+        results.
     """
     plots.check()
     ensemble.check()
@@ -68,7 +69,16 @@ def train(
     if parts is not None:
         if data.data is None or ensemble.members > 1 or output.out is not None or plots.plot is not None:
             raise ValueError("--cross-validate needs --data, and goes without --out, --plot and --members")
-        cross_validate(parts, data, network, training, rule, printing, data_key, fit_key)
+        cross_validate(
+            parts,
+            data=data,
+            network=network,
+            training=training,
+            rule=rule,
+            printing=printing,
+            key=data_key,
+            fit_key=fit_key,
+        )
         return
     samples = data.load(data_key, training.torch_dtype(), training.torch_device())
     run = Run.of(samples, network, training, rule)

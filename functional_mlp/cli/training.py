@@ -48,7 +48,7 @@ class Recipe:
     """None: the learning rate falls to 0 along half a cosine over the epochs."""
     batch_size: int
     passes: Callable[[int], int]
-    """The number of epochs over so many training samples."""
+    """The number of epochs, for a number of training samples."""
     prior: float = 0.0
     """What --l2 is times the number of training samples: the precision of a Gaussian prior on the weights."""
 
@@ -77,11 +77,12 @@ def passes_of_table(samples: int) -> int:
     return min(max(SAMPLES_SHOWN // samples, FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-# Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for. The prior keeps
-# small tables from being learned by heart. Of 17 tables, so many were as good as the better of scikit-learn's MLP and
-# its linear model on five splits (`benchmarks/tables.py`), and of 16 on five others: 14 and 12 with these settings;
-# with relu and a prior of 10 13 and 9, with layers 50,50 8 and 11, with at most 500 epochs 12 and 11, with an
-# exponential decay to a hundredth 10 and 10; with the paper's layers, a factor of 0.97, 100 epochs and a prior of 4, 6.
+# Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for. The prior
+# keeps small tables from being learned by heart. Counted were the tables on which the result is as good as the better
+# of scikit-learn's MLP and its linear model (`benchmarks/tables.py`): of 17 tables on five splits, and of 16 on five
+# others. With these settings 14 and 12; with relu and a prior of 10 13 and 9, with layers 50,50 8 and 11, with at
+# most 500 epochs 12 and 11, with an exponential decay to a hundredth 10 and 10; with the paper's layers, a factor of
+# 0.97, 100 epochs and a prior of 4, 6.
 TABLE_RECIPE = Recipe(
     hidden=(100,),
     activations=("gelu",),
@@ -103,8 +104,8 @@ class TrainingOptions:
     """How to train one network or many."""
 
     epochs: Annotated[int | None, Parameter(converter=parse_integer)] = None
-    """Passes over the training samples. Default: 100 on the paper's disk; on a table as many as show 96,000 samples,
-    but from 50 to 1000."""
+    """Passes over the training samples. Default: 100 on the paper's disk; on a table the number in which
+    96,000 samples are shown, but from 50 to 1000."""
 
     loss: LossName | None = None
     """What training makes small: the mean squared error, the cross-entropy of the softmax of the outputs, bce, the
@@ -249,7 +250,7 @@ class TrainingSettings:
     weight_decay: float | None = None
 
     def make_loss(self, classes: int) -> fm.Loss:
-        """The loss for a target of so many classes, 0 for a quantity."""
+        """The loss for a target with this number of classes, 0 for a quantity."""
         if classes == 0 and self.loss in ("cross-entropy", "bce"):
             raise ValueError(f"--loss: {self.loss} is of classes, and the target is a quantity: choose mse or huber")
         if classes > 2 and self.loss == "bce":

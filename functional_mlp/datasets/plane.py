@@ -25,8 +25,20 @@ def disk(
 ) -> Dataset:
     """The paper's data (section II): points uniform in [0,1]², of class 1 inside a disk and 0 outside.
 
-    Targets are one-hot. The default disk covers half of the unit square. `noise` is the standard deviation by which the
-    points are moved in each direction, once their class is known.
+    Targets are one-hot. The default disk covers half of the unit square.
+
+    Parameters
+    ----------
+    key
+        What the points are drawn with.
+    n
+        The number of points.
+    center, radius
+        The disk's.
+    noise
+        The standard deviation by which the points are moved in each direction, once their class is known.
+    dtype, device
+        Those of the inputs and the targets.
 
     >>> data = disk(random.key(0), 5)
     >>> data.inputs.shape, data.targets.shape
@@ -40,7 +52,7 @@ def disk(
     points = random.uniform(key, (n, 2), dtype=dtype).double()
     x, y = (points - torch.tensor(middle, dtype=torch.float64, device="cpu")).T
     inside = torch.hypot(x, y) < radius
-    return _dataset("disk", key, points, inside.long(), 2, noise, dtype, device)
+    return _dataset("disk", key, points, inside.long(), classes=2, noise=noise, dtype=dtype, device=device)
 
 
 def checkers(
@@ -54,7 +66,16 @@ def checkers(
 ) -> Dataset:
     """Points uniform in [0,1]², of the colour, 0 or 1, of their square on a board of `squares` × `squares`.
 
-    The square at the origin is of class 0, and its neighbours are of class 1. `noise` is as in `disk`.
+    The square at the origin is of class 0, and its neighbours are of class 1.
+
+    Parameters
+    ----------
+    key, n
+        As in `disk`.
+    squares
+        The number of squares along each side of the board.
+    noise, dtype, device
+        As in `disk`.
 
     >>> checkers(random.key(0), 5).labels
     tensor([1, 1, 0, 1, 0])
@@ -64,7 +85,7 @@ def checkers(
     points = random.uniform(key, (n, 2), dtype=dtype).double()
     # A number of few digits times the squares is exact in float64, and so is the square that it lies in.
     labels = (points * squares).floor().long().sum(1) % 2
-    return _dataset("checkers", key, points, labels, 2, noise, dtype, device)
+    return _dataset("checkers", key, points, labels, classes=2, noise=noise, dtype=dtype, device=device)
 
 
 def moons(
@@ -83,7 +104,7 @@ def moons(
     arc = torch.stack((t.cos(), t.sin()), 1) / 3
     upper, lower = torch.tensor([[4, 5], [8, 7]], dtype=torch.float64, device="cpu") / 12
     points = torch.where(labels[:, None] == 0, upper + arc, lower - arc)
-    return _dataset("moons", key, points, labels, 2, noise, dtype, device)
+    return _dataset("moons", key, points, labels, classes=2, noise=noise, dtype=dtype, device=device)
 
 
 def spirals(
@@ -99,7 +120,18 @@ def spirals(
     """Points of spirals that wind around each other, one for each class, as many of each as can be.
 
     Class c is at (1/2, 1/2) + r/2 · (cos φ, sin φ) with φ = 2π (turns · r + c / classes) and r² uniform in [0, 1], so
-    that the points are about as dense at the end as at the beginning. `noise` is as in `disk`.
+    that the points are about as dense at the end as at the beginning.
+
+    Parameters
+    ----------
+    key, n
+        As in `disk`.
+    classes
+        The number of spirals.
+    turns
+        How often each winds around the middle.
+    noise, dtype, device
+        As in `disk`.
 
     Lang and Witbrock, "Learning to tell two spirals apart", 1988, with three turns.
 
@@ -110,7 +142,7 @@ def spirals(
     turns = checks.number("spirals: turns", turns, low=0.0, open_low=True)
     r = random.uniform(key, (n,), dtype=torch.float64).sqrt()
     points = _around_the_middle(r / 2, turns * r + labels / classes)
-    return _dataset("spirals", key, points, labels, classes, noise, dtype, device)
+    return _dataset("spirals", key, points, labels, classes=classes, noise=noise, dtype=dtype, device=device)
 
 
 def rings(
@@ -124,8 +156,16 @@ def rings(
 ) -> Dataset:
     """Points of circles around (1/2, 1/2), one for each class, as many of each as can be.
 
-    The circle of class c has the radius (c + 1) / (2 · classes), and its points are uniform on it. `noise` is as in
-    `disk`.
+    The circle of class c has the radius (c + 1) / (2 · classes), and its points are uniform on it.
+
+    Parameters
+    ----------
+    key, n
+        As in `disk`.
+    classes
+        The number of circles.
+    noise, dtype, device
+        As in `disk`.
 
     >>> rings(random.key(0), 4).labels
     tensor([0, 1, 0, 1])
@@ -133,7 +173,7 @@ def rings(
     n, labels = _in_turn("rings", n, classes)
     turn = random.uniform(key, (n,), dtype=torch.float64)
     points = _around_the_middle((labels + 1) / (2 * classes), turn)
-    return _dataset("rings", key, points, labels, classes, noise, dtype, device)
+    return _dataset("rings", key, points, labels, classes=classes, noise=noise, dtype=dtype, device=device)
 
 
 def _in_turn(name: str, n: object, classes: object) -> tuple[int, Tensor]:
@@ -153,6 +193,7 @@ def _dataset(
     key: Key,
     points: Tensor,
     labels: Tensor,
+    *,
     classes: int,
     noise: float,
     dtype: torch.dtype,

@@ -44,7 +44,7 @@ class Ranks:
         return cls(group, rank, torch_distributed.get_world_size(group))
 
     def share_of(self, rows: int) -> slice:
-        """Which of so many rows are this rank's: those of all ranks are all rows, and differ by one at most."""
+        """This rank's part of the rows 0, …, `rows` − 1: each row is in one part, and the sizes differ by at most 1."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
     def add(self, tensor: Tensor) -> None:

@@ -83,6 +83,13 @@ def explain(
     The first call makes a little code and loads it, to see that this works here; whether LLVM takes the code of a
     whole network shows when it is first run, and is known here from then on.
 
+    Parameters
+    ----------
+    network, loss, optimizer, penalty
+        As `functional_mlp.fit` takes them.
+    dtype, device
+        Those of the data.
+
     >>> import functional_mlp as fm
     >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float64)
     >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float16)
@@ -152,6 +159,15 @@ def compile(
     """The native epoch of a network, loss, optimizer and penalty.
 
     Raises `ValueError` with `explain`'s reason if there is none.
+
+    Parameters
+    ----------
+    network, loss, optimizer, penalty
+        As `functional_mlp.fit` takes them.
+    batch_size
+        Samples an update; the last batch of an epoch may be short.
+    dtype
+        That of the data.
 
     >>> import functional_mlp as fm
     >>> network, optimizer = fm.Linear(2, 2), fm.SGD(0.01)

@@ -36,7 +36,7 @@ def check_executor(executor: object, callbacks: Sequence[object]) -> None:
 
 @attrs.define(eq=False)
 class _Begun:
-    """A job whose tasks are with the workers, how many of them, and what has come of the others."""
+    """A job whose tasks are with the workers: the number of those not done, and the results of the others."""
 
     watch: Watch
     tasks: int

@@ -19,7 +19,7 @@ class EnsembleHistory:
 
     Figures over the members are taken, epoch by epoch, over those that trained in it with a finite loss: a member that
     has diverged leaves the others' mean as it is, and so does one that early stopping has ended, so that the last
-    epochs may be those of few. `final` is the mean of what each has come to. They are histories themselves, so that
+    epochs may be those of few. `final` is the mean of the members' last epochs. They are histories themselves, so that
     whatever shows a history shows them.
 
     >>> from functional_mlp.history import EpochRecord

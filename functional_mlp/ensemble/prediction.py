@@ -64,8 +64,16 @@ def spread(network: Layer, params: Params, x: Array, *, average: Average = "outp
     >>> spread(fm.Linear(1, 1, bias=False), params, torch.tensor([10.0]))
     tensor([10.])
     """
-    outputs = _member_outputs("spread", network, params, x, average)
-    return outputs.std(0) if len(outputs) > 1 else torch.zeros_like(outputs[0])
+    return deviation(_member_outputs("spread", network, params, x, average))
+
+
+def deviation(figures: Tensor) -> Tensor:
+    """The standard deviation of figures (members, ...) over the members (of n − 1); 0 for a single member.
+
+    >>> deviation(torch.tensor([[1.0], [3.0]])), deviation(torch.tensor([[1.0]]))
+    (tensor([1.4142]), tensor([0.]))
+    """
+    return figures.std(0) if len(figures) > 1 else torch.zeros_like(figures[0])
 
 
 def evaluate(

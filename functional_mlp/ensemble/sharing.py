@@ -1,4 +1,4 @@
-"""Data sets on their way to an executor's workers, each in a form that many tasks may take at the price of one."""
+"""Data sets on their way to an executor's workers, each sent once, however many tasks take it."""
 
 import copy
 import sys

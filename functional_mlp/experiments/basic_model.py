@@ -1,4 +1,4 @@
-"""Fig. 1, 2, 3 and 6: the paper's own model, by plain SGD and with momentum."""
+"""Fig. 1, 2 and 6: the paper's own model, by plain SGD and with momentum."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 import functional_mlp as fm
 from functional_mlp import style
-from functional_mlp.experiments import misclassified, paper, trials
+from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
-from functional_mlp.experiments.misclassified import Misclassified
 from functional_mlp.experiments.paper import Published, Recipe
 from functional_mlp.experiments.statements import comparison_rows, comparison_statements, difference
 from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
@@ -68,25 +67,22 @@ class Model:
 
 @attrs.frozen
 class BasicModel:
-    """The paper's model by plain SGD, where it goes wrong, and the same with momentum."""
+    """The paper's model by plain SGD, and the same with momentum."""
 
     sgd: Model
-    misclassified: Misclassified
     momentum: Model
     common_sets: CommonSets
     worse_than_training: int
     momentum_is_smoother: int
 
 
-def run(draws: Sequence[Draw]) -> BasicModel:
-    """Train the paper's model once for each draw by plain SGD, and once with momentum."""
-    plain = trials.train(Recipe(), draws)
+def run(plain: Sequence[Trial], draws: Sequence[Draw]) -> BasicModel:
+    """Compare runs of the paper's model by plain SGD, one for each draw, with runs with momentum on the same draws."""
     momentum = trials.train(Recipe(optimizer=fm.Momentum(paper.LEARNING_RATE, paper.BETA)), draws)
     sgd_model, momentum_model = Model.of(plain), Model.of(momentum)
     roughness = zip(sgd_model.roughness.values, momentum_model.roughness.values, strict=True)
     return BasicModel(
         sgd=sgd_model,
-        misclassified=misclassified.find(plain, draws),
         momentum=momentum_model,
         common_sets=_over_common_sets(plain, draws[0].key),
         worse_than_training=sum(trial.validation.loss > trial.training.loss for trial in plain),
@@ -105,8 +101,8 @@ def _over_common_sets(runs: Sequence[Trial], key: Key) -> CommonSets:
 
 
 def section(result: BasicModel) -> list[Block]:
-    """Fig. 1, 2 and 3."""
-    return [*_figure_1(result), *_figure_2(result), *misclassified.section(result.misclassified)]
+    """Fig. 1 and 2."""
+    return [*_figure_1(result), *_figure_2(result)]
 
 
 def _figure_1(result: BasicModel) -> list[Block]:

@@ -309,7 +309,7 @@ def _draw_first_runs(axes: Axes, theirs: Sequence[float], ours: Sequence[float],
 
 
 def _draw_shares(result: Factorial) -> Figure:
-    figure, axes = style.panels(2, width=9.6, height=3.4, sharey=True)
+    figure, axes = style.panels(2, width=9.6, height=3.4, grid=False, sharey=True)
     names = ("final MSE", "final accuracy", "epochs to\n0.9611", "epochs of\ndescent", "roughness")
     for each, explanations in zip(axes, (result.ours, result.both), strict=True):
         left = [0.0] * len(explanations)
@@ -319,7 +319,6 @@ def _draw_shares(result: Factorial) -> Figure:
             each.barh(names, shares, left=left, label=source, **style.portion(index))
             left = [begin + share for begin, share in zip(left, shares, strict=True)]
         each.set(xlim=(0, 1), xlabel="share of the variance")
-        each.grid(visible=False)
     axes[0].invert_yaxis()
     style.legend_above(figure, axes[0].get_legend_handles_labels()[0], columns=6)
     style.letter(axes, ("our network", "both frameworks"))

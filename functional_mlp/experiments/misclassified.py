@@ -37,8 +37,8 @@ class Misclassified:
     near_area: float
 
 
-def find(runs: Sequence[Trial], draws: Sequence[Draw]) -> Misclassified:
-    """The misclassified validation points of the first run, and their distances from the circle over all runs."""
+def run(runs: Sequence[Trial], draws: Sequence[Draw]) -> Misclassified:
+    """The misclassified validation points of the first of some runs, and their distances from the circle over all."""
     network = Recipe().network
     wrong, distances = [], []
     for trial, draw in zip(runs, draws, strict=True):
@@ -87,8 +87,7 @@ def section(found: Misclassified) -> list[Block]:
 
 
 def _draw(found: Misclassified) -> Figure:
-    figure, (axes,) = style.panels(1, width=5.4, height=5.6)
-    axes.grid(visible=False)
+    figure, (axes,) = style.panels(1, width=5.4, height=5.6, grid=False)
     for inside in (False, True):
         chosen = [point for point, label in zip(found.points, found.inside, strict=True) if label == inside]
         style.draw_samples(axes, [x for x, _ in chosen], [y for _, y in chosen], style.series(inside))

@@ -13,6 +13,7 @@ from functional_mlp.experiments import (
     epoch_time,
     factorial,
     initializations,
+    misclassified,
     momentum_tuning,
     torch_model,
 )
@@ -54,6 +55,7 @@ def build(result: Reproduction) -> list[Block]:
         ),
         *_preview(setting),
         *basic_model.section(result.basic_model),
+        *misclassified.section(result.misclassified),
         *torch_model.section(result.step_by_step, result.factorial),
         *basic_model.momentum_section(result.basic_model),
         *batch_gradient_descent.section(result.batch_gradient_descent),

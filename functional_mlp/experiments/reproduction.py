@@ -15,12 +15,14 @@ from functional_mlp.experiments import (
     epoch_time,
     factorial,
     initializations,
+    misclassified,
     momentum_tuning,
     paper,
     torch_model,
     torch_nn,
     trials,
 )
+from functional_mlp.experiments.paper import Recipe
 
 
 @attrs.frozen
@@ -87,6 +89,7 @@ class Reproduction:
 
     setting: Setting
     basic_model: basic_model.BasicModel
+    misclassified: misclassified.Misclassified
     step_by_step: tuple[torch_model.StepByStep, ...]
     factorial: factorial.Factorial
     epoch_time: epoch_time.EpochTime
@@ -111,7 +114,8 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
         tasks = factorial.torch_tasks(keys[: scale.torch_runs], scale.torch_epochs, scale.torch_cell_epochs)
         torch_trials = pool.starmap_async(torch_nn.train_from_key, tasks, chunksize=1)
         announce("Fig. 1, 2, 3 and 6: the basic model")
-        basic = basic_model.run(draws)
+        plain = trials.train(Recipe(), draws)
+        basic, wrong = basic_model.run(plain, draws), misclassified.run(plain, draws)
         announce("the PyTorch model, step by step")
         steps = tuple(
             torch_model.step_by_step(trials.draw(keys[0], dtype), scale.compared_steps)
@@ -132,6 +136,7 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
     return Reproduction(
         setting=_setting(seed, scale),
         basic_model=basic,
+        misclassified=wrong,
         step_by_step=steps,
         factorial=factorial.analyse(ours, cells),
         epoch_time=epoch_times,

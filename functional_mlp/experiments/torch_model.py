@@ -14,6 +14,7 @@ from functional_mlp.experiments.factorial import TORCH_CELL, Cell, Factorial
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.statements import ROWS, comparison_statements
 from functional_mlp.experiments.trials import Draw
+from functional_mlp.orders import key_of, order_of
 from functional_mlp.schedules import constant
 from functional_mlp.spread import count, plus_minus
 
@@ -45,7 +46,7 @@ def step_by_step(draw: Draw, steps: int) -> StepByStep:
     torch_optimizer = torch.optim.SGD(model.parameters(), lr=paper.LEARNING_RATE)
     value_and_grad = fm.value_and_grad(network, paper.LOSS)
     differences = []
-    for row in fm.random.permutation(train_key.fold_in(0), len(data))[:steps].unsqueeze(1):
+    for row in order_of(key_of(train_key, 0), len(data))[:steps].unsqueeze(1):
         sample = fm.Dataset(data.inputs[row], data.targets[row])
         _, grads = value_and_grad(state.params, sample.inputs, sample.targets)
         state = optimizer.update(state, grads)

@@ -18,6 +18,7 @@ from functional_mlp.experiments import paper, trials
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.trials import Draw, Trial
 from functional_mlp.layers.base import Params
+from functional_mlp.orders import key_of, order_of
 from functional_mlp.random import Key
 
 
@@ -51,7 +52,7 @@ def train(recipe: Recipe, draw: Draw, *, curves: bool = True) -> Trial:
         learning_rate = paper.LEARNING_RATE * recipe.schedule(epoch)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        order = fm.random.permutation(train_key.fold_in(epoch), len(draw.training))
+        order = order_of(key_of(train_key, epoch), len(draw.training))
         started = time.perf_counter()
         outputs = run_epoch(model, optimizer, draw.training, order)
         seconds = time.perf_counter() - started

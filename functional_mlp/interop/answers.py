@@ -19,7 +19,7 @@ Names = list[str] | list[int]
 
 
 def checked_classes(classes: Iterable[str] | Iterable[int], out_features: int | None) -> Names:
-    """The names of the classes, once they are as many as the outputs say."""
+    """The names of the classes; raises unless their number fits that of the outputs."""
     given: Any = classes.tolist() if isinstance(classes, np.ndarray | torch.Tensor) else classes
     if isinstance(given, str | bytes | Set) or not isinstance(given, Iterable):
         raise TypeError(f"to_onnx: classes must be a sequence of names, got {checks.describe(classes)}")

@@ -67,8 +67,8 @@ def to_onnx(
 
     Where a column has the name of what the model gives, that gets an underscore. Raises `TypeError` or `ValueError` for
     params that are not the network's, for bfloat16, which onnxruntime does not compute with, for a preparation or
-    classes that are not as many as the network takes or gives, and for a layer that is not written in the array
-    algebra; `ImportError` where onnx is not installed, and `OSError` where the file cannot be written.
+    classes whose number is not that of the network's features or outputs, and for a layer that is not written in the
+    array algebra; `ImportError` where onnx is not installed, and `OSError` where the file cannot be written.
 
     >>> import onnxruntime, tempfile, functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 3), fm.GELU(), fm.Linear(3, 2))

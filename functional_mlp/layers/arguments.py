@@ -1,7 +1,8 @@
 """What the functions of a layer are given: checked against the layer's template, without autograd graphs."""
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,8 +10,13 @@ from torch import Tensor
 from functional_mlp import checks, pytree, random, trees
 from functional_mlp.random import Key
 
-if TYPE_CHECKING:
-    from functional_mlp.layers.base import Layer
+
+class Layer(Hashable, Protocol):
+    """What is asked of a layer here, by whose name results are kept."""
+
+    def init(self, key: Key, *, dtype: torch.dtype, device: torch.device | str | None) -> Any: ...
+
+    def forward(self, params: Any, x: Tensor) -> tuple[Tensor, Any]: ...
 
 
 def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | str | None) -> None:
@@ -20,8 +26,8 @@ def check_init_arguments(key: Key, dtype: torch.dtype, device: torch.device | st
     checks.device("init: device", device)
 
 
-def checked_arguments(layer: "Layer", params: Any, x: Tensor) -> tuple[Any, Tensor]:
-    """Any and inputs without autograd graphs, once they are known to fit the layer and each other."""
+def checked_arguments(layer: Layer, params: Any, x: Tensor) -> tuple[Any, Tensor]:
+    """Params and inputs without autograd graphs, once they are known to fit the layer and each other."""
     checks.float_tensor("inputs", x)
     if x.ndim == 0:
         raise ValueError(
@@ -34,7 +40,7 @@ def checked_arguments(layer: "Layer", params: Any, x: Tensor) -> tuple[Any, Tens
     return params, x.detach()
 
 
-def params_dtype(layer: "Layer", params: Any) -> torch.dtype:
+def params_dtype(layer: Layer, params: Any) -> torch.dtype:
     """The dtype of params, once they are known to be the layer's; float32 where there are none."""
     leaves = trees.float_leaves("params", params)
     first = leaves[0] if leaves else torch.zeros(0)
@@ -44,19 +50,19 @@ def params_dtype(layer: "Layer", params: Any) -> torch.dtype:
 
 
 @functools.lru_cache(maxsize=256)
-def template(layer: "Layer", dtype: torch.dtype) -> Any:
+def template(layer: Layer, dtype: torch.dtype) -> Any:
     """The layer's params as meta tensors: their structure and shapes, without data."""
     return layer.init(random.key(0), dtype=dtype, device="meta")
 
 
 @functools.lru_cache(maxsize=256)
-def form_of_params(layer: "Layer", dtype: torch.dtype, device: torch.device) -> trees.Form:
+def form_of_params(layer: Layer, dtype: torch.dtype, device: torch.device) -> trees.Form:
     """What params of the layer have in common in a dtype, on a device."""
     return trees.Form.of_template(template(layer, dtype), dtype, device)
 
 
 @functools.lru_cache(maxsize=256)
-def output_of_zeros(layer: "Layer", dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
+def output_of_zeros(layer: Layer, dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
     """What the layer makes of zeros of a shape, with zeros for params; None where it cannot do with zeros."""
     params = pytree.map(lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype, device="cpu"), template(layer, dtype))
     try:

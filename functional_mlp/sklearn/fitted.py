@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from functional_mlp.arrays import as_tensor
+from functional_mlp.ensemble.prediction import deviation
 from functional_mlp.evaluation import predict
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.sklearn.progress import mean_curve
@@ -72,8 +74,7 @@ class Fitted(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         return self._deviation(self._said(X))
 
     def _deviation(self, said: NDArray[Any]) -> NDArray[Any]:
-        deviation: NDArray[Any] = said.std(0, ddof=1) if len(said) > 1 else np.zeros_like(said[0])
-        return deviation
+        return deviation(torch.from_numpy(said)).numpy()
 
     def _said(self, X: Any) -> NDArray[Any]:
         """What each member says of rows: (members, ...)."""
@@ -120,7 +121,7 @@ class Fitted(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self._add(mean_curve([history.train_loss for history in histories], value), samples)
 
     def _add(self, losses: list[float], samples: int) -> None:
-        """Add epochs over so many samples, by their losses."""
+        """Add epochs, by their losses; each went over `samples` samples."""
         self.loss_curve_ = [*self.loss_curve_, *losses]
         self.n_iter_, self.loss_ = len(losses), losses[-1]
         self.t_ += len(losses) * samples

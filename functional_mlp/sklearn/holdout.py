@@ -49,7 +49,7 @@ def held_out(
 
 
 def _first(places: NDArray[Any], weights: NDArray[Any], share: float, fewest: int) -> NDArray[np.bool_]:
-    """The rows of the first places that have a share of the weight, and of at least so many places, but not of all."""
+    """The rows of the first places that have a share of the weight: of at least `fewest` places, but not of all."""
     place = np.unique(places, return_inverse=True)[1]
     there = np.bincount(place, weights)
     counted = np.flatnonzero(there > 0)

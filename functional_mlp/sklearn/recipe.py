@@ -60,7 +60,7 @@ class Task:
 
 
 def network_of(estimator: Any, inputs: int, outputs: int) -> Layer:
-    """The network of an estimator, for so many features and outputs."""
+    """The network of an estimator, with this number of inputs and of outputs."""
     if estimator.network is not None:
         return _checked_network(estimator, inputs, outputs)
     activation = _activation(estimator)
@@ -112,7 +112,7 @@ def schedule_of(estimator: Any, task: Task, samples: int) -> Schedule | None:
 
 
 def factor_of(estimator: Any, seen: int, losses: list[float]) -> float:
-    """The factor of the learning rate for an epoch by itself, after so many samples and after these losses."""
+    """The factor of the learning rate for an epoch by itself, after `seen` samples, and epochs with these losses."""
     if not _is_scheduled(estimator) or estimator.learning_rate == "constant":
         return 1.0
     if estimator.learning_rate == "invscaling":

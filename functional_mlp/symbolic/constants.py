@@ -16,7 +16,7 @@ import sympy
 
 # A float64 that is computed in a few steps is that near to what is meant.
 FLOAT_TOLERANCE = Fraction(5, 2**53)
-# A Fraction that is no simple number is written to at least that many digits.
+# A Fraction that is no simple number is written with this precision at least.
 _FRACTION_TOLERANCE = Fraction(1, 10**30)
 # Numerator times denominator of a simple fraction, and the digits of a simple decimal number.
 _SIMPLE, _SIMPLE_DIGITS = 10**6, 7

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from functional_mlp import checks, initializers
+from functional_mlp import catalogue, checks, initializers
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
-from functional_mlp.layers.elementwise import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from functional_mlp.layers.elementwise import ELU, GELU, Identity, LeakyReLU
 from functional_mlp.layers.linear import Linear
 from functional_mlp.testing.strategies import numbers
 
@@ -40,9 +40,9 @@ def _sized(linear: "SizedLinear", in_features: int, out_features: int) -> Linear
 @functools.cache
 def activations() -> SearchStrategy[Layer]:
     """The elementwise layers, their parameters included."""
-    plain: list[Layer] = [Identity(), ReLU(), Tanh(), Sigmoid(), Softplus(), SiLU(), GELU(), GELU("tanh")]
+    others = [cls() for cls in catalogue.ACTIVATIONS.values() if cls not in (Identity, LeakyReLU, ELU)]
     return st.one_of(
-        st.sampled_from(plain),
+        st.sampled_from([Identity(), *others, GELU("tanh")]),
         st.builds(LeakyReLU, numbers(-1.0, 1.0)),
         st.builds(ELU, numbers(0.0, 2.0)),
     )

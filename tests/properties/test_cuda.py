@@ -238,7 +238,15 @@ def test_an_epoch_waits_for_nothing(optimizer: fm.Optimizer) -> None:
     """Outcomes are read once, when the epochs that an engine was given are over; a capture waits as well."""
     data = moved(fm.datasets.disk(KEY, 70))
     state = optimizer.init(NETWORK.init(KEY, device=DEVICE))
-    descent = reference.Descent(NETWORK, fm.CrossEntropy(), optimizer, PENALTIES[0], data, 2, state.params)
+    descent = reference.Descent(
+        network=NETWORK,
+        loss=fm.CrossEntropy(),
+        optimizer=optimizer,
+        penalty=PENALTIES[0],
+        data=data,
+        batch_size=2,
+        params=state.params,
+    )
     arrays, modes = descent.rule.arrays([state]), ["error", "default", "error"]  # plain, captured, replayed
     for epoch, mode in enumerate(modes):
         arrays, _ = waiting(mode, lambda arrays=arrays, epoch=epoch: descent.epoch(arrays, 35 * epoch, 0.1, ORDER))

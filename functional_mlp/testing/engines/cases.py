@@ -45,7 +45,7 @@ class Outcome:
         return {"optimizer_state": self.state.optimizer_state, **self.figures("train_loss")}
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
 class TrainingRun:
     """All that the engines are given, params aside."""
 

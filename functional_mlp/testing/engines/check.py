@@ -49,6 +49,15 @@ def check_engines_agree(
 ) -> None:
     """Raise `AssertionError` unless the fused engine trains as the reference does; the message names the leaf.
 
+    Parameters
+    ----------
+    network, loss, optimizer, data, epochs, batch_size, schedule, penalty
+        As `functional_mlp.fit` takes them.
+    params
+        Parameters to start from, in place of `network.init`'s.
+    seed
+        The seed of the key of both runs.
+
     Both run `functional_mlp.fit` from the same params and key, with the data for validation as well; their states,
     losses and accuracies, steps and rates, and the epoch at which they diverge are compared within the bound of the
     module's docstring. Of a run that diverges the epoch that does so is compared as well, by which numbers are finite.
@@ -64,7 +73,17 @@ def check_engines_agree(
     >>> check_engines_agree(network, fm.CrossEntropy(), fm.Momentum(0.1), data, batch_size=4)
     """
     checks.instance("data", data, Dataset, "make one with functional_mlp.Dataset")
-    run = TrainingRun(network, loss, optimizer, data, epochs, batch_size, schedule, penalty, random.key(seed))
+    run = TrainingRun(
+        network=network,
+        loss=loss,
+        optimizer=optimizer,
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        schedule=schedule,
+        penalty=penalty,
+        key=random.key(seed),
+    )
     with failures_of(f"check_engines_agree({network!r}, {loss!r}, {optimizer!r}, batch_size={batch_size})"):
         compare(run, params, "fused")
 

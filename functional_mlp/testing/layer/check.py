@@ -59,17 +59,28 @@ def check_layer(
     - Inputs of another width than `layer.in_features` are refused.
     - The layer is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
-    No property can tell which function was meant: `formula(params, x)`, a second definition of `apply` that need not be
-    fast or general, is compared with it where it is given.
-
-    Where the layer has no `in_features`, the widths 1 to 5 and 12 are tried that it does not refuse with a ValueError;
-    the argument `in_features` chooses one. `value=False` and `random_init=False` leave out what a layer does not mean
-    to be: a value, and random where its init gives many different numbers.
+    Parameters
+    ----------
+    layer
+        The layer, as above.
+    in_features
+        The width of the inputs, for a layer that takes any. By default its own, or those of the widths 1 to 5 and 12
+        that it does not refuse with a ValueError.
+    formula
+        A second definition of `apply`, `formula(params, x)`, which need not be fast or general: no property can tell
+        which function was meant.
+    value
+        False leaves out that the layer is a value.
+    random_init
+        False leaves out that init draws from its key, and each leaf other numbers.
+    examples
+        The number of points that are drawn for each group of properties.
+    seed
+        Of the points that are drawn.
 
     >>> import functional_mlp as fm
     >>> check_layer(fm.Linear(3, 2), formula=lambda params, x: params.weight @ x + params.bias)
     """
-    budget = {"examples": examples, "seed": seed}
     with restored_globals(), failures_of(f"check_layer({named(layer)})"):
         assert_functions("a layer", layer, "init", "apply", "vjp")
         if value:
@@ -77,7 +88,7 @@ def check_layer(
         prove_expressions(layer)
         of_init = [properties.init_keeps_its_promise]
         of_init += [properties.init_draws_from_its_key] if random_init else []
-        for_all(init_cases(layer), of_init, **budget)
+        for_all(init_cases(layer), of_init, examples=examples, seed=seed)
 
         key, widths = random.key(seed), widths_of(layer, in_features)
         _assert_refuses_other_widths(layer)
@@ -85,10 +96,10 @@ def check_layer(
         of_formula = [] if formula is None else [lambda point: properties.agrees_with_formula(point, formula)]
         transposition = Transposition()
         anywhere = points(layer, widths, dtypes=(torch.float64, torch.float32), awkward=True)
-        for_all(anywhere, PURE, **budget)
+        for_all(anywhere, PURE, examples=examples, seed=seed)
         for dtype in (torch.float64, torch.float32):
             for_each(shaped_points(layer, widths, key, dtype), functions.UNDISTURBED)
-        for_all(points(layer, widths), [*of_formula, *LOCAL, transposition], **budget)
+        for_all(points(layer, widths), [*of_formula, *LOCAL, transposition], examples=examples, seed=seed)
         transposition.tally.assert_decided()
         for_each(shaped_points(layer, widths, key), LOCAL)
         for_each(sweep(layer, widths, key), [*of_formula, *FAR_AND_NEAR])
@@ -122,10 +133,21 @@ FAR_AND_NEAR = [
 def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, directions: int = 4, seed: int = 0) -> None:
     """Raise `AssertionError` unless `layer.vjp` is the transposed Jacobian of `layer.apply` at one point.
 
-    `layer` is any object with `apply` and `vjp`; `params` and `x` are of dtype float64, and so is `grad_out`, shaped
-    like the output. Each leaf of `params` and `x` is moved in `directions` random directions. The message names the
-    leaf, and the number in it that is wrong. A point where f has a kink in every direction is an error as well:
-    nothing can be proven there. See `testing.layer.transposition` for the mathematics.
+    The message names the leaf, and the number in it that is wrong. A point where `apply` has a kink in every direction
+    is an error as well: nothing can be proven there. See `testing.layer.transposition` for the mathematics.
+
+    Parameters
+    ----------
+    layer
+        Any object with `apply` and `vjp`.
+    params, x
+        The point, in float64.
+    grad_out
+        The gradient with respect to the output, and shaped like it, in float64.
+    directions
+        The number of random directions in which each leaf of `params` and `x` is moved.
+    seed
+        Of these directions.
 
     >>> import functional_mlp as fm
     >>> layer, x = fm.Tanh(), torch.tensor([0.5, -1.0], dtype=torch.float64)

@@ -8,10 +8,10 @@ import torch
 from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.loss import properties
-from functional_mlp.testing.loss.cases import Domain, cases, kinds_of, shaped_cases, sweep
+from functional_mlp.testing.loss.cases import Domain, LossCase, cases, kinds_of, shaped_cases, sweep
 from functional_mlp.testing.proofs import prove_expressions
 from functional_mlp.testing.purity import restored_globals
-from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
+from functional_mlp.testing.search import EXAMPLES, Property, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value
 
 
@@ -47,14 +47,28 @@ def check_loss(
     - Targets of a shape that only broadcasting would fit, and empty batches, are refused with an exception.
     - The loss is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
-    `targets` are kinds out of "values", "fractions", "probabilities", "one_hot" and "classes"; by default all that the
-    loss gives a finite value for. `predictions` are the ends of where it is defined. `formula(prediction, target)`, for
-    one sample, is compared with `value` where it is given: no property can tell which function was meant.
+    Parameters
+    ----------
+    loss
+        The loss, as above.
+    targets
+        Kinds of targets, out of "values", "fractions", "probabilities", "one_hot" and "classes"; by default all that
+        the loss gives a finite value for.
+    predictions
+        The ends of the interval of predictions that the loss is defined on.
+    formula
+        A second definition of `value`, `formula(prediction, target)` for one sample: no property can tell which
+        function was meant.
+    value
+        False leaves out that the loss is a value.
+    examples
+        The number of cases that are drawn for each group of properties.
+    seed
+        Of the cases that are drawn.
 
     >>> import functional_mlp as fm
     >>> check_loss(fm.MeanSquaredError(), formula=lambda prediction, target: (prediction - target).square().mean())
     """
-    budget = {"examples": examples, "seed": seed}
     with restored_globals(), failures_of(f"check_loss({named(loss)})"):
         assert_functions("a loss", loss, "value", "grad")
         if value:
@@ -66,11 +80,12 @@ def check_loss(
         of_formula = [] if formula is None else [lambda case: properties.agrees_with_formula(case, formula)]
         gradient = properties.Gradient()
         anywhere = cases(loss, kinds, domain, dtypes=(torch.float64, torch.float32), awkward=True)
-        for_all(anywhere, PURE, **budget)
+        for_all(anywhere, PURE, examples=examples, seed=seed)
         one_of_each = {features: some[:1] for features, some in kinds.items()}
         for dtype in (torch.float64, torch.float32):
             for_each(shaped_cases(loss, one_of_each, domain, key, dtype), functions.UNDISTURBED)
-        for_all(cases(loss, kinds, domain), [*of_formula, properties.is_mean_over_samples, gradient], **budget)
+        near: list[Property[LossCase]] = [*of_formula, properties.is_mean_over_samples, gradient]
+        for_all(cases(loss, kinds, domain), near, examples=examples, seed=seed)
         gradient.tally.assert_decided()
         for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples, properties.weights_count])
         for_each(sweep(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])

@@ -42,8 +42,19 @@ def check_optimizer(
     - On the quadratic ½c‖w‖² the first step that changes w **descends**, and so do the next ten together.
     - The optimizer is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
-    No property can tell which rule was meant: `formula(param, grads)`, in plain floats, gives a number's value after
-    the updates with these gradients, and is compared where it is given.
+    Parameters
+    ----------
+    optimizer
+        The optimizer, as above.
+    formula
+        A second definition of the rule, `formula(param, grads)` in plain floats: a number's value after the updates
+        with these gradients. No property can tell which rule was meant.
+    value
+        False leaves out that the optimizer is a value.
+    examples
+        The number of trees that are drawn for each group of properties.
+    seed
+        Of the trees that are drawn.
 
     >>> import functional_mlp as fm
     >>> check_optimizer(fm.SGD(0.5), formula=lambda param, grads: param - 0.5 * sum(grads))

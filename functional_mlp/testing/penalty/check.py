@@ -44,8 +44,19 @@ def check_penalty(
       rounding explains, and nothing becomes NaN but what is.
     - The penalty is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
-    No property can tell which penalty was meant: `formula(w)`, in plain floats, gives that of one number of a weight,
-    and is compared where it is given.
+    Parameters
+    ----------
+    penalty
+        The penalty, as above.
+    formula
+        A second definition of the penalty of one number of a weight, `formula(w)` in plain floats: no property can tell
+        which penalty was meant.
+    value
+        False leaves out that the penalty is a value.
+    examples
+        The number of trees that are drawn for each group of properties.
+    seed
+        Of the trees that are drawn.
 
     >>> import functional_mlp as fm
     >>> check_penalty(fm.penalties.l2(0.1), formula=lambda w: 0.05 * w**2)

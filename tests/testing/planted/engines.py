@@ -54,7 +54,15 @@ def check_mistake(mistake: Mistake, *, seed: int, **options: Any) -> None:
     loss, optimizer = settings.pop("loss", fm.MeanSquaredError()), settings.pop("optimizer", fm.Momentum(0.1))
     params = settings.pop("params", None)
     data = fm.datasets.disk(fm.random.key(0), SAMPLES, dtype=torch.float64)
-    run = WrongRun(NETWORK, loss, optimizer, data, key=fm.random.key(seed), mistake=mistake, **settings)
+    run = WrongRun(
+        network=NETWORK,
+        loss=loss,
+        optimizer=optimizer,
+        data=data,
+        key=fm.random.key(seed),
+        mistake=mistake,
+        **settings,
+    )
     compare(run, params, "fused")
 
 
