@@ -42,9 +42,10 @@ class Share:
 class Arguments:
     """The arguments of a compiled function.
 
-    Rows `first` to `last` of `order`, of `samples` in all, are passed through the network. `results` holds the
-    sum of the losses and the number of samples that were right, and both are added to. Where the work is divided among
-    threads, each is told its `share`.
+    Rows `first` to `last` of `order`, of `samples` in all, are passed through the network; updates are counted from
+    `step`, with this learning rate, and this strength of the penalty. `results` holds the sum of the losses and the
+    number of samples that were right, and both are added to. Where the work is divided among threads, each is told its
+    `share`.
     """
 
     workspace: ir.Value
@@ -57,10 +58,11 @@ class Arguments:
     samples: ir.Value
     step: ir.Value
     learning_rate: ir.Value
+    strength: ir.Value
     results: ir.Value
     share: Share | None = None
 
-    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, POINTER)
+    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, DOUBLE, POINTER)
 
     @classmethod
     def types(cls, *, divided: bool) -> dict[str, ir.Type]:

@@ -19,7 +19,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import I64, POINTER, Real
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan, plan_of
 from functional_mlp.engine.policy import MEASURED, Policy
@@ -30,8 +30,8 @@ from functional_mlp.engine.validation import Validation
 from functional_mlp.random import DIGEST_SIZE
 from functional_mlp.shuffling import NARROW
 
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 9 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
-_C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_void_p]
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 9 + [ctypes.c_int64] * 3 + [ctypes.c_double, ctypes.c_void_p]
+_C_TYPES = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_double] * 2 + [ctypes.c_void_p]
 _C_TYPES_OF_SHARE = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
 
 
@@ -120,6 +120,7 @@ _ARGUMENTS_OF_EPOCHS = {
     "count": I64,
     "samples": I64,
     "step": I64,
+    "strength": DOUBLE,
     "results": POINTER,
 }
 
@@ -149,7 +150,7 @@ def emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> Non
         begun = b.add(step, b.mul(batches, e.index(i)))
         result = e.address(own["results"], e.multiply(i, 4))
         rows = (ir.Constant(I64, 0), samples, samples)
-        b.call(epoch, [*pointers, *rows, begun, rate, result, *share])
+        b.call(epoch, [*pointers, *rows, begun, rate, own["strength"], result, *share])
         if whole is None:
             with b.if_then(is_given(b, own["validation"])):
                 validation = Validation(b, program.dtype, plan.lanes)

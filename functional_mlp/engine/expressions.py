@@ -10,7 +10,7 @@ Values are told apart to the bit: 0.0 and −0.0 are equal, and make different c
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor
 from functional_mlp.algebra import Namespace, no_function, torch_namespace
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import Comparison, Number, OfFeatures, most_features, not_in_algebra
+from functional_mlp.operands import Comparison, Number, OfFeatures, StandIn, most_features, not_in_algebra
 from functional_mlp.optimizers import Optimizer
-from functional_mlp.penalties import Penalty
+from functional_mlp.penalties import Penalty, l1, l2
 from functional_mlp.reads import Reads, fields_of
 from functional_mlp.value import EXPRESSIONS, Value, is_ours
 
@@ -91,10 +91,33 @@ def rule_code(optimizer: Optimizer) -> str:
 
 
 def penalty_code(penalty: Penalty | None) -> str:
-    """What a penalty adds to the gradient of a weight; where there is none, nothing."""
+    """What a penalty adds to the gradient of a weight, whatever its strength; where there is none, nothing.
+
+    >>> import functional_mlp as fm
+    >>> penalty_code(fm.penalties.l2(0.1)) == penalty_code(fm.penalties.l2(0.2))
+    True
+    """
     if penalty is None:
         return ""
+    if takes_strength(penalty):
+        return repr(attrs.evolve(penalty, strength=1.0))
     return _code(penalty, lambda xp: penalty.derivative(xp, *xp.arrays(1)))
+
+
+def takes_strength(penalty: Penalty | None) -> TypeGuard[l1 | l2]:
+    """Whether code is handed the strength of a penalty: of one of ours, whose expressions are known to take any."""
+    return isinstance(penalty, l1 | l2) and is_ours(type(penalty))
+
+
+def strength_of(penalty: Penalty | None) -> float:
+    """The strength that the code of a penalty is handed; 0 where it has no use for it."""
+    return float(penalty.strength) if takes_strength(penalty) else 0.0
+
+
+def slope(penalty: Penalty, xp: Any, strength: Any, weights: Any) -> Any:
+    """The derivative of a penalty at weights, with the strength that its code is handed."""
+    value: Any = StandIn(type(penalty), {"strength": strength}) if takes_strength(penalty) else penalty
+    return value.derivative(xp, weights)
 
 
 def _code(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from functional_mlp.engine.expressions import slope
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.operands import Array
@@ -59,11 +60,12 @@ def rule_length(optimizer: Optimizer, penalty: Penalty | None, count: int) -> in
     operands = 2 + len(optimizer.slots())
 
     def rules(xp: VectorNamespace, *vectors: Array) -> Any:
-        step, learning_rate = (xp.scalar(ir.Constant(DOUBLE, 1.0), name) for name in ("step", "learning_rate"))
+        names = ("step", "learning_rate", "strength")
+        step, learning_rate, strength = (xp.scalar(ir.Constant(DOUBLE, 1.0), name) for name in names)
         for first in range(0, len(vectors), operands):
             param, grad, *slots = vectors[first : first + operands]
             if penalty is not None:
-                grad = grad + penalty.derivative(xp, param)
+                grad = grad + slope(penalty, xp, strength, param)
             updated = optimizer.rule(xp, step, learning_rate, param, grad, *slots)
             for value in updated:
                 xp.vectors(value)

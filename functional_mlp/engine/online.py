@@ -19,6 +19,7 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import compiling, passes, session
+from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
@@ -46,12 +47,12 @@ SAID = {
     "step": I64,
     "learning_rate": DOUBLE,
 }
-KEPT = {"workspace": POINTER, "order": POINTER}
+KEPT = {"workspace": POINTER, "order": POINTER, "strength": DOUBLE}
 RESULTS = {"loss_sum": DOUBLE, "right": DOUBLE}
 FIELDS = [*SAID, *KEPT, *RESULTS]
 
 FIELD_SIZE = 8
-_SAID, _KEPT, _RESULT = struct.Struct("=QQQQQqqd"), struct.Struct("=QQ"), struct.Struct("=d")
+_SAID, _KEPT, _RESULT = struct.Struct("=QQQQQqqd"), struct.Struct("=QQd"), struct.Struct("=d")
 _KEPT_AT, _RESULT_AT = FIELD_SIZE * len(SAID), FIELD_SIZE * (len(SAID) + len(KEPT))
 _LABEL_AT = FIELD_SIZE * FIELDS.index("label")
 
@@ -76,10 +77,8 @@ def emit(program: Program, plan: Plan, rows: int) -> ir.Module:
     counts = [ir.Constant(I64, count) for count in (0, rows, rows)]
     more = [told["destination"]] if program.kind == "predict" else []
     share = alone(builder) if plan.divided else []
-    builder.call(
-        function,
-        [workspace, *pointers, *counts, told["step"], told["learning_rate"], place("loss_sum"), *share, *more],
-    )
+    numbers_told = [told[name] for name in ("step", "learning_rate", "strength")]
+    builder.call(function, [workspace, *pointers, *counts, *numbers_told, place("loss_sum"), *share, *more])
     if isinstance(program, TrainingProgram):
         e.copy("copy", 0, numbers, (workspace, 0), (told["destination"], 0))
     builder.ret_void()
@@ -97,11 +96,11 @@ class Desk:
 
     __slots__ = ("_kept", "address", "labels", "table")
 
-    def __init__(self, workspace_size: int, dtype: torch.dtype, order: Tensor) -> None:
+    def __init__(self, workspace_size: int, dtype: torch.dtype, order: Tensor, strength: float) -> None:
         workspace = session.new_workspace(workspace_size, dtype)
         self.table = bytearray(FIELD_SIZE * len(FIELDS))
         view = (ctypes.c_char * len(self.table)).from_buffer(self.table)
-        _KEPT.pack_into(self.table, _KEPT_AT, workspace.data_ptr(), order.data_ptr())
+        _KEPT.pack_into(self.table, _KEPT_AT, workspace.data_ptr(), order.data_ptr(), strength)
         self.address = ctypes.addressof(view)
         self.labels = self.address + _LABEL_AT
         self._kept = workspace, order, view
@@ -120,7 +119,8 @@ class Call:
         short = plan.rows_per_call >= plan.policy.fewest_steps_in_a_call * rows
         self._code, self._once = code, code.function("once", [ctypes.c_void_p], short=short)
         order = torch.arange(rows, device="cpu")
-        self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order)
+        strength = strength_of(program.penalty) if isinstance(program, TrainingProgram) else 0.0
+        self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order, strength)
         self._desks: list[Desk] = []  # those that no call works at: to take one, and to put it back, is one operation
         self._is_unchanged, self._check_unchanged = program.is_surely_unchanged, program.check_unchanged
 

@@ -173,9 +173,9 @@ class TrainingProgram(LossProgram):
 
     optimizer: Optimizer = field(eq=False, repr=False)
     batch_size: int
-    penalty: Penalty | None = field(default=None, eq=False)
+    penalty: Penalty | None = field(default=None, eq=False, repr=False)
     rule_code: str = field(init=False)
-    penalty_code: str = field(init=False, repr=False)
+    penalty_code: str = field(init=False)
 
     @rule_code.default
     def _rule_code(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp.datasets import Dataset
+from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import Evaluation, nothing
 from functional_mlp.engine.policy import MEASURED, Policy
@@ -43,6 +44,7 @@ class FusedRun:
         policy: Policy = MEASURED,
     ) -> None:
         self._program = program
+        self._strength = strength_of(program.penalty)
         self._session, self._shuffle = Session(program, policy), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._validation = None if validation is None else Evaluation(program, validation, policy)
@@ -104,7 +106,8 @@ class FusedRun:
     ) -> Sequence[list[float]]:
         """Run epochs in one native call, with passes over validation data `within` it; returns the sums of each."""
         table = None if within is None else within.table
-        sums = self._session.run_epochs(self._rows, self._orders, keys, learning_rates, self._step, table)
+        numbers = self._step, self._strength
+        sums = self._session.run_epochs(self._rows, self._orders, keys, learning_rates, *numbers, table)
         self._move_on(len(keys), self._samples, learning_rates[-1])
         return sums
 
@@ -121,7 +124,13 @@ class FusedRun:
     ) -> tuple[float, float]:
         """Run an epoch over the rows in `order`; returns the sum of the losses and the number of right answers."""
         sums = self._session.run(
-            self._rows, samples, order, step=self._step, learning_rate=learning_rate, progress=tick
+            self._rows,
+            samples,
+            order,
+            step=self._step,
+            learning_rate=learning_rate,
+            strength=self._strength,
+            progress=tick,
         )
         self._move_on(1, samples, learning_rate)
         return sums

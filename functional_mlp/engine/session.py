@@ -123,6 +123,7 @@ class Session:
         *,
         step: int = 0,
         learning_rate: float,
+        strength: float = 0.0,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[float, float]:
         """Run an epoch over `samples` rows; returns the sum of the losses and the number of right answers.
@@ -134,7 +135,7 @@ class Session:
         last = 0
         while last < samples:
             first, last = last, min(self._stop(last), samples)
-            arguments = (*pointers, first, last, samples, step, learning_rate, results)
+            arguments = (*pointers, first, last, samples, step, learning_rate, strength, results)
             self._run(last - first, self._function.call, *arguments)
             if progress is not None:
                 progress(last / samples)
@@ -147,6 +148,7 @@ class Session:
         keys: Sequence[Key],
         learning_rates: Sequence[float],
         step: int,
+        strength: float,
         validation: Any,
     ) -> tuple[list[float], ...]:
         """Run whole epochs, in the orders of keys, in one call.
@@ -171,6 +173,7 @@ class Session:
             count,
             samples,
             step,
+            strength,
             results,
         )
         return results[::4], results[1::4], results[2::4], results[3::4]
@@ -194,7 +197,7 @@ class Session:
                     sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
                     last = min(first + size, samples)
                     self._function.call(
-                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, sums, *written
+                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, 0.0, sums, *written
                     )
             finally:
                 collections.deque(shares, maxlen=0)  # after an error, or Ctrl-C, no thread begins another

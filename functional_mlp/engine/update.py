@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from functional_mlp.engine.calls import Scope
+from functional_mlp.engine.expressions import slope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
@@ -28,6 +29,7 @@ class Rule:
         self._xp = VectorNamespace(kernels.e, scalars)
         self._step = self._xp.scalar(step_number, "step")
         self._learning_rate = self._xp.scalar(scope.arguments.learning_rate, "learning_rate")
+        self._strength = strength_in(self._xp, scope)
         self._slots = range(1, 1 + len(program.optimizer.slots()))
 
     def apply(
@@ -50,7 +52,7 @@ class Rule:
         e, size = kernels.e, distance or kernels.layout.size
         gradient: Operand = Outer(xp, *grad) if isinstance(grad, tuple) else xp.array(grad)
         if of_weights and self._penalty is not None:
-            gradient = penalized(self._penalty, xp, grad, param, self._step)
+            gradient = penalized(self._penalty, xp, self._strength, grad, param, self._step)
         slots = [xp.array(e.load(workspace, e.add(place, size * slot))) for slot in self._slots]
         rule = self._optimizer.rule
         updated, *remembered = rule(xp, self._step, self._learning_rate, xp.array(param), gradient, *slots)
@@ -65,21 +67,27 @@ class Rule:
         self.apply(place, self._kernels.e.load(self._scope.workspace, place), grad, of_weights=of_weights)
 
 
+def strength_in(xp: VectorNamespace, scope: Scope) -> Scalar:
+    """The strength of the penalty that a function is handed."""
+    return xp.scalar(scope.arguments.strength, "strength")
+
+
 def penalized(
     penalty: Penalty,
     xp: VectorNamespace,
+    strength: Scalar,
     grad: ir.Value | tuple[ir.Value, ir.Value],
     weights: ir.Value,
     step: Scalar | None = None,
 ) -> Operand:
     """The gradient of a vector of weights, which may be a pair whose product it is, with the penalty's added."""
-    slope = penalty.derivative(xp, Weights(xp, weights, step))
+    added = slope(penalty, xp, strength, Weights(xp, weights, step))
     if not isinstance(grad, tuple):
-        return xp.array(xp.emitter.fadd(grad, xp.vectors(slope)[0]))
+        return xp.array(xp.emitter.fadd(grad, xp.vectors(added)[0]))
     factor, array = grad
-    if isinstance(slope, Multiple):
-        return Outer(xp, factor, array, slope)
-    return xp.array(xp.emitter.fused_multiply_add(factor, array, xp.vectors(slope)[0]))
+    if isinstance(added, Multiple):
+        return Outer(xp, factor, array, added)
+    return xp.array(xp.emitter.fused_multiply_add(factor, array, xp.vectors(added)[0]))
 
 
 def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients: int) -> None:
@@ -91,13 +99,16 @@ def penalize(kernels: Kernels, program: TrainingProgram, scope: Scope, gradients
     def emit(inside: Scope, sizes: Sequence[Index], places: Sequence[Index]) -> None:
         (size,), (offset,) = sizes, places
         first, last = kernels.own_part(inside, kernels.layout.size, kernels.lanes)
+        xp = VectorNamespace(e, Scalars(e))
+        strength = strength_in(xp, inside)
+        xp.vectors(strength)  # ahead of the loop, all of which it holds for
         begin, end = e.larger(e.subtract(first, offset), 0), e.smaller(e.subtract(last, offset), size)
 
         def body(i: Index) -> None:
             place = e.add(offset, i)
             at = e.add(gradients, place)
             grad, weights = (e.load(inside.workspace, where) for where in (at, place))
-            (vector,) = kernels.xp.vectors(penalized(penalty, kernels.xp, grad, weights))
+            (vector,) = xp.vectors(penalized(penalty, xp, strength, grad, weights))
             e.store(vector, inside.workspace, at)
 
         e.loop("penalty", begin, end, kernels.lanes, body)

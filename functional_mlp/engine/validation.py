@@ -46,8 +46,8 @@ class Validation:
         function = b.inttoptr(self._entry(table, FUNCTION), ir.PointerType(ir.FunctionType(ir.VoidType(), types)))
         pointers = [self._pointer(table, which) for which in (WORKSPACE, INPUTS, TARGETS, LABELS)]
         order, rows = ir.Constant(POINTER, None), self._entry(table, ROWS)
-        rate = ir.Constant(ir.DoubleType(), 0.0)
-        b.call(function, [*pointers, order, zero, rows, rows, zero, rate, results])
+        rate = strength = ir.Constant(ir.DoubleType(), 0.0)
+        b.call(function, [*pointers, order, zero, rows, rows, zero, rate, strength, results])
 
     def _entry(self, table: ir.Value, which: Index) -> ir.Value:
         return self.builder.load(self.e.address(table, which, I64), typ=I64, align=8)

@@ -1,10 +1,13 @@
 """The optimizer's rule as it is emitted, with a penalty before it."""
 
+from unittest import mock
+
 import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.penalties import l2
+from functional_mlp.engine.llvm import target
+from functional_mlp.penalties import Penalty, l1, l2
 
 NETWORK = fm.Sequential(fm.Linear(4, 9), fm.Tanh(), fm.Linear(9, 2))
 # The weights of the first input get no gradient.
@@ -41,3 +44,19 @@ def test_a_decay_below_the_precision_of_the_weights_is_neither_lost_nor_doubled(
     assert ((held - free)[idle] / effect[idle]).tolist() == pytest.approx([1.0] * 9, abs=0.02)
     assert float((held - free) @ effect / (effect @ effect)) == pytest.approx(1, abs=0.02)
     assert float((held - exact).norm()) < 2 * float((free - exact_free).norm()) + 0.01 * float(effect.norm())
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 300])
+@pytest.mark.parametrize("members", [1, 16])
+@pytest.mark.parametrize("penalty", [l1, l2])
+def test_another_strength_needs_no_other_code(batch_size: int, members: int, penalty: type[l1 | l2]) -> None:
+    data = fm.Dataset(INPUTS, TARGETS)
+
+    def weights(held: Penalty) -> torch.Tensor:
+        common = {"keys": [fm.random.key(3)] * members, "epochs": 1, "batch_size": batch_size, "engine": "fused"}
+        result = fm.fit_ensemble(NETWORK, fm.MeanSquaredError(), fm.SGD(0.01), data, penalty=held, **common)
+        return result.members[0].params[0].weight
+
+    first = weights(penalty(0.02))
+    with mock.patch.object(target, "load", side_effect=AssertionError("code is made")):
+        assert weights(penalty(0.04)).norm() < first.norm() < weights(penalty(0.0)).norm()

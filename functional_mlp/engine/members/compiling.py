@@ -13,15 +13,15 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import I64, POINTER, Real
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.members.epoch import MembersEpoch
 from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.validation import ENTRIES, Validation
 
-_C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
-_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 5 + [ctypes.c_void_p]
+_C_TYPES = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_double, ctypes.c_void_p]
+_C_TYPES_OF_EPOCHS = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 5 + [ctypes.c_double, ctypes.c_void_p]
 
 
 def emit(program: MembersProgram, plan: MembersPlan) -> ir.Module:
@@ -50,6 +50,7 @@ _ARGUMENTS_OF_EPOCHS = {
     "count": I64,
     "samples": I64,
     "step": I64,
+    "strength": DOUBLE,
     "results": POINTER,
 }
 
@@ -82,7 +83,8 @@ def emit_epochs(epoch: ir.Function, program: MembersProgram, plan: MembersPlan) 
         scalars = e.address(own["scalars"], e.multiply(i, lanes * (1 + len(program.rule.per_member))))
         begun = b.add(own["step"], b.mul(batches, e.index(i)))
         results = e.address(own["results"], e.multiply(i, e.add(2 * lanes, e.multiply(members, 2))))
-        b.call(epoch, [own["workspace"], own["pointers"], scalars, ir.Constant(I64, 0), samples, begun, results])
+        tables, counts = (own["workspace"], own["pointers"], scalars), (ir.Constant(I64, 0), samples, begun)
+        b.call(epoch, [*tables, *counts, own["strength"], results])
 
         def pass_forward(member: Index) -> None:
             validation = Validation(b, program.program.dtype, plan.lanes)

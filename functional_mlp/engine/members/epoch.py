@@ -106,13 +106,13 @@ class MembersEpoch:
         self.steps.units("gradients.clear", self.steps.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
         if self.penalty is not None:
-            self._penalize(self.penalty)
+            self._penalize(self.penalty, MembersScalars(e.at(scalars)))
         update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
         self.steps.units("parameters", self.steps.layout.size, apply)
         scalars.branch(after)
         return totals
 
-    def _penalize(self, penalty: Penalty) -> None:
+    def _penalize(self, penalty: Penalty, scalars: MembersScalars) -> None:
         """Add what the penalty adds to the gradients of the weights of a batch."""
         layout = self.steps.layout
         for weights, biases in zip(layout.weights, layout.biases, strict=True):
@@ -120,8 +120,9 @@ class MembersEpoch:
             def add(width: Width, i: Index, first: int = weights) -> None:
                 place = self.e.add(first, i)
                 at = self.e.add(self.steps.gradients, place)
-                grad = penalized(penalty, width.xp, width.load(at), width.load(place))
-                width.store(width.xp.vectors(grad)[0], at)
+                xp = MembersNamespace(width.e, scalars)
+                grad = penalized(penalty, xp, self._strength(xp, scalars), width.load(at), width.load(place))
+                width.store(xp.vectors(grad)[0], at)
 
             self.steps.units("penalty", biases - weights, add)
 
@@ -160,13 +161,16 @@ class MembersEpoch:
             xp, step, rule = rules[width.units]
             grad: Operand = Outer(xp, x, delta)
             if of_weights and self.penalty is not None:
-                grad = penalized(self.penalty, xp, (x, delta), param, step)
+                grad = penalized(self.penalty, xp, self._strength(xp, scalars), (x, delta), param, step)
             remembered = [xp.array(width.load(where)) for where in places]
             updated = rule(xp.array(param), grad, *remembered)
             for where, value in zip((place, *places), updated, strict=True):
                 width.store(xp.vectors(value)[0], where)
 
         return update
+
+    def _strength(self, xp: MembersNamespace, scalars: MembersScalars) -> Scalar:
+        return Uniform(xp, scalars, self.arguments.strength, "strength")
 
     def _scalar(self, xp: MembersNamespace, scalars: MembersScalars, index: int, name: str) -> Scalar:
         """A row of the table of scalars."""

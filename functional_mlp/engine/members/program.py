@@ -11,7 +11,7 @@ from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import I64, POINTER
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Program, affine_steps
 from functional_mlp.forks import cached_property
@@ -31,9 +31,9 @@ class MembersProgram:
     program: LossProgram
     rule: MembersRule = attrs.field(eq=False)
     batch_size: int
-    penalty: Penalty | None = attrs.field(default=None, eq=False)
+    penalty: Penalty | None = attrs.field(default=None, eq=False, repr=False)
     rule_code: str | None = attrs.field(init=False, repr=False)
-    penalty_code: str = attrs.field(init=False, repr=False)
+    penalty_code: str = attrs.field(init=False)
 
     @rule_code.default
     def _rule_code(self) -> str | None:
@@ -76,7 +76,7 @@ class MembersArguments:
 
     `pointers` holds, a number a member, the addresses of their inputs, targets, labels and orders; `scalars` their
     learning rates and what else differs between their optimizers; `results` the sums of their losses and the numbers
-    of samples that were right, which are both added to.
+    of samples that were right, which are both added to. `strength` is that of the penalty.
     """
 
     workspace: ir.Value
@@ -85,9 +85,10 @@ class MembersArguments:
     first: ir.Value
     last: ir.Value
     step: ir.Value
+    strength: ir.Value
     results: ir.Value
 
-    TYPES = (POINTER, POINTER, POINTER, I64, I64, I64, POINTER)
+    TYPES = (POINTER, POINTER, POINTER, I64, I64, I64, DOUBLE, POINTER)
 
 
 INPUTS, TARGETS, LABELS, ORDERS = range(4)

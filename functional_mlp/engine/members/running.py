@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
@@ -100,6 +101,7 @@ class MembersRun:
     def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy = MEASURED) -> None:
         self._batch_size, self._members = job.batch_size, members
         self._program = program = program_of(job, members)
+        self._strength = strength_of(program.penalty)
         target = host()
         plan = _plan_of(program, target, policy)
         self._size = plan.members
@@ -180,6 +182,7 @@ class MembersRun:
             len(keys),
             self._samples,
             self._step,
+            self._strength,
             results,
         )
 
@@ -194,7 +197,7 @@ class MembersRun:
         arguments = (self._workspace.data_ptr(), self._pointers, scalars.data_ptr())
         for first in range(0, self._samples, self._rows_per_call):
             last = min(first + self._rows_per_call, self._samples)
-            self._function.call(*arguments, first, last, self._step, results)
+            self._function.call(*arguments, first, last, self._step, self._strength, results)
             tick(last / self._samples)
 
     def _outcome(self, member: int, results: Any, validated: bool, within: bool) -> Outcome:
