@@ -80,10 +80,13 @@ class EnsembleHistory:
         return History(*((spread.mean([getattr(own, name)[-1] for own in ended]),) for name in NAMES if ended))
 
     def _over_members(self, summary: Callable[[Figures], float]) -> History:
-        names = [field.name for field in attrs.fields(History)]
-        return History(*(tuple(summary(self._at(name, e)) for e in range(len(self))) for name in names))
+        """What a summary makes of each figure in each epoch, over the members whose loss was finite in it."""
+        epochs = [
+            (epoch, [own for own in self.members if len(own) > epoch and math.isfinite(own.train_loss[epoch])])
+            for epoch in range(len(self))
+        ]
 
-    def _at(self, name: str, epoch: int) -> Figures:
-        """A figure in one epoch, of the members whose loss was finite in it."""
-        alive = [h for h in self.members if len(h) > epoch and math.isfinite(h.train_loss[epoch])]
-        return [getattr(history, name)[epoch] for history in alive]
+        def over_epochs(name: str) -> tuple[float, ...]:
+            return tuple(summary([getattr(own, name)[epoch] for own in alive]) for epoch, alive in epochs)
+
+        return History(*(over_epochs(field.name) for field in attrs.fields(History)))
