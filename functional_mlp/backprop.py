@@ -4,16 +4,16 @@ Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ�
 
     summation      s⁽ˡ⁾ = w⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾           layers/linear.py       Linear.forward
     activation     x⁽ˡ⁾ = σ(s⁽ˡ⁾)                      layers/elementwise.py  ReLU.value, Tanh.value
-    (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses.py              MeanSquaredError.sample_grad
+    (1)            ∂ℓ/∂x⁽ᴸ⁾ = ∇ℓ(x⁽ᴸ⁾)                 losses/regression.py   MeanSquaredError.sample_grad
     (2)            ∂ℓ/∂x⁽ˡ⁻¹⁾ = (w⁽ˡ⁾)ᵀ δ              layers/linear.py       Linear.backward
     (3)            δ = ∂ℓ/∂x⁽ˡ⁾ ⊙ σ'(s⁽ˡ⁾)             layers/elementwise.py  Elementwise.pullback
     (4)            ∂ℓ/∂w⁽ˡ⁾ = δ (x⁽ˡ⁻¹⁾)ᵀ              layers/linear.py       Linear.backward_params
     (5)            ∂ℓ/∂b⁽ˡ⁾ = δ                        layers/linear.py       Linear.backward_params
-    (6), (7)       w ← w − η ∂ℓ/∂w, b ← b − η ∂ℓ/∂b    optimizers.py          SGD.rule
+    (6), (7)       w ← w − η ∂ℓ/∂w, b ← b − η ∂ℓ/∂b    optimizers/rules.py    SGD.rule
     all layers     from the last to the first          layers/combinators.py  Sequential.backward
-    momentum       V ← βV + (1−β)g, w ← w − ηV         optimizers.py          Momentum.rule
-    batch descent  g = (g₁ + … + g_B) / B              losses.py              Loss.batch_grad
-                   the same, a sample at a time        optimizers.py          BatchGD.rule
+    momentum       V ← βV + (1−β)g, w ← w − ηV         optimizers/rules.py    Momentum.rule
+    batch descent  g = (g₁ + … + g_B) / B              losses/base.py         Loss.batch_grad
+                   the same, a sample at a time        optimizers/rules.py    BatchGD.rule
     algorithm 1    an epoch, batch by batch            reference.py           Descent.piece
                    the order of its samples            orders.py              order_of
                    the step size of an epoch           schedules.py           exponential_decay.factor

@@ -208,7 +208,7 @@ def test_there_is_one_door_to_the_engine() -> None:
         ("from functional_mlp import pytree, engine", {"pytree", "engine.__init__"}),
         ("def f():\n    from functional_mlp.engine import cache", {"engine.cache"}),
         ("class A:\n    def f(self):\n        import functional_mlp.random", {"random"}),
-        ("try:\n    from functional_mlp import losses\nexcept ImportError:\n    pass", {"losses"}),
+        ("try:\n    from functional_mlp import losses\nexcept ImportError:\n    pass", {"losses.__init__"}),
         (
             "if TYPE_CHECKING:\n    from functional_mlp import losses\nelse:\n    from functional_mlp import files",
             {"files"},
