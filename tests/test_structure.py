@@ -66,7 +66,7 @@ FLOORS = {
     ),
     "native code": ("engine",),
     "the door to it": ("engines",),
-    "training": ("bar", "course", "evaluation", "online", "training", "watching"),
+    "training": ("bar", "course", "evaluation", "online", "standing", "training", "watching"),
     "figures": ("plotting", "style"),
     "around training": ("checkpoint", "ensemble", "tables"),
     "the public names": ("__init__", "api"),
