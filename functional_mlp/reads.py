@@ -62,6 +62,15 @@ def holds():
 """
 
 
+# Whether all that is read is what it was.
+Unchanged = Callable[[], bool]
+
+
+def never_sure() -> bool:
+    """What is said where not all that is read is known."""
+    return False
+
+
 @frozen(eq=False)
 class Place:
     """Where something was found: the attribute of an object, or the entry of a dictionary, of a name."""
@@ -100,22 +109,21 @@ class Reads:
         return tuple(place for place in self.places if place.name not in self.stored)
 
     @classmethod
-    def of(cls, kinds: Mapping[type, Iterable[Any]], called: Iterable[str], kept: Iterable[str] = ()) -> "Reads":
+    def of(cls, kinds: Mapping[type, Iterable[Any]], called: Iterable[str]) -> "Reads":
         """What the functions `called` so read, of classes of values, given with what the fields of the values hold.
 
-        Attributes of the classes that are only to be `kept` as they are have places, and are not looked into; those of
-        the library's own classes are all of this kind.
+        The library's own classes, and what a class has `DERIVED` from theirs, are only to stay as they are: these have
+        places, and are not looked into.
         """
         walk = _Walk(tuple(called))
         for kind, fields in kinds.items():
-            walk.keep(kind, kept)
             walk.take_value(kind, fields)
         return walk.reads()
 
-    def unchanged(self) -> Callable[[], bool]:
+    def unchanged(self) -> "Unchanged":
         """A function that says whether each place still holds what was found there; always not so, where not all is."""
         if not self.is_all:
-            return lambda: False
+            return never_sure
         own: dict[str, Any] = {"absent": _ABSENT}
         tests = []
         for number, place in enumerate(self.places):
@@ -123,7 +131,7 @@ class Reads:
             tests.append(f"{place.test.replace('holder', f'holder{number}', 1)} is found{number}")
         # Python reads an attribute of a class in some nanoseconds where it stands in code, and by no other way.
         exec(_HOLDS.format(" and ".join(tests) or True), own)
-        holds: Callable[[], bool] = own["holds"]
+        holds: Unchanged = own["holds"]
         return holds
 
 
@@ -160,7 +168,7 @@ class _Walk:
     def _pairs(self) -> list[tuple[int, str, bool]]:
         return [(id(kind), name, self._calls_super) for kind in self._kinds for name in self.attributes]
 
-    def keep(self, kind: type, names: Iterable[str]) -> None:
+    def _keep(self, kind: type, names: Iterable[str]) -> None:
         for name in names:
             if hasattr(kind, name):
                 self._kept.add((kind, name))
@@ -168,8 +176,10 @@ class _Walk:
 
     def take_value(self, kind: type, fields: Iterable[Any]) -> None:
         if is_ours(kind):  # no one's functions but ours
-            self.keep(kind, self.called)
+            self._keep(kind, self.called)
         else:
+            derived = getattr(kind, "DERIVED", ())
+            self._keep(kind, [name for name in derived if is_function_of_ours(getattr(kind, name))])
             self._take_kind(kind)
         for value in fields:
             self.take(value)
@@ -194,7 +204,7 @@ class _Walk:
             self.take_value(type(found), fields_of(found))
         elif isinstance(found, type) and issubclass(found, Value):
             self._take_kind(found)
-        elif not _is_pure(found):
+        elif not is_pure(found):
             self.is_all = False
 
     def _take_attribute(self, kind: type, name: str) -> None:
@@ -268,7 +278,7 @@ class _Walk:
             found = vars(builtins).get(name, _ABSENT)
             self._note(vars(builtins), name, found)
             self._calls_super |= name == "super"
-            if not _is_pure(found):
+            if not is_pure(found):
                 self.is_all = False
         elif type(found) in (types.ModuleType, type) and attribute is not None and hasattr(found, attribute):
             inner = getattr(found, attribute)
@@ -337,7 +347,7 @@ def _function_in(attribute: Any) -> Any:
     return attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
 
 
-def _is_pure(found: Any) -> bool:
+def is_pure(found: Any) -> bool:
     """Whether a thing gives the same whenever it is read or called, as numbers and the functions of math do."""
     if type(found) in _PLAIN or isinstance(found, np.generic) or found is NotImplemented:
         return True

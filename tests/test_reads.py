@@ -92,12 +92,12 @@ NOTICED: dict[str, tuple[type, Any, str, Any]] = {
     ),
     "default": (layer(slope_of), slope_of, "__defaults__", (1.0,)),
     "library": (fm.Tanh, fm.Tanh, "value", fm.ReLU.value),
-    "library derived": (fm.Tanh, fm.Tanh, "forward", slope_of),
+    "derived": (Base, Base, "forward", slope_of),
 }
 
 
 def reads(kind: type) -> Reads:
-    return Reads.of({kind: tuple(getattr(kind(), field.name) for field in attrs.fields(kind))}, NAMES, ("forward",))
+    return Reads.of({kind: tuple(getattr(kind(), field.name) for field in attrs.fields(kind))}, NAMES)
 
 
 @pytest.mark.parametrize("case", NOTICED)
@@ -149,6 +149,23 @@ def test_an_import_within_a_function_is_not_found() -> None:
         return math.pi * s
 
     assert not reads(layer(value)).is_all
+
+
+def test_what_one_class_is_derived_from_is_written_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Squared(fm.Loss):  # its value is the library's, and that of an activation is not
+        def sample_value(self, xp, prediction, target):
+            return xp.sum((prediction - target) ** 2)
+
+        def sample_grad(self, xp, prediction, target):
+            return 2 * (prediction - target)
+
+    own = layer(lambda self, xp, s: SLOPE * s)
+    found = Reads.of({own: (), Squared: ()}, (*NAMES, "sample_value", "sample_grad"))
+    unchanged = found.unchanged()
+    assert found.is_all
+    assert unchanged()
+    monkeypatch.setitem(globals(), "SLOPE", 0.25)
+    assert not unchanged()
 
 
 @pytest.mark.parametrize("kind", [fm.ReLU, fm.GELU])

@@ -7,7 +7,7 @@ import attrs
 import torch
 from attrs import field
 
-from functional_mlp.engine.expressions import activation_code, loss_code, penalty_code, reads_of, rule_code
+from functional_mlp.engine.expressions import activation_code, change_of, loss_code, penalty_code, rule_code
 from functional_mlp.forks import cached_property
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
@@ -97,7 +97,7 @@ class Program:
     @cached_property
     def is_surely_unchanged(self) -> Callable[[], bool]:
         """Says, soon, whether all that the expressions read is what it was when this was first asked for."""
-        return reads_of(self.values).unchanged()
+        return change_of(self.values)
 
     def check_unchanged(self) -> None:
         """Raise `CannotFuseError` where an expression does something else than when the program was made."""

@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp.engine.expressions import penalty_code, reads_of_kinds
+from functional_mlp.engine.expressions import change_of_kinds, penalty_code
 from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
@@ -57,7 +57,7 @@ class MembersProgram:
         """As `Program.is_surely_unchanged`."""
         values = [*self.program.values, *([] if self.penalty is None else [self.penalty])]
         kinds = [(type(value), fields_of(value)) for value in values]
-        return reads_of_kinds([*kinds, (self.rule.kind, [shared for _, shared in self.rule.shared])]).unchanged()
+        return change_of_kinds([*kinds, (self.rule.kind, [shared for _, shared in self.rule.shared])])
 
     def check_unchanged(self) -> None:
         """As `Program.check_unchanged`; also where the rule does not take numbers that differ between members."""
