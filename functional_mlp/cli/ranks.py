@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
+
+# Seconds until Ctrl-C is heard while ranks are missing, on systems where it does not wake who waits.
+UNTIL_HEARD = 0.2
 
 
 def count() -> int:
@@ -31,11 +35,39 @@ def check_options(*, members: int, engine: str, parts: int | None) -> None:
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Within the process group of all ranks, by gloo on CPUs and nccl on GPUs."""
+    """Within the process group of all ranks, by gloo on CPUs and nccl on GPUs.
+
+    Ctrl-C while ranks are missing is a `KeyboardInterrupt` at once.
+    """
     import torch.distributed
 
-    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    _join("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Wait for all ranks in a thread of its own, for torch hears no Ctrl-C while it waits."""
+    import torch.distributed
+
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            torch.distributed.init_process_group(backend)
+        except BaseException as error:
+            errors.append(error)
+
+    waiting = Thread(target=wait, daemon=True)
+    try:
+        waiting.start()
+        while waiting.is_alive():
+            waiting.join(UNTIL_HEARD)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted while rank {os.environ['RANK']} waited for the other ranks: nothing was trained"
+        ) from None
+    if errors:
+        raise errors[0]
