@@ -32,7 +32,7 @@ def digests_of(values: Iterable[Any]) -> dict[str, str]:
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The classes of whose code two digests are known that can be compared, and differ."""
     both = {name: (before[name], now[name]) for name in before if name in now}
-    return [name for name, (a, b) in both.items() if a != b and a.split()[0] == b.split()[0]]
+    return [name for name, (a, b) in both.items() if a != b and a.partition(" ")[0] == b.partition(" ")[0]]
 
 
 def _own(values: Iterable[Any]) -> Iterator[Any]:

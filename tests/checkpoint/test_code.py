@@ -101,6 +101,7 @@ def test_what_does_the_same_has_the_same_digest(case: str) -> None:
 def test_digests_of_two_versions_of_python_are_not_compared() -> None:
     assert changed({"Own": "cpython-311 aa", "Other": "cpython-311 aa"}, {"Own": "cpython-312 bb"}) == []
     assert changed({"Own": "cpython-311 aa"}, {"Own": "cpython-311 bb"}) == ["Own"]
+    assert changed({"Own": ""}, {"Own": "cpython-311 bb"}) == []  # from a file that somebody has made up
 
 
 def test_a_counter_of_calls_is_no_part_of_the_code() -> None:
