@@ -15,6 +15,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
+from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, Program
 from functional_mlp.layers.elementwise import Elementwise
@@ -102,6 +103,12 @@ class Kernels(Calls):
             return whole if unit == 1 else e.smaller(whole, count)
 
         return edge(share.rank), edge(b.add(share.rank, e.index(1)))
+
+    def meet(self, scope: Scope) -> None:
+        """Wait for the other threads, where there are any."""
+        if scope.arguments.share is not None:
+            emit_meeting(self.builder, scope.arguments.share, scope.plan)
+            self.e.stored.forget_all()
 
     def each_own_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """As `each_vector`, for this thread's part of the vectors."""

@@ -113,6 +113,20 @@ class Plan:
         is_large = matrix.rows * matrix.columns >= self.policy.fewest_weights_of_a_divided_layer
         return self.divided and matrix.input_major and blocks > 1 and is_large
 
+    def divides_units_of(self, matrix: Matrix, samples: int) -> bool:
+        """Whether threads may divide the units of a layer among them, and not the samples of a batch.
+
+        Otherwise half the weights go from one core to another, and not half the outputs of the samples.
+        """
+        weights, least = matrix.rows * matrix.columns, self.policy.fewest_weights_divided_by_units
+        is_wide = 2 * matrix.columns >= samples and matrix.columns > 2 * self.lanes
+        return self.divided and not self.calls_in_tables and matrix.input_major and is_wide and weights >= least
+
+    @property
+    def rows_fetched_ahead(self) -> int:
+        """How far ahead products ask for what they meet."""
+        return self.policy.rows_fetched_ahead_if_wide if self.is_wide else self.policy.rows_fetched_ahead
+
     def in_functions(self) -> "Plan":
         """The plan for what runs seldom and need not be fast: at least equal layers share functions."""
         return attrs.evolve(self, sharing=Sharing.EQUAL_SIZES) if self.in_one_piece else self

@@ -113,10 +113,16 @@ class Policy:
     bias_chains: int = 4
     # Tiles of functions for any number of rows are made for this many: 1.01 for four, 1.06 for twelve (six shapes, 50).
     rows_of_any_matrix: int = 8
-    # Of what products meet, where that comes from far.
+    # Rows of what products meet are asked for so far ahead, where they come from far: 1.05 for 32, 1.10 for 64
+    # (784-256-128-10, 32, on two cores); in wide networks 1.05 for 16, 64 and 96 (784-1024-1024-10, 256, on one core).
     rows_fetched_ahead: int = 16
+    rows_fetched_ahead_if_wide: int = 32
     # Threads have whole numbers of this many samples each: those of small tiles.
     unit_of_samples: int = 4
+    # The weights of a first layer whose units threads divide among them, and not the samples, and the pairs of vectors
+    # that each of them has at least, where it has not as many as the others.
+    fewest_weights_divided_by_units: int = 1 << 15
+    fewest_pairs_of_a_thread: int = 4
 
     # Data
 

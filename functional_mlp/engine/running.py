@@ -141,8 +141,10 @@ class FusedRun:
 
     def is_finite(self, members: Sequence[int]) -> bool:
         # A sum of finite numbers may overflow, and padding need not be finite: only then is each number looked at.
-        if math.isfinite(torch.from_numpy(self._numbers).sum().item()):
-            return True
+        # It is numpy's: the threads of torch's would keep the cores busy for a while, in wait of more to do.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(self._numbers.sum()):
+                return True
         layout = self._session.layout
         return all(layout.are_finite(self._session.array(index)) for index in range(len(self._names)))
 

@@ -23,7 +23,6 @@ from functional_mlp.engine.llvm.emitter import Body
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
@@ -78,14 +77,16 @@ class BatchEpoch(BatchPasses):
             last = e.smaller(piece_end, arguments.last)
             with b.if_then(b.icmp_signed("==", first, batch_start)):
                 self._transpose_weights()
+            # All weights are what they are to be, and nobody needs what is kept of the last piece.
+            self.kernels.meet(self.scope)
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
             results = self._train(Samples(first, b.sub(last, first), batch, scale), totals)
             if not self.whole:
                 with b.if_then(b.icmp_signed("==", last, batch_end)):
-                    self._meet()
+                    self.kernels.meet(self.scope)
                     self._apply_gradients(batch)
-                    self._meet()
+                    self.kernels.meet(self.scope)
             return [last, *results]
 
         self._over_pieces(piece)
@@ -109,10 +110,9 @@ class BatchEpoch(BatchPasses):
         The losses are kept, and each thread adds them all up in their order.
         """
         b, scope = self.builder, self.scope
-        self._meet()  # all weights are what they are to be, and nobody needs what is kept of the last piece
         waiting: list[Callable[[Piece], None]] = []
         begin, end = self.kernels.own_part(scope, samples.count, scope.plan.policy.unit_of_samples)
-        own = Piece(scope, begin, self.e.index(end), samples.batch, waiting=waiting)
+        own = Piece(scope, begin, self.e.index(end), samples.batch, waiting=waiting, whole=samples.count)
         grad, backward, losses = self._forward(own, samples)
         outcomes = self.e.address(scope.workspace, self.memory.reserve(2 * 8 // self.kernels.real.size, self.samples))
         distance = self.memory.stride(1) * self.kernels.real.size // 8
@@ -131,7 +131,7 @@ class BatchEpoch(BatchPasses):
         self._losses(own, keep, ())
         with self._table(own) as inside:
             backward(inside, grad)
-        self._meet()  # all gradients of outputs are there
+        self.kernels.meet(self.scope)  # all gradients of outputs are there
         with self._update_after(samples) as update:
             whole = Piece(scope, 0, samples.count, samples.batch, update)
             with self._table(whole) as inside:
@@ -182,13 +182,6 @@ class BatchEpoch(BatchPasses):
 
     def _losses(self, piece: Piece, sample: Body, carried: Sequence[ir.Value]) -> list[ir.Value]:
         return self.e.loop("loss.sample", piece.begin, piece.end, 1, sample, carried)
-
-    def _meet(self) -> None:
-        """Wait for the other threads, where there are any."""
-        share = self.scope.arguments.share
-        if share is not None:
-            emit_meeting(self.builder, share, self.scope.plan)
-            self.e.stored.forget_all()
 
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""

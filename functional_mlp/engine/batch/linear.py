@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from functional_mlp.engine.batch.division import Division
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
 from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.calls import Scope
@@ -118,8 +119,10 @@ class LinearProducts:
         in_use = self.e.subtract(features, v) if isinstance(v, int) or not isinstance(features, int) else self.e.lanes
         self.e.store(self.e.keep_first(value, in_use), scope.workspace, self.e.add(place, offset))
 
-    def forward(self, piece: Piece, step: Affine, above: Elementwise | None, places: ForwardPlaces) -> None:
-        """s = w x + b, and y = σ(s) of the activation above."""
+    def forward(
+        self, piece: Piece, step: Affine, above: Elementwise | None, places: ForwardPlaces, *, by_units: bool
+    ) -> None:
+        """s = w x + b, and y = σ(s) of the activation above; threads may make their own units, of all samples."""
         e, keeps_s = self.e, above is None or reads_input(above)
 
         def emit(scope: Scope, sizes: Sizes, at: ForwardPlaces) -> None:
@@ -145,13 +148,19 @@ class LinearProducts:
                 start=bias,
                 finish=finish,
                 usual_rows=self.samples,
+                own_columns=Division(self.kernels, scope, sizes.outputs).units() if by_units else None,
             )
             self.products.emit(scope, product)
 
-        self._kernel(piece, "forward", step, activation_code(above), places, emit)
+        self._kernel(piece, "forward", step, f"{activation_code(above)} {by_units}", places, emit)
 
-    def grad_input(self, piece: Piece, step: Affine, below: Elementwise | None, places: GradInputPlaces) -> None:
-        """The gradient with respect to x (2), or to the input s of the activation below, whose output y is x (3)."""
+    def grad_input(
+        self, piece: Piece, step: Affine, below: Elementwise | None, places: GradInputPlaces, *, by_units: bool
+    ) -> None:
+        """The gradient with respect to x (2), or to the input s of the activation below, whose output y is x (3).
+
+        Threads may make those of their own units of x, of all samples.
+        """
         e = self.e
 
         def emit(scope: Scope, sizes: Sizes, at: GradInputPlaces) -> None:
@@ -174,13 +183,17 @@ class LinearProducts:
                 start=None,
                 finish=finish,
                 usual_rows=self.samples,
+                own_columns=Division(self.kernels, scope, sizes.inputs).units() if by_units else None,
             )
             self.products.emit(scope, product)
 
-        self._kernel(piece, "grad_input", step, activation_code(below), places, emit)
+        self._kernel(piece, "grad_input", step, f"{activation_code(below)} {by_units}", places, emit)
 
-    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool) -> None:
-        """The gradients of the weights (4), which may be kept `transposed` too, and the biases (5), and the update."""
+    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool, by_units: bool) -> None:
+        """The gradients of the weights (4), which may be kept `transposed` too, and the biases (5), and the update.
+
+        Threads make those of their own units, or of their own rows.
+        """
         matrix = self.kernels.layout.matrices[step.number]
         # A thread transposes the rows that it has updated, in blocks of `lanes`.
         unit = self.kernels.lanes if transposed else 1
@@ -189,7 +202,11 @@ class LinearProducts:
             left, right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
             if not matrix.input_major:
                 left, right = right, left
-            self._weight_gradient(scope, left, right, at, unit, update)
+            own, columns = self.kernels.own_part(scope, left[1], unit), None
+            if by_units:
+                division = Division(self.kernels, scope, sizes.outputs)
+                own, columns = division.rows(own, left[1]), division.units()
+            self._weight_gradient(scope, left, right, at, own, columns, update)
             # Where there are no biases, there are none to go through.
             self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
 
@@ -203,7 +220,7 @@ class LinearProducts:
                     gradients(scope, sizes, at, rule.update)
 
         places = GradParamsPlaces(piece.end, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
-        self._kernel(piece, "grad_params", step, f"{matrix.input_major} {unit}", places, emit)
+        self._kernel(piece, "grad_params", step, f"{matrix.input_major} {unit} {by_units}", places, emit)
 
     def _accumulate_in(self, scope: Scope) -> Update:
         def accumulate(place: Index, grad: ir.Value, *, of_weights: bool) -> None:
@@ -218,7 +235,8 @@ class LinearProducts:
         left: tuple[Index, Index],
         right: tuple[Index, Index],
         at: GradParamsPlaces,
-        unit: int,
+        own_rows: tuple[Index, Index],
+        own_columns: tuple[Index, Index] | None,
         update: Update,
     ) -> None:
         """The update for each vector of the weights: the product of two places, each with its features."""
@@ -233,7 +251,7 @@ class LinearProducts:
 
         product = Product(
             name="grad_weight",
-            rows=self.kernels.own_part(scope, rows, unit),
+            rows=own_rows,
             columns=columns,
             depth=at.count,
             left=(rows_place, 1, self.kernels.stride(rows)),
@@ -242,6 +260,7 @@ class LinearProducts:
             finish=finish,
             usual_rows=scope.plan.policy.rows_of_any_matrix,
             updated=place,
+            own_columns=own_columns,
         )
         self.products.emit(scope, product)
 

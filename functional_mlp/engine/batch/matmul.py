@@ -25,6 +25,7 @@ class Product:
     a place with the distances between its rows and along the depth, `right` a place with the distance between its rows;
     both are counted from the workspace. Where the number of rows is a value, tiles are made for `usual_rows`. Without a
     start, sums begin with 0. Where vectors are to be `updated` with those of the product, it says where they are.
+    Of columns whose number is known, those of `own_columns` alone are made: whole pairs of vectors, but at the end.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Product:
     finish: Finish
     usual_rows: int
     updated: Callable[[Index, Index], Index] | None = None
+    own_columns: tuple[Index, Index] | None = None
 
 
 class TiledProducts:
@@ -54,7 +56,7 @@ class TiledProducts:
         def block(first: Index, width: int) -> None:
             self._tiles(scope, product, first, width)
 
-        self._column_blocks(product.name, product.columns, block)
+        self._column_blocks(product, block)
 
     def _tiles(self, scope: Scope, product: Product, first: Index, width: int) -> None:
         """The tiles of all rows, for `width` vectors of columns."""
@@ -84,7 +86,7 @@ class TiledProducts:
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
             row_of_right = e.add(right, e.multiply(k, right_stride))
             if scope.plan.fetches:
-                self._fetch(scope, product, row, e.add(k, scope.plan.policy.rows_fetched_ahead), offsets)
+                self._fetch(scope, product, row, e.add(k, scope.plan.rows_fetched_ahead), offsets)
             vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
             results = []
             for h in range(height):
@@ -112,12 +114,12 @@ class TiledProducts:
             at = e.add(e.multiply(row, row_stride), e.multiply(k, depth_stride))
             e.fetch(scope.workspace, e.add(place, at))
 
-    def _column_blocks(self, name: str, columns: Index, block: Callable[[Index, int], None]) -> None:
+    def _column_blocks(self, product: Product, block: Callable[[Index, int], None]) -> None:
         """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""
-        e, lanes = self.e, self.kernels.lanes
-        count = self.kernels.vectors(columns)
+        e, lanes, name = self.e, self.kernels.lanes, f"{product.name}.columns"
+        count = self.kernels.vectors(product.columns)
         if not isinstance(count, int):
-            e.blocks(f"{name}.columns", count, 2, lambda v, size: block(e.multiply(v, lanes), 2 if size == 2 else 1), 1)
+            e.blocks(name, count, 2, lambda v, size: block(e.multiply(v, lanes), 2 if size == 2 else 1), 1)
             return
         tail = 1 if count % 2 else 2
         looped = count - tail
@@ -125,8 +127,13 @@ class TiledProducts:
         def pair(first: Index) -> None:
             block(first, 2)
 
-        e.loop(f"{name}.columns", 0, looped * lanes, 2 * lanes, pair)
-        block(looped * lanes, tail)
+        begin, end = product.own_columns or (0, product.columns)
+        e.loop(name, begin, e.smaller(end, looped * lanes), 2 * lanes, pair)
+        if product.own_columns is None:
+            block(looped * lanes, tail)
+            return
+        with e.builder.if_then(e.builder.icmp_signed("==", e.index(end), e.index(product.columns))):
+            block(looped * lanes, tail)
 
 
 def _tile_height(rows: Index, width: int, usual_rows: int, registers: int) -> int:

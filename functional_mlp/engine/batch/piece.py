@@ -23,7 +23,8 @@ class Piece:
     """Samples that pass through the network together: where that is emitted, which they are, and of which batch.
 
     Gradients of parameters are met by `update` where the code is in one piece, and there is but one piece a batch.
-    Where they wait for other threads, what makes them is put down in `waiting`.
+    Where they wait for other threads, what makes them is put down in `waiting`; there are then `whole` samples, of
+    which those from `begin` to `end` are this thread's.
     """
 
     scope: Scope
@@ -32,6 +33,7 @@ class Piece:
     batch: ir.Value | None = None
     update: Update | None = None
     waiting: "list[Callable[[Piece], None]] | None" = None
+    whole: ir.Value | None = None
 
 
 @attrs.frozen

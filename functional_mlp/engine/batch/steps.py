@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from functional_mlp.engine.batch.division import Division
 from functional_mlp.engine.batch.linear import ForwardPlaces, GradInputPlaces, LinearProducts
 from functional_mlp.engine.batch.piece import Activation, Memory, Piece
 from functional_mlp.engine.calls import Scope
@@ -22,12 +23,13 @@ class Output:
     """The place of a step's output.
 
     An activation may have been `applied` to it by the product that made it; and the pullback of the one `below`, which
-    has made it, is left to the layer that follows.
+    has made it, is left to the layer that follows. Where its units were divided among threads, its gradient's may be.
     """
 
     place: int
     applied: Activation | None = None
     below: Activation | None = None
+    by_units: bool = False
 
 
 class BatchSteps:
@@ -59,23 +61,58 @@ class BatchSteps:
         matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number, 0)
         by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
         y = 0 if above is None else above.y
-        places = ForwardPlaces(piece.begin, piece.end, x.place, by_input, matrix.bias_offset, s, y)
-        self.products.forward(piece, step, None if above is None else above.step.layer, places)
+        begin, end = piece.begin, piece.end
+        by_units = self._divides_units(piece, step, at)
+        if by_units:
+            begin, end = Division(self.kernels, piece.scope, step.out_features).rows((begin, end), piece.whole)
+            self.kernels.meet(piece.scope)
+        places = ForwardPlaces(begin, end, x.place, by_input, matrix.bias_offset, s, y)
+        self.products.forward(piece, step, None if above is None else above.step.layer, places, by_units=by_units)
+        if by_units:
+            self.kernels.meet(piece.scope)
 
         def backward(back: Piece, grad: int) -> int | None:
-            grad_x = self.reserve(step.in_features) if at.needs_grad else None
-            if grad_x is not None:
-                layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
-                places = GradInputPlaces(back.begin, back.end, grad, by_output, grad_x, s, y)
-                self.products.grad_input(back, step, layer, places)
-            self._grad_params(back, step, x.place, grad)
+            grad_x = None
+            if at.needs_grad:
+                grad_x = self.reserve(step.in_features)
+                self._grad_input(back, step, at, x, grad, by_output, grad_x)
+            self._grad_params(back, step, x.place, grad, by_units=by_units)
             return grad_x
 
-        return Output(s, applied=above), backward
+        return Output(s, applied=above, by_units=by_units), backward
 
-    def _grad_params(self, piece: Piece, step: Affine, x: int, grad: int) -> None:
+    def _divides_units(self, piece: Piece, step: Affine, at: At) -> bool:
+        """Whether threads divide the units of a layer among them, and not the samples, where they can.
+
+        The gradient of the input, which needs the weights of all units, must be of no use.
+        """
+        matrix = self.kernels.layout.matrices[step.number]
+        return not at.needs_grad and piece.scope.plan.divides_units_of(matrix, self.products.samples)
+
+    def _grad_input(self, back: Piece, step: Affine, at: At, x: Output, grad: int, weights: int, grad_x: int) -> None:
+        layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
+
+        def make(piece: Piece, begin: Index, end: Index, *, by_units: bool) -> None:
+            places = GradInputPlaces(begin, end, grad, weights, grad_x, s, y)
+            self.products.grad_input(piece, step, layer, places, by_units=by_units)
+
+        # Within a branch it is added to another one at once. Weights that lie as they are needed are not copied: they
+        # may have been updated when the gradient is made.
+        matrix = self.kernels.layout.matrices[step.number]
+        if back.waiting is None or not x.by_units or len(at.path) > 1 or not matrix.input_major:
+            make(back, back.begin, back.end, by_units=False)
+            return
+
+        def make_own(piece: Piece) -> None:
+            division = Division(self.kernels, piece.scope, step.in_features)
+            make(piece, *division.rows((back.begin, back.end), piece.end), by_units=True)
+            self.kernels.meet(piece.scope)  # it is whole, and nobody needs the copy of the weights any more
+
+        back.waiting.append(make_own)
+
+    def _grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, by_units: bool) -> None:
         def make(piece: Piece) -> None:
-            self.products.grad_params(piece, step, x, grad, transposed=step.number in self.copies)
+            self.products.grad_params(piece, step, x, grad, transposed=step.number in self.copies, by_units=by_units)
 
         if piece.waiting is None:
             make(piece)
@@ -89,7 +126,8 @@ class BatchSteps:
             self._activate(piece, activation)
         short = self.kernels.has_short_pullback(step.layer)
         if at.needs_grad and short and isinstance(at.following, Affine):
-            return Output(activation.y, below=activation), lambda back, grad: grad  # pulled back by that layer
+            output = Output(activation.y, below=activation, by_units=x.by_units)
+            return output, lambda back, grad: grad  # pulled back by that layer
 
         def backward(back: Piece, grad: int) -> int | None:
             return self._pull_back(back, activation, grad) if at.needs_grad else None
