@@ -13,7 +13,8 @@ From a network, a loss and an optimizer, written in the array algebra, the engin
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
     kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
-    compiling.py  compiled functions; session.py, the memory that they run in
+    compiling.py  the compiled functions of a network; functions.py, what all compiled functions have in common;
+                  epochs.py, whole epochs in one call; session.py, the memory that they run in
     running.py    a network in training; passes.py, passes forward; validation.py, those between epochs of one call
     shuffle.py    the shuffle in native code; orders.py, the orders that it draws; ahead.py, rows that are soon needed
     meeting.py    where threads that run one function wait for each other; crew.py, these threads

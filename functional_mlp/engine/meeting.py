@@ -50,12 +50,12 @@ def _let_others_run() -> int:
     return address
 
 
-def alone(builder: ir.IRBuilder) -> list[ir.Value]:
+def alone(builder: ir.IRBuilder) -> Share:
     """The share of a thread that is alone: it finds that all have come, at each meeting."""
     numbers = ir.ArrayType(I64, TEAM_BYTES // 8)
     team = builder.alloca(numbers)
     builder.store(ir.Constant(numbers, [0] * numbers.count), team)
-    return [ir.Constant(I64, 0), ir.Constant(I64, 1), builder.bitcast(team, POINTER)]
+    return Share(ir.Constant(I64, 0), ir.Constant(I64, 1), builder.bitcast(team, POINTER))
 
 
 def emit_meeting(builder: ir.IRBuilder, share: Share, plan: Plan) -> None:

@@ -19,7 +19,9 @@ from torch import Tensor
 from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import compiling, passes, session
+from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.expressions import strength_of
+from functional_mlp.engine.functions import begin, load
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
@@ -61,7 +63,7 @@ def emit(program: Program, plan: Plan, rows: int) -> ir.Module:
     """The module of a program's function, with `once`, which passes `rows` rows through it, by a table."""
     module = compiling.emit(program, plan)
     function = module.get_global(program.kind)
-    once, builder = compiling.begin(module, "once", {"table": POINTER})
+    once, builder = begin(module, "once", {"table": POINTER})
     (table,) = once.args
     e = Emitter(builder, Real(program.dtype), plan.lanes)
 
@@ -73,12 +75,23 @@ def emit(program: Program, plan: Plan, rows: int) -> ir.Module:
     e.copy("copy", 0, numbers, (told["source"], 0), (workspace, 0))
     for name in RESULTS:
         builder.store(ir.Constant(DOUBLE, 0.0), place(name))
-    pointers = [told[name] for name in ("inputs", "targets", "labels", "order")]
-    counts = [ir.Constant(I64, count) for count in (0, rows, rows)]
+    arguments = Arguments(
+        workspace=workspace,
+        inputs=told["inputs"],
+        targets=told["targets"],
+        labels=told["labels"],
+        order=told["order"],
+        first=ir.Constant(I64, 0),
+        last=ir.Constant(I64, rows),
+        samples=ir.Constant(I64, rows),
+        step=told["step"],
+        learning_rate=told["learning_rate"],
+        strength=told["strength"],
+        results=place("loss_sum"),
+        share=alone(builder) if plan.divided else None,
+    )
     more = [told["destination"]] if program.kind == "predict" else []
-    share = alone(builder) if plan.divided else []
-    numbers_told = [told[name] for name in ("step", "learning_rate", "strength")]
-    builder.call(function, [workspace, *pointers, *counts, *numbers_told, place("loss_sum"), *share, *more])
+    builder.call(function, [*arguments.values(), *more])
     if isinstance(program, TrainingProgram):
         e.copy("copy", 0, numbers, (workspace, 0), (told["destination"], 0))
     builder.ret_void()
@@ -115,9 +128,9 @@ class Call:
         self.policy, self.layout = plan.policy, Layout.of(program, plan.lanes)
         self.size = numbers_of(program, plan)
         key = f"once {rows} {program.kind} {program!r} {plan!r}" if program.is_ours else None
-        code = compiling.load((program, rows, target), key, lambda: emit(program, plan, rows), target)
+        code = load((program, rows, target), key, lambda: emit(program, plan, rows), target)
         short = plan.rows_per_call >= plan.policy.fewest_steps_in_a_call * rows
-        self._code, self._once = code, code.function("once", [ctypes.c_void_p], short=short)
+        self._code, self._once = code, code.function("once", [POINTER], short=short)
         order = torch.arange(rows, device="cpu")
         strength = strength_of(program.penalty) if isinstance(program, TrainingProgram) else 0.0
         self._new_desk = functools.partial(Desk, code.workspace_size, program.dtype, order, strength)

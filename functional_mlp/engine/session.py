@@ -15,6 +15,7 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
 from functional_mlp.engine.compiling import Function, function_of
+from functional_mlp.engine.epochs import EpochsOfOne
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
@@ -163,18 +164,22 @@ class Session:
         self._run(
             count * samples,
             call_epochs,
-            self._workspace_pointer,
-            *rows.pointers,
-            orders.pointer,
-            orders.shuffle,
-            orders.keys(keys),
-            (ctypes.c_double * count)(*learning_rates),
-            validation,
-            count,
-            samples,
-            step,
-            strength,
-            results,
+            *EpochsOfOne(
+                workspace=self._workspace_pointer,
+                inputs=rows.pointers[0],
+                targets=rows.pointers[1],
+                labels=rows.pointers[2],
+                order=orders.pointer,
+                shuffle=orders.shuffle,
+                keys=orders.keys(keys),
+                learning_rates=(ctypes.c_double * count)(*learning_rates),
+                validation=validation,
+                turns=count,
+                samples=samples,
+                step=step,
+                strength=strength,
+                results=results,
+            ),
         )
         return results[::4], results[1::4], results[2::4], results[3::4]
 

@@ -10,7 +10,6 @@ eight, are one already. Places below `narrow` are drawn from halves of words, an
 """
 
 import contextlib
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from functional_mlp import checks, shuffling
 from functional_mlp.engine import making
-from functional_mlp.engine.compiling import Code, begin, load, note_workspace
+from functional_mlp.engine.functions import Code, begin, load, note_workspace
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
@@ -30,7 +29,6 @@ from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 
 _ARGUMENTS = {"order": POINTER, "key": POINTER, "first": I64, "last": I64, "narrow": I64}
-_C_TYPES = [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 3
 _I128 = ir.IntType(128)
 
 
@@ -57,7 +55,7 @@ def function_of(target: machine.Target) -> Function:
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
     code = load(("shuffle", target), "shuffle", emit, target)
-    function = Function(code.function("shuffle", _C_TYPES), code.code.address("shuffle"), code)
+    function = Function(code.function("shuffle", _ARGUMENTS.values()), code.code.address("shuffle"), code)
     shuffling.use(function.shuffle)
     return function
 

@@ -10,7 +10,7 @@ from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import I64, POINTER, Real
+from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 
 FUNCTION, WORKSPACE, INPUTS, TARGETS, LABELS, ROWS = range(6)
 ENTRIES = 6
@@ -44,10 +44,25 @@ class Validation:
         b, zero = self.builder, ir.Constant(I64, 0)
         types = list(Arguments.types(divided=False).values())
         function = b.inttoptr(self._entry(table, FUNCTION), ir.PointerType(ir.FunctionType(ir.VoidType(), types)))
-        pointers = [self._pointer(table, which) for which in (WORKSPACE, INPUTS, TARGETS, LABELS)]
-        order, rows = ir.Constant(POINTER, None), self._entry(table, ROWS)
-        rate = strength = ir.Constant(ir.DoubleType(), 0.0)
-        b.call(function, [*pointers, order, zero, rows, rows, zero, rate, strength, results])
+        workspace, inputs, targets, labels = (
+            self._pointer(table, which) for which in (WORKSPACE, INPUTS, TARGETS, LABELS)
+        )
+        rows = self._entry(table, ROWS)
+        arguments = Arguments(
+            workspace=workspace,
+            inputs=inputs,
+            targets=targets,
+            labels=labels,
+            order=ir.Constant(POINTER, None),
+            first=zero,
+            last=rows,
+            samples=rows,
+            step=zero,
+            learning_rate=ir.Constant(DOUBLE, 0.0),
+            strength=ir.Constant(DOUBLE, 0.0),
+            results=results,
+        )
+        b.call(function, arguments.values())
 
     def _entry(self, table: ir.Value, which: Index) -> ir.Value:
         return self.builder.load(self.e.address(table, which, I64), typ=I64, align=8)

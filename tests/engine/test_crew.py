@@ -10,12 +10,13 @@ import torch
 from llvmlite import ir
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, crew
+from functional_mlp.engine import crew
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.crew import together
+from functional_mlp.engine.functions import begin, load, note_workspace
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.target import host
-from functional_mlp.engine.llvm.types import I64, Real
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.lowering import lower_steps
 from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import plan_of
@@ -35,7 +36,7 @@ def meet() -> Callable[..., None]:
 
     def emit() -> ir.Module:
         module = ir.Module("meetings")
-        function, builder = compiling.begin(module, "meetings", Share.types() | {"place": ir.PointerType()})
+        function, builder = begin(module, "meetings", Share.types() | {"place": POINTER})
         *share, place = function.args
         e = Emitter(builder, Real(torch.float64), 1)
 
@@ -45,11 +46,11 @@ def meet() -> Callable[..., None]:
 
         e.loop("meetings", 0, MEETINGS, 1, one)
         builder.ret_void()
-        compiling.note_workspace(module, 0)
+        note_workspace(module, 0)
         return module
 
-    code = compiling.load("meetings", None, emit, host())
-    function = code.function("meetings", [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p])
+    code = load("meetings", None, emit, host())
+    function = code.function("meetings", (Share.types() | {"place": POINTER}).values())
 
     def meet(rank: int, threads: int, team: int, counts: ctypes.Array[ctypes.c_int64]) -> None:
         function(rank, threads, team, ctypes.addressof(counts) + 8 * rank)

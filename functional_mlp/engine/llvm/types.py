@@ -1,5 +1,8 @@
 """The types of the numbers that code is made of."""
 
+import ctypes
+from typing import Any
+
 import torch
 
 from functional_mlp.engine.llvm import ir
@@ -7,6 +10,13 @@ from functional_mlp.engine.llvm import ir
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
 DOUBLE = ir.DoubleType()
+
+
+def c_type(kind: ir.Type) -> Any:
+    """The type in which ctypes hands over an argument: a pointer, a 64-bit integer or a double."""
+    if isinstance(kind, ir.PointerType):
+        return ctypes.c_void_p
+    return {I64: ctypes.c_int64, DOUBLE: ctypes.c_double}[kind]
 
 
 class Real:

@@ -88,7 +88,15 @@ class MembersArguments:
     strength: ir.Value
     results: ir.Value
 
-    TYPES = (POINTER, POINTER, POINTER, I64, I64, I64, DOUBLE, POINTER)
+    @classmethod
+    def types(cls) -> dict[str, ir.Type]:
+        """The names of the arguments, and their types."""
+        types = (POINTER, POINTER, POINTER, I64, I64, I64, DOUBLE, POINTER)
+        return dict(zip([field.name for field in attrs.fields(cls)], types, strict=True))
+
+    def values(self) -> tuple[ir.Value, ...]:
+        """The arguments in order."""
+        return attrs.astuple(self, recurse=False)
 
 
 INPUTS, TARGETS, LABELS, ORDERS = range(4)

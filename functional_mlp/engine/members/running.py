@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.engine.epochs import EpochsOfMembers
 from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
@@ -170,20 +171,22 @@ class MembersRun:
         """Run epochs in one call, with their validation where it is `within` it."""
         validations = self._validations if within else None
         self._function.call_epochs(
-            self._workspace.data_ptr(),
-            self._pointers,
-            scalars.data_ptr(),
-            self._orders.shuffle,
-            self._orders.keys(itertools.chain.from_iterable(keys)),
-            None if validations is None else validations.tables,
-            None if validations is None else validations.places.data_ptr(),
-            len(self._members),
-            0 if validations is None else len(validations.places),
-            len(keys),
-            self._samples,
-            self._step,
-            self._strength,
-            results,
+            *EpochsOfMembers(
+                workspace=self._workspace.data_ptr(),
+                pointers=self._pointers,
+                scalars=scalars.data_ptr(),
+                shuffle=self._orders.shuffle,
+                keys=self._orders.keys(itertools.chain.from_iterable(keys)),
+                validations=None if validations is None else validations.tables,
+                places=None if validations is None else validations.places.data_ptr(),
+                members=len(self._members),
+                parameters=0 if validations is None else len(validations.places),
+                turns=len(keys),
+                samples=self._samples,
+                step=self._step,
+                strength=self._strength,
+                results=results,
+            )
         )
 
     @property
