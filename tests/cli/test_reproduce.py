@@ -96,7 +96,7 @@ def test_figure_1_lies_in_the_papers_range(results):
 
 
 def test_figure_3_goes_wrong_near_the_circle(results):
-    found = results["basic_model"]["misclassified"]
+    found = results["misclassified"]
     assert 0 < sum(found["wrong"]) < 60
     assert found["near_share"] > 0.9
 
