@@ -1,15 +1,18 @@
 """Formulas made short: what is written in pieces for the sake of rounding, and is one formula, as that."""
 
+import contextlib
+
 import mpmath
 import sympy
 from sympy.utilities.lambdify import implemented_function
 
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
-from functional_mlp.symbolic.nodes import Maximum, Minimum, Where, is_smooth, where
+from functional_mlp.symbolic.nodes import Maximum, Minimum, NoRealNumber, Where, is_smooth, where
 from functional_mlp.symbolic.printing import LargestOf, Total
 from functional_mlp.symbolic.regions import Region, Undecided
 from functional_mlp.symbolic.resolving import resolved
+from functional_mlp.symbolic.walls import Wall
 
 # With what they are by numbers, for conditions that they are in.
 SIGMOID = implemented_function(sympy.Function("σ", real=True), lambda v: 1 / (1 + mpmath.exp(-v)))
@@ -47,17 +50,47 @@ def _tidied(expression: sympy.Expr) -> sympy.Expr:
         return expression
     if expression.has(sympy.Mod) or any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
         return _cases_outside(_in_cases(expression))  # pieces do not tell what holds between them
+    whole = _one_formula(expression)
+    return _cases_outside(_in_cases(expression)) if whole is None else whole
+
+
+def _one_formula(expression: sympy.Expr) -> sympy.Expr | None:
+    """The formula that an expression is in all pieces, and between them; None where it is several.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> _one_formula(Where(1, s**2, 0, 7, s)) is None  # 7 at s = 0 alone
+    True
+    """
     pieces: list[sympy.Expr] = []
+    walls: set[sympy.Expr] = set()
     pending = [Region.everywhere(tuple(sorted(expression.free_symbols, key=str)))]
-    while pending and len(pieces) + len(pending) <= _MOST_PIECES:
+    while pending:
+        if len(pieces) + len(pending) > _MOST_PIECES:
+            return None
         region = pending.pop()
         try:
             pieces.append(resolved(expression, region))
         except Undecided as undecided:
             pending += undecided.parts
-    if not pending and pieces and all(is_zero(piece - pieces[0]) for piece in pieces[1:]):
-        return min(pieces, key=lambda piece: (piece.count_ops(), str(piece)))
-    return _cases_outside(_in_cases(expression))
+            walls |= set(undecided.walls)
+        if region.searched:
+            return None  # a piece may have been missed
+    if not all(is_zero(piece - pieces[0]) for piece in pieces[1:]):
+        return None
+    shortest = min(pieces, key=lambda piece: (piece.count_ops(), str(piece)))
+    return shortest if all(_is_on(wall, expression, shortest) for wall in walls) else None
+
+
+def _is_on(surface: sympy.Expr, expression: sympy.Expr, formula: sympy.Expr) -> bool:
+    """Whether an expression is a formula where another is 0; not where that cannot be told."""
+    for variable in sorted(surface.free_symbols, key=str):
+        slope = sympy.diff(surface, variable)
+        if slope.is_number:
+            others = Region.everywhere(tuple(sorted(expression.free_symbols - {variable}, key=str)))
+            wall = Wall(variable, sympy.expand(variable - surface / slope), others)
+            with contextlib.suppress(Undecided, NoRealNumber):
+                return is_zero(wall.on(resolved(expression, wall) - formula))
+    return False
 
 
 def _without_limits(expression: sympy.Expr) -> sympy.Expr:

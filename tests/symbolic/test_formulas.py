@@ -204,6 +204,35 @@ def test_activations_of_one_class_that_differ_are_numbered_and_each_has_its_own_
     ]
 
 
+class AtOnePoint(fm.Elementwise):
+    def value(self, xp, s):
+        return xp.where(s * s <= 0, 7, s * s)
+
+    def derivative(self, xp, s, y):
+        return xp.where(xp.abs(s) > 0, 2 * s, 5)
+
+
+def test_a_case_that_holds_at_one_point_alone_is_shown():
+    text = fm.latex(AtOnePoint())
+    assert r"\begin{cases} 7 & \text{if } s^{2} \le 0 \\ s^{2} & \text{otherwise} \end{cases}" in text
+    assert r"\begin{cases} 2 \, s & \text{if } \left|s\right| > 0 \\ 5 & \text{otherwise} \end{cases}" in text
+
+
+class My_Layer(fm.Elementwise):  # noqa: N801 - a name that TeX does not take as it is
+    def value(self, xp, s):
+        return xp.where(s > 40, s * (1 + 1e-12), 3e-13 * s)
+
+    def derivative(self, xp, s, y):
+        return xp.where(s > 40, 1 + 1e-12, 3e-13)
+
+
+def test_names_and_digits_are_written_for_tex():
+    text = fm.latex(My_Layer())
+    assert r"\operatorname{My\_Layer}(s) &= \begin{cases} 1.000000000001 \, s & \text{if } s > 40" in text
+    assert r"3 \cdot 10^{-13} \, s & \text{otherwise}" in text
+    assert r"\text{My\_Layer(): the derivative is" in prove(My_Layer()).latex
+
+
 def test_a_formula_changes_with_the_code():
     class Halved(fm.Tanh):
         def value(self, xp, s):
