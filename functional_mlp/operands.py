@@ -2,8 +2,11 @@
 
 import inspect
 import linecache
+import os
+import re
 import types
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, ClassVar, Protocol
 
 Number = int | float
@@ -13,23 +16,96 @@ class NotInAlgebraError(TypeError):
     """An expression does what the array algebra has not."""
 
 
+# What Python and numpy say in their own words, and what to write instead.
+_ADVICE = {
+    "does not support ufuncs": "numpy's functions take no array of the algebra: use those of xp, xp.exp for np.exp",
+    r"unsupported operand type|not supported between": "operators take arrays and numbers: {error}",
+    r"(takes|missing|got an unexpected|got multiple).* argument": "a function was given other arguments: {error}",
+}
+
+
 def not_in_algebra(value: object, error: Exception) -> NotInAlgebraError:
     """What an expression of a value did that the algebra has not, in which line, and what to write instead."""
-    return NotInAlgebraError(f"{value!r} is not written in the array algebra: {error}{_line(value, error)}")
+    words = str(error)
+    if isinstance(error, TypeError) and not isinstance(error, NotInAlgebraError):
+        advice = next((advice for pattern, advice in _ADVICE.items() if re.search(pattern, words)), "{error}")
+        words = advice.format(error=words)
+    return NotInAlgebraError(f"{value!r} is not written in the array algebra: {words}{_line(value, error)}")
+
+
+def no_operand(operand: object) -> NotInAlgebraError:
+    """What is computed with, and is neither an array nor a number."""
+    return NotInAlgebraError(
+        f"an expression computes with arrays and numbers, got {operand!r}: write float(x) for the number in x"
+    )
+
+
+def no_condition(condition: object) -> NotInAlgebraError:
+    """What `xp.where` is given, and is no comparison."""
+    got = "an array" if isinstance(condition, Operand) else repr(condition)
+    return NotInAlgebraError(f"xp.where takes a comparison first, s > 0 say, got {got}")
+
+
+def called(value: Any, name: str, *arguments: Any) -> Any:
+    """What a method of a value makes of arrays; raises `NotInAlgebraError` where that is no formula, or no such method.
+
+    A rule may return several.
+    """
+    method = getattr(value, name)
+    try:
+        result = method(*arguments)
+    except TypeError:
+        _require_parameters(value, name, arguments)
+        raise
+    for one in result if isinstance(result, tuple | list) else (result,):
+        if not isinstance(one, Operand | Real):
+            raise NotInAlgebraError(f"{name} must return a formula of its arguments, got {one!r}{_definition(method)}")
+    return result
+
+
+def _require_parameters(value: Any, name: str, arguments: tuple[Any, ...]) -> None:
+    """Raise `NotInAlgebraError` where a method does not take so many arguments."""
+    signature = inspect.signature(getattr(value, name))
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        wanted = ", ".join(("self", *_parameters(value, name)))
+        got = ", ".join(("self", *signature.parameters))
+        words = f"{name}({wanted}) is called, and {name}({got}) is defined"
+        raise NotInAlgebraError(words + _definition(getattr(value, name))) from None
+
+
+def _parameters(value: object, name: str) -> tuple[str, ...]:
+    """Those that the library's own class gives a method, and what is called without one by their places."""
+    for cls in reversed(value.__class__.__mro__):
+        if name in vars(cls) and cls.__module__.startswith("functional_mlp"):
+            return tuple(inspect.signature(vars(cls)[name]).parameters)[1:]
+    return ("xp", "x")
+
+
+def _definition(method: Any) -> str:
+    """Where a method is defined, in brackets."""
+    code = getattr(getattr(method, "__func__", method), "__code__", None)
+    return "" if code is None else f" (in {code.co_name}, {_place(code, code.co_firstlineno)})"
 
 
 def _line(value: object, error: Exception) -> str:
     """The line of the value's class in which an error came up, in brackets."""
-    functions = [item for cls in type(value).__mro__ for item in vars(cls).values()]
+    functions = [item for cls in value.__class__.__mro__ for item in vars(cls).values()]
     files = {item.__code__.co_filename for item in functions if isinstance(item, types.FunctionType)} - {__file__}
     found, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code.co_filename in files:
-            text = linecache.getline(code.co_filename, trace.tb_lineno).strip()
-            found = f" (in {code.co_name}, line {trace.tb_lineno}{': ' if text else ''}{text})"
+            found = f" (in {code.co_name}, {_place(code, trace.tb_lineno)})"
         trace = trace.tb_next
     return found
+
+
+def _place(code: types.CodeType, line: int) -> str:
+    """A line of a file, with its text."""
+    text = linecache.getline(code.co_filename, line).strip()
+    return f"line {line} of {os.path.basename(code.co_filename)}{': ' if text else ''}{text}"
 
 
 class Operators(Protocol):
@@ -123,10 +199,44 @@ class Operand:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
-        raise NotInAlgebraError("an expression cannot branch on the value of an array: use xp.where")
+        raise NotInAlgebraError("an expression cannot branch on the value of an array: use xp.where with a comparison")
 
     def __float__(self) -> float:
         raise NotInAlgebraError("an array is no number, as the functions of math want it: use those of xp")
+
+    def __int__(self) -> int:
+        raise NotInAlgebraError("an array is no number, as int() wants it: s - s % 1 is the whole number below s")
+
+    __index__ = __trunc__ = __int__
+
+    def __round__(self, digits: Any = None) -> Any:
+        raise NotInAlgebraError("an array cannot be rounded: s - s % 1 is the whole number below s")
+
+    __floor__ = __ceil__ = __round__
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise NotInAlgebraError("arrays have no //: write (a - a % b) / b for a // b")
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self // other
+
+    def __and__(self, other: Any) -> Any:
+        raise NotInAlgebraError(
+            "arrays have no &, |, ^ and ~, which are of whole numbers: use xp.where with a comparison"
+        )
+
+    __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __and__
+
+    def __invert__(self) -> Any:
+        return self & self
+
+    def __matmul__(self, other: Any) -> Any:
+        raise NotInAlgebraError("arrays have no @: an expression sees one sample, and xp.sum adds up its features")
+
+    __rmatmul__ = __matmul__
+
+    def __len__(self) -> int:
+        raise NotInAlgebraError("an array has no length: prediction.shape[-1] is the number of features")
 
     def __getitem__(self, index: Any) -> Any:
         raise NotInAlgebraError("an expression cannot index an array: use xp.where, and xp.sum or xp.max for features")
@@ -164,7 +274,32 @@ class Comparison:
     """The outcome of a comparison, for `xp.where` alone."""
 
     def __bool__(self) -> bool:
-        raise NotInAlgebraError("an expression cannot branch on a comparison: use xp.where")
+        raise NotInAlgebraError(
+            "an expression cannot branch on a comparison, as if, and, or, max and a < b < c do: use xp.where, "
+            "one in another for several comparisons, xp.maximum and xp.minimum"
+        )
+
+    def __and__(self, other: Any) -> Any:
+        raise NotInAlgebraError("comparisons have no & and |: write xp.where(a, xp.where(b, x, y), y) for a & b")
+
+    __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __and__
+
+    def __invert__(self) -> Any:
+        raise NotInAlgebraError("comparisons have no ~: change the places of a and b in xp.where(condition, a, b)")
+
+    def __add__(self, other: Any) -> Any:
+        raise NotInAlgebraError(
+            "an expression cannot compute with a comparison: write xp.where(condition, 1, 0) for it"
+        )
+
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+
+    def __neg__(self) -> Any:
+        return self + 0
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
 
 
 class StandIn:

@@ -10,7 +10,9 @@ Values are told apart to the bit: 0.0 and −0.0 are equal, and make different c
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, TypeGuard
 
 import attrs
@@ -20,7 +22,18 @@ from torch import Tensor
 from functional_mlp.algebra import Namespace, no_function, torch_namespace
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import Comparison, Number, OfFeatures, StandIn, most_features, not_in_algebra
+from functional_mlp.operands import (
+    Comparison,
+    NotInAlgebraError,
+    Number,
+    OfFeatures,
+    StandIn,
+    called,
+    most_features,
+    no_condition,
+    no_operand,
+    not_in_algebra,
+)
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty, l1, l2
 from functional_mlp.reads import Reads, Unchanged, fields_of, is_pure, never_sure
@@ -77,7 +90,9 @@ def activation_code(layer: Elementwise | None) -> str:
     """
     if layer is None:
         return ""
-    return _code(layer, lambda xp: (layer.value(xp, *xp.arrays(1)), layer.pullback(xp, *xp.arrays(3))))
+    return _code(
+        layer, lambda xp: (called(layer, "value", xp, *xp.arrays(1)), called(layer, "pullback", xp, *xp.arrays(3)))
+    )
 
 
 def loss_code(loss: Loss, features: int) -> str:
@@ -86,7 +101,7 @@ def loss_code(loss: Loss, features: int) -> str:
     def expressions(xp: "RecordingNamespace") -> tuple[Any, ...]:
         pair = xp.arrays(2, features)
         judged = (loss.wrong_outputs(xp, *pair),) if loss.judges_outputs else ()
-        return loss.sample_value(xp, *pair), loss.sample_grad(xp, *pair), *judged
+        return called(loss, "sample_value", xp, *pair), called(loss, "sample_grad", xp, *pair), *judged
 
     return _code(loss, expressions)
 
@@ -102,7 +117,9 @@ def rule_code(optimizer: Optimizer) -> str:
     """
     if is_ours(type(optimizer)):
         return repr(attrs.evolve(optimizer, learning_rate=1.0))
-    return recorded(optimizer, lambda xp: xp.run_rule(optimizer.rule, len(optimizer.slots())))
+    return recorded(
+        optimizer, lambda xp: xp.run_rule(functools.partial(called, optimizer, "rule"), len(optimizer.slots()))
+    )
 
 
 def penalty_code(penalty: Penalty | None) -> str:
@@ -116,7 +133,7 @@ def penalty_code(penalty: Penalty | None) -> str:
         return ""
     if takes_strength(penalty):
         return repr(attrs.evolve(penalty, strength=1.0))
-    return _code(penalty, lambda xp: penalty.derivative(xp, *xp.arrays(1)))
+    return _code(penalty, lambda xp: called(penalty, "derivative", xp, *xp.arrays(1)))
 
 
 def takes_strength(penalty: Penalty | None) -> TypeGuard[l1 | l2]:
@@ -223,6 +240,10 @@ class RecordingNamespace:
 
         def call(*operands: Any, **named: Any) -> Any:
             given = (*operands, *named.values())
+            if len(given) > _most_operands(name):
+                raise NotInAlgebraError(f"xp.{name} takes {_most_operands(name)} arguments at most, got {len(given)}")
+            if name == "where" and not isinstance(given[0], RecordedComparison | bool):
+                raise no_condition(given[0])
             if not any(isinstance(operand, Recorded | RecordedComparison) for operand in given):
                 result = getattr(torch_namespace(torch.float64, _CPU), name)(*operands, **named)
                 return result.item() if isinstance(result, Tensor) else result
@@ -241,4 +262,12 @@ def _text(operand: Any) -> str:
         return f"%{operand.number}"
     if isinstance(operand, Number) and not isinstance(operand, bool):
         return float.__repr__(operand) if isinstance(operand, float) else int.__repr__(operand)
-    return repr(operand)
+    if isinstance(operand, Real):
+        return repr(operand)
+    raise no_operand(operand)
+
+
+@functools.cache
+def _most_operands(name: str) -> int:
+    """How many operands a function of the algebra takes."""
+    return len(inspect.signature(getattr(Namespace, name)).parameters) - 1

@@ -15,7 +15,7 @@ import sympy
 
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import not_in_algebra
+from functional_mlp.operands import called, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.symbolic.derivatives import Claim
 from functional_mlp.symbolic.foreign import read_formula
@@ -51,8 +51,8 @@ def of_elementwise(layer: Elementwise, symbols: Mapping[str, sympy.Symbol]) -> I
 
     def read() -> tuple[sympy.Expr, ...]:
         x = xp.array(s)
-        y = xp.array(*xp.parts_of(twin.value(xp, x)))
-        given = twin.derivative(xp, x, y), twin.pullback(xp, x, y, xp.array(grad))
+        y = xp.array(*xp.parts_of(called(twin, "value", xp, x)))
+        given = called(twin, "derivative", xp, x, y), called(twin, "pullback", xp, x, y, xp.array(grad))
         return y.parts[0], *(xp.parts_of(one)[0] for one in given)
 
     value, derivative, pullback = reading(layer, read)
@@ -68,7 +68,9 @@ def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ..
 
     def read() -> tuple[Any, ...]:
         arrays = xp.array(*predictions), xp.array(*targets(symbols))
-        return xp.parts_of(loss.sample_value(xp, *arrays)), xp.parts_of(loss.sample_grad(xp, *arrays))
+        both = (called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad"))
+        value, gradient = map(xp.parts_of, both)
+        return value, gradient
 
     (value, *_), gradient = reading(loss, read)
     value = without_shifts(value, is_zero)
@@ -84,7 +86,9 @@ def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:
 
     def read() -> tuple[sympy.Expr, sympy.Expr]:
         x = xp.array(symbol)
-        return xp.parts_of(value.value(xp, x))[0], xp.parts_of(value.derivative(xp, x))[0]
+        both = (called(value, name, xp, x) for name in ("value", "derivative"))
+        whole, derivative = (xp.parts_of(one)[0] for one in both)
+        return whole, derivative
 
     whole, derivative = reading(value, read)
     yield Named("derivative", Claim(whole, symbol, derivative, constants=xp.constants))
@@ -107,7 +111,7 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
     for step in range(1, steps + 1):
 
         def read(step: int = step, slots: list[Any] = slots) -> Any:
-            return twin.rule(xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
+            return called(twin, "rule", xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
 
         updated, *slots = reading(optimizer, read)
         slots = [xp.array(*xp.parts_of(slot)) for slot in slots]

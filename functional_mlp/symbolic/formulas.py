@@ -11,7 +11,7 @@ from functional_mlp import checks
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import NotInAlgebraError
+from functional_mlp.operands import NotInAlgebraError, called
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule
@@ -121,7 +121,8 @@ def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
 
         def expressions() -> tuple[sympy.Expr, sympy.Expr]:
             x = xp.array(s)
-            return parts_of(twin.value(xp, x))[0], parts_of(twin.derivative(xp, x, xp.array(y)))[0]
+            value = called(twin, "value", xp, x)
+            return parts_of(value)[0], parts_of(called(twin, "derivative", xp, x, xp.array(y)))[0]
 
         return tuple(map(tidied, reading(twin, expressions)))
 
@@ -163,7 +164,7 @@ def _of_one_symbol(value: Any) -> list[Line]:
         xp = ShownNamespace()
 
         def expressions() -> list[sympy.Expr]:
-            return [parts_of(function(xp, xp.array(w)))[0] for function in (twin.value, twin.derivative)]
+            return [parts_of(called(twin, name, xp, xp.array(w)))[0] for name in ("value", "derivative")]
 
         return tuple(map(tidied, reading(twin, expressions)))
 
@@ -207,7 +208,7 @@ def _rule(optimizer: Any) -> tuple[dict[Any, Any], dict[Any, Any], sympy.Expr, b
     rate = optimizer.learning_rate
 
     def expressions() -> Any:
-        return optimizer.rule(xp, xp.scalar(step), rate, xp.array(w), xp.array(g), *map(xp.array, slots))
+        return called(optimizer, "rule", xp, xp.scalar(step), rate, xp.array(w), xp.array(g), *map(xp.array, slots))
 
     parameter, *updated = (parts_of(one)[0] for one in reading(optimizer, expressions))
     now = {slot: sympy.Dummy(slot.name, real=True) for slot in slots}

@@ -13,7 +13,7 @@ import attrs
 import sympy
 
 from functional_mlp.algebra import no_function
-from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
+from functional_mlp.operands import Comparison, NotInAlgebraError, Operand, no_condition, no_operand
 from functional_mlp.symbolic.constants import exactly, recognized
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, where
 
@@ -139,6 +139,8 @@ class SymbolicNamespace:
 
     def where(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         if not isinstance(condition, FormulaComparison):
+            if not isinstance(condition, bool):
+                raise no_condition(condition)
             return if_true if condition else if_false
         left, right = self.array(*condition.left), self.array(*condition.right)
 
@@ -236,7 +238,7 @@ def parts_of(operand: Any) -> Features:
         return (operand,)
     if isinstance(operand, int | float | Fraction):
         return (exactly(operand),)
-    raise NotInAlgebraError(f"an expression computes with arrays and numbers, got {operand!r}")
+    raise no_operand(operand)
 
 
 def _as_wide(parts: Features, width: int) -> Features:

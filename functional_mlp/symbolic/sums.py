@@ -4,6 +4,7 @@ from typing import Any
 
 import sympy
 
+from functional_mlp.operands import called
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import numbered
@@ -52,7 +53,8 @@ def of_loss(loss: Any) -> tuple[sympy.Expr, sympy.Expr]:
     arrays = [xp.array(sympy.Symbol(f"{name}_{FREE}", real=True)) for name in ("ŷ", "t")]
 
     def expressions() -> tuple[sympy.Expr, sympy.Expr]:
-        return parts_of(loss.sample_value(xp, *arrays))[0], parts_of(loss.sample_grad(xp, *arrays))[0]
+        value, gradient = (called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad"))
+        return parts_of(value)[0], parts_of(gradient)[0]
 
     shifts = _are_shifts(loss)
     value, gradient = (
@@ -83,7 +85,7 @@ def _are_shifts(loss: Any) -> tuple[bool, bool]:
     arrays = [xp.array(*numbered(name, 3)) for name in ("ŷ", "t")]
 
     def expressions() -> list[tuple[sympy.Expr, ...]]:
-        return [parts_of(loss.sample_value(xp, *arrays)), parts_of(loss.sample_grad(xp, *arrays))]
+        return [parts_of(called(loss, name, xp, *arrays)) for name in ("sample_value", "sample_grad")]
 
     value, gradient = (
         not any(without_shifts(part, is_zero).has(Largest) for part in parts) for parts in reading(loss, expressions)

@@ -1,8 +1,10 @@
 """Gradients are proved, and mistakes that no test with numbers sees are found."""
 
+import math
 import re
 
 import attrs
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -451,11 +453,14 @@ class AsksForMore(Tanh):
     [
         (
             AsksForMore(),
-            r"no function 'cos': it has operators, abs, .*, tanh and where \(in derivative, line \d+: return",
+            r"no function 'cos': it has operators, abs, .*, tanh and where \(in derivative, line \d+ of \S+: return",
         ),
-        (Branches(), r"branch on a comparison: use xp.where \(in derivative, line \d+: return 1 if s > 0 else 0\)"),
-        (Indexes(), r"index an array: use xp.where, .* \(in derivative, line \d+: return s\[0\]\)"),
-        (CallsTorch(), r"torch.tanh is not in the algebra: use xp \(in derivative, line \d+: return torch.tanh\(s\)\)"),
+        (
+            Branches(),
+            r"branch on a comparison, .*: use xp.where, .* line \d+ of \S+: return 1 if s > 0 else 0\)",
+        ),
+        (Indexes(), r"index an array: use xp.where, .* \(in derivative, line \d+ of \S+: return s\[0\]\)"),
+        (CallsTorch(), r"torch.tanh is not in the algebra: use xp \(in derivative, line \d+ of \S+: return torch.tanh"),
         (GoesThrough(), r"go through the numbers of an array: use the functions of xp \(in derivative, line"),
         (TakesANumber(), r"an array is no number, .*: use those of xp \(in derivative, line"),
     ],
@@ -469,6 +474,44 @@ def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
     reason = fm.engine.explain(
         fm.Sequential(fm.Linear(2, 2), layer), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu"
     )
+    assert re.search(says, reason)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (lambda self, xp, s: None, "<lambda> must return|value must return a formula of its arguments, got None"),
+        (lambda self, xp, s: "s", "must return a formula of its arguments, got 's'"),
+        (lambda self, xp: 1, r"value\(self, xp, s\) is called, and value\(self, xp\) is defined"),
+        (lambda self, xp, s: np.exp(s), "numpy's functions take no array .*: use those of xp"),
+        (lambda self, xp, s: math.exp(s), "an array is no number, .*: use those of xp"),
+        (lambda self, xp, s: xp.where((s > 0) & (s < 1), s, 0), r"comparisons have no & and \|: write xp.where"),
+        (lambda self, xp, s: xp.where((s > 0) | (s < 1), s, 0), r"comparisons have no & and \|: write xp.where"),
+        (lambda self, xp, s: xp.where(~(s > 0), s, 0), "comparisons have no ~: change the places"),
+        (lambda self, xp, s: xp.where(0 < s < 1, s, 0), r"branch on a comparison, as .* a < b < c do"),
+        (lambda self, xp, s: max(s, 0), r"branch on a comparison, as .* max .* xp.maximum"),
+        (lambda self, xp, s: (s > 0) * s, "cannot compute with a comparison: write xp.where"),
+        (lambda self, xp, s: xp.where(s, s, 0), "xp.where takes a comparison first, s > 0 say, got an array"),
+        (lambda self, xp, s: s & 1, "arrays have no &"),
+        (lambda self, xp, s: s // 2, r"arrays have no //: write \(a - a % b\) / b"),
+        (lambda self, xp, s: 2 // s, r"arrays have no //: write \(a - a % b\) / b"),
+        (lambda self, xp, s: round(s), "cannot be rounded: s - s % 1 is"),
+        (lambda self, xp, s: math.floor(s), "cannot be rounded: s - s % 1 is"),
+        (lambda self, xp, s: int(s), r"as int\(\) wants it: s - s % 1 is"),
+        (lambda self, xp, s: len(s) * s, "has no length"),
+        (lambda self, xp, s: s @ s, "arrays have no @"),
+        (lambda self, xp, s: s * torch.tensor(2.0), r"got tensor\(2\.\): write float\(x\)"),
+    ],
+)
+def test_what_python_says_in_its_own_words_is_said_in_those_of_the_algebra(value, says):
+    layer = power(value, lambda self, xp, s, y: 1)
+    says = rf"({says}).* \(in \S+, line \d+ of test_proofs.py: "
+    with pytest.raises(TypeError, match=says):
+        prove(layer)
+    with pytest.raises(TypeError, match=says):
+        fm.latex(layer)
+    network = fm.Sequential(fm.Linear(2, 2), layer)
+    reason = fm.engine.explain(network, fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu")
     assert re.search(says, reason)
 
 
