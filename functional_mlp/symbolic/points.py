@@ -52,7 +52,10 @@ def random_point(
 
 def sign_at(expression: sympy.Expr, point: Point) -> int:
     """The sign at a point; 0 as well where the expression is no real number."""
-    value = _compiled(expression)(point)
+    try:
+        value = _compiled(expression)(point)
+    except ZeroDivisionError:
+        return 0
     if isinstance(value, mpmath.mpc):
         value = value.real if value.imag == 0 else mpmath.nan
     if value == 0 and not _is_exact(expression):  # it may be smaller than the digits show

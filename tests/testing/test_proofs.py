@@ -708,6 +708,11 @@ def test_remainders_are_proved_for_all_whole_numbers():
         prove(rounded(lambda s: s))
 
 
+def test_a_remainder_of_what_is_not_finite_is_proved_where_it_is():
+    proof = prove(power(lambda self, xp, s: (1 / s) % 1, lambda self, xp, s, y: -1 / (s * s)))
+    assert proof.method == "by algebra"
+
+
 def test_a_wave_that_is_wrong_far_away_is_found():
     def wave(end):
         return power(
