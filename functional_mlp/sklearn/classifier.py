@@ -17,6 +17,8 @@ from functional_mlp.sklearn.estimator import Estimator, OfferedWithoutStopping
 from functional_mlp.sklearn.recipe import Task
 from functional_mlp.sklearn.samples import Samples
 
+CROSS_ENTROPY, BINARY_CROSS_ENTROPY = CrossEntropy(), BinaryCrossEntropy()
+
 
 def _has_probabilities(estimator: Any) -> bool:
     return not isinstance(estimator.loss, Loss) or isinstance(estimator.loss, CrossEntropy | BinaryCrossEntropy)
@@ -186,8 +188,8 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
         if self.loss != "log_loss":
             raise ValueError(f"MLPClassifier: loss must be 'log_loss' or a loss of this library, got {self.loss!r}")
         if self._has_output_a_class:
-            return Task(CrossEntropy(), "softmax")
-        return Task(BinaryCrossEntropy(), "logistic", gradient=self.n_outputs_, value=self.n_outputs_)
+            return Task(CROSS_ENTROPY, "softmax")
+        return Task(BINARY_CROSS_ENTROPY, "logistic", gradient=self.n_outputs_, value=self.n_outputs_)
 
     def _strata(self, samples: Samples) -> NDArray[Any] | None:
         return samples.targets if self.n_outputs_ == 1 else None

@@ -5,6 +5,7 @@ is ours times a factor c. SGD with c times the learning rate, Adam with ε / c, 
 steps that it makes.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -63,14 +64,22 @@ def network_of(estimator: Any, inputs: int, outputs: int) -> Layer:
     """The network of an estimator, with this number of inputs and of outputs."""
     if estimator.network is not None:
         return _checked_network(estimator, inputs, outputs)
-    activation = _activation(estimator)
+    sizes, activation = (inputs, *sizes_of(estimator.hidden_layer_sizes), outputs), _activation(estimator)
+    return _known_network(sizes, activation) if isinstance(estimator.activation, str) else _network(sizes, activation)
+
+
+def _network(sizes: tuple[int, ...], activation: Layer) -> Layer:
     # Glorot and Bengio's interval, which scikit-learn takes narrower for the logistic function.
     interval = initializers.xavier_uniform(gain=1 / math.sqrt(3) if activation == Sigmoid() else 1.0)
-    sizes = (inputs, *sizes_of(estimator.hidden_layer_sizes), outputs)
     layers: list[Layer] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [Linear(fan_in, fan_out, weight_init=interval, bias_init=interval), activation]
     return Sequential(*layers[:-1])
+
+
+# What the engine makes of a network is kept under the very value: a fit finds what an earlier one has made.
+_known_network = functools.lru_cache(maxsize=64)(_network)
+_known_adam = functools.lru_cache(maxsize=64)(Adam)
 
 
 def optimizer_of(estimator: Any, task: Task) -> Optimizer:
@@ -80,7 +89,7 @@ def optimizer_of(estimator: Any, task: Task) -> Optimizer:
         return given
     rate, momentum = float(estimator.learning_rate_init), float(estimator.momentum)
     if estimator.solver == "adam":
-        return Adam(rate, estimator.beta_1, estimator.beta_2, float(estimator.epsilon) / task.gradient)
+        return _known_adam(rate, estimator.beta_1, estimator.beta_2, float(estimator.epsilon) / task.gradient)
     rate *= task.gradient
     if momentum == 0:
         return SGD(rate)
