@@ -24,7 +24,7 @@ from functional_mlp.engine.plan import Plan, Sharing
 
 @attrs.frozen(eq=False)
 class Share:
-    """What a thread is told where several run the same function: its rank among so many `threads`, and their `team`."""
+    """What a thread is told where several run a function: its `rank`, the number of `threads`, and their `team`."""
 
     rank: ir.Value
     threads: ir.Value

@@ -62,7 +62,7 @@ class Crew:
         self._working = 0  # in teams, those included that have taken others
 
     def take(self, most: int, cores: int) -> int:
-        """Take at most so many threads, for as many as there are cores to be at work with the caller."""
+        """Take at most `most` threads, and no more than keep `cores` cores busy together with the caller."""
         with _turn:
             wanted = max(0, min(most, cores - self._working - 1))
             try:

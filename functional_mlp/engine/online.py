@@ -172,7 +172,7 @@ Memory = Any  # an array of ctypes, or a tensor
 
 
 def _memory(size: int, dtype: torch.dtype, policy: Policy) -> tuple[Callable[[], Memory], Callable[[Memory], int]]:
-    """What gives memory for so many numbers, and what gives its address."""
+    """A function that allocates memory for `size` numbers, and one that gives its address."""
     if size * dtype.itemsize <= policy.most_bytes_of_ctypes:
         return ctypes.c_char * (size * dtype.itemsize), ctypes.addressof
 

@@ -221,5 +221,8 @@ class MembersSteps:
 
 
 def rows_at_once(rows: int, most: int) -> int:
-    """How many rows of a matrix are met at a time: at most `most`, and without a rest where that can be."""
+    """How many rows of a matrix are met at a time: at most `most`, and without a rest where more than half as many do.
+
+    A rest makes the code longer: it is emitted by itself.
+    """
     return next((size for size in range(most, most // 2, -1) if rows % size == 0), min(rows, most))

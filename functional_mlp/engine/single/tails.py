@@ -50,14 +50,16 @@ class Tail:
 
 
 def tail_sizes(columns: int, lanes: int) -> list[int]:
-    """The columns beyond the last full vector as one or two powers of two, where that saves vectors; else none.
+    """The columns beyond the last full vector as one or two powers of two; none where it takes more.
+
+    Two, for the sums of two tails make one vector of a result; with more, few lanes would be spared.
 
     >>> tail_sizes(25, 16), tail_sizes(32, 16), tail_sizes(31, 16)
     ([8, 1], [], [])
     """
     rest = columns % lanes
     sizes = [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
-    return sizes if len(sizes) <= 2 and 4 * rest <= 3 * lanes else []
+    return sizes if len(sizes) <= 2 else []
 
 
 class Tails:
