@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sympy
@@ -23,6 +23,7 @@ from functional_mlp.symbolic.letters import number_symbols
 from functional_mlp.symbolic.networks import activations_in
 from functional_mlp.testing.search import failures_of, named
 from functional_mlp.testing.statements import Proof, listed, proof_of, together
+from functional_mlp.testing.targets import accepted_kinds
 from functional_mlp.value import replaced
 
 
@@ -39,6 +40,10 @@ _OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, Recursio
 OUTPUTS = range(1, 5)
 
 
+# The targets for some outputs, each a function of as many symbols.
+Targets = Callable[[int], Iterator[Callable[[tuple[Any, ...]], Any]]]
+
+
 def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
     """Show that the expressions of a value are right for all real numbers; `AssertionError` where they are not.
 
@@ -47,7 +52,8 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
     - a network: that of each of its activations;
     - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
-      does not hold and the loss encodes its targets, they are probabilities, or else classes. The proof says which;
+      does not hold and the loss encodes its targets, they are probabilities, or classes where it takes no others. The
+      proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
       by their names: `learning_rate`, `beta`; conditions are those of sympy's `Max`, `Min`, `Abs` and `Piecewise`;
@@ -160,9 +166,8 @@ def _of_activations(network: Layer, time: Allowance) -> Proof:
 
 def _of_loss(loss: Loss, time: Allowance) -> Proof:
     _require_expressions(loss, Loss)
-    kinds = TARGETS if type(loss).encode is not Loss.encode else TARGETS[:1]
     failures = []
-    for words, choices in kinds:
+    for words, choices in _kinds_of_targets(loss):
         try:
             held = [
                 (f"{outputs} output{'s'[: outputs > 1]}", how)
@@ -175,6 +180,13 @@ def _of_loss(loss: Loss, time: Allowance) -> Proof:
         else:
             return proof_of(loss, f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
     raise failures[0]
+
+
+def _kinds_of_targets(loss: Loss) -> Sequence[tuple[str, Targets]]:
+    """What targets may be, the most general first. A loss that takes probabilities must be right for them."""
+    if type(loss).encode is Loss.encode:
+        return TARGETS[:1]
+    return TARGETS[:2] if "probabilities" in accepted_kinds(loss, 2) else TARGETS
 
 
 def _any_numbers(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Any]]:
@@ -194,7 +206,7 @@ def _one_hot(label: int, t: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(sympy.Integer(index == label) for index in range(len(t)))
 
 
-TARGETS = (
+TARGETS: tuple[tuple[str, Targets], ...] = (
     ("all real targets", _any_numbers),
     ("targets that add up to 1", _probabilities),
     ("classes as targets", _classes),

@@ -351,10 +351,19 @@ class ForProbabilities(fm.CrossEntropy):
         return weights / xp.sum(weights) - target
 
 
-class ForClasses(fm.CrossEntropy):
+class WrongForProbabilities(fm.CrossEntropy):
+    """It takes them, and is right for classes alone."""
+
     def sample_grad(self, xp, prediction, target):
         weights = xp.exp(prediction - xp.max(prediction))
         return weights / xp.sum(weights) - target * target
+
+
+class ForClasses(WrongForProbabilities):
+    def encode(self, targets, predictions):
+        if targets.is_floating_point():
+            raise ValueError("targets must be classes")
+        return super().encode(targets, predictions)
 
 
 class ForNothing(fm.CrossEntropy):
@@ -382,6 +391,7 @@ def test_the_proof_says_for_which_targets_a_gradient_is_right():
     ("loss", "says"),
     [
         (ForNothing(), "the gradient by ŷ is wrong"),
+        (WrongForProbabilities(), "the gradient by ŷ is wrong"),
         (WrongFarAway(), r"the gradient by ŷ is wrong: where ŷ > t \+ 1000000, at t = \S+, ŷ = \S+ it is"),
         (WrongForFourOutputs(), r"the gradient by ŷ1 is wrong: at t1 = .* comes to -\(t1 - ŷ1\)/6"),
     ],
