@@ -23,7 +23,8 @@ from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
-from functional_mlp.engine.llvm.types import I64, POINTER
+from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.plan import Plan, plan_of
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
@@ -67,8 +68,11 @@ def _emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> No
     An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what lies
     there is the order of all. Of several threads the first one draws. On one thread, after each epoch follows the pass
     forward that `validation` tells of (see `functional_mlp.engine.validation`), unless it is null. The results of each
-    epoch, and of the pass after it, follow those of the one before.
+    epoch, and of the pass after it, follow those of the one before, and so do the parameters and slots after it in
+    `snapshots`, unless that is null.
     """
+    size = Layout.of(program, plan.lanes).size
+    numbers = size * (1 + len(program.optimizer.slots()))
 
     def one(turn: Turn[EpochsOfOne[ir.Value]]) -> None:
         e, b, own = turn.e, turn.e.builder, turn.arguments
@@ -96,8 +100,13 @@ def _emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> No
         if turn.share is None:
             with b.if_then(is_given(b, own.validation)):
                 validation = Validation(b, program.dtype, plan.lanes)
-                validation.copy(own.workspace, own.validation, Layout.of(program, plan.lanes).size)
+                validation.copy(own.workspace, own.validation, size)
                 validation.emit(own.validation, e.address(result, 2))
+        with b.if_then(is_given(b, own.snapshots)), on_first_thread(b, turn.share, plan):
+            place = e.multiply(turn.number, numbers)
+            Emitter(b, Real(program.dtype), plan.lanes).copy(
+                "snapshot", 0, numbers, (own.workspace, 0), (own.snapshots, place)
+            )
 
     emit_epochs(epoch.module, EPOCHS_OF_ONE, program.batch_size, one, divided=plan.divided)
 

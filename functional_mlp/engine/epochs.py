@@ -33,7 +33,8 @@ class EpochsOfOne(NamedTuple, Generic[Item]):
     """The arguments of `epochs` of a network, which trains for some epochs, a turn of a loop each.
 
     The order of each is drawn at `order` with one of the `keys`, by the function at `shuffle`; `validation` tells of
-    the pass forward after it (see `functional_mlp.engine.validation`). There are four `results` an epoch.
+    the pass forward after it (see `functional_mlp.engine.validation`). There are four `results` an epoch, and after
+    each the parameters and slots are copied to its place in `snapshots`.
     """
 
     workspace: Item
@@ -50,6 +51,7 @@ class EpochsOfOne(NamedTuple, Generic[Item]):
     step: Item
     strength: Item
     results: Item
+    snapshots: Item
 
 
 class EpochsOfMembers(NamedTuple, Generic[Item]):
@@ -90,6 +92,7 @@ EPOCHS_OF_ONE: EpochsOfOne[Any] = EpochsOfOne(
     step=I64,
     strength=DOUBLE,
     results=POINTER,
+    snapshots=POINTER,
 )
 EPOCHS_OF_MEMBERS: EpochsOfMembers[Any] = EpochsOfMembers(
     workspace=POINTER,

@@ -154,7 +154,8 @@ class Policy:
     most_epochs_per_call: int = 256
     # Epochs that are trained before callbacks are told of the first of them, where they are so short that one call
     # could train `looks_in_a_call` times as many: about a millisecond. An empty callback then makes an epoch of 200
-    # samples 1.8 times as long (2-2) and 1.4 (paper), with 8 ahead 2.0 and 1.5, and one by one 2.6 and 1.8.
+    # samples 1.8 times as long (2-2) and 1.4 (paper), with 8 ahead 1.9 and 1.5, with 32 1.6 and 1.3, and one by one 3.4
+    # and 2.1.
     most_epochs_ahead: int = 16
     looks_in_a_call: int = 16
     # Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. The first pass

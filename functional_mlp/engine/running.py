@@ -1,6 +1,5 @@
 """A network in training on the fused engine."""
 
-import itertools
 import math
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import Evaluation, nothing
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import TrainingProgram
-from functional_mlp.engine.session import Rows, Session
+from functional_mlp.engine.session import Rows, Session, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key
@@ -102,12 +101,19 @@ class FusedRun:
         return [Outcome(*self._rows.figures(*sums[:2]), (metrics.loss,), (metrics.accuracy,))]
 
     def sums_of_epochs(
-        self, keys: Sequence[Key], learning_rates: Sequence[float], within: Evaluation | None
+        self,
+        keys: Sequence[Key],
+        learning_rates: Sequence[float],
+        within: Evaluation | None,
+        snapshots: Tensor | None = None,
     ) -> Sequence[list[float]]:
-        """Run epochs in one native call, with passes over validation data `within` it; returns the sums of each."""
+        """Run epochs in one native call, with passes over validation data `within` it; returns the sums of each.
+
+        The numbers of a snapshot after each go to `snapshots`, where they are given.
+        """
         table = None if within is None else within.table
         numbers = self._step, self._strength
-        sums = self._session.run_epochs(self._rows, self._orders, keys, learning_rates, *numbers, table)
+        sums = self._session.run_epochs(self._rows, self._orders, keys, learning_rates, *numbers, table, snapshots)
         self._move_on(len(keys), self._samples, learning_rates[-1])
         return sums
 
@@ -136,8 +142,12 @@ class FusedRun:
         return sums
 
     def _move_on(self, epochs: int, samples: int, learning_rate: float) -> None:
-        self._step += epochs * -(-samples // self._program.batch_size)
+        self._step += epochs * self._steps_of(samples)
         self._learning_rate = learning_rate
+
+    def _steps_of(self, samples: int) -> int:
+        """The number of steps in an epoch."""
+        return -(-samples // self._program.batch_size)
 
     def is_finite(self, members: Sequence[int]) -> bool:
         # A sum of finite numbers may overflow, and padding need not be finite: only then is each number looked at.
@@ -155,6 +165,18 @@ class FusedRun:
     def snapshot(self) -> Snapshot:
         return self._numbers.copy(), self._step, self._learning_rate
 
+    def new_snapshots(self, count: int) -> Tensor:
+        """Memory for the numbers of some snapshots."""
+        return new_workspace(count * len(self._numbers), self._program.dtype).view(count, -1)
+
+    def snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
+        """The snapshots after the last epochs, whose numbers native code has copied to memory."""
+        steps = (self._step - left * self._steps_of(self._samples) for left in reversed(range(len(memory))))
+        return [
+            (numbers.copy(), step, rate)  # whoever keeps one does not keep them all
+            for numbers, step, rate in zip(memory.numpy(), steps, learning_rates, strict=True)
+        ]
+
     def state(self, snapshot: Snapshot, member: int = 0) -> OptimizerState:
         copied, step, learning_rate = snapshot
         layout, numbers = self._session.layout, torch.from_numpy(copied)
@@ -166,7 +188,7 @@ class FusedRun:
 
 @attrs.frozen(eq=False)
 class Ahead:
-    """A run's epochs, trained before somebody looks at them (see `engines.Ahead`): a native call and a copy each."""
+    """A run's epochs, trained before somebody looks at them (see `engines.Ahead`), in a native call that keeps states."""
 
     run: FusedRun
     most: int
@@ -174,13 +196,11 @@ class Ahead:
     def epochs(
         self, keys: Keys, learning_rates: Rates, validated: Collection[int]
     ) -> tuple[list[Outcome], list[Snapshot]]:
-        within = self.run.within if validated else None
-        sums, snapshots = [], []
-        for key, rate in zip(keys, learning_rates, strict=True):
-            sums.append(self.run.sums_of_epochs(key, rate, within))
-            snapshots.append(self.run.snapshot())
-        columns = [list(itertools.chain.from_iterable(column)) for column in zip(*sums, strict=True)]
-        return [self.run.outcome(columns, within)], snapshots
+        run, within = self.run, self.run.within if validated else None
+        own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
+        memory = run.new_snapshots(len(own))
+        sums = run.sums_of_epochs(own, rates, within, memory)
+        return [run.outcome(sums, within)], run.snapshots_in(memory, rates)
 
     def check_unchanged(self) -> None:
         self.run.check_unchanged()

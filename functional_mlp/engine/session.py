@@ -151,8 +151,9 @@ class Session:
         step: int,
         strength: float,
         validation: Any,
+        snapshots: Tensor | None = None,
     ) -> tuple[list[float], ...]:
-        """Run whole epochs, in the orders of keys, in one call.
+        """Run whole epochs, in the orders of keys, in one call; the parameters and slots after each go to `snapshots`.
 
         Returns for all of them the sums of losses, the right answers, and those of the passes forward that the table
         `validation` tells of, where there is one.
@@ -179,6 +180,7 @@ class Session:
                 step=step,
                 strength=strength,
                 results=results,
+                snapshots=None if snapshots is None else snapshots.data_ptr(),
             ),
         )
         return results[::4], results[1::4], results[2::4], results[3::4]
