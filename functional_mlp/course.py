@@ -56,7 +56,8 @@ class Course:
     """
 
     def __init__(self, job: Job, group: Group, *, watched: bool, tick: Tick | None = None) -> None:
-        self._job, self.numbers, self._members = job, group.numbers, group.members
+        self.numbers: Sequence[int] = group.numbers
+        self._job, self._members = job, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
         self._ahead = self._run.ahead if watched else None

@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 Number = int | float
 
@@ -15,6 +15,9 @@ Number = int | float
 class NotInAlgebraError(TypeError):
     """An expression does what the array algebra has not."""
 
+
+# An operator of two operands, of which one is the object itself.
+BinaryOperator: TypeAlias = Callable[[Any, Any], Any]
 
 # What Python and numpy say in their own words, and what to write instead.
 _ADVICE = {
@@ -207,12 +210,18 @@ class Operand:
     def __int__(self) -> int:
         raise NotInAlgebraError("an array is no number, as int() wants it: s - s % 1 is the whole number below s")
 
-    __index__ = __trunc__ = __int__
+    def __trunc__(self) -> int:
+        return int(self)
+
+    __index__ = __int__
 
     def __round__(self, digits: Any = None) -> Any:
         raise NotInAlgebraError("an array cannot be rounded: s - s % 1 is the whole number below s")
 
-    __floor__ = __ceil__ = __round__
+    def __floor__(self) -> Any:
+        return round(self)
+
+    __ceil__ = __floor__
 
     def __floordiv__(self, other: Any) -> Any:
         raise NotInAlgebraError("arrays have no //: write (a - a % b) / b for a // b")
@@ -225,7 +234,11 @@ class Operand:
             "arrays have no &, |, ^ and ~, which are of whole numbers: use xp.where with a comparison"
         )
 
-    __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __and__
+    __rand__: BinaryOperator = __and__
+    __or__: BinaryOperator = __and__
+    __ror__: BinaryOperator = __and__
+    __xor__: BinaryOperator = __and__
+    __rxor__: BinaryOperator = __and__
 
     def __invert__(self) -> Any:
         return self & self
@@ -282,7 +295,11 @@ class Comparison:
     def __and__(self, other: Any) -> Any:
         raise NotInAlgebraError("comparisons have no & and |: write xp.where(a, xp.where(b, x, y), y) for a & b")
 
-    __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __and__
+    __rand__: BinaryOperator = __and__
+    __or__: BinaryOperator = __and__
+    __ror__: BinaryOperator = __and__
+    __xor__: BinaryOperator = __and__
+    __rxor__: BinaryOperator = __and__
 
     def __invert__(self) -> Any:
         raise NotInAlgebraError("comparisons have no ~: change the places of a and b in xp.where(condition, a, b)")
@@ -292,7 +309,15 @@ class Comparison:
             "an expression cannot compute with a comparison: write xp.where(condition, 1, 0) for it"
         )
 
-    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+    __radd__: BinaryOperator = __add__
+    __sub__: BinaryOperator = __add__
+    __rsub__: BinaryOperator = __add__
+    __mul__: BinaryOperator = __add__
+    __rmul__: BinaryOperator = __add__
+    __truediv__: BinaryOperator = __add__
+    __rtruediv__: BinaryOperator = __add__
+    __pow__: BinaryOperator = __add__
+    __rpow__: BinaryOperator = __add__
 
     def __neg__(self) -> Any:
         return self + 0
