@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py [--rows 10000 100000 1000000 5000000] [--threads 2]
 
-Each row is a new process. It trains 20-64-32-2 with Adam in batches of 32 on so many rows, and says how many ns a
+Each row is a new process. It trains 20-64-32-2 with Adam in batches of 32 on its number of rows, and says how many ns a
 sample takes, with the shuffle and without validation; what validation on as many rows adds, and what a pass forward
 over them takes, in ns a row; and the MiB that the process holds at most beyond the data, and beyond what it held when
 ten thousand rows had been through all of it, as Linux counts them.

@@ -67,7 +67,7 @@ def called(value: Any, name: str, *arguments: Any) -> Any:
 
 
 def _require_parameters(value: Any, name: str, arguments: tuple[Any, ...]) -> None:
-    """Raise `NotInAlgebraError` where a method does not take so many arguments."""
+    """Raise `NotInAlgebraError` where a method does not take that number of arguments."""
     signature = inspect.signature(getattr(value, name))
     try:
         signature.bind(*arguments)

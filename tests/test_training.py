@@ -377,6 +377,24 @@ def test_a_state_that_a_callback_keeps_stays_as_it_was(engine: str) -> None:
         assert pickle.loads(pickle.dumps(state)).epoch == epochs
 
 
+@pytest.mark.parametrize("network", [NETWORK, fm.Tanh()], ids=["with params", "without"])
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"), [(fm.Momentum(0.1), 1), (fm.Adam(0.01), 7), (fm.SGD(0.1), 40)], ids=str
+)
+def test_states_of_epochs_that_are_trained_ahead_are_those_of_shorter_runs(
+    network: fm.Layer, optimizer: fm.Optimizer, batch_size: int
+) -> None:
+    def run(epochs: int, **options: Any) -> fm.FitResult:
+        data, loss = fm.datasets.disk(KEY, 40), fm.MeanSquaredError()
+        return fm.fit(network, loss, optimizer, data, key=KEY, epochs=epochs, batch_size=batch_size, **options)
+
+    states: list[fm.TrainState] = []
+    run(5, callbacks=[lambda epoch, state, history: states.append(state)])
+    for epochs, state in enumerate(states, start=1):
+        assert_same_bits(state, run(epochs).state)
+        assert state.optimizer_state.step == epochs * math.ceil(40 / batch_size)
+
+
 def test_only_true_stops_a_run() -> None:
     assert fit(callbacks=(lambda *_: None, lambda *_: False)).state.epoch == 3
 

@@ -167,7 +167,8 @@ class FusedRun:
 
     def new_snapshots(self, count: int) -> Tensor:
         """Memory for the numbers of some snapshots."""
-        return new_workspace(count * len(self._numbers), self._program.dtype).view(count, -1)
+        size = len(self._numbers)
+        return new_workspace(count * size, self._program.dtype).view(count, size)
 
     def snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
         """The snapshots after the last epochs, whose numbers native code has copied to memory."""
@@ -188,7 +189,7 @@ class FusedRun:
 
 @attrs.frozen(eq=False)
 class Ahead:
-    """A run's epochs, trained before somebody looks at them (see `engines.Ahead`), in a native call that keeps states."""
+    """A run's epochs, trained before somebody looks at them (see `engines.Ahead`), in one native call."""
 
     run: FusedRun
     most: int

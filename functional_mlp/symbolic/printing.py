@@ -22,7 +22,7 @@ _TERMS = ("w", "V", "G", "m̂", "v̂", "m", "v", "ŷ", "y", "s", "g", "t")
 _GREEK = "αβγδεηλμρB"
 
 
-# A number that ends in so many is written with a power of ten.
+# A number that ends in this many zeros is written with a power of ten.
 _MANY_ZEROS = 6
 # Functions that are written with a power between their name and their argument: tanh² s.
 _NAMED = (sympy.tanh, sympy.cos, sympy.erf, sympy.log)

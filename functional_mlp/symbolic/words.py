@@ -2,7 +2,7 @@
 
 import sympy
 
-# A number with more digits is shown as a decimal one, of so many.
+# A number with more digits is shown as a decimal number, of this many.
 _LONG, _SHOWN = 10**12, 15
 
 

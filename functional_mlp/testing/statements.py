@@ -16,7 +16,7 @@ from functional_mlp.symbolic.roots import FARTHEST
 from functional_mlp.symbolic.words import in_words
 
 _BY_PIECES = "as the pieces say"
-# Walls that a proof did not look at are named up to so many.
+# Of the walls that a proof did not look at, at most this many are named.
 _MOST_WALLS = 4
 
 

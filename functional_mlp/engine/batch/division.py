@@ -33,7 +33,7 @@ class Division:
         return self._either(begin, 0), self._either(end, self._units)
 
     def rows(self, own: Range, count: Index) -> Range:
-        """All of so many rows, or this thread's own."""
+        """All `count` rows, or this thread's own."""
         return self._either(0, own[0]), self._either(count, own[1])
 
     def _either(self, by_units: Index, by_rows: Index) -> ir.Value:
