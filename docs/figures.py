@@ -168,7 +168,7 @@ def finish(axes, x: str, y: str) -> None:
 def misclassified() -> Figure:
     """Fig. 3 of the report, from a run of its recipe."""
     draws = [trials.draw(KEY)]
-    blocks = misclassification.section(misclassification.find(trials.train(Recipe(), draws), draws))
+    blocks = misclassification.section(misclassification.run(trials.train(Recipe(), draws), draws))
     return next(block.figure for block in blocks if isinstance(block, Picture))
 
 
