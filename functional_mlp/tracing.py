@@ -125,7 +125,7 @@ def trace(network: Layer, loss: Loss, params: Params, inputs: Tensor, targets: T
     as in `fm.latex`.
 
     `inputs` is (in_features,), and `targets` what belongs to it: a class index () or values (outputs,), as a row of a
-    `Dataset` has them. For a batch, whose gradients are sums, there is `value_and_grad`. Raises `ValueError` for more
+    `Dataset` has them. For a batch, whose gradients are means, there is `value_and_grad`. Raises `ValueError` for more
     than one sample.
 
     >>> import functional_mlp as fm

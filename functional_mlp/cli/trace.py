@@ -50,6 +50,7 @@ def trace(
     if not 0 <= sample < len(rows):
         raise ValueError(f"--sample: there are {len(rows):,} samples, counted from 0, got {sample}")
     run = Run.of(samples, network, options, RuleOptions())
+    rows = run.samples.training  # with the targets that its loss takes
     params = run.network.init(fit_key.split()[0], dtype=rows.inputs.dtype)  # what `train` starts with
     step = fm.trace(run.network, run.loss, params, rows.inputs[sample], rows.targets[sample])
     console = printing.out()

@@ -39,3 +39,9 @@ def test_trace_refuses_a_sample_that_is_not_there(run):
     code, _, err = run("trace", "--sample", "1000")
     assert code == 1
     assert err == "functional-mlp: --sample: there are 1,000 samples, counted from 0, got 1000\n"
+
+
+def test_trace_takes_every_loss_that_train_does(run):
+    code, out, err = run("trace", "--hidden", "2", "--loss", "bce")
+    assert (code, err) == (0, "")
+    assert "BinaryCrossEntropy()" in out
