@@ -58,7 +58,8 @@ class History(Deferred):
         return cls(*zip(*map(FIGURES, records), strict=True))
 
     def __len__(self) -> int:
-        return len(self.train_loss)
+        length: int | None = vars(self).get("_length")  # known before the tuples are made
+        return len(self.train_loss) if length is None else length
 
     def __repr__(self) -> str:
         return f"<History of {count(len(self), 'epoch')}{self.outcome()}>"
@@ -118,5 +119,5 @@ class Recorder:
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""
         columns = self._columns
-        history: History = History.deferred(lambda name: tuple(columns[name][:length]))
+        history: History = History.deferred(lambda name: tuple(columns[name][:length]), _length=length)
         return history

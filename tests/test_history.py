@@ -71,3 +71,10 @@ def test_a_recorder_gives_histories_that_do_not_change() -> None:
         one.loss  # noqa: B018 - the attribute is what is asked for
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         one.train_loss = ()
+
+
+def test_the_length_of_a_history_needs_none_of_its_figures() -> None:
+    recorder = Recorder(fm.History.of([FIRST, SECOND, FIRST]))
+    history = recorder.first(2)
+    assert len(history) == 2
+    assert "train_loss" not in vars(history)

@@ -24,6 +24,7 @@ FLOORS = {
         "calls",
         "checks",
         "compensation",
+        "escaping",
         "extras",
         "files",
         "forks",

@@ -21,6 +21,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from functional_mlp.escaping import printable
+
 # The bytes before the digest, and the digest while it is computed.
 _BEGINNING = b'{"__metadata__":{"functional_mlp":"{\\"digest\\":\\"'
 _BLANK = "0" * 64
@@ -53,6 +55,7 @@ class CheckpointError(ValueError):
     def __init__(self, path: str | os.PathLike[str], reason: str, differs: tuple[str, ...] = ()) -> None:
         super().__init__(path, reason, differs)
         self.path = path
+        reason = printable(reason)  # the file may have written parts of it
         self.reason: str = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
         self.differs = differs
 

@@ -16,6 +16,9 @@ LineOf = Callable[[Tensor], Line]
 # A wrong leaf of no more numbers than this is searched for its worst one.
 SEARCHED_NUMBERS = 256
 
+# The smallest step of a line is 2⁻¹⁷, and numbers up to 2¹⁴ are multiples of 2⁻³⁹: directions are those of 2⁻²⁰.
+DIGITS = 2.0**19
+
 # The parts of a direction whose slopes must add up to its own, before a gradient is called wrong: more than rows have
 # features, of which no two are then in one part.
 PARTS = 16
@@ -60,8 +63,12 @@ def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key
 
 
 def direction_of(shape: tuple[int, ...], key: random.Key) -> Tensor:
-    """Every number moves, by between 1/2 and 1."""
+    """Every number moves, by between 1/2 and 1, in few binary digits.
+
+    So points on a line lie where they are meant to be, also those of large numbers, which would be rounded otherwise.
+    """
     draws = random.uniform(key, shape, -1.0, 1.0, dtype=torch.float64)
+    draws = (DIGITS * draws).round() / DIGITS
     return 0.5 * (draws + torch.where(draws < 0, -1.0, 1.0).to(torch.float64))
 
 

@@ -17,7 +17,7 @@ import pytest
 import functional_mlp as fm
 from functional_mlp import interrupts
 from functional_mlp.cli import ending, main, members, scores
-from functional_mlp.cli.terminal import printable
+from functional_mlp.escaping import printable
 from tests.checkpoint.cases import rewritten
 
 PROGRAM = str(Path(sys.executable).with_name("functional-mlp"))

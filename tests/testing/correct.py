@@ -69,6 +69,16 @@ class LogSoftmax(ByRows):
         return grad_out - x.softmax(-1) * grad_out.sum(-1, keepdim=True)
 
 
+class GrowingCosine(ByRows):
+    """y = x cos x: the farther out, the more it bends."""
+
+    def value(self, x):
+        return x * x.cos()
+
+    def pullback(self, x, grad_out):
+        return (x.cos() - x * x.sin()) * grad_out
+
+
 class UnitLength(ByRows):
     """y = x / √(‖x‖² + 1e-12): as steep at 0 as a jump."""
 
@@ -278,6 +288,7 @@ AWKWARD_LAYERS = [
     Sort(),
     Softmax(),
     LogSoftmax(),
+    GrowingCosine(),
     UnitLength(),
     KinkAtASixteenth(),
     Steps(),
