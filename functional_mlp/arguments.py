@@ -40,11 +40,8 @@ def lone_job(
 
     Raises `TypeError` or `ValueError` for what `fit` does not take.
     """
-    network = as_layer("fit: network", network)
+    network, batch_size = checked_task("fit", network, loss, batch_size=batch_size, shuffle=shuffle, engine=engine)
     epochs = checks.integer("fit: epochs", epochs, minimum=1)
-    batch_size = checks.integer("fit: batch_size", batch_size, minimum=1)
-    checks.instance("fit: shuffle", shuffle, bool, "pass True or False")
-    check_task("fit", loss, engine)
     check_optimizer("fit", optimizer)
     check_data("fit", data)
     check_schedule("fit", schedule)
@@ -130,11 +127,17 @@ def check_data(name: str, data: Any) -> None:
     checks.instance(f"{name}: data", data, Dataset, "make one with functional_mlp.Dataset(inputs, targets)")
 
 
-def check_task(name: str, loss: Any, engine: Any) -> None:
-    """Raise unless loss and engine are what training takes."""
+def checked_task(
+    name: str, network: Any, loss: Any, *, batch_size: Any, shuffle: Any, engine: Any
+) -> tuple[Layer, int]:
+    """The network as a layer, and the batch size; raises unless all of these are what training takes."""
+    layer = as_layer(f"{name}: network", network)
+    size = checks.integer(f"{name}: batch_size", batch_size, minimum=1)
+    checks.instance(f"{name}: shuffle", shuffle, bool, "pass True or False")
     checks.instance(f"{name}: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.hashable(f"{name}: loss", loss)
     checks.engine(name, engine)
+    return layer, size
 
 
 def check_schedule(name: str, schedule: Any, wanted: str = "a callable value") -> None:

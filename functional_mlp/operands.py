@@ -128,8 +128,29 @@ class Operators(Protocol):
     def abs(self) -> Callable[[Any], Any]: ...
 
 
-class Operand:
+class Refusing:
+    """What neither arrays nor comparisons have: operators of bits, and functions of torch."""
+
+    _no_bits: ClassVar[str]
+
+    def __and__(self, other: Any) -> Any:
+        raise NotInAlgebraError(self._no_bits)
+
+    __rand__: BinaryOperator = __and__
+    __or__: BinaryOperator = __and__
+    __ror__: BinaryOperator = __and__
+    __xor__: BinaryOperator = __and__
+    __rxor__: BinaryOperator = __and__
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
+
+
+class Operand(Refusing):
     """What an expression computes with: operators, and nothing else."""
+
+    _no_bits = "arrays have no &, |, ^ and ~, which are of whole numbers: use xp.where with a comparison"
 
     xp: Operators
     # numpy's numbers, np.sqrt(2) say, leave what they stand before to the operators below.
@@ -229,17 +250,6 @@ class Operand:
     def __rfloordiv__(self, other: Any) -> Any:
         return self // other
 
-    def __and__(self, other: Any) -> Any:
-        raise NotInAlgebraError(
-            "arrays have no &, |, ^ and ~, which are of whole numbers: use xp.where with a comparison"
-        )
-
-    __rand__: BinaryOperator = __and__
-    __or__: BinaryOperator = __and__
-    __ror__: BinaryOperator = __and__
-    __xor__: BinaryOperator = __and__
-    __rxor__: BinaryOperator = __and__
-
     def __invert__(self) -> Any:
         return self & self
 
@@ -260,10 +270,6 @@ class Operand:
     def __getattr__(self, name: str) -> Any:
         raise NotInAlgebraError(f"arrays of the algebra have no {name!r}: use the functions of xp")
 
-    @classmethod
-    def __torch_function__(cls, function: Any, *_: Any) -> Any:
-        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
-
 
 class OfFeatures(Operand):
     """An operand that knows how many features it has, None where that is not for an expression to ask."""
@@ -283,23 +289,16 @@ def most_features(*operands: Any) -> int | None:
     return max((features for features in found if features is not None), default=None)
 
 
-class Comparison:
+class Comparison(Refusing):
     """The outcome of a comparison, for `xp.where` alone."""
+
+    _no_bits = "comparisons have no & and |: write xp.where(a, xp.where(b, x, y), y) for a & b"
 
     def __bool__(self) -> bool:
         raise NotInAlgebraError(
             "an expression cannot branch on a comparison, as if, and, or, max and a < b < c do: use xp.where, "
             "one in another for several comparisons, xp.maximum and xp.minimum"
         )
-
-    def __and__(self, other: Any) -> Any:
-        raise NotInAlgebraError("comparisons have no & and |: write xp.where(a, xp.where(b, x, y), y) for a & b")
-
-    __rand__: BinaryOperator = __and__
-    __or__: BinaryOperator = __and__
-    __ror__: BinaryOperator = __and__
-    __xor__: BinaryOperator = __and__
-    __rxor__: BinaryOperator = __and__
 
     def __invert__(self) -> Any:
         raise NotInAlgebraError("comparisons have no ~: change the places of a and b in xp.where(condition, a, b)")
@@ -321,10 +320,6 @@ class Comparison:
 
     def __neg__(self) -> Any:
         return self + 0
-
-    @classmethod
-    def __torch_function__(cls, function: Any, *_: Any) -> Any:
-        raise NotInAlgebraError(f"torch.{getattr(function, '__name__', function)} is not in the algebra: use xp")
 
 
 class StandIn:

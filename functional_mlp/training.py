@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 
-from functional_mlp import bar, checks, engines
+from functional_mlp import bar, engines
 from functional_mlp.arguments import (
     check_data,
     check_observers,
@@ -11,13 +11,12 @@ from functional_mlp.arguments import (
     check_samples,
     check_schedule,
     check_state,
-    check_task,
+    checked_task,
     lone_job,
 )
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
-from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.monitoring import warn_of_blind_rules
@@ -209,10 +208,8 @@ def train_epoch(
     >>> state.epoch, state.optimizer_state.step
     (1, 100)
     """
-    network = as_layer("train_epoch: network", network)
-    batch_size = checks.integer("train_epoch: batch_size", batch_size, minimum=1)
-    checks.instance("train_epoch: shuffle", shuffle, bool, "pass True or False")
-    check_task("train_epoch", loss, engine)
+    settings = {"batch_size": batch_size, "shuffle": shuffle, "engine": engine}
+    network, batch_size = checked_task("train_epoch", network, loss, **settings)
     check_optimizer("train_epoch", optimizer)
     check_data("train_epoch", data)
     check_schedule("train_epoch", schedule)

@@ -41,37 +41,14 @@ def forked(function: Callable[[], Any]) -> Any:
         child.join()
 
 
-@contextlib.contextmanager
-def once(work: Callable[[], object]) -> Iterator[None]:
-    """A thread that has done some work, and lives on: `functional_mlp.forks` says why."""
-    done, enough = threading.Event(), threading.Event()
-
-    def run() -> None:
-        work()
-        done.set()
-        enough.wait()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert done.wait(LIMIT)
-        yield
-    finally:
-        enough.set()
-        thread.join(LIMIT)
+Run = Callable[[threading.Event, threading.Event], object]
 
 
 @contextlib.contextmanager
-def again_and_again(work: Callable[[], object]) -> Iterator[None]:
-    """A thread that does some work over and over, and has begun to."""
+def beside(run: Run) -> Iterator[None]:
+    """A thread that runs, from when it says that it has begun until it is told that it is enough."""
     begun, enough = threading.Event(), threading.Event()
-
-    def run() -> None:
-        while not enough.is_set():
-            begun.set()
-            work()
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, args=(begun, enough))
     thread.start()
     try:
         assert begun.wait(LIMIT)
@@ -79,3 +56,25 @@ def again_and_again(work: Callable[[], object]) -> Iterator[None]:
     finally:
         enough.set()
         thread.join(LIMIT)
+
+
+def once(work: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+    """A thread that has done some work, and lives on: `functional_mlp.forks` says why."""
+
+    def run(done: threading.Event, enough: threading.Event) -> None:
+        work()
+        done.set()
+        enough.wait()
+
+    return beside(run)
+
+
+def again_and_again(work: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+    """A thread that does some work over and over, and has begun to."""
+
+    def run(begun: threading.Event, enough: threading.Event) -> None:
+        while not enough.is_set():
+            begun.set()
+            work()
+
+    return beside(run)

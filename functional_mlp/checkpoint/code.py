@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from functional_mlp.reads import Place, Reads
+from functional_mlp.reads import Place, Reads, fields_of
 from functional_mlp.value import Value, in_package
 
 
@@ -43,7 +43,7 @@ def _own(values: Iterable[Any]) -> Iterator[Any]:
         if isinstance(value, tuple):
             pending += value
         elif isinstance(value, Value) or (attrs.has(type(value)) and not in_package(type(value).__module__)):
-            pending += [getattr(value, each.name) for each in attrs.fields(type(value))]
+            pending += fields_of(value)
             if not in_package(type(value).__module__):
                 yield value
 

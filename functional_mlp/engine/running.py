@@ -111,9 +111,16 @@ class FusedRun:
 
         The numbers of a snapshot after each go to `snapshots`, where they are given.
         """
-        table = None if within is None else within.table
-        numbers = self._step, self._strength
-        sums = self._session.run_epochs(self._rows, self._orders, keys, learning_rates, *numbers, table, snapshots)
+        sums = self._session.run_epochs(
+            self._rows,
+            self._orders,
+            keys,
+            learning_rates,
+            step=self._step,
+            strength=self._strength,
+            validation=None if within is None else within.table,
+            snapshots=snapshots,
+        )
         self._move_on(len(keys), self._samples, learning_rates[-1])
         return sums
 

@@ -148,6 +148,7 @@ class Session:
         orders: Orders,
         keys: Sequence[Key],
         learning_rates: Sequence[float],
+        *,
         step: int,
         strength: float,
         validation: Any,

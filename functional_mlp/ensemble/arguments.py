@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from functional_mlp import checks, pytree, random, trees
-from functional_mlp.arguments import check_schedule, check_score, check_task
+from functional_mlp.arguments import check_schedule, check_score, checked_task
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
-from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.monitoring import check_monitors
 from functional_mlp.optimizers import Optimizer
@@ -35,11 +34,9 @@ def job_of(
     early_stopping: Any = None,
 ) -> Job:
     """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
-    network = as_layer("fit_ensemble: network", network)
-    check_task("fit_ensemble", loss, engine)
+    settings = {"batch_size": batch_size, "shuffle": shuffle, "engine": engine}
+    network, batch_size = checked_task("fit_ensemble", network, loss, **settings)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)
-    batch_size = checks.integer("fit_ensemble: batch_size", batch_size, minimum=1)
-    checks.instance("fit_ensemble: shuffle", shuffle, bool, "pass True or False")
     keys = _checked_keys(keys)
     optimizers = each("optimizer", optimizer, Optimizer, len(keys), "subclass functional_mlp.Optimizer")
     datasets = each("data", data, Dataset, len(keys), "make one with functional_mlp.Dataset")
