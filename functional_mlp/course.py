@@ -262,9 +262,10 @@ class Course:
         self._standings[member] = attrs.evolve(self._standings[member], ended=True)
 
     def reached(self, member: int) -> tuple[TrainState, History]:
-        """The last finite state of a member, in tensors of its own, and its history up to there."""
+        """The last finite state of a member, in tensors of its own, and its history up to there, in views."""
         standing = self._standings[member]
-        return self._state(member, standing.epoch, standing.snapshot), self._history(member, standing.epoch)
+        history = self._recorders[member].view(standing.epoch - self._begun[member])
+        return self._state(member, standing.epoch, standing.snapshot), history
 
     def progress(self, member: int) -> Progress:
         """How far a member has come: what it has `reached`, and whether and how it ended."""

@@ -1,7 +1,7 @@
 """What a training run records."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 from attrs import field
@@ -9,6 +9,7 @@ from attrs import field
 from functional_mlp import markup
 from functional_mlp.spread import count
 from functional_mlp.value import Deferred, with_one_nan
+from functional_mlp.views import View
 
 
 @attrs.frozen
@@ -40,6 +41,9 @@ FIGURES = operator.attrgetter(*NAMES)
 @attrs.frozen(slots=False, repr=False)
 class History(Deferred):
     """The records of a run's epochs, a tuple for each figure of `EpochRecord`.
+
+    What a callback is handed has views in the place of tuples, for which JSON needs `to_dict`: one figure of them, as
+    `history.train_loss[-1]`, costs the same after a thousand epochs as after one.
 
     >>> history = History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)])
     >>> len(history), history.train_loss
@@ -79,14 +83,15 @@ class History(Deferred):
         rows = [(epoch + 1, *(getattr(self, name)[epoch] for name in names)) for epoch in markup.evenly(len(self))]
         return markup.table(f"History of {count(len(self), 'epoch')}", ["epoch", *names], rows)
 
-    def records(self) -> list[EpochRecord]:
-        """The records that the history is made `of`.
+    def records(self) -> Sequence[EpochRecord]:
+        """The records that the history is made `of`, each made when it is asked for.
 
         >>> history = History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)])
-        >>> History.of(history.records()) == history
-        True
+        >>> History.of(history.records()) == history, history.records()[-1].train_loss
+        (True, 0.5)
         """
-        return list(map(EpochRecord, *FIGURES(self)))
+        figures = FIGURES(self)
+        return View(len(self), lambda place: EpochRecord(*(each[place] for each in figures)), list)
 
     def to_dict(self) -> dict[str, list[float]]:
         """The figures as lists, by name.
@@ -100,12 +105,12 @@ class History(Deferred):
 class Recorder:
     """A history that grows.
 
-    An epoch costs the same however many have been recorded: the histories that `first` gives share the recorder's
-    columns, to which it only ever appends.
+    An epoch costs the same however many have been recorded: the histories that `first` and `view` give share the
+    recorder's columns, to which it only ever appends.
 
     >>> recorder = Recorder(History())
     >>> recorder.append(History.of([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)]))
-    >>> recorder.first(1).train_loss, recorder.first(2).train_loss
+    >>> recorder.first(1).train_loss, recorder.view(2).train_loss
     ((0.5,), (0.5, 0.4))
     """
 
@@ -119,5 +124,13 @@ class Recorder:
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""
         columns = self._columns
-        history: History = History.deferred(lambda name: tuple(columns[name][:length]), _length=length)
+        return self._deferred(length, lambda name: tuple(columns[name][:length]))
+
+    def view(self, length: int) -> History:
+        """The history of the first `length` epochs, in views: to look into it costs what is looked at."""
+        columns = self._columns
+        return self._deferred(length, lambda name: View(length, columns[name].__getitem__))
+
+    def _deferred(self, length: int, make: Callable[[str], Sequence[float]]) -> History:
+        history: History = History.deferred(make, _length=length)
         return history

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from functional_mlp import checks
+from functional_mlp.views import View
 
 
 @attrs.frozen(repr=False)
@@ -122,7 +123,7 @@ def with_one_nan(figures: Any) -> Any:
     >>> with_one_nan(float("nan")) == with_one_nan(float("nan")), with_one_nan((0.5, 1.0))
     (True, (0.5, 1.0))
     """
-    if isinstance(figures, tuple):
+    if isinstance(figures, tuple | View):
         return tuple(map(with_one_nan, figures))
     return figures if figures == figures else "nan"
 

@@ -1,5 +1,9 @@
+import copy
+import itertools
 import math
 import pickle
+import tracemalloc
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -49,28 +53,60 @@ def without_validation() -> fm.History:
 
 def test_histories_and_metrics_with_nan_are_equal_to_their_copies() -> None:
     history = without_validation()
-    for copy in (without_validation(), pickle.loads(pickle.dumps(history)), fm.History.of(history.records())):
-        assert copy == history
-        assert hash(copy) == hash(history)
-        assert copy.records() == history.records()
+    for other in (without_validation(), pickle.loads(pickle.dumps(history)), fm.History.of(history.records())):
+        assert other == history
+        assert hash(other) == hash(history)
+        assert other.records() == history.records()
     assert fm.Metrics(1.0, float("nan")) == fm.Metrics(1.0, float("nan"))
     assert hash(fm.Metrics(1.0, float("nan"))) == hash(fm.Metrics(1.0, float("nan")))
     assert fm.Metrics(1.0, math.nan) != fm.Metrics(1.0, 0.0)
     assert fm.EnsembleHistory((history,)) == fm.EnsembleHistory((without_validation(),))
 
 
-def test_a_recorder_gives_histories_that_do_not_change() -> None:
+@pytest.mark.parametrize("given", [Recorder.first, Recorder.view])
+def test_a_recorder_gives_histories_that_do_not_change(given: Callable[[Recorder, int], fm.History]) -> None:
     recorder = Recorder(fm.History.of([FIRST]))
-    one = recorder.first(1)
+    one = given(recorder, 1)
     recorder.append(fm.History.of([SECOND]))
-    assert recorder.first(2) == HISTORY
-    assert pickle.loads(pickle.dumps(recorder.first(2))) == HISTORY
+    two = given(recorder, 2)
     assert one == fm.History.of([FIRST])
-    assert attrs.astuple(recorder.first(2)) == attrs.astuple(HISTORY)
+    for history in (two, pickle.loads(pickle.dumps(two)), copy.deepcopy(two), attrs.evolve(two)):
+        assert history == HISTORY
+        assert hash(history) == hash(HISTORY)
+        assert repr(history) == repr(HISTORY)
+        assert history.to_dict() == HISTORY.to_dict()
+    assert isinstance(pickle.loads(pickle.dumps(two)).train_loss, tuple)
+    assert attrs.astuple(two) == attrs.astuple(HISTORY)
     with pytest.raises(AttributeError, match="History has no 'loss'"):
         one.loss  # noqa: B018 - the attribute is what is asked for
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         one.train_loss = ()
+
+
+class Last:
+    """A callback that looks at the end of a history, and measures what that takes: the most bytes at once."""
+
+    def __init__(self) -> None:
+        self.bytes: list[int] = []
+        self.seen: list[tuple[float, ...]] = []
+
+    def __call__(self, epoch: int, state: fm.TrainState, history: fm.History) -> None:
+        tracemalloc.start()
+        self.seen.append((history.train_loss[-1], history.records()[-1].train_loss, *history.train_loss[-2:]))
+        repr(history)
+        self.bytes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+
+def test_a_callback_looks_at_the_last_epochs_at_the_cost_of_these() -> None:
+    data, last = fm.datasets.disk(fm.random.key(0), 4), Last()
+    result = fm.fit(
+        fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), data, key=fm.random.key(1), epochs=2000, callbacks=[last]
+    )
+    losses = result.history.train_loss
+    assert type(losses) is tuple
+    assert last.seen[1:] == [(loss, loss, before, loss) for before, loss in itertools.pairwise(losses)]
+    assert max(last.bytes[-20:]) < max(last.bytes[20:40]) + 2000  # a column of 2000 figures has 16000
 
 
 def test_the_length_of_a_history_needs_none_of_its_figures() -> None:

@@ -43,6 +43,7 @@ FLOORS = {
         "targets",
         "trees",
         "value",
+        "views",
     ),
     "values": (
         *(
