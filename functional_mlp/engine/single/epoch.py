@@ -31,9 +31,11 @@ from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps
 from functional_mlp.engine.single.exchange import Exchange
-from functional_mlp.engine.single.layers import Pass, SampleLayers
+from functional_mlp.engine.single.layers import Pass, SampleLayers, places_of_copies
 from functional_mlp.engine.single.matvec import Products
-from functional_mlp.engine.walk import At, Backward, Path
+from functional_mlp.engine.single.places import SamplePlaces
+from functional_mlp.engine.single.tails import Tails
+from functional_mlp.engine.walk import At, Backward
 from functional_mlp.layers.elementwise import Elementwise
 
 
@@ -49,20 +51,23 @@ class SampleEpoch:
     builder: ir.IRBuilder
     program: TrainingProgram
     layers: SampleLayers
+    places: SamplePlaces
 
     def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        self.kernels = Kernels(program, plan, builder)
-        self.slots = len(program.optimizer.slots())
-        self.products, self.loss = Products(self.kernels, self.slots), SampleLoss(self.kernels, program)
+        self.kernels, self.slots = Kernels(program, plan, builder), len(program.optimizer.slots())
         self.e, self.builder, self.program = self.kernels.e, builder, program
+        self.loss = SampleLoss(self.kernels, program)
+        self.shares_loss = vectors(program.out_features, self.kernels.lanes) > plan.policy.most_loss_vectors
+        doubles = 2 if self.shares_loss else 0
+        self.places = SamplePlaces.of(program, self.kernels.lanes, outcome=doubles * 8 // self.kernels.real.size)
         self.exchange = Exchange(self.kernels, plan, self.kernels.layout.size * (1 + self.slots))
+        copies, end = places_of_copies(self.kernels, plan, self.exchange.end)
+        self.products = Products(self.kernels, Tails(self.kernels, plan, self.slots, end))
+        self.layers = SampleLayers(program, self.products, self.exchange, self.places.layers, copies)
         if arguments.share is not None:
             own = self.exchange.own_workspace(arguments.workspace, arguments.share.rank)
             arguments = attrs.evolve(arguments, workspace=own)
         self.scope = Scope.of_function(arguments, plan)
-        self.layers = SampleLayers(self.kernels, program, self.products, self.exchange)
-        self._places: dict[tuple[str, Path], int] = {}  # what is kept of a sample, by name and step
-        self._end = 0
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
@@ -74,14 +79,13 @@ class SampleEpoch:
         seldom = scope.in_functions()
         if self.exchange.divided:
             self.exchange.take_parameters(scope, self.kernels.layout.size * (1 + self.slots))
-        start = self._make_copies(seldom, self.exchange.end)
-        start = self.products.tails.reserve(scope, start)
-        self.products.tails.pack(scope)
-        here = self.e.address(scope.workspace, start)
+        self._make_copies(seldom)
+        tails = self.products.tails
+        tails.pack(scope)
+        here = self.e.address(scope.workspace, tails.end)
         first = Pass(scope.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
-        size = self._end
-        there = self.e.address(scope.workspace, start + size)
+        there = self.e.address(scope.workspace, tails.end + self.places.end)
         ahead = Ahead(self.kernels, self.program, scope.plan, arguments)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
@@ -97,43 +101,31 @@ class SampleEpoch:
 
         second = b.add(arguments.first, ir.Constant(I64, 1))
         last, _, *totals = self.e.loop("sample", second, arguments.last, 1, sample, [here, there, *outcome])
-        self.products.tails.unpack(scope)
+        tails.unpack(scope)
         with self.layers.pending(scope, arguments.last, last) as pending:
             self._update_alone(Pass(seldom.counted_from(last), pending))
         if self.exchange.divided:
             self.exchange.give_parameters(scope, 1 + self.slots)
         self.kernels.add_to_results(scope, totals)
-        return start + 2 * size
+        return tails.end + 2 * self.places.end
 
     def _row(self, scope: Scope, position: Index) -> ir.Value:
         address = self.e.address(scope.arguments.order, position, I64)
         return self.builder.load(address, typ=I64, align=8, name="row")
 
-    # What is kept of a sample
-
-    def _place(self, name: str, path: Path, features: int) -> int:
-        """The place of some features, the same whenever it is asked for."""
-        if (name, path) not in self._places:
-            self._places[name, path] = self._end
-            self._end += self.kernels.lanes * vectors(features, self.kernels.lanes)
-        return self._places[name, path]
-
-    def _make_copies(self, scope: Scope, place: int) -> int:
-        """Write the transposed copies from a place of the workspace on; returns where they end."""
+    def _make_copies(self, scope: Scope) -> None:
+        """Write the transposed copies."""
         scope = attrs.evolve(scope, arguments=attrs.evolve(scope.arguments, share=None))  # each thread makes its own
+        matrices = {matrix.step.number: matrix for matrix in self.kernels.layout.matrices}
         with self.kernels.table(scope) as inside:
-            for matrix in self.scope.plan.copied(self.kernels.layout.matrices):
-                self.layers.copies[matrix.step.number] = place
-                self.kernels.transpose(inside, matrix, place)
-                place += matrix.size_transposed(self.kernels.lanes)
-        return place
+            for number, place in self.layers.copies.items():
+                self.kernels.transpose(inside, matrices[number], place)
 
     # Passes
 
     def _forward_pass(self, own: Pass, position: Index) -> tuple[int, Backward[Pass]]:
         """The forward pass of a sample; returns the place of the output, and what emits the backward pass."""
-        scope, features = own.scope, self.program.in_features
-        x = self._place("x", (), features)
+        scope, features, x = own.scope, self.program.in_features, self.places.x
         base = self.e.multiply(self._row(scope, position), features)
 
         def body(offset: Index, used: Index) -> None:
@@ -146,10 +138,9 @@ class SampleEpoch:
 
     def _backward_pass(self, own: Pass, position: Index, prediction: int, backward: Backward[Pass]) -> list[ir.Value]:
         """Loss and backward pass of a sample; returns its loss and whether it is right."""
-        grad = self._place("grad", (), self.program.out_features)
-        outcome = self._loss(own.scope, self._row(own.scope, position), prediction, grad)
+        outcome = self._loss(own.scope, self._row(own.scope, position), prediction)
         with self._table(own) as inside:
-            backward(inside, grad)
+            backward(inside, self.places.grad)
         return outcome
 
     @contextlib.contextmanager
@@ -160,11 +151,12 @@ class SampleEpoch:
         with self.kernels.table(own.scope, activations, *due) as inside:
             yield Pass(inside, pending)
 
-    def _loss(self, scope: Scope, row: ir.Value, prediction: int, grad: int) -> list[ir.Value]:
+    def _loss(self, scope: Scope, row: ir.Value, prediction: int) -> list[ir.Value]:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
-        if vectors(self.program.out_features, self.kernels.lanes) <= scope.plan.policy.most_loss_vectors:
+        grad = self.places.grad
+        if not self.shares_loss:
             return self.loss.emit(scope, row, prediction, grad)
-        place = self._place("outcome", (), 2 * 8 // self.kernels.real.size) * self.kernels.real.size // 8
+        place = self.places.outcome * self.kernels.real.size // 8
 
         def body(inside: Scope, values: Sequence[Index]) -> None:
             activations, row = values
@@ -186,15 +178,13 @@ class SampleEpoch:
 
     def affine(self, own: Pass, step: Affine, at: At, x: int) -> tuple[int, Backward[Pass]]:
         """The pending update of the layer, and s = w x + b."""
-        s = self._place("s", at.path, step.out_features)
-        self.layers.inputs[step.number] = x
+        s = self.places.outputs[at.path]
         self.layers.meet(own, step, s)
 
         def backward(back: Pass, delta: int) -> int | None:
-            self.layers.deltas[step.number] = delta
             if not at.needs_grad:
                 return None
-            grad_x = self._place("grad", at.path, step.in_features)
+            grad_x = self.places.grads[at.path]
             self.layers.grad_input(back, step, grad_x)
             return grad_x
 
@@ -202,7 +192,7 @@ class SampleEpoch:
 
     def pointwise(self, own: Pass, step: Pointwise, at: At, s: int) -> tuple[int, Backward[Pass]]:
         layer, features = step.layer, step.features
-        y = self._place("y", at.path, features)
+        y = self.places.outputs[at.path]
 
         def activate(scope: Scope, features: Index, places: Sequence[Index]) -> None:
             self.kernels.activate(scope, layer, features, *places)
@@ -213,7 +203,7 @@ class SampleEpoch:
         def backward(back: Pass, grad: int) -> int | None:
             if not at.needs_grad:
                 return None
-            grad_in = self._place("grad", at.path, features)
+            grad_in = self.places.grads[at.path]
             self._features_kernel(back.scope, "pullback", layer, features, pull_back, (s, y, grad, grad_in))
             return grad_in
 
@@ -221,10 +211,10 @@ class SampleEpoch:
         return y, backward
 
     def sum_of_outputs(self, own: Pass, step: Branch, at: At, x: int, inner: int) -> int:
-        return self._sum(own, self._place("y", at.path, step.features), step, x, inner)
+        return self._sum(own, self.places.outputs[at.path], step, x, inner)
 
     def sum_of_grads(self, own: Pass, step: Branch, at: At, grad: int, inner: int) -> int:
-        return self._sum(own, self._place("grad", at.path, step.features), step, grad, inner)
+        return self._sum(own, self.places.grads[at.path], step, grad, inner)
 
     def _sum(self, own: Pass, total: int, step: Branch, a: int, b: int) -> int:
 

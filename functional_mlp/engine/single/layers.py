@@ -1,7 +1,7 @@
 """Linear layers in an epoch of single samples: their products, and the pending updates of what these meet."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -12,9 +12,11 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, TrainingProgram
 from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.matvec import Grid, Meeting, Products
+from functional_mlp.engine.single.places import LayerVectors
 from functional_mlp.engine.update import Pending, rule_after
 
 
@@ -55,25 +57,37 @@ class GradPlaces:
 Places = TypeVar("Places", LayerPlaces, GradPlaces)
 
 
+def places_of_copies(kernels: Kernels, plan: Plan, start: int) -> tuple[dict[int, int], int]:
+    """The places of the matrices that are kept transposed, by layer, from a place on; and where they end."""
+    places = {}
+    for matrix in plan.copied(kernels.layout.matrices):
+        places[matrix.step.number] = start
+        start += matrix.size_transposed(kernels.lanes)
+    return places, start
+
+
 class SampleLayers:
-    """Emits linear layers. `inputs` and `deltas` are the places of each one's x and of its output's gradient.
+    """Emits linear layers, given the places of what updates each, and of those matrices that are kept transposed."""
 
-    `copies` are the places of those matrices that are kept transposed.
-    """
-
-    kernels: Kernels
     program: TrainingProgram
     products: Products
     exchange: Exchange
+    copies: Mapping[int, int]
+    kernels: Kernels
     e: Emitter
     builder: ir.IRBuilder
 
-    def __init__(self, kernels: Kernels, program: TrainingProgram, products: Products, exchange: Exchange) -> None:
-        self.kernels, self.program, self.products, self.exchange = kernels, program, products, exchange
-        self.e, self.builder = kernels.e, kernels.builder
-        self.inputs: dict[int, int] = {}
-        self.deltas: dict[int, int] = {}
-        self.copies: dict[int, int] = {}
+    def __init__(
+        self,
+        program: TrainingProgram,
+        products: Products,
+        exchange: Exchange,
+        vectors: Mapping[int, LayerVectors],
+        copies: Mapping[int, int],
+    ) -> None:
+        self.program, self.products, self.exchange, self.copies = program, products, exchange, copies
+        self._vectors, self.kernels = vectors, products.kernels
+        self.e, self.builder = self.kernels.e, self.kernels.builder
 
     @contextlib.contextmanager
     def pending(self, scope: Scope, position: Index, activations: ir.Value) -> Iterator[Pending]:
@@ -85,9 +99,9 @@ class SampleLayers:
     def meet(self, own: Pass, step: Affine, s: int | None) -> None:
         """The pending update of a layer, and s = w x + b with what comes of it where there is an s."""
         matrix = self.kernels.layout.matrices[step.number]
-        x, delta = self.inputs[step.number], self.deltas[step.number] if own.pending is not None else 0
-        shared, _ = self.exchange.places(step.number)
-        places = LayerPlaces(x, delta, s or 0, matrix.offset, matrix.bias_offset, shared)
+        vectors, (shared, _) = self._vectors[step.number], self.exchange.places(step.number)
+        delta = 0 if own.pending is None else vectors.delta
+        places = LayerPlaces(vectors.x, delta, s or 0, matrix.offset, matrix.bias_offset, shared)
         divided = step.number in self.exchange.divided
 
         def emit(scope: Scope, sizes: Sizes, at: LayerPlaces, pending: Pending | None) -> None:
@@ -116,9 +130,9 @@ class SampleLayers:
 
     def grad_input(self, own: Pass, step: Affine, grad_x: int) -> None:
         """The gradient with respect to a layer's input, wᵀ delta (2)."""
-        x, delta, copy = self.inputs[step.number], self.deltas[step.number], self.copies.get(step.number)
+        vectors, copy = self._vectors[step.number], self.copies.get(step.number)
         if copy is not None:
-            places = GradPlaces(x, delta, grad_x, copy)
+            places = GradPlaces(vectors.x, vectors.delta, grad_x, copy)
             self._kernel(own, "backward", step, ("copy",), places, self._grad_by_copy)
             return
         matrix = self.kernels.layout.matrices[step.number]
@@ -134,7 +148,7 @@ class SampleLayers:
             multiply(scope, grid, at.delta, at.grad_x)
 
         _, shared = self.exchange.places(step.number)
-        places = GradPlaces(x, delta, grad_x, matrix.offset, shared)
+        places = GradPlaces(vectors.x, vectors.delta, grad_x, matrix.offset, shared)
         alone = attrs.evolve(own, pending=None)  # the forward pass has updated the weights
         self._kernel(alone, "backward", step, (matrix.input_major, divided), places, by_matrix)
 

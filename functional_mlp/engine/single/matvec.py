@@ -48,9 +48,8 @@ class Products:
     e: Emitter
     tails: Tails
 
-    def __init__(self, kernels: Kernels, slots: int) -> None:
-        self.kernels, self.e = kernels, kernels.e
-        self.tails = Tails(kernels, slots)
+    def __init__(self, kernels: Kernels, tails: Tails) -> None:
+        self.kernels, self.e, self.tails = kernels, kernels.e, tails
 
     def bias(
         self,

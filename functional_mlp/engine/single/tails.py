@@ -17,6 +17,7 @@ from functional_mlp.engine.layout import Matrix
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.update import Pending
 
 
@@ -67,35 +68,31 @@ class Tails:
 
     Rules without memory have none: they keep transposed copies, which gain more. Where functions are shared, or a rule
     is long, code is to be short, and there are none either.
+
+    They lie from a place of the workspace on, up to `end`.
     """
 
     kernels: Kernels
     e: Emitter
+    end: int
 
-    def __init__(self, kernels: Kernels, slots: int) -> None:
+    def __init__(self, kernels: Kernels, plan: Plan, slots: int, start: int) -> None:
         self.kernels, self.e = kernels, kernels.e
         self._arrays = 1 + slots
+        matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major and plan.packs_tails]
+        found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
+        distance = sum(self._size(matrix, columns) for matrix, columns in found)
+        self.end = start + self._arrays * distance
         self._of: dict[int, list[Tail]] = {}
+        for matrix, columns in found:
+            before = self._of.setdefault(matrix.offset, [])
+            first = matrix.columns - matrix.columns % kernels.lanes + sum(tail.columns for tail in before)
+            before.append(Tail(matrix, first, columns, start, distance))
+            start += self._size(matrix, columns)
 
     def of(self, scope: Scope, offset: Index) -> Sequence[Tail]:
         """The tails of the matrix at an offset."""
         return self._of.get(offset, ()) if isinstance(offset, int) and scope.plan.packs_tails else ()
-
-    def reserve(self, scope: Scope, place: int) -> int:
-        """Lay the tails out from a place of the workspace on; returns where they end."""
-        kernels = self.kernels
-        if not scope.plan.packs_tails:
-            return place
-        matrices = [matrix for matrix in kernels.layout.matrices if matrix.input_major]
-        found = [(matrix, size) for matrix in matrices for size in tail_sizes(matrix.columns, kernels.lanes)]
-        distance = sum(self._size(matrix, columns) for matrix, columns in found)
-        end = place + self._arrays * distance
-        for matrix, columns in found:
-            before = self._of.setdefault(matrix.offset, [])
-            first = matrix.columns - matrix.columns % kernels.lanes + sum(tail.columns for tail in before)
-            before.append(Tail(matrix, first, columns, place, distance))
-            place += self._size(matrix, columns)
-        return end
 
     def _size(self, matrix: Matrix, columns: int) -> int:
         return self.kernels.padded(matrix.rows * columns)
