@@ -58,7 +58,7 @@ class SampleEpoch:
         self.e, self.builder, self.program = self.kernels.e, builder, program
         self.loss = SampleLoss(self.kernels, program)
         self.shares_loss = vectors(program.out_features, self.kernels.lanes) > plan.policy.most_loss_vectors
-        doubles = 2 if self.shares_loss else 0
+        doubles = 2 if self.shares_loss else 0  # which a function gives back in memory
         self.places = SamplePlaces.of(program, self.kernels.lanes, outcome=doubles * 8 // self.kernels.real.size)
         self.exchange = Exchange(self.kernels, plan, self.kernels.layout.size * (1 + self.slots))
         copies, end = places_of_copies(self.kernels, plan, self.exchange.end)
