@@ -14,7 +14,7 @@ Where the equations of the paper are (section III, with δ for ∂ℓ/∂s⁽ˡ�
     momentum       V ← βV + (1−β)g, w ← w − ηV         optimizers/rules.py    Momentum.rule
     batch descent  g = (g₁ + … + g_B) / B              losses/base.py         Loss.batch_grad
                    the same, a sample at a time        optimizers/rules.py    BatchGD.rule
-    algorithm 1    an epoch, batch by batch            reference.py           Descent.piece
+    algorithm 1    an epoch, batch by batch            descent.py             descend
                    the order of its samples            orders.py              order_of
                    the step size of an epoch           schedules.py           exponential_decay.factor
 

@@ -12,6 +12,10 @@ from functional_mlp import pytree, trees
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty, weights_among
 
+# The number of a step, or a learning rate: a tensor where a GPU is to read it (see `functional_mlp.captured`), and
+# where networks that are trained together have rates of their own.
+Number = float | Tensor
+
 
 @attrs.frozen(eq=False)
 class Layout:
@@ -86,14 +90,18 @@ class Buffers:
     in views of the first array.
     """
 
-    def __init__(self, rule: Rule, learning_rate: float | Tensor, arrays: Sequence[Tensor]) -> None:
+    def __init__(self, rule: Rule, learning_rate: Number, arrays: Sequence[Tensor]) -> None:
         self._rule, self._learning_rate, self._checked = rule, learning_rate, False
         # Views take longer to make than a copy, but for a GPU, which does not wait for them where a step is captured.
         self.written_to = not arrays[0].is_cuda
         self.arrays = [array.clone() for array in arrays] if self.written_to else list(arrays)
         self.params = rule.layout.tree(self.arrays[0])
 
-    def update(self, step: float | Tensor, grads: Any) -> None:
+    def kept(self, prediction: Tensor) -> Tensor:
+        """A prediction that further updates leave as it is: it may be a view of the parameters."""
+        return prediction.clone() if self.written_to else prediction
+
+    def update(self, step: Number, grads: Any) -> None:
         """Apply the optimizer's rule; `step` is 1 at the first update."""
         if self._rule.layout.shapes:
             self.update_by(step, self.gradient(grads))
@@ -105,7 +113,7 @@ class Buffers:
             self._checked = True
         return self._rule.layout.array(grads, tuple(self.arrays[0].shape[:-1]))
 
-    def update_by(self, step: float | Tensor, grad: Tensor) -> None:
+    def update_by(self, step: Number, grad: Tensor) -> None:
         """As `update`, by an array of gradients."""
         param, *slots = self.arrays
         if self._rule.penalty is not None:

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from functional_mlp import pytree
 from functional_mlp.algebra import torch_namespace, working_dtype
+from functional_mlp.buffers import Number
 from functional_mlp.optimizers import Optimizer
 
 Function = Callable[..., Sequence[Tensor]]
-Number = float | Tensor
 
 # Batches whose kernels are one graph. On an H200 a step of the network 2-25-25-25-2 took 105 µs with 32 of them, 112
 # with 8 and 104 with 128; to capture as many takes a run some 0.1, 0.05 and 0.6 seconds.
@@ -148,28 +148,17 @@ class Launcher:
         return elsewhere if self._graphs is None else max(1, min(CAPTURED_AT_ONCE, MOST_NUMBERS // numbers))
 
     def call(
-        self, function: Function, rows: Tensor, step: int, rate: float | Tensor, arrays: Sequence[Tensor]
+        self, function: Function, rows: Tensor, step: int, rate: Number, arrays: Sequence[Tensor]
     ) -> Sequence[Tensor]:
         """What the function gives."""
         if self._graphs is None:
             return function(rows, step, rate, *arrays)
         return self._graphs.call(function, rows, self._number(step), self._number(rate), *arrays)
 
-    def _number(self, number: float | Tensor) -> Tensor:
+    def _number(self, number: Number) -> Tensor:
         if isinstance(number, Tensor):
             return number
         return torch.full((), number, dtype=torch.float64, device=self._device)
-
-
-def following(step: Number, steps: int) -> Sequence[Number]:
-    """The numbers of the steps after one.
-
-    >>> list(following(3, 2)), following(torch.tensor(3.0), 2)
-    ([4, 5], (tensor(4.), tensor(5.)))
-    """
-    if not isinstance(step, Tensor):
-        return range(int(step) + 1, int(step) + 1 + steps)
-    return (step + torch.arange(1, steps + 1, dtype=step.dtype, device=step.device)).unbind()
 
 
 def epochs_at_once(inputs: Tensor, steps: int) -> int:

@@ -1,4 +1,8 @@
-"""The reference engine: an epoch as a loop of torch operations, on any device and in any floating dtype."""
+"""The reference engine: epochs as torch operations, on any device and in any floating dtype.
+
+The loop over the batches is `functional_mlp.descent`. Here an epoch's rows are gathered for some of them at a time, and
+on a GPU the kernels of their steps are launched as one (`functional_mlp.captured`).
+"""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -7,9 +11,10 @@ import torch
 from torch import Tensor
 
 from functional_mlp import trees
-from functional_mlp.buffers import Buffers, Rule, all_finite
-from functional_mlp.captured import Launcher, Number, epochs_at_once, following
+from functional_mlp.buffers import Buffers, Number, Rule, all_finite
+from functional_mlp.captured import Launcher, epochs_at_once
 from functional_mlp.datasets import Dataset
+from functional_mlp.descent import Batch, descend
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
@@ -73,34 +78,18 @@ class Descent:
         return list(arrays), tally
 
     def piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
-        """The batches of some rows, one after the other: what a `Tally` takes of them, and new arrays.
-
-        For each batch (algorithm 1 of the paper): forward pass, gradient of the loss, backward pass, update.
-        """
-        network, loss, data = self._network, self._loss, self._data
-        buffers = Buffers(self.rule, learning_rate, arrays)
-        inputs, weights = data.inputs[rows], data.weights_of(rows)
+        """The steps with the batches of some rows: what a `Tally` takes of them, and new arrays."""
+        loss, data, parameters = self._loss, self._data, Buffers(self.rule, learning_rate, arrays)
         targets = self._encode(data.targets[rows]) if self._encoded is None else self._encoded[rows]
-        batches, predictions = _batches(self._batch_size, inputs, targets, weights), []
-        for number, (x, target, weight) in zip(following(step, len(batches)), batches, strict=True):
-            prediction, tape = network.forward(buffers.params, x)
-            predictions.append(prediction.clone() if buffers.written_to else prediction)  # it may be a view of params
-            grad_out = loss.batch_grad(prediction, target, weight)
-            buffers.update(number, network.backward_params(buffers.params, tape, grad_out))
+        samples = Batch(data.inputs[rows], targets, data.weights_of(rows), len(rows))
+        predictions = descend(self._network, loss, parameters, samples.cut(self._batch_size), step)
         outputs = torch.stack(predictions) if self._batch_size == 1 else torch.cat(predictions)
         right = loss.are_right(outputs, targets, data.labels_of(rows))
-        return [loss.batch_value(outputs, targets, weights), *counted(right, weights), *buffers.arrays]
-
-
-def _batches(
-    batch_size: int, inputs: Tensor, targets: Tensor, weights: Tensor | None
-) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-    def batches(rows: Tensor) -> Sequence[Tensor]:
-        # Single samples have no batch dimension: vectors are faster than one-row matrices.
-        return rows.unbind() if batch_size == 1 else rows.split(batch_size)
-
-    xs = batches(inputs)
-    return list(zip(xs, batches(targets), [None] * len(xs) if weights is None else batches(weights), strict=True))
+        return [
+            loss.batch_value(outputs, targets, samples.weights),
+            *counted(right, samples.weights),
+            *parameters.arrays,
+        ]
 
 
 class ReferenceRun:

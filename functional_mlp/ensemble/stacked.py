@@ -13,8 +13,9 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp.algebra import working_dtype
-from functional_mlp.buffers import Buffers, Rule, all_finite
-from functional_mlp.captured import Launcher, Number, epochs_at_once, following
+from functional_mlp.buffers import Buffers, Number, Rule, all_finite
+from functional_mlp.captured import Launcher, epochs_at_once
+from functional_mlp.descent import Batch, descend
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
@@ -157,21 +158,14 @@ class StackedRun:
 
     def _piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
         """The batches of rows (members, n), one after the other: what a `Tally` takes of them, and new arrays."""
-        loss, buffers = self._loss, Buffers(self._rule, learning_rate, arrays)
+        loss, parameters = self._loss, Buffers(self._rule, learning_rate, arrays)
         inputs, targets, labels = (_gathered(own, rows) for own in (self._inputs, self._targets, self._labels))
         weights = None if self._weights[0] is None else _gathered(self._weights, rows)
-        batches = [own.split(self._batch_size, 1) for own in (inputs, targets)]
-        each_weight = [None] * len(batches[0]) if weights is None else weights.split(self._batch_size, 1)
-        numbers, outputs = following(step, len(batches[0])), []
-        for number, x, target, weight in zip(numbers, *batches, each_weight, strict=True):
-            prediction, tape = self._layer.forward(buffers.params, x)
-            outputs.append(prediction)
-            grad = loss.batch_grad(prediction, target, weight, samples=x.shape[1])
-            buffers.update(number, self._layer.backward_params(buffers.params, tape, grad))
-        predictions = torch.cat(outputs, 1)
+        batches = Batch(inputs, targets, weights, rows.shape[1]).cut(self._batch_size, axis=1)
+        predictions = torch.cat(descend(self._layer, loss, parameters, batches, step), 1)
         values = loss.sample_values(predictions, targets)
         means = (values if weights is None else weighted(values, weights)).mean((1, 2))
-        return [means, *counted(loss.are_right(predictions, targets, labels), weights), *buffers.arrays]
+        return [means, *counted(loss.are_right(predictions, targets, labels), weights), *parameters.arrays]
 
     def is_finite(self, members: Sequence[int]) -> bool:
         everyone = len(members) == len(self._members)
