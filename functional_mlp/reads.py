@@ -19,10 +19,7 @@ False
 """
 
 import builtins
-import dis
-import functools
 import inspect
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -32,6 +29,7 @@ import attrs
 import numpy as np
 from attrs import define, field, frozen
 
+from functional_mlp.bytecode import OF_ALL, codes_in, is_installed, names_in
 from functional_mlp.value import Value, is_function_of_ours, is_ours
 
 # Immutable, whatever is done with them.
@@ -42,13 +40,7 @@ _PURE = (
     *(sorted, str, sum, super, tuple, type, zip),
 )
 _MODULES_OF_PURE = ("math", "cmath", "_operator")
-# What a function does by these is not found in its code.
-_BEYOND = (
-    *("IMPORT", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "DELETE_DEREF"),
-    *("LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT", "LOAD_LOCALS", "LOAD_BUILD_CLASS"),
-)
-# What every class has, and what those of values have from attrs.
-_OF_ALL = frozenset({"__class__", "__name__"})
+# What classes of values have from attrs.
 _OF_VALUES = frozenset(dir(Value)) | {"__attrs_init__", "__dict__", "__getattr__", "__slots__", "__weakref__"}
 _ABSENT = object()
 
@@ -89,24 +81,12 @@ class Place:
 class Reads:
     """The functions that some functions of values may call, themselves among them, and the places that these read.
 
-    Not `is_all` that they read may be found in their code: they are then told apart by what they do alone. The names
-    `stored` are globals, and variables of functions around them, that they write to.
+    Not `is_all` that they read may be found in their code: they are then told apart by what they do alone.
     """
 
     functions: tuple[types.FunctionType, ...]
     places: tuple[Place, ...]
     is_all: bool
-    stored: frozenset[str]
-
-    @property
-    def own_functions(self) -> tuple[types.FunctionType, ...]:
-        """The functions that are not the library's."""
-        return tuple(function for function in self.functions if not is_function_of_ours(function))
-
-    @property
-    def own_places(self) -> tuple[Place, ...]:
-        """The places that none of the functions writes to, as a counter of calls is."""
-        return tuple(place for place in self.places if place.name not in self.stored)
 
     @classmethod
     def of(cls, kinds: Mapping[type, Iterable[Any]], called: Iterable[str]) -> "Reads":
@@ -149,7 +129,6 @@ class _Walk:
     is_all: bool = True
     _kinds: dict[type, None] = field(factory=dict)
     _calls_super: bool = False
-    _stored: set[str] = field(factory=set)
     _kept: set[tuple[type, str]] = field(factory=set)
     _seen: set[tuple[int, str, bool]] = field(factory=set)
 
@@ -163,7 +142,7 @@ class _Walk:
             kinds = {id(kind): kind for kind in self._kinds}
             for kind, name, _ in pending:
                 self._take_attribute(kinds[kind], name)
-        return Reads(tuple(self.functions), tuple(self.places.values()), self.is_all, frozenset(self._stored))
+        return Reads(tuple(self.functions), tuple(self.places.values()), self.is_all)
 
     def _pairs(self) -> list[tuple[int, str, bool]]:
         return [(id(kind), name, self._calls_super) for kind in self._kinds for name in self.attributes]
@@ -210,7 +189,7 @@ class _Walk:
     def _take_attribute(self, kind: type, name: str) -> None:
         """What an attribute of a value of this kind may be, its fields aside."""
         is_field = attrs.has(kind) and name in (each.name for each in attrs.fields(kind))
-        if name in _OF_ALL or is_field or (kind, name) in self._kept:
+        if name in OF_ALL or is_field or (kind, name) in self._kept:
             return
         for cls in kind.__mro__[:-1] if self._calls_super else (kind,):
             found = inspect.getattr_static(cls, name, _ABSENT)
@@ -240,22 +219,20 @@ class _Walk:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._take_cell(name, cell)
         ours = is_function_of_ours(function)
-        for code in _codes(function.__code__):
-            names = _names(code)
+        for code in codes_in(function.__code__):
+            names = names_in(code)
             self.attributes |= names.attributes
             if ours:  # what the library's own functions read beside attributes changes with its source alone
                 continue
-            stored = names.stored & {*function.__code__.co_freevars, *function.__globals__}
-            self._stored |= stored
-            if names.are_not_all or stored:
+            if names.are_not_all or names.stored & {*function.__code__.co_freevars, *function.__globals__}:
                 self.is_all = False
-            for name, attribute in names.globals:
-                self._take_global(function, name, attribute)
+            for name, chain in names.globals:
+                self._take_global(function, name, chain[0] if chain else None)
 
     def _is_foreign(self, function: types.FunctionType) -> bool:
         """Whether a function is of an installed package that is neither ours nor that of the classes looked at."""
         homes = {__name__.partition(".")[0], *(kind.__module__.partition(".")[0] for kind in self._kinds)}
-        installed = _is_installed(function.__code__.co_filename)
+        installed = is_installed(function.__code__.co_filename)
         return installed and (function.__module__ or "").partition(".")[0] not in homes
 
     def _take_cell(self, name: str, cell: types.CellType) -> None:
@@ -288,42 +265,6 @@ class _Walk:
             self.take(found)
 
 
-@frozen
-class _Names:
-    """The names that a piece of code reads: globals, with the attribute that follows at once, and attributes."""
-
-    globals: frozenset[tuple[str, str | None]]
-    attributes: frozenset[str]
-    stored: frozenset[str]
-    are_not_all: bool
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> _Names:
-    found, attributes, stored, beyond = set(), set(), set(), False
-    instructions = [each for each in dis.get_instructions(code) if each.opname != "PUSH_NULL"]
-    for each, following in zip(instructions, [*instructions[1:], None], strict=True):
-        if each.opname == "LOAD_GLOBAL":
-            reads_on = following is not None and following.opname in ("LOAD_ATTR", "LOAD_METHOD")
-            found.add((each.argval, following.argval if reads_on and following is not None else None))
-        elif each.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
-            attributes.add(each.argval)
-        elif each.opname in ("STORE_DEREF", "STORE_GLOBAL"):
-            stored.add(each.argval)
-        elif each.opname.startswith(_BEYOND):
-            beyond = True
-    hidden = {name for name in attributes if name.startswith("__")} - _OF_ALL
-    return _Names(frozenset(found), frozenset(attributes), frozenset(stored), beyond or bool(hidden))
-
-
-_STDLIB = sysconfig.get_path("stdlib")
-
-
-def _is_installed(file: str) -> bool:
-    """Whether a file is of Python's own library, or of a package that is installed."""
-    return file.startswith(_STDLIB) or "site-packages" in file or "dist-packages" in file
-
-
 def fields_of(value: Value) -> tuple[Any, ...]:
     """What the fields of a value hold."""
     return tuple(getattr(value, each.name) for each in attrs.fields(type(value)))
@@ -332,12 +273,6 @@ def fields_of(value: Value) -> tuple[Any, ...]:
 def _is_of_attrs(function: types.FunctionType | None) -> bool:
     """Whether `__getattr__` is what attrs writes for properties that are kept once they are known, or is not there."""
     return function is None or function.__code__.co_filename.startswith("<attrs generated")
-
-
-def _codes(code: types.CodeType) -> list[types.CodeType]:
-    """A piece of code, and those within it."""
-    inner = [each for each in code.co_consts if isinstance(each, types.CodeType)]
-    return [code, *(found for each in inner for found in _codes(each))]
 
 
 def _function_in(attribute: Any) -> Any:

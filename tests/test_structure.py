@@ -21,6 +21,7 @@ FLOORS = {
     "ground": (
         "algebra",
         "arrays",
+        "bytecode",
         "calls",
         "checks",
         "compensation",

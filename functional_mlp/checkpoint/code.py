@@ -1,32 +1,39 @@
 """Digests of the code of classes of a user's own, by which another call knows that a class of one name has changed.
 
-A digest is that of Python's code of all functions that the class defines, and of the functions of the user's own that
-they call, with the numbers and words that these read; comments and the places of lines are no part of it. Another
-version of Python makes other code of the same source: digests of two versions are not compared.
+A digest is that of all that a class of the user's own does: comments and the places of lines are no part of it (see
+`functional_mlp.checkpoint.contents`). Another version of Python makes other code of the same source, and another
+version of the library may digest it in another way: such digests are not compared.
 """
 
-import dis
 import hashlib
+import itertools
 import sys
-import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from functional_mlp.reads import Place, Reads, fields_of
+from functional_mlp.checkpoint.contents import digest_of_class
+from functional_mlp.reads import fields_of
 from functional_mlp.value import Value, in_package
+
+# The way of digesting: files of the first have no such number.
+WAY = 2
 
 
 def digests_of(values: Iterable[Any]) -> dict[str, str]:
     """The digest of each class of a user's own among values, and in their fields, by its name.
 
+    That of several classes of one name is of all of them, in the order of their values.
+
     >>> import functional_mlp as fm
     >>> digests_of([fm.Sequential(fm.Linear(2, 2), fm.Tanh()), fm.SGD(0.1)])
     {}
     """
-    kinds = {type(value): None for value in _own(values)}
-    return {kind.__name__: f"{sys.implementation.cache_tag} {_digest(kind)}" for kind in kinds}
+    kinds: dict[str, list[type]] = {}
+    for value in _own(values):
+        kinds.setdefault(type(value).__name__, []).append(type(value))
+    return {name: f"{sys.implementation.cache_tag}/{WAY} {_digest(own)}" for name, own in kinds.items()}
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -48,39 +55,8 @@ def _own(values: Iterable[Any]) -> Iterator[Any]:
                 yield value
 
 
-def _digest(kind: type) -> str:
-    own = [cls for cls in kind.__mro__[:-1] if not in_package(cls.__module__)]
-    reads = Reads.of({kind: ()}, {name for cls in own for name, found in vars(cls).items() if _is_written(found)})
-    total = hashlib.blake2b(digest_size=16)
-    for function in sorted(reads.own_functions, key=lambda function: (function.__module__, function.__qualname__)):
-        total.update(f"{function.__qualname__} {list(_code(function.__code__))}\n".encode())
-    for text in sorted(filter(None, map(_text, reads.own_places))):
-        total.update(f"{text}\n".encode())
-    return total.hexdigest()
-
-
-def _is_written(found: Any) -> bool:
-    """Whether an attribute of a class is written by the user, and not by attrs."""
-    function = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
-    return isinstance(function, types.FunctionType) and not function.__code__.co_filename.startswith("<attrs")
-
-
-def _code(code: types.CodeType) -> Iterator[str]:
-    """What a piece of code does, in words: its instructions, and what they use."""
-    for each in dis.get_instructions(code):
-        if isinstance(each.argval, types.CodeType):
-            yield f"{each.opname} {list(_code(each.argval))}"
-        else:
-            yield f"{each.opname} {_constant(each.argval)}"
-
-
-def _constant(constant: Any) -> str:
-    """A constant in words that do not depend on the order of a set."""
-    return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
-
-
-def _text(place: Place) -> str | None:
-    """What is read there, where it is a number, a word, or several."""
-    plain = (int, float, complex, bool, str, bytes)
-    several = place.found if isinstance(place.found, tuple) else (place.found,)
-    return f"{place.name} = {place.found!r}" if all(type(each) in plain for each in several) else None
+def _digest(kinds: Iterable[type]) -> str:
+    """The digest of classes of one name."""
+    digests = {kind: digest_of_class(kind) for kind in kinds}
+    turns = [digest for digest, _ in itertools.groupby(map(digests.__getitem__, kinds))]
+    return hashlib.blake2b(" ".join(turns).encode(), digest_size=16).hexdigest()
