@@ -21,7 +21,7 @@ import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.ensemble import elsewhere, sharing, tasks
 from functional_mlp.ensemble.fitting import fit_ensembles
-from tests.docs.pages import BLOCK, ROOT, left_to
+from tests.docs.pages import ROOT, left_to
 from tests.helpers import check_refused, refusal
 
 NETWORK = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2))
@@ -293,6 +293,7 @@ def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(m
 GUIDE = "docs/guides/clusters.md"
 CHECK = """
     from mpi4py import MPI
+    from functional_mlp import pytree
     home = fm.fit_ensemble(*arguments, keys=keys, epochs=100)
     print(f"{MPI.COMM_WORLD.size} processes, the same: {pytree.equal(result.params, home.params)}")
 """
@@ -300,10 +301,8 @@ CHECK = """
 
 def test_the_script_of_the_guide_gives_the_bits_of_a_run_at_home_by_mpi(tmp_path: Path) -> None:
     pytest.importorskip("mpi4py", reason="needs mpi4py and mpich: `.ci/run outside` installs them")
-    first = BLOCK.search((ROOT / GUIDE).read_text())
-    assert first is not None
     script, commands = left_to(__file__, GUIDE)
-    (tmp_path / "script.py").write_text(first["code"] + script + CHECK)
+    (tmp_path / "script.py").write_text(script + CHECK)
     (line,) = (line for line in commands.splitlines() if line.startswith("mpiexec "))
     files = {path.name: Path(str(path.locate())) for path in importlib.metadata.files("mpich") or ()}
     library = os.pathsep.join({str(path.parent) for name, path in files.items() if name.startswith("libmpi.")})
