@@ -29,7 +29,7 @@ from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.meeting import alone
 from functional_mlp.engine.plan import Plan, plan_of
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
@@ -185,9 +185,6 @@ def _memory(size: int, dtype: torch.dtype, policy: Policy) -> tuple[Callable[[],
     return tensor, Tensor.data_ptr
 
 
-MOST_BATCH_SIZES = 64  # the code of more is dropped, and looked for again
-
-
 class FusedSteps:
     """Steps and passes forward of an `Online` as native code; a state's numbers are one array, as that code reads them.
 
@@ -206,7 +203,7 @@ class FusedSteps:
         self._in_shape, self._out_shape = (self._forward_program.in_features,), (self._forward_program.out_features,)
         self._takes_classes = isinstance(loss, CrossEntropy)
         self._takes_values = type(loss).encode in (Loss.encode, CrossEntropy.encode)
-        self._call = functools.lru_cache(maxsize=MOST_BATCH_SIZES)(self._new_call)
+        self._call = functools.lru_cache(maxsize=MEASURED.most_kept_calls)(self._new_call)
         self._forward = Call(self._forward_program, 1)
         self._usual = self._call(1, self._takes_classes, False)
         self._layout = self._usual.layout

@@ -4,11 +4,11 @@ A `Policy` is a value. What it decides for a program is the program's `Plan` (`f
 a group of networks (`functional_mlp.engine.members.plan`). The engine follows `MEASURED`; whoever hands in another
 policy, as tests do, is given the code and the calls that follow from it.
 
-Figures are times of an epoch in float32 with another number, as a share of that with the one that stands here, from
-`benchmarks/policies.py` on an x86-64 with AVX-512 (48 KB of first cache a core). "Paper" is its network, 2-25-25-25-2,
-"six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it is the batch
-size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no figure, a number
-was chosen and not measured.
+Figures are times of an epoch in float32 with another number, as a share of that with the one that stands here, on an
+x86-64 with AVX-512 (48 KB of first cache a core), most of them from `benchmarks/policies.py`. "Paper" is its network,
+2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it
+is the batch size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no
+figure, a number was chosen and not measured.
 """
 
 import attrs
@@ -99,7 +99,8 @@ class Policy:
     # for four (paper, momentum).
     product_chains: int = 8
     tail_chains: int = 2
-    # The weights of a layer whose units threads divide among them.
+    # The weights of a layer whose units threads divide among them, where they divide any: 1.00 for half as many
+    # (784-128-64-10), 1.10 for twice (784-128-128-10), 1.08 for four times (784-256-128-10), on two cores.
     fewest_weights_of_a_divided_layer: int = 1 << 14
 
     # Batches
@@ -119,10 +120,13 @@ class Policy:
     # (784-256-128-10, 32, on two cores); in wide networks 1.05 for 16, 64 and 96 (784-1024-1024-10, 256, on one core).
     rows_fetched_ahead: int = 16
     rows_fetched_ahead_if_wide: int = 32
-    # Threads have whole numbers of this many samples each: those of small tiles.
+    # Threads have whole numbers of this many samples each, those of small tiles: 0.99 to 1.01 for one, two and eight,
+    # 1.12 for sixteen, which gives one of two threads 32 samples of 50 (30-128-64-2, 50).
     unit_of_samples: int = 4
-    # The weights of a first layer whose units threads divide among them, and not the samples, and the pairs of vectors
-    # that each of them has at least, where it has not as many as the others.
+    # The weights of a first layer whose units threads divide among them, and not the samples: on two cores 1.08 for
+    # none (784-256-128-10, 32), 1.05 for twice as many (128-256-128-10, 32), 0.96 for half (64-256-128-10, 32). And the
+    # pairs of vectors that each of them has at least, where it has not as many as the others: 1.13 for one and for two
+    # (784-160-10, 32, five pairs), 0.97 for eight (784-288-10, 32, nine).
     fewest_weights_divided_by_units: int = 1 << 15
     fewest_pairs_of_a_thread: int = 4
 
@@ -131,7 +135,8 @@ class Policy:
     # The rows of data of more bytes, which a core's second cache does not hold, are asked for before they are needed:
     # those of the next batch, or of a single sample to come. Without, a million rows: 1.2 to 1.4 (20-64-32-2, 32), 1.8
     # (20-16-2, 1), where 2 to 32 samples ahead make no difference. Of a long row this many lines are asked for: the
-    # processor itself asks for what follows them.
+    # processor itself asks for what follows them. For one, for four and for sixteen: 1.08, 1.06 and 0.99 (100-32-2, 32,
+    # 200,000 rows), 1.03, 1.00 and 0.98 (784-32-10, 1, 30,000).
     fewest_bytes_fetched: int = 1 << 20
     samples_fetched_ahead: int = 4
     most_lines_fetched: int = 8
@@ -150,7 +155,9 @@ class Policy:
     operations_per_unit: int = 100
     operations_per_weight: int = 6
     operations_per_slot: int = 20
-    # Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time.
+    # Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time,
+    # 1.4 µs an epoch, and memory. Fewer take 1.12 (64) and 1.03 (128), and more 1.03 (512) and 0.99 (1024), of the time
+    # of a `fit` (2-2, five rows).
     most_epochs_per_call: int = 256
     # Epochs that are trained before callbacks are told of the first of them, where they are so short that one call
     # could train `looks_in_a_call` times as many: about a millisecond. An empty callback then makes an epoch of 200
@@ -166,6 +173,9 @@ class Policy:
     # While native code runs for longer than a few microseconds, other threads are let run: that takes some of them. A
     # step of which a call of `operations_per_call` holds at least this many is short.
     fewest_steps_in_a_call: int = 1000
+    # Batches of these many sizes of an `Online` have their code kept, the latest: some 120 kB each. A step of another
+    # size takes 1 ms, to find its code on disk, in place of 0.02 (2-25-25-2, 2 to 65 rows).
+    most_kept_calls: int = 64
     # To have memory of ctypes takes 0.1 µs where a tensor takes 0.7, but it is set to 0 first: 1 µs more for 150 kB.
     most_bytes_of_ctypes: int = 1 << 16
 
@@ -210,17 +220,25 @@ class Policy:
     # middle, and 0.67 to 1.41 where they do not, 0.97 in the middle: 2-w-2 to 2-w-w-w-2 with w from 2 to 64 at batch
     # sizes 1, 10 and 50 with SGD.
     first_cache_bytes: int = 48 << 10
-    # The same as `operations_per_call`, counted in operations on vectors.
+    # The same as `operations_per_call`, counted in operations on vectors: a call takes 4 ms (paper, 1), 7 (paper, 10),
+    # 9 (2-20-20-2, 1, Adam). 1.05 for a quarter, 1.00 for half, 0.99 for twice as many (paper, 1).
     vector_operations_per_call: int = 120_000_000
     # Losses of groups are emitted without loops, and each step has code of its own, its expressions about `copies`
-    # times: there must not be more of either.
+    # times: there must not be more of either, for the time to make the code. It takes 0.06 s for the paper's network,
+    # at the limits 0.2 s (2-8-32 under the cross-entropy) and 0.4 to 0.8 (five layers with GELU under Adam, twenty with
+    # tanh), and at 64 outputs 0.5. Beyond the limits members would still be trained faster together, by 3.0 with 64
+    # outputs and 9.6 with 24 layers of five units.
     most_outputs_of_members: int = 32
     copies: int = 10
     most_instructions_of_members: int = 12_000
-    # A batch of a group is not divided between calls.
+    # A batch of a group is not divided between calls: 1000 samples take at most about a millisecond, in which Ctrl-C is
+    # not heard.
     most_samples_of_members: int = 1000
-    # The units that are treated one after the other in the body of a loop, and the rows of a matrix that are met at a
-    # time, as many as registers hold.
+    # The units that are treated one after the other in the body of a loop: for one and for eight, 1.01 and 1.00 (paper,
+    # 1), 1.06 and 0.86 (paper, 10), 1.02 and 0.95 (2-8-2, 1); but with eight the code takes 0.09 s to make instead of
+    # 0.06, which only hundreds of epochs earn. The rows of a matrix that are met at a time, as many as registers hold:
+    # for four and for sixteen, 1.00 and 1.10 (paper, 1), 1.00 and 0.84 (paper, 10), 0.99 and 1.07 (2-20-20-2, 1, Adam);
+    # with sixteen the code takes 0.13 s to make.
     unrolled_units: int = 4
     most_rows_of_members: int = 8
 
