@@ -247,7 +247,7 @@ def _scalar(number: float, sign: float, dtype: torch.dtype, device: torch.device
     return torch.tensor(number, dtype=dtype, device=device)  # the sign tells 0 from −0
 
 
-_HALF = (torch.float16, torch.bfloat16)
+_HALF = frozenset([torch.float16, torch.bfloat16])
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -30,6 +30,9 @@ NAMESPACE = "functional_mlp"
 
 C = TypeVar("C", bound=type[Any])
 
+# The classes of nodes that are their children and nothing else, with the attributes that hold these.
+ATTRIBUTES: dict[type, tuple[str, ...]] = {}
+
 
 def node(cls: C) -> C:
     """Register an attrs class as a pytree node; a decorator to write above `@attrs.frozen(eq=False)`.
@@ -52,6 +55,8 @@ def node(cls: C) -> C:
             return cls(*children)
         return cls(**dict(zip(aliases, (*children, *settings), strict=True)))
 
+    if not settings:
+        ATTRIBUTES[cls] = children
     entry = optree.integrations.attrs.AttrsEntry
     optree.register_pytree_node(cls, flatten, unflatten, path_entry_type=entry, namespace=NAMESPACE)
     _register_elsewhere(cls, children, lambda tree: flatten(tree)[:2], unflatten)

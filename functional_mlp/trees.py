@@ -1,7 +1,7 @@
 """Checks of trees of tensors: whether their leaves hold numbers, and whether one tree is like another."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -11,6 +11,7 @@ from torch import Size, Tensor
 from torch._C import _functorch as functorch
 
 from functional_mlp import checks, pytree
+from functional_mlp.unpacking import unpacking
 
 _REQUIRES_GRAD = operator.attrgetter("requires_grad")
 _TENSOR = frozenset([Tensor])
@@ -39,16 +40,16 @@ class Form:
     forms: list[LeafForm]
     # The dtype and the device of the leaves; None where there are several, or no leaves.
     kind: tuple[torch.dtype, torch.device] | None = attrs.field(init=False)
-    _holds_dicts: bool = attrs.field(init=False)
+    _unpacked: Callable[[Any], list[Any] | None] = attrs.field(init=False)
 
     @kind.default
     def _common_kind(self) -> tuple[torch.dtype, torch.device] | None:
         kinds = {form[1:3] for form in self.forms}
         return kinds.pop() if len(kinds) == 1 else None
 
-    @_holds_dicts.default
-    def _of_structure(self) -> bool:
-        return pytree.holds_dicts(self.structure)
+    @_unpacked.default
+    def _of_structure(self) -> Callable[[Any], list[Any] | None]:
+        return unpacking(self.structure)
 
     @classmethod
     def of_template(cls, template: Any, dtype: torch.dtype, device: torch.device) -> "Form":
@@ -58,16 +59,8 @@ class Form:
 
     def leaves(self, tree: Any) -> list[Tensor] | None:
         """The leaves of a tree of this form; None of all others, and where one is a tensor of a class of its own."""
-        if self._holds_dicts:
-            leaves, structure = pytree.flatten(tree)
-            if structure != self.structure:
-                return None
-        else:
-            try:  # what lies at a leaf's place may be a tree, but that is no tensor
-                leaves = self.structure.flatten_up_to(tree)
-            except ValueError:
-                return None
-        return leaves if _forms(leaves) == self.forms else None
+        leaves = self._unpacked(tree)
+        return leaves if leaves is not None and _forms(leaves) == self.forms else None
 
 
 def _forms(leaves: Sequence[Any]) -> list[LeafForm] | None:

@@ -43,6 +43,7 @@ FLOORS = {
         "straight",
         "targets",
         "trees",
+        "unpacking",
         "value",
         "views",
     ),

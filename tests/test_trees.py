@@ -5,6 +5,7 @@ import collections
 import pytest
 import torch
 
+import functional_mlp as fm
 from functional_mlp import trees
 from tests.helpers import unusable_tensors
 
@@ -29,6 +30,28 @@ def test_trees_of_another_form_are_refused(tree) -> None:
     assert FORM.leaves(tree) is None
     with pytest.raises((TypeError, ValueError)):
         trees.like("grads", tree, "params", TEMPLATE, form=FORM)
+
+
+PARAMS = fm.LinearParams(torch.ones(2, 3), torch.ones(2))
+OTHER_NODES = {
+    "an entry more": (PARAMS, [T], None, ()),
+    "an entry less": (PARAMS, [T]),
+    "None for a leaf": (fm.LinearParams(PARAMS.weight, None), [T], None),
+    "a leaf for None": (PARAMS, [T], T),
+    "a list for a tuple": [PARAMS, [T], None],
+    "a tuple for a list": (PARAMS, (T,), None),
+    "a longer list": (PARAMS, [T, T], None),
+    "a tuple for a node": ((PARAMS.weight, PARAMS.bias), [T], None),
+    "a node for a leaf": (PARAMS, [PARAMS], None),
+    "a class above it": (collections.namedtuple("Three", "a b c")(PARAMS, [T], None)),
+}
+
+
+@pytest.mark.parametrize("tree", OTHER_NODES.values(), ids=OTHER_NODES.keys())
+def test_trees_of_other_nodes_are_refused(tree) -> None:
+    form = trees.Form.of_template((PARAMS, [T], None), torch.float32, torch.device("cpu"))
+    assert form.leaves((PARAMS, [T], None)) == [PARAMS.weight, PARAMS.bias, T]
+    assert form.leaves(tree) is None
 
 
 def test_leaves_of_the_form_are_found_and_those_of_a_class_of_their_own_one_by_one() -> None:

@@ -37,7 +37,7 @@ def checked_arguments(layer: Layer, params: Any, x: Tensor) -> tuple[Any, Tensor
     leaves = trees.like("params", params, "the layer's params", expected, reference=x, form=form)
     if trees.are_connected(leaves):
         params = trees.detached(params)
-    return params, x.detach()
+    return params, x.detach() if x.requires_grad else x
 
 
 def params_dtype(layer: Layer, params: Any) -> torch.dtype:

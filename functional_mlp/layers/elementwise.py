@@ -17,7 +17,7 @@ from functional_mlp.straight import Reading, Readings, readings, straight
 
 def _as_array(result: Array, s: Tensor) -> Tensor:
     """What an expression has made of an array: an array as well where it is one number for all."""
-    return torch.full_like(s, result) if isinstance(result, int | float) else result
+    return result if isinstance(result, Tensor) else torch.full_like(s, result)
 
 
 @frozen(repr=False)

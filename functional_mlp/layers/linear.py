@@ -79,23 +79,26 @@ class Linear(Layer):
         return LinearParams(weight, bias)
 
     def forward(self, params: LinearParams, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape[-1] != self.in_features:
+        shape = x.shape
+        if shape[-1] != self.in_features:
             raise ValueError(
                 f"Linear(in_features={self.in_features}, out_features={self.out_features}) got inputs of shape "
-                f"{tuple(x.shape)}: the last dimension must be {self.in_features}"
+                f"{tuple(shape)}: the last dimension must be {self.in_features}"
             )
         if params.bias is None:
             return x @ params.weight.T, x
-        if x.ndim == 1:
+        if len(shape) == 1:
             return torch.addmv(params.bias, params.weight, x), x
-        if x.ndim == 2:
+        if len(shape) == 2:
             return torch.addmm(params.bias, x, params.weight.T), x
         return x @ params.weight.T + params.bias, x
 
     def backward(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> tuple[LinearParams, Tensor]:
         # Of this class: a subclass may have made its `backward_params` from a `backward` that calls this one.
         grad_params = Linear.backward_params(self, params, tape, grad_out)
-        return grad_params, grad_out @ params.weight  # (2), for δ in a row
+        if grad_out.ndim == 2:
+            return grad_params, torch.mm(grad_out, params.weight)  # (2), for δ in a row
+        return grad_params, grad_out @ params.weight
 
     def backward_params(self, params: LinearParams, tape: Tensor, grad_out: Tensor) -> LinearParams:
         x, delta = tape, grad_out

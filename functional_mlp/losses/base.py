@@ -177,7 +177,7 @@ class Loss(Value):
             raise ValueError(f"predictions must not be empty, got shape {tuple(predictions.shape)}")
         targets = self.encode(targets, predictions)
         checks.like("targets", targets, "predictions", predictions)
-        return targets.detach()
+        return targets.detach() if targets.requires_grad else targets
 
     def encode(self, targets: Tensor, predictions: Tensor) -> Tensor:
         """Targets in a form that the expressions take; here values, as they are. Class indices raise `ValueError`."""
