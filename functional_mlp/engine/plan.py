@@ -225,8 +225,9 @@ def _short(program: Program, sharing: Sharing, lengths: Lengths, policy: Policy)
 
 
 def operations_per_row(program: Program, slots: int, policy: Policy) -> int:
-    """About how many operations the training on a row takes, with an optimizer of `slots` slots."""
-    of_a_weight = policy.operations_per_weight + policy.operations_per_slot * slots
+    """About how many operations the training on a row takes, with an optimizer of `slots` slots and a step a batch."""
+    rows_of_a_step = program.batch_size if isinstance(program, TrainingProgram) else 1
+    of_a_weight = policy.operations_per_weight + policy.operations_per_slot * slots // rows_of_a_step
     sizes = [(step.in_features, step.out_features) for step in affine_steps(program.steps)]
     of_units = sum(outputs * (of_a_weight * inputs + policy.operations_per_unit) for inputs, outputs in sizes)
     return policy.operations_per_row + of_units

@@ -55,6 +55,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
     """
 
     classes_: NDArray[Any]
+    _is_multilabel: bool
 
     def __init__(
         self,
@@ -117,8 +118,11 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
         if self._has_output_a_class:
             named: NDArray[Any] = self.classes_[said.argmax(1)]
             return named
-        labels: NDArray[Any] = self._binarizer.inverse_transform(said.ravel() if self.n_outputs_ == 1 else said)
-        return labels
+        if self._is_multilabel:
+            labels: NDArray[Any] = self._binarizer.inverse_transform(said)
+            return labels
+        told: NDArray[Any] = self.classes_.take(said.ravel() > 0.5, mode="clip")  # there may be but one class
+        return told
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -138,9 +142,11 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
         return outputs if self.n_outputs_ > 1 else np.concatenate([1 - outputs, outputs], axis=-1)
 
     def _learn_classes(self, y: Any) -> None:
-        """Set the classes to those of targets."""
-        self._binarizer = LabelBinarizer().fit(y)
-        self.classes_ = self._binarizer.classes_
+        """Set the classes to those of targets; a column a label is for several labels a row."""
+        self._is_multilabel = np.ndim(y) == 2
+        if self._is_multilabel:
+            self._binarizer = LabelBinarizer().fit(y)
+        self.classes_ = self._binarizer.classes_ if self._is_multilabel else np.unique(y)
 
     def _encoded(self, y: Any, dtype: Any) -> NDArray[Any]:
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -157,10 +163,6 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
             return indices
         one_hot: NDArray[Any] = np.eye(self.n_outputs_, dtype=dtype)[indices]
         return one_hot
-
-    @property
-    def _is_multilabel(self) -> bool:
-        return bool(self._binarizer.y_type_.startswith("multilabel"))
 
     @property
     def _has_output_a_class(self) -> bool:
