@@ -19,6 +19,7 @@ what the function NAME of `figures.py` draws.
 
 import importlib
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -59,14 +60,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def source(dotted: str) -> str:
-    """The source of a class, a function or a method, with the file that it is in."""
+    """The source of a class, a function or a method, with its name and the file that it is in."""
     thing = importlib.import_module("functional_mlp")
     for index, name in enumerate(dotted.split(".")[1:], 2):
         found = getattr(thing, name, None)
         thing = importlib.import_module(".".join(dotted.split(".")[:index])) if found is None else found
     path = Path(inspect.getsourcefile(thing) or "").relative_to(ROOT)
     code = textwrap.dedent(inspect.getsource(thing))
-    return f'```python title="{path}"\n{code}```'
+    return f'```python title="{thing.__qualname__}, {path}"\n{code}```'
 
 
 def formula(code: str) -> str:
@@ -82,9 +83,24 @@ def formula(code: str) -> str:
 
 
 def engine(request: str) -> str:
-    """A function of the engine's code for a network."""
-    code = found(request, r'^define [^\n]*@"NAME".*?^}$')
-    return f"```llvm\n{code}\n```"
+    """A function of the engine's code for a network, with lines that fit on a page."""
+    first, *rest = found(request, r'^define [^\n]*@"NAME".*?^}$').splitlines()
+    lines = [*textwrap.wrap(first, 110, subsequent_indent=" " * 8), *map(counted, rest)]
+    return "```llvm\n{}\n```".format("\n".join(lines))
+
+
+def counted(line: str) -> str:
+    """A line of code in which equal numbers of a constant vector are counted.
+
+    >>> counted("%x = fmul <3 x float> %y, <float  0x0, float  0x0, float 0x1>")
+    '%x = fmul <3 x float> %y, <2 × float 0x0, 1 × float 0x1>'
+    """
+
+    def runs(vector: re.Match[str]) -> str:
+        numbers = [" ".join(number.split()) for number in vector[1].split(",")]
+        return "<{}>".format(", ".join(f"{len(list(run))} × {each}" for each, run in itertools.groupby(numbers)))
+
+    return re.sub(r"<([^<>]*,[^<>]*)>", runs, line)
 
 
 def assembly(request: str) -> str:
