@@ -82,18 +82,6 @@ class EarlyStopping(Value):
         """Whether a run that has improved so is to end."""
         return improvement.plateaus >= self.plateaus
 
-    def fewest_left(self, improvement: Improvement) -> int:
-        """How many more epochs a run that has improved so is sure to have.
-
-        >>> rule = EarlyStopping(patience=3)
-        >>> rule.fewest_left(Improvement()), rule.fewest_left(Improvement(0.5, epoch=0, epochs=2, since=1))
-        (4, 2)
-        """
-        if self.is_over_after(improvement):
-            return 0
-        first = int(math.isnan(improvement.best))  # the first epoch with a figure is better than none
-        return first + (self.plateaus - improvement.plateaus) * self.patience - improvement.since
-
     def over(self, history: History, first: int = 0) -> Improvement:
         """How a history has improved, from the place `first` on."""
         checks.instance("history", history, History, "pass a result's .history")

@@ -268,10 +268,3 @@ def test_a_run_that_ends_within_epochs_taken_together_goes_back() -> None:
     run = Turning(9, epochs_at_once=8)
     list(course_of(run, 40, early_stopping=fm.EarlyStopping(3, monitor="train_loss")))
     assert run.calls == [8, 8, 5]
-
-
-@pytest.mark.parametrize(("patience", "calls"), [(3, [16, 8]), (20, [21, 3]), (40, [24])])
-def test_epochs_that_a_run_is_sure_to_have_are_taken_in_one_call(patience: int, calls: list[int]) -> None:
-    run = Turning(40, epochs_at_once=100)
-    list(course_of(run, 24, early_stopping=fm.EarlyStopping(patience, monitor="train_loss")))
-    assert run.calls == calls

@@ -54,22 +54,6 @@ def test_the_rule_is_a_pure_function_of_the_history(figures: list[float], patien
     assert (accuracy.best_epoch(history), accuracy.is_over(history)) == stops(figures, patience, min_delta)
 
 
-@given(figures=figures, more=figures, patience=st.integers(1, 5), plateaus=st.integers(1, 3))
-@settings(deadline=None)
-def test_a_run_has_the_fewest_epochs_where_each_is_worse(
-    figures: list[float], more: list[float], patience: int, plateaus: int
-) -> None:
-    rule = fm.EarlyStopping(patience, plateaus=plateaus)
-    reached = rule.over(fm.History(validation_loss=tuple(figures), **others(len(figures), "validation_loss")))
-    fewest = rule.fewest_left(reached)
-    if rule.is_over_after(reached):
-        assert fewest == 0
-        return
-    worse = [reached, *rule.after_each(reached, [9.0] * fewest)]
-    assert list(map(rule.is_over_after, worse)) == [False] * fewest + [True]
-    assert not any(map(rule.is_over_after, rule.after_each(reached, more)[: fewest - 1]))
-
-
 def others(length: int, name: str) -> dict[str, tuple[float, ...]]:
     return {other: (0.5,) * length for other in fm.History().to_dict() if other != name}
 
