@@ -38,7 +38,18 @@ def lone_job(
 ) -> Job:
     """The job that the arguments of `fit` stand for; where it starts, which a checkpoint may change, is not looked at.
 
-    Raises `TypeError` or `ValueError` for what `fit` does not take.
+    Parameters
+    ----------
+    network, loss, optimizer, data
+        What is trained, what it makes small, how, and on what.
+    epochs, batch_size, shuffle, schedule, penalty, engine
+        How it is trained.
+    validation, score, early_stopping
+        What is measured after each epoch, and what ends the training by it.
+    key, params, state
+        Where the training starts: `_start` says how.
+
+    All are as `fit` takes them; raises `TypeError` or `ValueError` for what it does not take.
     """
     network, batch_size = checked_task("fit", network, loss, batch_size=batch_size, shuffle=shuffle, engine=engine)
     epochs = checks.integer("fit: epochs", epochs, minimum=1)
@@ -79,7 +90,19 @@ def _start(
     params: Params | None,
     state: TrainState | None,
 ) -> TrainState:
-    """The state that `fit` starts from."""
+    """The state that `fit` starts from.
+
+    Parameters
+    ----------
+    network, optimizer, data
+        What makes parameters, of the dtype and on the device of the data, and the optimizer's first state.
+    key
+        Is split into one for the parameters and one for the orders.
+    params
+        Take the place of the parameters that the key would give.
+    state
+        Takes the place of all of it.
+    """
     if key is not None:
         checks.instance("fit: key", key, Key, "make one with functional_mlp.random.key(seed)")
     if state is not None:
@@ -130,7 +153,15 @@ def check_data(name: str, data: Any) -> None:
 def checked_task(
     name: str, network: Any, loss: Any, *, batch_size: Any, shuffle: Any, engine: Any
 ) -> tuple[Layer, int]:
-    """The network as a layer, and the batch size; raises unless all of these are what training takes."""
+    """The network as a layer, and the batch size; raises unless all of these are what training takes.
+
+    Parameters
+    ----------
+    name
+        That of the caller's function, for messages.
+    network, loss, batch_size, shuffle, engine
+        As the caller was given them.
+    """
     layer = as_layer(f"{name}: network", network)
     size = checks.integer(f"{name}: batch_size", batch_size, minimum=1)
     checks.instance(f"{name}: shuffle", shuffle, bool, "pass True or False")

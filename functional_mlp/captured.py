@@ -7,7 +7,7 @@ recorded, a layer that reads a number from the GPU for example, is called as it 
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from functional_mlp.algebra import torch_namespace, working_dtype
 from functional_mlp.buffers import Number
 from functional_mlp.optimizers import Optimizer
 
-Function = Callable[..., Sequence[Tensor]]
+Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 # Batches whose kernels are one graph. On an H200 a step of the network 2-25-25-25-2 took 105 µs with 32 of them, 112
 # with 8 and 104 with 128; to capture as many takes a run some 0.1, 0.05 and 0.6 seconds.
@@ -47,16 +47,16 @@ class Graphs:
         self._graphs: dict[Any, Graph | None] = {}
         self._called: set[Any] = set()
 
-    def call(self, function: Function, *tensors: Tensor) -> Sequence[Tensor]:
+    def call(self, function: Function, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """What the function gives: the first time for some sizes by a plain call, from then on by a graph."""
         sizes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         if sizes not in self._called:  # this call makes what kernels need for their first launch
             self._called.add(sizes)
-            return function(*tensors)
+            return function(tensors)
         if sizes not in self._graphs:
             self._graphs[sizes] = capture(function, tensors)
         graph = self._graphs[sizes]
-        return function(*tensors) if graph is None else graph.replay(tensors)
+        return function(tensors) if graph is None else graph.replay(tensors)
 
 
 def capture(function: Function, tensors: Sequence[Tensor]) -> "Graph | None":
@@ -80,7 +80,7 @@ class Graph:
         stream = torch.cuda.Stream(device)
         # Other threads may go on with what they do on the GPU.
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"), Watch(device) as watch:
-            self._results = function(*self._arguments)
+            self._results = function(self._arguments)
         self._read = watch.read
 
     def replay(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -132,8 +132,14 @@ def _waits(operation: Any, args: Any, kwargs: Any, given: Sequence[Tensor]) -> b
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(operation.tags))
 
 
+class Steps(Protocol):
+    """Makes steps over rows of data, with arrays of what they change."""
+
+    def __call__(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> Sequence[Tensor]: ...
+
+
 class Launcher:
-    """Calls a function `(rows, step, learning_rate, *arrays) -> tensors`, which makes steps over rows of data.
+    """Calls what makes steps.
 
     On a GPU its kernels are captured, and step and learning rate are 0-d tensors of float64, so that a graph serves
     all steps; elsewhere they are numbers, as they are for a rule that takes nothing else.
@@ -147,13 +153,16 @@ class Launcher:
         """How many batches, each of `numbers` numbers, one call is given."""
         return elsewhere if self._graphs is None else max(1, min(CAPTURED_AT_ONCE, MOST_NUMBERS // numbers))
 
-    def call(
-        self, function: Function, rows: Tensor, step: int, rate: Number, arrays: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        """What the function gives."""
+    def call(self, steps: Steps, rows: Tensor, step: int, rate: Number, arrays: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What the steps give."""
         if self._graphs is None:
-            return function(rows, step, rate, *arrays)
-        return self._graphs.call(function, rows, self._number(step), self._number(rate), *arrays)
+            return steps(rows, step, rate, *arrays)
+
+        def of_tensors(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+            rows, step, rate, *arrays = tensors
+            return steps(rows, step, rate, *arrays)
+
+        return self._graphs.call(of_tensors, [rows, self._number(step), self._number(rate), *arrays])
 
     def _number(self, number: Number) -> Tensor:
         if isinstance(number, Tensor):

@@ -211,7 +211,15 @@ def predict(network: Layer, params: Params, x: Tensor, engine: EngineName, polic
 def evaluate(
     network: Layer, loss: Loss, params: Params, data: Dataset, engine: EngineName, policy: Policy = MEASURED
 ) -> Metrics:
-    """Loss and accuracy, by an engine as in `predict`; all arguments are taken to fit each other."""
+    """Loss and accuracy; all arguments are taken to fit each other.
+
+    Parameters
+    ----------
+    network, loss, params, data
+        What is measured.
+    engine, policy
+        As `predict` takes them.
+    """
     if not _passes_fused("evaluate", network, loss, data.inputs, engine, policy):
         return measure(network, loss, params, data)
     return _or_reference(
@@ -222,7 +230,17 @@ def evaluate(
 
 
 def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engine: EngineName, policy: Policy) -> bool:
-    """Whether a pass forward runs on the fused engine; `ValueError` where it is asked for and cannot."""
+    """Whether a pass forward runs on the fused engine; `ValueError` where it is asked for and cannot.
+
+    Parameters
+    ----------
+    name
+        That of the caller's function, for the message.
+    network, loss, x
+        What passes, the loss that is made of the outputs, if any, and the inputs.
+    engine, policy
+        As `predict` takes them.
+    """
     checks.float_tensor("inputs", x)
     if engine == "reference":
         return False

@@ -79,7 +79,17 @@ def metrics_of(totals: Tensor, *answered: bool) -> list[Metrics]:
 
 
 def count_in(tally: Tally, loss: Loss, data: Dataset, rows: Rows, predictions: Tensor, targets: Tensor) -> None:
-    """Count rows of a data set in, with targets as the loss encodes them."""
+    """Count rows of a data set in.
+
+    Parameters
+    ----------
+    tally, loss
+        What they are counted in, and what judges them.
+    data, rows
+        The data set, and which of its rows.
+    predictions, targets
+        The outputs for these rows, and their targets as the loss encodes them.
+    """
     weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
     tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))
 

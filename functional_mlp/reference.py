@@ -13,14 +13,10 @@ from torch import Tensor
 from functional_mlp import trees
 from functional_mlp.buffers import Buffers, Number, Rule, all_finite
 from functional_mlp.captured import Launcher, epochs_at_once
-from functional_mlp.datasets import Dataset
 from functional_mlp.descent import Batch, descend
-from functional_mlp.layers.base import Layer, Params
-from functional_mlp.losses import Loss
 from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
-from functional_mlp.optimizers import Optimizer, OptimizerState
+from functional_mlp.optimizers import OptimizerState
 from functional_mlp.orders import order_of
-from functional_mlp.penalties import Penalty
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
 Snapshot = tuple[list[Tensor], int, float]
@@ -30,26 +26,17 @@ BATCHES_AT_ONCE = 1024
 
 
 class Descent:
-    """Minibatch gradient descent for a network and its data: epochs that take arrays of parameters to new ones."""
+    """Minibatch gradient descent for a member of a job: epochs that take arrays of parameters to new ones."""
 
-    def __init__(
-        self,
-        *,
-        network: Layer,
-        loss: Loss,
-        optimizer: Optimizer,
-        penalty: Penalty | None,
-        data: Dataset,
-        batch_size: int,
-        params: Params,
-    ) -> None:
-        self._network, self._loss, self._data = network, loss, data
-        self.rule = Rule.of(optimizer, penalty, params)
-        self._batch_size = min(batch_size, len(data))
+    def __init__(self, job: Job, member: Member) -> None:
+        self._network, self._loss, self._data = job.network, job.loss, member.data
+        data, params = member.data, trees.detached(member.start.optimizer_state.params)
+        self.rule = Rule.of(member.optimizer, job.penalty, params)
+        self._batch_size = min(job.batch_size, len(data))
         self.steps = math.ceil(len(data) / self._batch_size)
-        self._probe, _ = network.forward(params, data.inputs[:1])  # shows the number of outputs
-        self.is_answered = loss.has_answers(data.targets, data.labels)
-        self._launcher = Launcher(optimizer, data.inputs)
+        self._probe, _ = job.network.forward(params, data.inputs[:1])  # shows the number of outputs
+        self.is_answered = job.loss.has_answers(data.targets, data.labels)
+        self._launcher = Launcher(member.optimizer, data.inputs)
         # The checks of targets wait for a GPU, and are made once there; elsewhere no more is kept than a piece needs.
         self._encoded = self._encode(data.targets) if data.inputs.is_cuda else None
         numbers = self._batch_size * (data.inputs.shape[1] + self._probe.shape[-1])
@@ -103,15 +90,7 @@ class ReferenceRun:
     def __init__(self, job: Job, member: Member) -> None:
         self._job, self._member = job, member
         state: OptimizerState = trees.detached(member.start.optimizer_state)
-        self._descent = Descent(
-            network=job.network,
-            loss=job.loss,
-            optimizer=member.optimizer,
-            penalty=job.penalty,
-            data=member.data,
-            batch_size=job.batch_size,
-            params=state.params,
-        )
+        self._descent = Descent(job, member)
         self._arrays, self._step = self._descent.rule.arrays([state]), state.step
         self._learning_rate = state.learning_rate
         self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)

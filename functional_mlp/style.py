@@ -143,7 +143,17 @@ def draw_band(axes: Axes, x: Sequence[float], band: Band, line: Line, label: str
 def draw_bars(
     axes: Axes, x: ArrayLike, means: Sequence[float], stds: Sequence[float] | None, line: Line, label: str
 ) -> ErrorbarContainer:
-    """Means with their standard deviations as bars, joined by a line."""
+    """Means with their standard deviations as bars, joined by a line.
+
+    Parameters
+    ----------
+    axes
+        Where they are drawn.
+    x, means, stds
+        Of each bar, where it stands; without `stds` there are points alone.
+    line, label
+        How they look, and what the legend calls them.
+    """
     look: dict[str, Any] = {"marker": line.marker, "markersize": 4, "elinewidth": 0.8, "capsize": 2, **line.options()}
     return axes.errorbar(x, means, stds, label=label, **look)
 

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 import functional_mlp as fm
 from functional_mlp import pytree
+from functional_mlp.reference import Descent
+from functional_mlp.state import Job, Member, Progress
 
 KEY = fm.random.key(0)
 LEADING_SHAPES = [(), (1,), (7,), (2, 3), (0,), (2, 0, 3)]
@@ -26,6 +28,22 @@ def draw_like(tree: Any, seed: int = 0) -> Any:
     """Normal draws in the shapes and dtypes of a tree."""
     generator = torch.Generator().manual_seed(seed)
     return pytree.map(lambda leaf: torch.randn(leaf.shape, dtype=leaf.dtype, generator=generator), tree)
+
+
+def descent_from(
+    state: fm.OptimizerState,
+    network: fm.Layer,
+    loss: fm.Loss,
+    optimizer: fm.Optimizer,
+    data: fm.Dataset,
+    *,
+    batch_size: int,
+    penalty: fm.penalties.Penalty | None = None,
+) -> Descent:
+    """The reference engine's descent for one network, from a state of its optimizer."""
+    member = Member(optimizer=optimizer, data=data, progress=Progress(fm.TrainState(state, KEY, 0)))
+    task = {"network": network, "loss": loss, "penalty": penalty, "batch_size": batch_size}
+    return Descent(Job(members=(member,), epochs=1, engine="reference", **task), member)
 
 
 def bits(tree: Any) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +12,7 @@ import functional_mlp as fm
 from functional_mlp import captured, pytree
 from functional_mlp.buffers import Layout
 from functional_mlp.captured import Graphs, WaitsError, Watch, takes_arrays
-from functional_mlp.reference import Descent
-from tests.helpers import KEY, assert_close, assert_same_bits, draw
+from tests.helpers import KEY, assert_close, assert_same_bits, descent_from, draw
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES
 
 CPU = torch.device("cpu")
@@ -25,17 +24,10 @@ WEIGHTED = fm.Dataset(DATA.inputs, DATA.targets, torch.arange(12))
 def piece_of(optimizer: fm.Optimizer, loss: fm.Loss) -> tuple[Any, list[Any]]:
     """The function of a piece, with its rows and arrays of the third step."""
     params = NETWORK.init(KEY, dtype=torch.float64)
-    descent = Descent(
-        network=NETWORK,
-        loss=loss,
-        optimizer=optimizer,
-        penalty=PENALTIES[0],
-        data=WEIGHTED,
-        batch_size=5,
-        params=params,
-    )
+    state = optimizer.init(params)
+    descent = descent_from(state, NETWORK, loss, optimizer, WEIGHTED, batch_size=5, penalty=PENALTIES[0])
     descent._encoded = loss.encode(DATA.targets, DATA.targets)  # as on a GPU
-    return descent.piece, descent.rule.arrays([optimizer.init(params)])
+    return descent.piece, descent.rule.arrays([state])
 
 
 def number(value: float) -> torch.Tensor:
@@ -124,9 +116,9 @@ class Replay:
 def test_a_function_is_captured_when_sizes_come_again(is_captured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def double(x: torch.Tensor) -> list[torch.Tensor]:
+    def double(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         calls.append("called")
-        return [2 * x]
+        return [2 * x for x in tensors]
 
     def capture(function: Any, tensors: Any) -> Replay | None:
         calls.append("captured")
@@ -135,24 +127,18 @@ def test_a_function_is_captured_when_sizes_come_again(is_captured: bool, monkeyp
     monkeypatch.setattr(captured, "capture", capture)
     graphs = Graphs()
     for x in (draw(2), draw(3), draw(2), draw(2)):
-        assert_same_bits(graphs.call(double, x), [2 * x])
+        assert_same_bits(graphs.call(double, [x]), [2 * x])
     again = "replayed" if is_captured else "called"
     assert calls == ["called", "called", "captured", again, again]
 
 
 def test_layers_without_params_are_trained() -> None:
-    descent = Descent(
-        network=fm.Tanh(),
-        loss=fm.MeanSquaredError(),
-        optimizer=fm.Adam(0.1),
-        penalty=None,
-        data=DATA,
-        batch_size=4,
-        params=(),
-    )
-    arrays, tally = descent.epoch(descent.rule.arrays([fm.Adam(0.1).init(())]), 0, 0.1, torch.arange(12))
+    loss, optimizer = fm.MeanSquaredError(), fm.Adam(0.1)
+    state = optimizer.init(())
+    descent = descent_from(state, fm.Tanh(), loss, optimizer, DATA, batch_size=4)
+    arrays, tally = descent.epoch(descent.rule.arrays([state]), 0, 0.1, torch.arange(12))
     (metrics,) = tally.metrics(descent.is_answered)
-    assert metrics.loss == pytest.approx(fm.evaluate(fm.Tanh(), fm.MeanSquaredError(), (), DATA).loss)
+    assert metrics.loss == pytest.approx(fm.evaluate(fm.Tanh(), loss, (), DATA).loss)
     assert not any(map(torch.numel, pytree.leaves(arrays)))
 
 

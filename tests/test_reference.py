@@ -9,7 +9,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import reference
-from tests.helpers import KEY, assert_close, assert_same_bits, bits, draw, loss_oracle, oracle
+from tests.helpers import KEY, assert_close, assert_same_bits, bits, descent_from, draw, loss_oracle, oracle
 from tests.tables import LOSSES, OPTIMIZERS
 
 NETWORK = fm.Sequential(
@@ -40,15 +40,7 @@ def run_epoch(
     progress: Callable[[float], None] | None = None,
 ) -> EpochResult:
     """One epoch from a state."""
-    descent = reference.Descent(
-        network=network,
-        loss=loss,
-        optimizer=optimizer,
-        penalty=None,
-        data=data,
-        batch_size=batch_size,
-        params=state.params,
-    )
+    descent = descent_from(state, network, loss, optimizer, data, batch_size=batch_size)
     arrays, tally = descent.epoch(descent.rule.arrays([state]), state.step, state.learning_rate, order, progress)
     (metrics,) = tally.metrics(descent.is_answered)
     reached = descent.rule.state(state, arrays, state.step + descent.steps, state.learning_rate)

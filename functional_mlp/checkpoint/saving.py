@@ -98,7 +98,19 @@ def save_run(
     extra: Any,
     registry: Registry,
 ) -> None:
-    """Save how far each member of a job has come, with its settings; `load` finds them."""
+    """Save how far each member of a job has come; `load` finds it.
+
+    Parameters
+    ----------
+    path
+        The file, which is written whole or not at all.
+    job
+        The networks, their optimizers and the loss.
+    progress, settings
+        How far each member has come, and what else it is trained with.
+    extra, registry
+        As `save` takes them.
+    """
     tensors, described = [], []
     for member, reached, own in zip(job.members, progress, settings, strict=True):
         optimizer, best = member.optimizer, None

@@ -31,7 +31,17 @@ def cross_validate(
     key: Key,
     fit_key: Key,
 ) -> None:
-    """Train once for each part, on all the others, and print the mean of the scores with its deviation."""
+    """Train once for each part, on all the others, and print the mean of the scores with its deviation.
+
+    Parameters
+    ----------
+    parts
+        How many.
+    data, network, training, rule, printing
+        The options of `train`.
+    key, fit_key
+        The keys of the division into parts, and of the trainings.
+    """
     table = data.read()
     assert table is not None
     import torch

@@ -234,6 +234,17 @@ def labelled_rows(
 ) -> tuple[fm.Dataset, tuple[str, ...]]:
     """The rows of another table as a data set of what is known, and what is to be said of them.
 
+    Parameters
+    ----------
+    path, written
+        The table, and how it is written.
+    about
+        The data that the model has learned from.
+    dtype, device
+        Those of the data set.
+    target
+        The column of the targets, where it has another name than in those data.
+
     Rows of a class that is not known are left out. Raises `ValueError` as `read_table` does.
     """
     name = about.target if target is None else target

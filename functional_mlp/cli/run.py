@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -87,56 +86,38 @@ class Run:
 
     def fit(self, key: Key, console: Console, checkpoint: fm.Checkpoint | None = None) -> fm.FitResult:
         """`fit` with a display, and without its warnings: the end of the run says what diverged."""
-        with (
-            training_display(console, self.settings.epochs) as display,
-            _quietly("fit: "),
-            in_options(),
-            self._fit() as fit,
-        ):
-            return fit(
-                self.network,
-                self.loss,
-                self.optimizer,
-                self.samples.training,
-                key=key,
-                epochs=self.settings.epochs,
-                batch_size=self.settings.batch_size,
-                schedule=self.schedule,
-                validation=self.samples.validation,
-                progress=display.progress,
-                callbacks=[display.callback],
-                checkpoint=checkpoint,
-                early_stopping=self.early_stopping,
-                penalty=self.penalty,
-            )
+        with training_display(console, self.settings.epochs) as display, _quietly("fit: "), in_options():
+            observers: dict[str, Any] = {
+                "progress": display.progress,
+                "callbacks": [display.callback],
+                "checkpoint": checkpoint,
+            }
+            if ranks.count() == 1:
+                return fm.fit(**self._task, **observers, key=key, engine=self.training.engine)
+            from functional_mlp import distributed
 
-    @contextmanager
-    def _fit(self) -> Iterator[Callable[..., fm.FitResult]]:
-        """The library's `fit`, or that of ranks where torchrun has started several."""
-        if ranks.count() == 1:
-            yield functools.partial(fm.fit, engine=self.training.engine)
-            return
-        from functional_mlp import distributed
+            with ranks.joined(str(self.samples.training.inputs.device)):
+                return distributed.fit(**self._task, **observers, key=key)
 
-        with ranks.joined(str(self.samples.training.inputs.device)):
-            yield distributed.fit
-
-    def ensemble(self, keys: Sequence[Key]) -> dict[str, Any]:
-        """What `fit_ensemble` is to train, by the names of its arguments."""
+    @property
+    def _task(self) -> dict[str, Any]:
+        """What is trained, by the names of the arguments that `fit` and `fit_ensemble` share."""
         return {
             "network": self.network,
             "loss": self.loss,
             "optimizer": self.optimizer,
             "data": self.samples.training,
-            "keys": keys,
             "epochs": self.settings.epochs,
             "batch_size": self.settings.batch_size,
             "schedule": self.schedule,
             "validation": self.samples.validation,
-            "engine": self.training.engine,
             "early_stopping": self.early_stopping,
             "penalty": self.penalty,
         }
+
+    def ensemble(self, keys: Sequence[Key]) -> dict[str, Any]:
+        """What `fit_ensemble` is to train, by the names of its arguments."""
+        return {**self._task, "keys": keys, "engine": self.training.engine}
 
 
 def fit_ensemble(

@@ -156,7 +156,17 @@ class TrainingOptions:
         l2: float | None = None,
         samples: int,
     ) -> TrainingSettings:
-        """The settings with some numbers of the rule, and with the recipe's where an option was left open."""
+        """The settings, with the recipe's where an option was left open.
+
+        Parameters
+        ----------
+        recipe
+            What is usual for the data.
+        learning_rate, beta, decay, batch_size, l2
+            The numbers of the rule, where they are given.
+        samples
+            How many the training has.
+        """
         for option, number in (("--epochs", self.epochs), ("--batch-size", batch_size)):
             if number is not None and number < 1:
                 raise ValueError(f"{option} must be a positive integer, got {number}")

@@ -199,7 +199,19 @@ def _dataset(
     dtype: torch.dtype,
     device: Device,
 ) -> Dataset:
-    """The data set of some points, moved by noise, and their classes."""
+    """The data set of some points, moved by noise, and their classes.
+
+    Parameters
+    ----------
+    name
+        That of the caller's function, for messages.
+    key, noise
+        The key of the noise, and its standard deviation.
+    points, labels, classes
+        The points, the class of each, and how many classes there are.
+    dtype, device
+        Those of the data set.
+    """
     noise = checks.number(f"{name}: noise", noise, low=0.0)
     checks.device(f"{name}: device", device)
     checks.float_dtype(f"{name}: dtype", dtype)

@@ -145,9 +145,22 @@ class Calls:
         values: Sequence[Index],
         emit: Emit,
     ) -> None:
-        """emit(scope, sizes, values): in place, or in a function; `{}` in its name stands for the sizes.
+        """emit(scope, sizes, values): in place, or in a function, as the plan says.
 
-        All that the kernel depends on must be in the key, the sizes or the values.
+        Parameters
+        ----------
+        scope
+            Where the kernel, or the call of its function, is emitted.
+        name
+            That of the function; `{}` stands for the sizes.
+        key
+            With the sizes and the values, all that the kernel depends on.
+        sizes
+            Numbers that a function for any size takes as arguments, and one for equal sizes knows.
+        values
+            What a function takes as arguments.
+        emit
+            Emits the kernel.
         """
         if scope.plan.in_one_piece:
             emit(scope, sizes, values)
@@ -216,6 +229,7 @@ class Calls:
         values: Sequence[Index],
         body: Body,
     ) -> None:
+        """`share`, whose arguments these are, for a scope with a table: its own row of it."""
         numbers = [value for value in values if isinstance(value, int)]
 
         def body_of_row(inside: Scope, arguments: Sequence[Index]) -> None:

@@ -145,7 +145,15 @@ class Kernels(Calls):
         grad: Index,
         grad_in: Index,
     ) -> None:
-        """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0."""
+        """Equation (3) of the paper, grad_in = grad ⊙ σ'(s); lanes beyond the features become 0.
+
+        Parameters
+        ----------
+        scope, layer, features
+            Where it is emitted, the activation σ, and how many features it has.
+        s, y, grad, grad_in
+            The places of its input and output, of the gradient of y, and of that of s.
+        """
 
         def body(offset: Index, used: Index) -> None:
             places = (s, y, grad)

@@ -45,7 +45,21 @@ def lower(
     weighted: bool = False,
     penalty: Penalty | None = None,
 ) -> TrainingProgram:
-    """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra."""
+    """The program that trains a network; raises `CannotFuseError` for what has no expressions in the array algebra.
+
+    Parameters
+    ----------
+    network, loss, optimizer, penalty
+        What is trained, and how.
+    batch_size
+        Samples an update.
+    class_targets
+        Whether targets are class indices; otherwise they are values.
+    dtype
+        That of all numbers, float32 or float64.
+    weighted
+        Whether samples have weights.
+    """
     values = (network, loss, optimizer, penalty)
     return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, weighted, dtype))
 
@@ -72,6 +86,7 @@ def _trained(
     weighted: bool,
     dtype: torch.dtype,
 ) -> TrainingProgram:
+    """`lower`, whose arguments these are, of the values first and then of the settings."""
     program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype, weighted=weighted)
     _require_expressions(optimizer, Optimizer)
     check_penalty_expressions(penalty)

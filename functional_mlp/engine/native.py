@@ -72,6 +72,17 @@ class CompiledEpoch:
 
     `order` are the rows of the data that the epoch goes through, an int64 tensor; `mean_loss` is the mean of the
     samples' losses right before their own updates. Calls may run at once in many threads.
+
+    Parameters
+    ----------
+    network, loss, optimizer, penalty
+        What is trained, and how.
+    batch_size
+        Samples an update.
+    dtype
+        That of the parameters and of the data, float32 or float64.
+    policy
+        How the engine makes code, and runs it.
     """
 
     def __init__(

@@ -148,9 +148,18 @@ class Call:
         step: int = 0,
         learning_rate: float = 0.0,
     ) -> float:
-        """Pass the rows at an address through the function; returns the sum of their losses.
+        """Pass rows through the function; returns the sum of their losses.
 
-        `label` is that of a single row where there are no `labels`.
+        Parameters
+        ----------
+        source, destination
+            The addresses of the numbers before, and of those after, which are the outputs where it only passes forward.
+        inputs, targets
+            The addresses of the rows, and of their targets, where the function reads any.
+        labels, label
+            The address of the rows' labels; without one, the label of a single row.
+        step, learning_rate
+            Those of the update.
         """
         if not self._is_unchanged():
             self._check_unchanged()
@@ -247,7 +256,17 @@ class FusedSteps:
     def step(
         self, numbers: Memory, step: int, learning_rate: float, x: Any, target: Any, weight: Any
     ) -> tuple[Memory, float]:
-        """The numbers after a step, and the mean loss of the samples before it."""
+        """The numbers after a step, and the mean loss of the samples before it.
+
+        Parameters
+        ----------
+        numbers
+            The parameters, and the optimizer's slots, before it.
+        step, learning_rate
+            The number of the step, from 1, and its learning rate.
+        x, target, weight
+            A sample, or a batch, as `Online.step` takes them.
+        """
         after = self._new()
         if weight is None:
             plain_x = x if type(x) is Tensor else as_tensor("x", x)

@@ -30,6 +30,19 @@ class FusedRun:
     """A member in training on the fused engine (see `engines.Run`): epochs change its workspace in place.
 
     A snapshot is a copy of the workspace's parameters and slots, with step and learning rate.
+
+    Parameters
+    ----------
+    program
+        What is trained, and how.
+    state
+        The optimizer's, to start from.
+    data, shuffle
+        The rows, and whether each epoch has an order of its own.
+    validation
+        A data set that is measured after epochs.
+    policy
+        How the engine makes code, and runs it.
     """
 
     def __init__(

@@ -127,7 +127,18 @@ class Session:
         strength: float = 0.0,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[float, float]:
-        """Run an epoch over `samples` rows; returns the sum of the losses and the number of right answers.
+        """Run an epoch; returns the sum of the losses and the number of right answers.
+
+        Parameters
+        ----------
+        rows, samples, order
+            The data, and which of its rows the epoch goes through: the first `samples` of `order`.
+        step, learning_rate
+            The updates before it, and its learning rate.
+        strength
+            That of the penalty.
+        progress
+            Is called with the share of the epoch that is done.
 
         A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
         """
@@ -154,10 +165,20 @@ class Session:
         validation: Any,
         snapshots: Tensor | None = None,
     ) -> tuple[list[float], ...]:
-        """Run whole epochs, in the orders of keys, in one call; the parameters and slots after each go to `snapshots`.
+        """Run whole epochs in one call; returns the sums of losses and the right answers, in training and held out.
 
-        Returns for all of them the sums of losses, the right answers, and those of the passes forward that the table
-        `validation` tells of, where there is one.
+        Parameters
+        ----------
+        rows, orders, keys
+            The data, the memory of its orders, and the key of each epoch's.
+        learning_rates
+            One an epoch.
+        step, strength
+            The updates before the first epoch, and the strength of the penalty.
+        validation
+            The table of a pass forward after each epoch, if any; what is held out is 0 without one.
+        snapshots
+            Where the parameters and slots after each epoch go, if anywhere.
         """
         count, samples = len(keys), orders.samples
         results = (ctypes.c_double * (4 * count))()

@@ -80,7 +80,19 @@ def penalized(
     weights: ir.Value,
     step: Scalar | None = None,
 ) -> Operand:
-    """The gradient of a vector of weights, which may be a pair whose product it is, with the penalty's added."""
+    """The gradient of a vector of weights with the penalty's added.
+
+    Parameters
+    ----------
+    penalty, xp, strength
+        The penalty, the namespace in which it is evaluated, and its strength.
+    grad
+        The gradient of the loss, or a pair whose product it is.
+    weights
+        The vector.
+    step
+        The number of the update, where it is known.
+    """
     added = slope(penalty, xp, strength, Weights(xp, weights, step))
     if not isinstance(grad, tuple):
         return xp.array(xp.emitter.fadd(grad, xp.vectors(added)[0]))

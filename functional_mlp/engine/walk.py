@@ -61,7 +61,16 @@ def forward(
 ) -> tuple[Value, Backward[Scope]]:
     """Emit the forward pass of steps; returns the output, and what emits the backward pass.
 
-    `needs_grad` says whether the gradient of x is of use: that of the data is not.
+    Parameters
+    ----------
+    emitter, scope
+        What emits a step, and where.
+    steps, x
+        The steps, and the input of the first.
+    at
+        The place of the steps in the nest of branches.
+    needs_grad
+        Whether the gradient of x is of use: that of the data is not.
     """
     backwards: list[Backward[Scope]] = []
     for index, (step, following) in enumerate(zip(steps, (*steps[1:], None), strict=True)):

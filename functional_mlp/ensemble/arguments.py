@@ -33,7 +33,21 @@ def job_of(
     engine: Any = "auto",
     early_stopping: Any = None,
 ) -> Job:
-    """The job that the arguments of `fit_ensemble` stand for; raises `TypeError` or `ValueError` for bad ones."""
+    """The job that the arguments of `fit_ensemble` stand for.
+
+    Parameters
+    ----------
+    network, loss, penalty, score
+        One for all members.
+    optimizer, data, schedule, validation
+        One for all, or a sequence of one each.
+    keys, params
+        Where each member starts: a key, and parameters in place of those that it would give.
+    epochs, batch_size, shuffle, engine, early_stopping
+        How all are trained.
+
+    All are as `fit_ensemble` takes them; raises `TypeError` or `ValueError` for what it does not take.
+    """
     settings = {"batch_size": batch_size, "shuffle": shuffle, "engine": engine}
     network, batch_size = checked_task("fit_ensemble", network, loss, **settings)
     epochs = checks.integer("fit_ensemble: epochs", epochs, minimum=1)

@@ -92,7 +92,17 @@ def write_model(
     loss: Loss | None,
     scale: Scale | None,
 ) -> None:
-    """`to_onnx` for the mean answer of several networks of one kind; without classes or a scale, of their outputs."""
+    """`to_onnx` for the mean answer of several networks of one kind; without classes or a scale, of their outputs.
+
+    Parameters
+    ----------
+    path, network
+        As `to_onnx` takes them.
+    members
+        The params of each network.
+    preparation, classes, loss, scale
+        As `to_onnx` takes them.
+    """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"to_onnx: path must be a str or a path, got {checks.describe(path)}")
     network = as_layer("to_onnx: network", network)

@@ -15,7 +15,7 @@ ONNX has fewer functions than the algebra:
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
@@ -146,14 +146,16 @@ class GraphComparison(Comparison):
         self.name = name
 
 
-_Emit = Callable[..., Any]
+Operands = ParamSpec("Operands")
 
 
-def _function(emit: _Emit) -> _Emit:
+def _function(
+    emit: Callable[Concatenate["GraphNamespace", Operands], GraphArray],
+) -> Callable[Concatenate["GraphNamespace", Operands], Any]:
     """A function of the algebra: of numbers alone it is computed at once, as torch does."""
 
     @functools.wraps(emit)
-    def call(xp: "GraphNamespace", *operands: Any, **named: Any) -> Any:
+    def call(xp: "GraphNamespace", /, *operands: Operands.args, **named: Operands.kwargs) -> Any:
         if any(isinstance(operand, GraphArray | GraphComparison) for operand in (*operands, *named.values())):
             return emit(xp, *operands, **named)
         result = getattr(torch_namespace(torch.float64, torch.device("cpu")), emit.__name__)(*operands, **named)

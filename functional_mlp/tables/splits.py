@@ -117,7 +117,17 @@ def _dataset(
     dtype: torch.dtype,
     device: torch.device | str | None,
 ) -> Dataset:
-    """The data set of some rows of a table, of which these are the columns."""
+    """The data set of some rows of a table.
+
+    Parameters
+    ----------
+    table, rows, columns
+        The table, which of its rows, and the columns of these.
+    preparation, scale
+        What makes numbers of the columns, and of quantities to be predicted.
+    dtype, device
+        Those of the data set.
+    """
     inputs = preparation.apply(columns, dtype)
     if table.labels is not None:
         targets = one_hot(table.labels[rows], len(table.classes), dtype)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import captured, pytree, reference
+from functional_mlp import captured, pytree
 from functional_mlp.testing import check_layer, check_loss, check_optimizer
 from functional_mlp.testing.engines.cases import Outcome, TrainingRun
 from functional_mlp.testing.engines.check import compare
-from tests.helpers import KEY, assert_same_bits
+from tests.helpers import KEY, assert_same_bits, descent_from
 from tests.properties.test_ensembles import Ensemble, assert_members_are_lone_fits, disks
 from tests.tables import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, PENALTIES
 
@@ -238,15 +238,7 @@ def test_an_epoch_waits_for_nothing(optimizer: fm.Optimizer) -> None:
     """Outcomes are read once, when the epochs that an engine was given are over; a capture waits as well."""
     data = moved(fm.datasets.disk(KEY, 70))
     state = optimizer.init(NETWORK.init(KEY, device=DEVICE))
-    descent = reference.Descent(
-        network=NETWORK,
-        loss=fm.CrossEntropy(),
-        optimizer=optimizer,
-        penalty=PENALTIES[0],
-        data=data,
-        batch_size=2,
-        params=state.params,
-    )
+    descent = descent_from(state, NETWORK, fm.CrossEntropy(), optimizer, data, batch_size=2, penalty=PENALTIES[0])
     arrays, modes = descent.rule.arrays([state]), ["error", "default", "error"]  # plain, captured, replayed
     for epoch, mode in enumerate(modes):
         arrays, _ = waiting(mode, lambda arrays=arrays, epoch=epoch: descent.epoch(arrays, 35 * epoch, 0.1, ORDER))

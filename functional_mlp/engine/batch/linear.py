@@ -96,7 +96,17 @@ class LinearProducts:
         places: Places,
         emit: Callable[[Scope, Sizes, Places], None],
     ) -> None:
-        """emit(scope, sizes, places), in place or in a function."""
+        """emit(scope, sizes, places), in place or in a function.
+
+        Parameters
+        ----------
+        piece, name, step, variant
+            The samples, what the kernel does, for which layer, and in which of the ways that there are.
+        places
+            The places that it works on.
+        emit
+            Emits it.
+        """
         self.builder.comment(f"{name}: {step}")
         kind_of_places = type(places)
 
@@ -115,7 +125,17 @@ class LinearProducts:
         features: Index,
         value: ir.Value,
     ) -> None:
-        """Store a vector of a row, with zeros beyond the features; in a loop over known features there are none."""
+        """Store a vector of a row, with zeros beyond the features; in a loop over known features there are none.
+
+        Parameters
+        ----------
+        scope, place, offset
+            Where it is emitted, the place of all rows, and that of the vector among them.
+        v, features
+            The first of the row's features in the vector, and how many the row has.
+        value
+            The vector.
+        """
         in_use = self.e.subtract(features, v) if isinstance(v, int) or not isinstance(features, int) else self.e.lanes
         self.e.store(self.e.keep_first(value, in_use), scope.workspace, self.e.add(place, offset))
 
@@ -190,9 +210,18 @@ class LinearProducts:
         self._kernel(piece, "grad_input", step, f"{activation_code(below)} {by_units}", places, emit)
 
     def grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool, by_units: bool) -> None:
-        """The gradients of the weights (4), which may be kept `transposed` too, and the biases (5), and the update.
+        """The gradients of the weights (4) and of the biases (5), and the update.
 
-        Threads make those of their own units, or of their own rows.
+        Parameters
+        ----------
+        piece, step
+            The samples, and the layer.
+        x, grad
+            The places of its input, and of the gradient of its output.
+        transposed
+            Whether the weights are kept transposed too.
+        by_units
+            Whether threads make those of their own units; otherwise those of their own rows.
         """
         matrix = self.kernels.layout.matrices[step.number]
         # A thread transposes the rows that it has updated, in blocks of `lanes`.
@@ -239,7 +268,19 @@ class LinearProducts:
         own_columns: tuple[Index, Index] | None,
         update: Update,
     ) -> None:
-        """The update for each vector of the weights: the product of two places, each with its features."""
+        """The update for each vector of the weights.
+
+        Parameters
+        ----------
+        scope, at
+            Where it is emitted, and the places.
+        left, right
+            What is multiplied: the places of x and of the gradient, in the order of the matrix, with their features.
+        own_rows, own_columns
+            Which of the weights are this thread's; all columns where there are none.
+        update
+            Uses the gradient of a vector.
+        """
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
         stride = self.kernels.stride(columns)
 

@@ -90,6 +90,15 @@ class BatchSteps:
         return not at.needs_grad and piece.scope.plan.divides_units_of(matrix, self.products.samples)
 
     def _grad_input(self, back: Piece, step: Affine, at: At, x: Output, grad: int, weights: int, grad_x: int) -> None:
+        """The gradient of a layer's input, on the way back or, where it has to wait for other threads, later.
+
+        Parameters
+        ----------
+        back, step, at, x
+            The piece, the layer, where it stands, and its input.
+        grad, weights, grad_x
+            The places of the gradient of its output, of its weights by output, and of what is made.
+        """
         layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
 
         def make(piece: Piece, begin: Index, end: Index, *, by_units: bool) -> None:
@@ -175,7 +184,19 @@ class BatchSteps:
         places: tuple[int, ...],
         emit: Callable[[Scope, Index, Sequence[Index]], None],
     ) -> None:
-        """emit(scope, features, places of a sample's rows) for each sample, of an activation where there is a layer."""
+        """emit(scope, features, places of a sample's rows) for each sample, in place or in a function.
+
+        Parameters
+        ----------
+        piece, name
+            The samples, and what the kernel does.
+        layer
+            The activation that it is of, if any.
+        features, places
+            How many features a sample has, and where those of the first one lie.
+        emit
+            Emits it.
+        """
         self.builder.comment(f"{name}: {layer!r}")
 
         def loop(scope: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:

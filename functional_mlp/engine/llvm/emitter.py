@@ -273,6 +273,17 @@ class Emitter(Indices):
     ) -> list[ir.Value]:
         """for (i = start; i < stop; i += step) carried = body(i, *carried); returns the last `carried`.
 
+        Parameters
+        ----------
+        name
+            That of its blocks.
+        start, stop, step
+            Which numbers i goes through.
+        body
+            Emits a turn.
+        carried
+            The values before the first turn.
+
         A loop that is known to run once, or not at all, is no loop.
         """
         if isinstance(start, int) and isinstance(stop, int):

@@ -90,6 +90,15 @@ def gated_slope(
 ) -> ir.Value:
     """The slope from that at t, which is (1 + u + eᵛ) eᵛ / (1 + eᵛ)² with u = a t + 3 b t³.
 
+    Parameters
+    ----------
+    e, gate
+        Where it is emitted, and the gate, with its a and b.
+    s, t
+        The input, and −|s|.
+    exponent, rest
+        Their sum is v = a t + b t³; the second, where there is one, is what rounding the first has lost.
+
     The sum 1 + u + eᵛ is 0 at a t₀. It is u − u₀ + e^v₀ (e^(v − v₀) − 1) as well, whose parts have one sign, so that it
     keeps its digits near t₀.
     """

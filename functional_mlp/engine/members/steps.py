@@ -17,7 +17,19 @@ from functional_mlp.engine.walk import At, Backward
 
 
 class Update(Protocol):
-    """Uses x δ, the gradient of the parameters at a place, which are weights or biases."""
+    """Uses x δ, the gradient of parameters.
+
+    Parameters
+    ----------
+    width, place
+        The numbers that a vector holds of each member, and where the vector lies.
+    param
+        The vector.
+    x, delta
+        Two vectors whose product the gradient is.
+    of_weights
+        Whether they are weights, which a penalty counts, or biases.
+    """
 
     def __call__(
         self,

@@ -235,7 +235,19 @@ class SampleEpoch:
         emit: Callable[[Scope, Index, Sequence[Index]], None],
         places: tuple[int, ...],
     ) -> None:
-        """emit(scope, features, places), of an activation where there is a layer."""
+        """emit(scope, features, places), in place or in a function.
+
+        Parameters
+        ----------
+        scope, kind
+            Where the kernel is emitted, and what it does.
+        layer
+            The activation that it is of, if any.
+        features, places
+            How many features it goes through, and where they lie.
+        emit
+            Emits it.
+        """
         self.builder.comment(f"{kind}: {layer!r}")
         if scope.plan.in_one_piece:
             emit(scope, features, places)

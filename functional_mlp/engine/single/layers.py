@@ -185,7 +185,19 @@ class SampleLayers:
         places: Places,
         emit: Callable[[Scope, Sizes, Places, Pending | None], None],
     ) -> None:
-        """emit(scope, sizes, places, pending), in place or in a function."""
+        """emit(scope, sizes, places, pending), in place or in a function.
+
+        Parameters
+        ----------
+        own
+            The pass, with the update that is pending in it.
+        kind, step, variant
+            What the kernel does, for which layer, and in which of the ways that there are.
+        places
+            The places that it works on.
+        emit
+            Emits it.
+        """
         self.builder.comment(f"{kind}: {step}")
         pending, kind_of_places = own.pending, type(places)
         if own.scope.plan.in_one_piece:

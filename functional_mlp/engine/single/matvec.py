@@ -60,7 +60,19 @@ class Products:
         pending: Pending | None,
         offset: Index,
     ) -> ir.Value:
-        """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any."""
+        """A vector of the biases, after the pending update with the gradient of the output (5); zeros without any.
+
+        Parameters
+        ----------
+        scope
+            Where it is emitted.
+        has_bias
+            0 or 1.
+        biases, delta, offset
+            The places of the biases and of the gradient, and which of their vectors is meant.
+        pending
+            The update, if any.
+        """
         e = self.e
 
         def updated() -> ir.Value:
@@ -285,10 +297,18 @@ class Products:
         *,
         sums: bool,
     ) -> list[ir.Value]:
-        """The products of up to `lanes` rows, to be given to `_total`; where their number is a value, row by row.
+        """The products of up to `lanes` rows, to be given to `_total`.
 
-        `body(first, rows, offset, lanes in use, *sums)` adds those of `rows` rows for the vectors at an offset; where
-        there are no sums, it is emitted for its updates alone.
+        Parameters
+        ----------
+        scope, grid
+            Where it is emitted, and the matrix.
+        first, rows
+            The first row, and how many; where that is a value, they are taken one by one.
+        body
+            body(first, rows, offset, lanes in use, *sums) adds the products of the vectors at an offset to sums.
+        sums
+            Whether there are any; otherwise the body is emitted for its updates alone.
         """
         e = self.e
         if isinstance(rows, int):

@@ -172,7 +172,19 @@ class Tails:
         rows: int,
         delta: Index,
     ) -> ir.Value:
-        """`Emitter.row_sums` of the products of rows from `first` on with delta, if any, and those of their tails."""
+        """`Emitter.row_sums` of the products of rows with a vector, and those of their tails.
+
+        Parameters
+        ----------
+        scope, tails
+            Where it is emitted, and the tails of the matrix.
+        products
+            Those of the columns that no tail has; none where tails have all.
+        first, rows
+            The first row, and how many.
+        delta
+            The place of the vector.
+        """
         e = self.e
         level: list[ir.Value | None] = [*products, *[None] * (e.lanes - len(products))]
         while len(level) > 1:
@@ -193,7 +205,17 @@ class Tails:
         first: Index,
         delta: Index,
     ) -> list[ir.Value | None]:
-        """A stage of the sums with the products of a tail, of which each vector holds as many rows."""
+        """A stage of the sums with the products of a tail, of which each vector holds as many rows.
+
+        Parameters
+        ----------
+        scope, tail
+            Where it is emitted, and the tail.
+        level
+            The sums of the stage before.
+        rows, first, delta
+            As `row_sums` takes them.
+        """
         e = self.e
         vector = self._spread(tail, scope.activations, delta)
         result = list(level)

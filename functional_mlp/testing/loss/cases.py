@@ -118,7 +118,17 @@ def cases(
     dtypes: tuple[torch.dtype, ...] = (torch.float64,),
     awkward: bool = False,
 ) -> LossCase:
-    """Predictions off the usual kinks, with targets of a kind that the loss takes."""
+    """Predictions off the usual kinks, with targets of a kind that the loss takes.
+
+    Parameters
+    ----------
+    draw, loss
+        hypothesis's draw, and the loss.
+    kinds, domain
+        The kinds of targets that it takes, by the number of features, and which predictions.
+    dtypes, awkward
+        The dtypes to draw from, and whether tensors lie oddly in memory.
+    """
     dtype = draw(st.sampled_from(dtypes))
     samples, features = draw(st.integers(1, 4)), draw(st.sampled_from(sorted(kinds)))
     aims = draw(targets(draw(st.sampled_from(kinds[features])), samples, features, dtype))
@@ -166,5 +176,6 @@ def _case(
     kind: str,
     dtype: torch.dtype,
 ) -> LossCase:
+    """The case of some predictions, whose arguments but for `kind`, that of its targets, are its fields."""
     aims = targets_of_key(kind, key.fold_in(1), (predictions.shape[0], predictions.shape[1]), dtype)
     return LossCase(loss, predictions.to(dtype), aims, domain, key)
