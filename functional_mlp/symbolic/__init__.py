@@ -25,9 +25,12 @@ and for LaTeX
     formulas.py    the equations of each kind of value
     networks.py    those of both passes
     sums.py        losses of any number of outputs
+    rules.py       the steps of optimizers
     timetables.py  schedules
     tidying.py     one formula for many pieces
     printing.py    how a person would write it
+    lettering.py   letters that nothing else has
+    spelling.py    numbers, names and words
 
 sympy is loaded with this package, and only then.
 """

@@ -16,15 +16,19 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule
 from functional_mlp.symbolic.claims import reading
-from functional_mlp.symbolic.letters import SLOTS, number_symbols, signed_symbols, with_symbols
+from functional_mlp.symbolic.lettering import Names, named, signed_stand_ins, slot_stand_ins, stand_ins
+from functional_mlp.symbolic.letters import with_symbols
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
-from functional_mlp.symbolic.networks import of_layer
-from functional_mlp.symbolic.printing import EPOCH, decimal, operator, tex
-from functional_mlp.symbolic.sums import of_loss
+from functional_mlp.symbolic.networks import IN_NETWORKS, of_layer
+from functional_mlp.symbolic.printing import EPOCH, LogOrZero, tex
+from functional_mlp.symbolic.rules import PARAMETER, STEP, of_rule
+from functional_mlp.symbolic.spelling import decimal, operator, text
+from functional_mlp.symbolic.sums import FREE, OUTPUTS, of_loss
 from functional_mlp.symbolic.tidying import NORMAL, SIGMOID, factored, tidied, with_gate, with_sigmoids
 from functional_mlp.symbolic.timetables import factor_of, plateau_of
 
 Line = tuple[str, str, str]
+Symbols = dict[str, sympy.Dummy]
 
 
 class ShownNamespace(SymbolicNamespace):
@@ -96,20 +100,25 @@ def _of_schedule(schedule: Schedule) -> list[Line]:
     return lines
 
 
-def _shown(
+def _read(
     value: Any, read: Callable[[Any], Any], *, positive: bool = False, integers: bool = False
-) -> tuple[Any, list[Line]]:
-    """What is read of a value with letters for its numbers, and their lines; with the numbers where that fails."""
+) -> tuple[Any, Symbols]:
+    """What is read of a value with symbols for its numbers, and these; with the numbers where that fails."""
     if attrs.has(type(value)):
-        for symbols in (number_symbols(value, positive=positive, integers=integers), signed_symbols(value)):
+        for symbols in (stand_ins(value, positive=positive, integers=integers), signed_stand_ins(value)):
             with contextlib.suppress(NotInAlgebraError):
-                twin = with_symbols(value, symbols, ShownNamespace()) if symbols else value
-                return read(twin), _numbers(value, symbols)
-    return read(value), []
+                return read(with_symbols(value, symbols, ShownNamespace()) if symbols else value), symbols
+    return read(value), {}
 
 
-def _numbers(value: Any, symbols: dict[str, sympy.Symbol]) -> list[Line]:
-    return [(tex(symbol), "=", decimal(getattr(value, name))) for name, symbol in symbols.items()]
+def _numbers(value: Any, symbols: Symbols, names: Names) -> list[Line]:
+    """What the letters of numbers stand for."""
+    lines = []
+    for field, symbol in symbols.items():
+        is_renamed = names[symbol] not in (field, symbol.name)
+        own = rf" \quad \text{{(the number }}{text(field)}\text{{)}}" if is_renamed else ""
+        lines.append((tex(symbol, names), "=", decimal(getattr(value, field)) + own))
+    return lines
 
 
 def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
@@ -126,19 +135,21 @@ def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
 
         return tuple(map(tidied, reading(twin, expressions)))
 
-    (value, derivative), numbers = _shown(layer, read)
-    if name is None:
-        name = operator(type(layer).__name__)
-    else:
-        numbers = [(letter, "=", rf"{number} \quad \text{{(in ${name}$)}}") for letter, _, number in numbers]
+    (value, derivative), symbols = _read(layer, read)
     shown = [value if _is_the_sigmoid(value, s) else with_sigmoids(value), with_sigmoids(derivative)]
     v = sympy.Symbol("v", real=True)
     shown, gate = with_gate([factored(one) for one in shown], v)
-    lines = [(f"{name}(s)", "=", tex(shown[0])), (f"{name}'(s)", "=", tex(shown[1]))]
+    names = named(symbols, [s, *shown, *([] if gate is None else [v, gate])], [] if name is None else IN_NETWORKS)
+    numbers = _numbers(layer, symbols, names)
+    if name is None:
+        name = operator(type(layer).__name__)
+    else:
+        numbers = [(letter, "=", rf"{number} \quad \text{{(in }}{{{name}}}\text{{)}}") for letter, _, number in numbers]
+    lines = [(f"{name}(s)", "=", tex(shown[0], names)), (f"{name}'(s)", "=", tex(shown[1], names))]
     if derivative.has(y):
         lines.append(("y", "=", f"{name}(s)"))
     if gate is not None:
-        lines.append((tex(v), "=", tex(gate)))
+        lines.append((tex(v), "=", tex(gate, names)))
     return lines + _functions(shown) + numbers
 
 
@@ -147,13 +158,15 @@ def _is_the_sigmoid(value: sympy.Expr, s: sympy.Symbol) -> bool:
 
 
 def _functions(shown: Sequence[sympy.Expr]) -> list[Line]:
-    """What the letters of functions stand for."""
+    """What the letters of functions stand for, and what one is where it has no value."""
     lines = []
     u = sympy.Symbol("u", real=True)
     if any(expression.has(SIGMOID) for expression in shown):
         lines.append((tex(SIGMOID(u)), "=", tex(1 / (1 + sympy.exp(-u)))))
     if any(expression.has(NORMAL) for expression in shown):
         lines.append((tex(NORMAL(u)), "=", r"\frac{1}{\sqrt{2 \, \pi}} \int_{-\infty}^{u} e^{-t^2/2} \, dt"))
+    if any(expression.has(LogOrZero) for expression in shown):
+        lines.append((r"0 \, \log(0)", "=", "0"))
     return lines
 
 
@@ -168,70 +181,39 @@ def _of_one_symbol(value: Any) -> list[Line]:
 
         return tuple(map(tidied, reading(twin, expressions)))
 
-    (whole, derivative), numbers = _shown(value, read)
+    shown, symbols = _read(value, read)
     name = "P" if isinstance(value, Penalty) else operator(type(value).__name__)
-    return [(f"{name}(w)", "=", tex(whole)), (f"{name}'(w)", "=", tex(derivative)), *numbers]
+    names = named(symbols, [w, *shown], [name])
+    whole, derivative = (tex(one, names) for one in shown)
+    lines = [(f"{name}(w)", "=", whole), (f"{name}'(w)", "=", derivative)]
+    return lines + _functions(shown) + _numbers(value, symbols, names)
 
 
 def _of_loss(loss: Loss) -> list[Line]:
-    (value, gradient), numbers = _shown(loss, of_loss)
+    (value, gradient), symbols = _read(loss, of_loss)
     shown = [with_sigmoids(value), with_sigmoids(gradient)]
-    left = r"\frac{\partial \ell}{\partial \hat{y}_{j}}"
-    return [
-        (r"\ell(\hat{y}, t)", "=", tex(shown[0])),
-        (left, "=", tex(shown[1])),
-        *_functions(shown),
-        *numbers,
+    names = named(symbols, shown, ("ℓ", "ŷ", "t", FREE))
+    lines = [
+        (r"\ell(\hat{y}, t)", "=", tex(shown[0], names)),
+        (r"\frac{\partial \ell}{\partial \hat{y}_{j}}", "=", tex(shown[1], names)),
     ]
+    if any(one.has(OUTPUTS) for one in shown):
+        lines.append((tex(OUTPUTS), ":", r"\text{the number of outputs}"))
+    return [*lines, *_functions(shown), *_numbers(loss, symbols, names)]
 
 
 def _of_optimizer(optimizer: Optimizer) -> list[Line]:
-    (slots, hats, parameter, uses_new), numbers = _shown(optimizer, _rule, positive=True, integers=True)
-    arrow = r"\leftarrow"
-    lines = [(tex(slot), arrow, tex(updated)) for slot, updated in slots.items()]
-    corrected = [(tex(hat), "=", tex(meaning)) for hat, meaning in hats.items()]
-    new = ("w", arrow, tex(parameter))
-    # A parameter that is made of what was remembered before the step comes first.
-    lines = [*lines, *corrected, new] if uses_new else [new, *lines]
-    return [*lines, *numbers]
-
-
-def _rule(optimizer: Any) -> tuple[dict[Any, Any], dict[Any, Any], sympy.Expr, bool]:
-    """What a rule makes of each slot, means that are corrected for their start, and what it makes of the parameter.
-
-    The last says whether the parameter is made of what the slots are after the step.
-    """
-    xp = ShownNamespace()
-    w, g = sympy.symbols("w g", real=True)
-    step = sympy.Symbol("t", integer=True, positive=True)
-    slots = [sympy.Symbol(SLOTS.get(name, name), real=True) for name in optimizer.slots()]
-    rate = optimizer.learning_rate
-
-    def expressions() -> Any:
-        return called(optimizer, "rule", xp, xp.scalar(step), rate, xp.array(w), xp.array(g), *map(xp.array, slots))
-
-    parameter, *updated = (parts_of(one)[0] for one in reading(optimizer, expressions))
-    now = {slot: sympy.Dummy(slot.name, real=True) for slot in slots}
-    parameter = parameter.xreplace({new: now[slot] for slot, new in zip(slots, updated, strict=True) if new != slot})
-    uses_new = any(parameter.has(new) for new in now.values()) or not any(parameter.has(slot) for slot in slots)
-    if uses_new:  # what is left of a slot is what it was before the step
-        parameter = parameter.xreplace({slot: sympy.Symbol(f"{slot.name}_before", real=True) for slot in slots})
-    parameter = parameter.xreplace({dummy: slot for slot, dummy in now.items()})
-    hats = {}
-    for slot in slots:
-        for corrected in sorted(_corrections(parameter, slot, step), key=str):
-            hat = sympy.Symbol(f"{slot.name}̂", real=True)
-            hats[hat] = slot * corrected
-            parameter = parameter.subs(slot * corrected, hat)
-    return dict(zip(slots, updated, strict=True)), hats, parameter, uses_new
-
-
-def _corrections(expression: sympy.Expr, slot: sympy.Symbol, step: sympy.Symbol) -> set[sympy.Expr]:
-    """The factors 1 / (1 − βᵗ) of a slot."""
-    return {
-        factor
-        for product in expression.atoms(sympy.Mul)
-        if slot in product.args
-        for factor in product.args
-        if factor.is_Pow and factor.exp == -1 and (1 - factor.base).is_Pow and factor.has(step)
-    }  # fmt: skip
+    slots = slot_stand_ins(optimizer.slots())
+    rule, symbols = _read(
+        optimizer, lambda twin: of_rule(twin, [*slots.values()], ShownNamespace()), positive=True, integers=True
+    )
+    shown = [expression for _, _, expression in rule.assignments]
+    names = named(slots | symbols, [PARAMETER, *shown], [])
+    names |= {dummy: form.format(names.get(of, of.name)) for dummy, (of, form) in rule.marked.items()}
+    lines = [
+        (tex(left, names), relation.replace("\N{LEFTWARDS ARROW}", r"\leftarrow"), tex(right, names))
+        for left, relation, right in rule.assignments
+    ]
+    if any(expression.has(STEP) for expression in shown):
+        lines.append((tex(STEP), ":", r"\text{the step, from } 1"))
+    return lines + _numbers(optimizer, symbols, names)

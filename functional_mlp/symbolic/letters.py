@@ -34,23 +34,12 @@ SLOTS = {"first_moment": "m", "grad_sum": "G", "second_moment": "v", "velocity":
 
 def number_symbols(value: Value, *, positive: bool, integers: bool = False) -> dict[str, sympy.Symbol]:
     """A symbol for each field of a value that holds a number."""
-    numbers = _numbers(value, (float, int) if integers else (float,))
+    numbers = numbers_of(value, (float, int) if integers else (float,))
     assumptions = {"positive": True} if positive else {"real": True}
     return {name: sympy.Symbol(LETTERS.get(name, name), **assumptions) for name in numbers}
 
 
-def signed_symbols(value: Value) -> dict[str, sympy.Symbol]:
-    """A symbol for each field of a value that holds a number other than 0, of which it is known which sign it has.
-
-    An expression may branch on whether such a number is 0, as it may not for a number that could be anything.
-    """
-    numbers = {name: number for name, number in _numbers(value, (float,)).items() if number != 0}
-    return {
-        name: sympy.Symbol(LETTERS.get(name, name), positive=number > 0, real=True) for name, number in numbers.items()
-    }
-
-
-def _numbers(value: Value, kinds: tuple[type, ...]) -> dict[str, Any]:
+def numbers_of(value: Value, kinds: tuple[type, ...]) -> dict[str, Any]:
     """The fields of a value that hold a number of some kinds."""
     fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     return {name: number for name, number in fields.items() if type(number) in kinds}

@@ -10,9 +10,11 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear
-from functional_mlp.symbolic.printing import operator
+from functional_mlp.symbolic.spelling import operator
 
 Line = tuple[str, str, str]
+# The letters that stand in the equations of every network.
+IN_NETWORKS = ("x", "s", "w", "b", "ℓ")
 
 
 def of_layer(layer: Layer, define: Callable[[Any, str], list[Line]]) -> list[Line]:

@@ -1,5 +1,6 @@
 """Losses with any number of outputs: features with an index, and sums over it."""
 
+import itertools
 from typing import Any
 
 import sympy
@@ -13,8 +14,19 @@ from functional_mlp.symbolic.nodes import Largest, without_shifts
 from functional_mlp.symbolic.printing import LargestOf, Total
 from functional_mlp.symbolic.tidying import tidied
 
-# The index of a feature, and those that sums run over.
-FREE, BOUND = "j", ("i", "l", "n", "p")
+# What has an index, it, and those that sums run over.
+_ARRAYS, FREE = ("ŷ", "t"), "j"
+OUTPUTS = sympy.Symbol("k", integer=True, positive=True)
+
+
+def bound(place: int) -> str:
+    """The index of a sum, by how many sums it is in.
+
+    >>> [bound(place) for place in (0, 3, 4, 7, 8)]
+    ['i', 'p', 'i2', 'p2', 'i3']
+    """
+    letter, round_ = "ilnp"[place % 4], place // 4 + 1
+    return letter if round_ == 1 else f"{letter}{round_}"
 
 
 class IndexedNamespace(SymbolicNamespace):
@@ -29,28 +41,27 @@ class IndexedNamespace(SymbolicNamespace):
 
 def _over(node: Any, term: sympy.Expr, times: sympy.Expr) -> sympy.Expr:
     """A sum, or a maximum, over the index of a term; a term without the index, `times` times itself."""
-    if not any(symbol.name.endswith(f"_{FREE}") for symbol in term.free_symbols):
+    if not term.has(*_features(FREE)):
         return times * term
-    used = {str(symbol) for symbol in term.free_symbols}
-    index = next(letter for letter in BOUND if letter not in used)
+    used = {str(symbol.args[1]) for symbol in term.atoms(Total, LargestOf)}
+    index = next(name for name in map(bound, itertools.count()) if name not in used)
     return node(with_index(term, FREE, index), sympy.Symbol(index))
+
+
+def _features(index: str) -> list[sympy.Symbol]:
+    return [sympy.Symbol(f"{array}_{index}", real=True) for array in _ARRAYS]
 
 
 def with_index(expression: sympy.Expr, old: str, new: str) -> sympy.Expr:
     """An expression with another letter for an index."""
-    renamed = {
-        symbol: sympy.Symbol(f"{symbol.name.removesuffix(f'_{old}')}_{new}", real=True)
-        for symbol in expression.free_symbols
-        if symbol.name.endswith(f"_{old}")
-    }
+    renamed = dict(zip(_features(old), _features(new), strict=True))
     return expression.xreplace(renamed | {sympy.Symbol(old): sympy.Symbol(new)})
 
 
 def of_loss(loss: Any) -> tuple[sympy.Expr, sympy.Expr]:
     """The value, and the component j of the gradient."""
-    count = sympy.Symbol("k", integer=True, positive=True)
-    xp = IndexedNamespace(count)
-    arrays = [xp.array(sympy.Symbol(f"{name}_{FREE}", real=True)) for name in ("ŷ", "t")]
+    xp = IndexedNamespace(OUTPUTS)
+    arrays = [xp.array(feature) for feature in _features(FREE)]
 
     def expressions() -> tuple[sympy.Expr, sympy.Expr]:
         value, gradient = (called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad"))
@@ -61,18 +72,28 @@ def of_loss(loss: Any) -> tuple[sympy.Expr, sympy.Expr]:
         _without_largest(expression) if shift else expression
         for expression, shift in zip(reading(loss, expressions), shifts, strict=True)
     )
-    return with_letters(tidied(value), (FREE, *BOUND)), with_letters(tidied(gradient), BOUND)
+    return with_letters(tidied(value)), with_letters(tidied(gradient))
 
 
-def with_letters(expression: sympy.Expr, letters: tuple[str, ...]) -> sympy.Expr:
-    """An expression whose sums run over the first letter, those in their terms over the second, and so on."""
+def with_letters(expression: sympy.Expr) -> sympy.Expr:
+    """An expression whose sums run over j, where no feature j stands outside of them, those in their terms over i, …"""
+    by_depth, depth = _by_depth(expression, 0)
+    first = [] if expression.has(*_features(FREE)) else [FREE]
+    for place, name in enumerate([*first, *map(bound, range(depth))][:depth]):
+        by_depth = with_index(by_depth, str(place), name)
+    return by_depth
+
+
+def _by_depth(expression: sympy.Expr, depth: int) -> tuple[sympy.Expr, int]:
+    """An expression whose sums run over numbers, by how many sums they are in, and how many such numbers there are."""
     if not expression.args:
-        return expression
+        return expression, depth
     if isinstance(expression, Total | LargestOf):
         term, index = expression.args
-        term = with_index(with_letters(term, letters[1:]), index.name, letters[0])
-        return expression.func(term, sympy.Symbol(letters[0]))
-    return expression.func(*(with_letters(argument, letters) for argument in expression.args))
+        within, deepest = _by_depth(with_index(term, index.name, str(depth)), depth + 1)
+        return expression.func(within, sympy.Symbol(str(depth))), deepest
+    arguments = [_by_depth(argument, depth) for argument in expression.args]
+    return expression.func(*(argument for argument, _ in arguments)), max(deepest for _, deepest in arguments)
 
 
 def _without_largest(expression: sympy.Expr) -> sympy.Expr:

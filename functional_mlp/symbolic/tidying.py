@@ -9,7 +9,7 @@ from sympy.utilities.lambdify import implemented_function
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import Maximum, Minimum, NoRealNumber, Where, is_smooth, where
-from functional_mlp.symbolic.printing import LargestOf, Total
+from functional_mlp.symbolic.printing import LargestOf, LogOrZero, Total
 from functional_mlp.symbolic.regions import Region, Undecided
 from functional_mlp.symbolic.resolving import resolved
 from functional_mlp.symbolic.walls import Wall
@@ -45,7 +45,13 @@ def _with_sums_tidied(expression: sympy.Expr) -> sympy.Expr:
 
 def _tidied(expression: sympy.Expr) -> sympy.Expr:
     """`tidied` where there are no sums, or other names in their place."""
-    expression = _without_limits(expression)
+    expression, arguments = _without_limits(expression)
+    shown = _in_one(expression)
+    return shown.xreplace({sympy.log(argument): LogOrZero(argument) for argument in arguments})
+
+
+def _in_one(expression: sympy.Expr) -> sympy.Expr:
+    """An expression as one formula, or else as cases that stand outside."""
     if is_smooth(expression):
         return expression
     if expression.has(sympy.Mod) or any(node.comparison in ("==", "!=") for node in expression.atoms(Where)):
@@ -93,23 +99,32 @@ def _is_on(surface: sympy.Expr, expression: sympy.Expr, formula: sympy.Expr) -> 
     return False
 
 
-def _without_limits(expression: sympy.Expr) -> sympy.Expr:
-    """The expression without what is said for x = 0 alone, where that is what the rest comes to as x nears 0.
+def _without_limits(expression: sympy.Expr) -> tuple[sympy.Expr, list[sympy.Symbol]]:
+    """The expression without what is said for x = 0 alone because x log x is 0 there, and each such x.
 
     >>> t = sympy.Symbol("t", real=True)
     >>> _without_limits(t * sympy.log(Where(4, t, 0, 1, t)))
-    t*log(t)
+    (t*log(t), [t])
     """
-    terms = []
+    terms, arguments = [], []
     for term in sympy.Add.make_args(expression):
         for node in term.atoms(Where):
             _, left, right, special, general = node.args
-            if node.comparison == "==" and left.is_Symbol and right == 0 and is_smooth(term.xreplace({node: general})):
-                elsewhere = term.xreplace({node: general})
-                if sympy.limit(elsewhere, left, 0, "+") == term.xreplace({node: special}).subs(left, 0):
-                    term = elsewhere
+            elsewhere = term.xreplace({node: general})
+            is_limit = node.comparison == "==" and right == 0 and _is_product_with_log(elsewhere, left)
+            if is_limit and term.xreplace({node: special}).subs(left, 0) == 0:
+                term = elsewhere
+                arguments.append(left)
         terms.append(term)
-    return sympy.Add(*terms)
+    return sympy.Add(*terms), arguments
+
+
+def _is_product_with_log(expression: sympy.Expr, symbol: sympy.Expr) -> bool:
+    """Whether an expression is x log x, times what has no x."""
+    if not symbol.is_Symbol:
+        return False
+    rest = expression / (symbol * sympy.log(symbol))
+    return symbol not in rest.free_symbols
 
 
 def _in_cases(expression: sympy.Expr) -> sympy.Expr:

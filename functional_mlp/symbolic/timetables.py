@@ -85,7 +85,8 @@ def _explored(read: Callable[[PathNamespace], Any], decisions: tuple[bool, ...])
     """What comes out on all paths that begin with some decisions, as cases."""
     path = Path(decisions)
     result = parts_of(read(PathNamespace(path)))[0]
-    result = sympy.together(result) if result.is_Add else result
+    if result.is_Add and sympy.fraction(sympy.together(result))[1].is_number:
+        result = sympy.together(result)  # (1 + cos x) / 2
     for depth in reversed(range(len(decisions), len(path.comparisons))):
         other = _explored(read, (*path.decisions[:depth], False))
         comparison = path.comparisons[depth]
@@ -147,12 +148,22 @@ def _letter(name: str) -> sympy.Symbol:
 
 def _with_symbolic_math(function: Any, xp: PathNamespace) -> Any:
     """The function, with sympy's functions in place of those of `math`."""
-    names = [name for name in dir(math) if hasattr(sympy, name)]
-    functions = {
-        name: functools.partial(xp.elementwise, getattr(sympy, name))
-        if callable(getattr(math, name))
-        else getattr(math, name)
-        for name in names
-    }
-    shadow = {**function.__globals__, "math": types.SimpleNamespace(**functions)}
+    numbers = {name: number for name, number in vars(math).items() if isinstance(number, float)}
+    functions = {name: functools.partial(xp.elementwise, function) for name, function in _functions_of_math().items()}
+    shadow = {**function.__globals__, "math": types.SimpleNamespace(**numbers, **functions)}
     return types.FunctionType(function.__code__, shadow, function.__name__, function.__defaults__, function.__closure__)
+
+
+def _functions_of_math() -> dict[str, Callable[..., sympy.Expr]]:
+    """The functions of `math`, of symbols: those that sympy calls the same, and others."""
+    functions = {name: getattr(sympy, name) for name in vars(math) if hasattr(sympy, name)}
+    return {name: function for name, function in functions.items() if callable(function)} | {
+        "cbrt": sympy.cbrt,
+        "exp2": lambda x: 2**x,
+        "expm1": lambda x: sympy.exp(x) - 1,
+        "fabs": sympy.Abs,
+        "log10": lambda x: sympy.log(x, 10),
+        "log1p": lambda x: sympy.log(1 + x),
+        "log2": lambda x: sympy.log(x, 2),
+        "pow": sympy.Pow,
+    }

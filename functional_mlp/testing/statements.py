@@ -11,8 +11,9 @@ from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.symbolic import formulas
 from functional_mlp.symbolic.derivatives import BY_ALGEBRA, NO_NUMBER, Holds
 from functional_mlp.symbolic.findings import Kink
-from functional_mlp.symbolic.printing import tex, tex_or_words, text
+from functional_mlp.symbolic.printing import tex, tex_or_words
 from functional_mlp.symbolic.roots import FARTHEST
+from functional_mlp.symbolic.spelling import text
 from functional_mlp.symbolic.words import in_words
 
 _BY_PIECES = "as the pieces say"

@@ -7,7 +7,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import schedules
-from functional_mlp.symbolic.printing import decimal
+from functional_mlp.symbolic.spelling import decimal
 from functional_mlp.testing import prove
 from tests.tables import (
     ACTIVATIONS,
@@ -96,7 +96,7 @@ FORMULAS = [
     (fm.MeanSquaredError(), r"\ell(\hat{y}, t) &= \frac{1}{k} \, \sum_{j} (\hat{y}_{j} - t_{j})^{2}"),
     (fm.MeanSquaredError(), r"\frac{\partial \ell}{\partial \hat{y}_{j}} &= \frac{2 \, (\hat{y}_{j} - t_{j})}{k}"),
     (fm.CrossEntropy(), r"\sum_{j} t_{j} \, \left(\log\left(\sum_{i} e^{\hat{y}_{i}}\right) - \hat{y}_{j}\right)"),
-    (fm.CrossEntropy(), r"\frac{e^{\hat{y}_{j}}}{\sum_{i} e^{\hat{y}_{i}}} \, \sum_{i} t_{i} - t_{j}"),
+    (fm.CrossEntropy(), r"\frac{e^{\hat{y}_{j}} \, \sum_{i} t_{i}}{\sum_{i} e^{\hat{y}_{i}}} - t_{j}"),
     (BinaryLogistic(), r"\frac{1}{k} \, \sum_{j} (\log(1 + e^{\hat{y}_{j}}) - \hat{y}_{j} \, t_{j})"),
     (BinaryLogistic(), r"\frac{\sigma(\hat{y}_{j}) - t_{j}}{k}"),
     (
@@ -197,8 +197,8 @@ def test_activations_of_one_class_that_differ_are_numbered_and_each_has_its_own_
     names = [rf"\operatorname{{LeakyReLU}}_{{{number}}}" for number in (1, 2)]
     passed = [right for left, right in lines if re.fullmatch(r"x\^\{\(\d\)\}", left)]
     assert [right.partition("(")[0] for right in passed[:3]] == [names[0], names[1], names[0]]
-    numbers = {rf"\text{{(in ${name}$)}}": value for name, value in zip(names, ("0.2", "0.3"), strict=True)}
-    numbers[r"\text{(in $\operatorname{ELU}$)}"] = "1"
+    numbers = {rf"\text{{(in }}{{{name}}}\text{{)}}": value for name, value in zip(names, ("0.2", "0.3"), strict=True)}
+    numbers[r"\text{(in }{\operatorname{ELU}}\text{)}"] = "1"
     assert [right for left, right in lines if left == r"\alpha"] == [
         rf"{v} \quad {where}" for where, v in numbers.items()
     ]
@@ -230,7 +230,7 @@ def test_names_and_digits_are_written_for_tex():
     text = fm.latex(My_Layer())
     assert r"\operatorname{My\_Layer}(s) &= \begin{cases} 1.000000000001 \, s & \text{if } s > 40" in text
     assert r"3 \cdot 10^{-13} \, s & \text{otherwise}" in text
-    assert r"\text{My\_Layer(): the derivative is" in prove(My_Layer()).latex
+    assert r"\text{My}\_\text{Layer(): the derivative is" in prove(My_Layer()).latex
 
 
 def test_a_formula_changes_with_the_code():
