@@ -79,6 +79,10 @@ def formula(code: str) -> str:
     # exponent, which would be too small to be seen.
     mathml = re.sub(r"<msup><mo>(\w+)</mo><mi>&#x02032;</mi></msup>", r"<mi>\1′</mi>", mathml)
     mathml = re.sub(r"<mo>((?!mod)[A-Za-z]{2,})</mo>", r"<mi>\1</mi>", mathml)
+    mathml = re.sub(r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r'\1<mo lspace="0" rspace="0">′</mo>', mathml)
+    mathml = mathml.replace("<mi>:</mi>", '<mo lspace="0.28em" rspace="0.28em">:</mo>')
+    # A minus at the beginning of an argument is a sign.
+    mathml = re.sub(r"(<mo>&#x0002C;</mo>|<mrow>)<mo>&#x02212;</mo>", r'\1<mo form="prefix">&#x02212;</mo>', mathml)
     return f'<div class="formula">{mathml}</div>'
 
 
