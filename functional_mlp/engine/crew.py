@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functional_mlp import forks
 from functional_mlp.engine.meeting import Team
 
-# What is run: work(rank, threads, address of the team).
-Work = Callable[[int, int, int], object]
+# What is run: work(rank, threads, team).
+Work = Callable[[int, int, Team], object]
 
 
 class Part:
@@ -126,7 +126,7 @@ def together(work: Work, most: int, cores: int) -> None:
 def _do_part(work: Work, rank: int, threads: int, team: Team) -> None:
     """Do a thread's part; where it fails, the others need not wait for it."""
     try:
-        work(rank, threads, team.address)
+        work(rank, threads, team)
     except BaseException:
         team.abandon()
         raise

@@ -34,11 +34,16 @@ class Team:
         self._memory = ctypes.create_string_buffer(TEAM_BYTES + LINE)
         start = ctypes.addressof(self._memory)
         self.address = start + -start % LINE
+        self._abandoned = ctypes.c_int64.from_address(self.address + ABANDONED)
         ctypes.c_void_p.from_address(self.address + LET_OTHERS_RUN).value = _let_others_run()
 
     def abandon(self) -> None:
         """Let nobody wait any more: what the threads of the team do from now on is of no use."""
-        ctypes.c_int64.from_address(self.address + ABANDONED).value = 1
+        self._abandoned.value = 1
+
+    @property
+    def is_abandoned(self) -> bool:
+        return bool(self._abandoned.value)
 
 
 @functools.cache

@@ -87,7 +87,8 @@ class FusedRun:
             return 1
         plan, held_out = self._session.plan, 0 if self._validation is None else self._validation.samples
         rows = self._samples + held_out
-        return max(1, min(plan.rows_per_call // rows, plan.policy.most_epochs_per_call))
+        at_once = self._session.threads * plan.rows_per_call // rows  # for threads take as long together
+        return max(1, min(at_once, plan.policy.most_epochs_per_call))
 
     @property
     def ahead(self) -> "Ahead | None":

@@ -1,8 +1,8 @@
 """A compiled function at work: the memory that it runs in, and the data that it reads."""
 
-import collections
 import ctypes
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ from functional_mlp.engine.epochs import EpochsOfOne
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
+from functional_mlp.engine.meeting import Team
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.plan import Plan, threads_of
 from functional_mlp.engine.policy import MEASURED, Policy
@@ -98,12 +99,13 @@ class Session:
     layout: Layout
     plan: Plan
     workspace: Tensor
+    threads: int  # that make a call together, at most
 
     def __init__(self, program: Program, policy: Policy = MEASURED) -> None:
-        self._function, self._threads = function_to_run(program, policy)
+        self._function, self.threads = function_to_run(program, policy)
         self.layout, self.plan = self._function.layout, self._function.plan
         self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.plan.piece
-        spaces = self._threads if self.plan.divided and self._batch_size == 1 else 1
+        spaces = self.threads if self.plan.divided and self._batch_size == 1 else 1
         self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
         self._workspace_pointer = self.workspace.data_ptr()
 
@@ -144,13 +146,21 @@ class Session:
         """
         results = (ctypes.c_double * 2)()
         pointers = (self.workspace.data_ptr(), *rows.pointers, order.data_ptr())
-        last = 0
-        while last < samples:
-            first, last = last, min(self._stop(last), samples)
-            arguments = (*pointers, first, last, samples, step, learning_rate, strength, results)
-            self._run(last - first, self._function.call, *arguments)
+        stops = [0]
+        while stops[-1] < samples:
+            stops.append(min(self._stop(stops[-1]), samples))
+        calls = [
+            functools.partial(
+                self._function.call, *pointers, first, last, samples, step, learning_rate, strength, results
+            )
+            for first, last in itertools.pairwise(stops)
+        ]
+
+        def tell(calls_done: int) -> None:
             if progress is not None:
-                progress(last / samples)
+                progress(stops[calls_done] / samples)
+
+        self._run(samples, calls, tell)
         return results[0], results[1]
 
     def run_epochs(
@@ -184,8 +194,7 @@ class Session:
         results = (ctypes.c_double * (4 * count))()
         call_epochs = self._function.call_epochs
         assert call_epochs is not None, "only epochs are run many at a time"
-        self._run(
-            count * samples,
+        call = functools.partial(
             call_epochs,
             *EpochsOfOne(
                 workspace=self._workspace_pointer,
@@ -205,6 +214,7 @@ class Session:
                 snapshots=None if snapshots is None else snapshots.data_ptr(),
             ),
         )
+        self._run(count * samples, [call])
         return results[::4], results[1::4], results[2::4], results[3::4]
 
     def pass_forward(self, rows: Rows, samples: int, predictions: Tensor | None = None) -> tuple[float, float]:
@@ -219,29 +229,47 @@ class Session:
         pointers, written = rows.pointers, () if predictions is None else (predictions.data_ptr(),)
         shares = enumerate(starts)  # each thread goes on with the next that is left
 
-        def work(rank: int, *_: int) -> None:
+        def work(rank: int, threads: int, team: Team) -> None:
             workspace = self.workspace if rank == 0 else self.workspace.clone()
-            try:
-                for index, first in shares:
-                    sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
-                    last = min(first + size, samples)
-                    self._function.call(
-                        workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, 0.0, sums, *written
-                    )
-            finally:
-                collections.deque(shares, maxlen=0)  # after an error, or Ctrl-C, no thread begins another
+            for index, first in shares:
+                if team.is_abandoned:
+                    return
+                sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
+                last = min(first + size, samples)
+                self._function.call(
+                    workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, 0.0, sums, *written
+                )
 
         threads = torch.get_num_threads()
         crew.together(work, min(threads, len(starts)), threads)
         return sum(results[::2]), sum(results[1::2])
 
-    def _run(self, rows: int, function: Callable[..., None], *arguments: Any) -> None:
-        """Call a native function for some rows, on several threads at once where it is made for them."""
-        if self.plan.divided:
-            threads = self._threads if rows >= self.plan.fewest_rows_divided else 1
-            crew.together(functools.partial(function, *arguments), threads, torch.get_num_threads())
-        else:
-            function(*arguments)
+    def _run(
+        self,
+        rows: int,
+        calls: Sequence[Callable[..., None]],
+        tell: Callable[[int], None] = lambda calls_done: None,
+    ) -> None:
+        """Make native calls one after the other, for so many rows, and tell after each how many are done.
+
+        Where they are made for several threads, these make each call together.
+        """
+        if not self.plan.divided:
+            for done, call in enumerate(calls, start=1):
+                call()
+                tell(done)
+            return
+
+        def work(rank: int, threads: int, team: Team) -> None:
+            for done, call in enumerate(calls, start=1):
+                if team.is_abandoned:
+                    return
+                call(rank, threads, team.address)
+                if rank == 0:
+                    tell(done)
+
+        threads = self.threads if rows >= self.plan.fewest_rows_divided else 1
+        crew.together(work, threads, torch.get_num_threads())
 
     def _stop(self, first: int) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""

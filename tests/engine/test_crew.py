@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 import torch
 from llvmlite import ir
@@ -18,7 +19,7 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.lowering import lower_steps
-from functional_mlp.engine.meeting import emit_meeting
+from functional_mlp.engine.meeting import Team, emit_meeting
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import MEASURED, Policy
 from tests.engine import modes
@@ -52,8 +53,8 @@ def meet() -> Callable[..., None]:
     code = load("meetings", None, emit, host())
     function = code.function("meetings", (Share.types() | {"place": POINTER}).values())
 
-    def meet(rank: int, threads: int, team: int, counts: ctypes.Array[ctypes.c_int64]) -> None:
-        function(rank, threads, team, ctypes.addressof(counts) + 8 * rank)
+    def meet(rank: int, threads: int, team: Team, counts: ctypes.Array[ctypes.c_int64]) -> None:
+        function(rank, threads, team.address, ctypes.addressof(counts) + 8 * rank)
 
     meet.code = code  # type: ignore[attr-defined]  # kept as long as the function is
     return meet
@@ -70,7 +71,7 @@ def test_all_threads_come_to_all_meetings(meet: Callable[..., None], threads: in
 def test_a_thread_that_fails_does_not_leave_the_others_waiting(meet: Callable[..., None], failing: int) -> None:
     counts = (ctypes.c_int64 * 3)()
 
-    def work(rank: int, threads: int, team: int) -> None:
+    def work(rank: int, threads: int, team: Team) -> None:
         if rank == failing:
             raise KeyboardInterrupt
         meet(rank, threads, team, counts)
@@ -87,7 +88,7 @@ def test_a_thread_that_fails_does_not_leave_the_others_waiting(meet: Callable[..
 def test_teams_share_the_cores_that_there_are(meet: Callable[..., None]) -> None:
     sizes: list[int] = []
 
-    def work(rank: int, threads: int, team: int) -> None:
+    def work(rank: int, threads: int, team: Team) -> None:
         if rank == 0 and len(sizes) < 4:
             sizes.append(threads)
             together(work, 3, 4)
@@ -113,14 +114,12 @@ NETWORK = fm.Sequential(fm.Linear(2, 20), fm.Tanh(), fm.Linear(20, 20), fm.ReLU(
 
 
 DIVIDED = among_threads()
+IN_SHORT_CALLS = attrs.evolve(DIVIDED, operations_per_call=0)
 
 
-def train(seed: int, policy: Policy = DIVIDED) -> list[bytes]:
-    data = fm.datasets.disk(KEY, 200)
-    key = fm.random.key(seed)
-    result = modes.fit(
-        NETWORK, fm.MeanSquaredError(), fm.Adam(0.1), data, key=key, epochs=3, batch_size=20, policy=policy
-    )
+def train(seed: int, policy: Policy = DIVIDED, progress: Callable[[float], None] | None = None) -> list[bytes]:
+    options = {"data": fm.datasets.disk(KEY, 200), "key": fm.random.key(seed), "epochs": 3, "batch_size": 20}
+    result = modes.fit(NETWORK, fm.MeanSquaredError(), fm.Adam(0.1), **options, policy=policy, progress=progress)
     return [leaf.numpy().tobytes() for leaf in fm.pytree.leaves(result.params)]
 
 
@@ -128,6 +127,22 @@ def test_sixteen_fits_at_once_in_sixteen_threads() -> None:
     expected = [train(seed, MEASURED) for seed in range(16)]
     with torch_threads(2), ThreadPoolExecutor(16) as pool:
         assert list(pool.map(train, range(16))) == expected
+
+
+def test_threads_make_the_calls_of_an_epoch_together_until_it_is_interrupted() -> None:
+    told: list[float] = []
+
+    def interrupt(epochs: float) -> None:
+        told.append(epochs)
+        if len(told) == 15:
+            raise ArithmeticError
+
+    expected = train(0, MEASURED)
+    with torch_threads(2):
+        with pytest.raises(ArithmeticError):
+            train(0, IN_SHORT_CALLS, interrupt)
+        assert told == pytest.approx([batches / 10 for batches in range(1, 16)])
+        assert train(0, IN_SHORT_CALLS) == expected
 
 
 @forks_here
