@@ -380,10 +380,10 @@ def _(
             on_any_ground(axes)
         return picture(figure, "The weights of each layer as colours: red above 0, blue below", width=48)
 
-    pictures = [boundary(), curves(), *([disagreement()] if members.value > 1 else []), units()]
-    shown = [mo.hstack(pictures, wrap=True, justify="start", gap=1), weights()]
+    pictures = [boundary(), curves(), *([disagreement()] if members.value > 1 else []), units(), weights()]
+    shown = mo.hstack(pictures, wrap=True, justify="start", align="center", gap=1)
     drawn = time.perf_counter() - begun
-    mo.vstack([*shown, mo.md(f"Code and training took {seconds:.3f} s, answers and pictures {drawn:.3f} s.")])
+    mo.vstack([shown, mo.md(f"Code and training took {seconds:.3f} s, answers and pictures {drawn:.3f} s.")])
     return
 
 
