@@ -14,15 +14,6 @@ from functional_mlp.experiments.trials import Curves, Performance
 from tests.helpers import KEY, assert_close, assert_same_bits
 
 
-def test_the_papers_network_is_its_own():
-    network = paper.network()
-    params = network.init(KEY)
-    assert fm.count_parameters(params) == 1427
-    assert [type(layer).__name__ for layer in network][1::2] == ["ReLU", "ReLU", "Tanh"]
-    assert all(leaf.abs().max() <= 1 for leaf in fm.pytree.leaves(params))
-    assert all(p.bias.abs().max() > 0.5 for p in params if p != ())
-
-
 def test_the_first_draws_do_not_depend_on_the_number_of_runs():
     assert trials.run_keys(KEY, 2) == trials.run_keys(KEY, 5)[:2]
     first, again = trials.draw(KEY), trials.draw(KEY)
