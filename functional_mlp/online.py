@@ -26,10 +26,24 @@ class OnlineState:
     `optimizer_state` are the ordinary trees, in tensors of their own, which `fm.save`, `fm.predict`, … take.
     """
 
-    online: "Online"
-    numbers: Any
-    step: int
-    learning_rate: float
+    # All that it holds, in one tuple: to set four fields of a frozen class takes twice as long.
+    held: tuple["Online", Any, int, float]
+
+    @property
+    def online(self) -> "Online":
+        return self.held[0]
+
+    @property
+    def numbers(self) -> Any:
+        return self.held[1]
+
+    @property
+    def step(self) -> int:
+        return self.held[2]
+
+    @property
+    def learning_rate(self) -> float:
+        return self.held[3]
 
     @property
     def params(self) -> Params:
@@ -76,9 +90,9 @@ class Online:
     """A network that learns sample by sample, in microseconds; native code where the engine can run it.
 
     Making it makes the code. Each sample, or batch, is a step of `optimizer` with the gradient of its mean loss, as
-    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. (A last batch of one
-    row agrees within rounding: a step of one row is that of batch size 1, which adds up in another order.) Threads may
-    step at once, from the same state or others.
+    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. A sample (features,) is
+    a step of batch size 1, and a batch (1, features) the last of larger ones, which adds up in another order. Threads
+    may step at once, from the same state or others.
 
     Parameters
     ----------
@@ -131,7 +145,7 @@ class Online:
             state = self.optimizer.init(start)
         features = self.network.in_features or 1
         checked_arguments(self.network, state.params, torch.zeros(features, dtype=self.dtype, device="cpu"))
-        return OnlineState(self, self.steps.numbers(state), state.step, state.learning_rate)
+        return OnlineState((self, self.steps.numbers(state), state.step, state.learning_rate))
 
     def step(
         self,
@@ -160,20 +174,18 @@ class Online:
         A NaN in the data gives the loss NaN; whoever wants to go on keeps the state from before. Raises `TypeError` or
         `ValueError` for what does not fit the network, its loss or the state.
         """
-        if type(state) is not OnlineState or state.online is not self:
+        if type(state) is not OnlineState or state.held[0] is not self:
             self._check_state(state)
-        if learning_rate is None:
-            rate = state.learning_rate
-        else:
-            rate = checks.number("step: learning_rate", learning_rate, low=0.0)
-        numbers, loss = self.steps.step(state.numbers, state.step, rate, x, target, weight)
-        return OnlineState(self, numbers, state.step + 1, state.learning_rate), loss
+        _, numbers, step, usual_rate = state.held
+        rate = usual_rate if learning_rate is None else checks.number("step: learning_rate", learning_rate, low=0.0)
+        numbers, loss = self.steps.step(numbers, step, rate, x, target, weight)
+        return OnlineState((self, numbers, step + 1, usual_rate)), loss
 
     def predict(self, state: OnlineState, x: Any) -> Tensor:
         """The network's outputs for a sample (features,), or a batch (b, features)."""
-        if type(state) is not OnlineState or state.online is not self:
+        if type(state) is not OnlineState or state.held[0] is not self:
             self._check_state(state)
-        return self.steps.predict(state.numbers, x)
+        return self.steps.predict(state.held[1], x)
 
     def _check_state(self, state: Any) -> None:
         checks.instance("state", state, OnlineState, "make one with online.init(params)")
@@ -222,7 +234,7 @@ class ReferenceSteps:
         params = numbers["params"]
         inputs = self._inputs(x)
         prediction, tape = self._network.forward(params, inputs)
-        given = samples(self._loss, inputs, len(x.shape) == 2, prediction, target, weight)
+        given = samples(self._loss, inputs, prediction, target, weight)
         grad_out = self._loss.batch_grad(prediction, given.targets, given.weights)
         grads, _ = self._network.backward(params, tape, grad_out)
         if self._penalty is not None:
@@ -232,8 +244,7 @@ class ReferenceSteps:
         return {name: getattr(after, name) for name in numbers}, loss
 
     def predict(self, numbers: dict[str, Any], x: Any) -> Tensor:
-        outputs = self._network.apply(numbers["params"], self._inputs(x))
-        return outputs.unsqueeze(0) if len(x.shape) > outputs.ndim else outputs
+        return self._network.apply(numbers["params"], self._inputs(x))
 
     def _inputs(self, x: Any) -> Tensor:
         return checked_inputs(x, self._dtype, torch.device("cpu"), self._network.in_features)

@@ -15,7 +15,7 @@ from functional_mlp.targets import plain_indices
 
 @attrs.frozen(eq=False)
 class Samples:
-    """A sample (features,), or a batch (b, features) of at least two, with what belongs to it.
+    """A sample (features,), or a batch (b, features), with what belongs to it.
 
     `targets` are as the expressions of a loss take them, like the predictions; `labels` are the class indices, where
     the targets are such; `weights` are a column, where there are any.
@@ -32,7 +32,7 @@ class Samples:
 
 
 def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: int | None) -> Tensor:
-    """Inputs (features,) or (b, features), without a graph; a batch of one is a sample.
+    """Inputs (features,) or (b, features), without a graph.
 
     Raises `TypeError` or `ValueError` for another kind, dtype, device or shape.
     """
@@ -45,20 +45,20 @@ def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: i
     wanted = "features" if features is None else features
     if x.ndim not in (1, 2) or x.numel() == 0 or (features is not None and x.shape[-1] != features):
         raise ValueError(f"x must be a sample of shape ({wanted},) or a batch (b, {wanted}), got {tuple(x.shape)}")
-    inputs: Tensor = x[0] if x.ndim == 2 and len(x) == 1 else x
-    return inputs.detach()
+    inputs: Tensor = x.detach()
+    return inputs
 
 
-def samples(loss: Loss, inputs: Tensor, batch: bool, predictions: Tensor, target: Any, weight: Any) -> Samples:
-    """What goes with inputs as `checked_inputs` gives them; `batch` says that they came as a batch.
+def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight: Any) -> Samples:
+    """What goes with inputs as `checked_inputs` gives them; `predictions` have the shape and dtype of the network's.
 
-    `predictions` have the shape and dtype of the network's.
+    A batch of one row may have a target without a dimension, as a sample has.
     """
     calls, target = calls_of(target), checks.plain_number(target)
     target = torch.tensor(target, device=inputs.device) if type(target) in (bool, int) else as_tensor("target", target)
     checks.plain_tensor("target", target)
-    if batch and inputs.ndim == 1:
-        target, weight = _of_one("target", target), _of_one("weight", weight)
+    if target.ndim == 0 and inputs.shape[:-1] == (1,):
+        target = target.unsqueeze(0)
     if target.is_floating_point() and target.dtype != predictions.dtype:
         raise ValueError(
             f"target must be of the dtype {predictions.dtype}, got {target.dtype}: call {calls.to(predictions.dtype)}"
@@ -67,16 +67,6 @@ def samples(loss: Loss, inputs: Tensor, batch: bool, predictions: Tensor, target
     is_class = target.shape == inputs.shape[:-1] and not target.is_floating_point()
     targets = loss.checked_targets(predictions, target)
     return Samples(inputs, targets, target if is_class else None, _weights(weight, inputs))
-
-
-def _of_one(name: str, value: Any) -> Any:
-    """What a batch of one sample has for it; what is no tensor is one thing anyway."""
-    value = as_tensor(name, value)
-    if not isinstance(value, Tensor) or value.ndim == 0:
-        return value
-    if len(value) != 1:
-        raise ValueError(f"{name} must be of one sample, as x is, got shape {tuple(value.shape)}")
-    return value[0]
 
 
 def _weights(weight: Any, inputs: Tensor) -> Tensor | None:

@@ -50,20 +50,20 @@ SLOW = fm.Sequential(fm.Linear(3, 5), Reversed(), fm.Linear(5, 2))
 
 
 def check_epoch(network, loss, optimizer, data, batch_size, engine, penalty=None) -> None:
-    """Steps in the order of an epoch give its state, and its mean loss; the last batch is not a single row of many."""
-    dtype, batch_size = data.inputs.dtype, min(batch_size, len(data))
-    whole = len(data) - (len(data) % batch_size == 1)
-    weights = None if data.weights is None else data.weights[:whole] + 0.5
-    data = fm.Dataset(data.inputs[:whole], data.targets[:whole], weights)
+    """Steps in the order of an epoch give its state, and its mean loss."""
+    dtype = data.inputs.dtype
+    weights = None if data.weights is None else data.weights + 0.5
+    data = fm.Dataset(data.inputs, data.targets, weights)
     online = fm.Online(network, loss, optimizer, penalty=penalty, dtype=dtype)
     start = fm.TrainState(optimizer.init(network.init(fm.random.key(1), dtype=dtype)), KEY, 0)
     more = {"optimizer": optimizer, "batch_size": batch_size, "engine": engine, "penalty": penalty}
     expected, mean_loss = fm.train_epoch(network, loss, start, data, **more)
     state, total = online.init(start.optimizer_state), 0.0
-    for rows in fm.random.permutation(KEY.fold_in(0), len(data)).split(batch_size):
+    order = fm.random.permutation(KEY.fold_in(0), len(data))
+    for rows in order.split(batch_size) if batch_size > 1 else order:
         weight = None if data.weights is None else data.weights[rows]
         state, value = online.step(state, data.inputs[rows], data.targets[rows], weight=weight)
-        total += value * len(rows) / len(data)
+        total += value * rows.numel() / len(data)
     assert state.step == expected.optimizer_state.step
     if engine == "fused":
         assert fm.pytree.equal(state.optimizer_state, expected.optimizer_state)
@@ -177,20 +177,21 @@ def test_arrays_and_tensors_of_any_layout_give_the_same_bits(network: fm.Layer) 
         X.numpy(),
         read_only,
         wide[:, 0],
-        X.expand(1, 3),
         X.numpy()[::-1][::-1],
         (-X)._neg_view(),
         X.clone().requires_grad_(),
     ]
     labels = [1, torch.tensor(1), torch.tensor([1], dtype=torch.uint8), np.int64(1), np.array(1), torch.tensor(True)]
     for x in forms:
-        target = [1] if x.ndim == 2 else 1
-        reached, value = online.step(state, x, torch.tensor(target))
+        reached, value = online.step(state, x, torch.tensor(1))
         assert fm.pytree.equal(reached.params, expected.params)
         assert value == loss
     for label in labels[:2] + labels[3:]:
         assert fm.pytree.equal(online.step(state, X, label)[0].params, expected.params)
-    assert fm.pytree.equal(online.step(state, X[None], labels[2])[0].params, expected.params)
+    of_one, value = online.step(state, X.expand(1, 3), labels[2])  # in the sums of batches
+    assert fm.pytree.equal(online.step(state, X[None], 1)[0].params, of_one.params)
+    torch.testing.assert_close(fm.pytree.leaves(of_one.params), fm.pytree.leaves(expected.params))
+    assert value == pytest.approx(loss)
 
 
 def test_a_step_may_have_a_learning_rate_of_its_own() -> None:
@@ -244,7 +245,7 @@ REFUSED = {
     "list": (lambda s: (s, [0.0, 1.0, 2.0], TARGET), TypeError, "x must be a torch.Tensor"),
     "meta": (lambda s: (s, X.to("meta"), TARGET), ValueError, "hold data"),
     "outputs": (lambda s: (s, X, torch.zeros(3)), ValueError, "targets must"),
-    "target of one more": (lambda s: (s, X[None], torch.zeros(2, 2)), ValueError, "target must be of one sample"),
+    "target of one more": (lambda s: (s, X[None], torch.zeros(2, 2)), ValueError, "targets must"),
     "state": (lambda s: (PARAMS, X, TARGET), TypeError, "state must be an OnlineState"),
     "tree": (lambda s: (s.optimizer_state, X, TARGET), TypeError, "state must be an OnlineState"),
     "another's state": (lambda s: (online_of(optimizer=fm.SGD(0.1)).init(PARAMS), X, TARGET), ValueError, "is one of"),

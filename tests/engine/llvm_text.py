@@ -22,7 +22,7 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, online, shuffle
+from functional_mlp.engine import compiling, once, shuffle
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.lowering import lower_loss, lower_steps
 from functional_mlp.engine.members import compiling as members_compiling
@@ -156,7 +156,7 @@ class Case:
         program = self._program()
         plan = plan_of(program, self._target)
         if self.kind == "once":
-            return online.emit(program, plan, self.batch_size)
+            return once.emit(program, plan, self.batch_size)
         return compiling.emit(program, attrs.evolve(plan, divided=self.kind == "divided" or plan.divided))
 
     def _module_of_group(self) -> Any:
