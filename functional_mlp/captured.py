@@ -21,7 +21,7 @@ from functional_mlp.optimizers import Optimizer
 Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 # Batches whose kernels are one graph. On an H200 a step of the network 2-25-25-25-2 took 105 µs with 32 of them, 112
-# with 8 and 104 with 128; to capture as many takes a run some 0.1, 0.05 and 0.6 seconds.
+# with 8 and 104 with 128; to capture them takes a run some 0.1, 0.05 and 0.6 seconds.
 CAPTURED_AT_ONCE = 32
 # Numbers of inputs and targets that are gathered for them at most, for they stay in memory with the graph: 64 MiB.
 MOST_NUMBERS = 1 << 24

@@ -12,7 +12,7 @@ from functional_mlp.stopping import EarlyStopping
 
 
 def check_monitors(name: str, member: Member, loss: Loss, early_stopping: Any, score: Score | None) -> None:
-    """Raise unless there is such an early stopping, and the figures that it and the schedule look at."""
+    """Raise unless early stopping is one, and the figures that it and the schedule look at are there."""
     if early_stopping is not None:
         advice = "make one with functional_mlp.EarlyStopping(patience)"
         checks.instance(f"{name}: early_stopping", early_stopping, EarlyStopping, advice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import functional_mlp as fm
 from functional_mlp.cli.data import DataOptions, samples_of
@@ -16,20 +16,14 @@ from functional_mlp.cli.terminal import say, say_facts, say_notes
 from functional_mlp.cli.training import RuleOptions, TrainingOptions
 from functional_mlp.interrupts import no_interrupt
 
-if TYPE_CHECKING:
-    from functional_mlp.random import Key
-
 
 def cross_validate(
     parts: int,
-    *,
     data: DataOptions,
     network: NetworkOptions,
     training: TrainingOptions,
     rule: RuleOptions,
     printing: Printing,
-    key: Key,
-    fit_key: Key,
 ) -> None:
     """Train once for each part, on all the others, and print the mean of the scores with its deviation.
 
@@ -39,9 +33,8 @@ def cross_validate(
         How many.
     data, network, training, rule, printing
         The options of `train`.
-    key, fit_key
-        The keys of the division into parts, and of the trainings.
     """
+    key, fit_key = fm.random.key(training.seed).split()
     table = data.read()
     assert table is not None
     import torch

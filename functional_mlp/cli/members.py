@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from attrs import frozen
 from cyclopts import Parameter
@@ -19,9 +19,6 @@ from functional_mlp.cli.scores import Scores
 from functional_mlp.cli.terminal import Table, say
 from functional_mlp.cli.training import TRAINING_GROUP
 from functional_mlp.spread import Spread, plus_minus
-
-if TYPE_CHECKING:
-    pass
 
 # The figures of scores that stand beside each other, and how many digits they have.
 CLASS_FIGURES = {"loss": "loss", "accuracy": "accuracy"}

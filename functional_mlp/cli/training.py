@@ -116,7 +116,7 @@ class TrainingOptions:
     """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
 
     early_stopping: Annotated[int | None, Parameter(converter=parse_integer, metavar="EPOCHS")] = None
-    """Stop after as many epochs in a row in which the validation loss was not smaller than before; what is shown, and
+    """Stop after this many epochs in a row in which the validation loss was not smaller than before; what is shown, and
     what `predict` uses, is then the network of the best epoch."""
 
     l1: Annotated[float | None, Parameter(metavar="STRENGTH")] = None

@@ -160,7 +160,7 @@ class Policy:
     # of a `fit` (2-2, five rows).
     most_epochs_per_call: int = 256
     # Epochs that are trained before callbacks are told of the first of them, where they are so short that one call
-    # could train `looks_in_a_call` times as many: about a millisecond. An empty callback then makes an epoch of 200
+    # could train `looks_in_a_call` times their number: some 1 ms. An empty callback then makes an epoch of 200
     # samples 1.8 times as long (2-2) and 1.4 (paper), with 8 ahead 1.9 and 1.5, with 32 1.6 and 1.3, and one by one 3.4
     # and 2.1.
     most_epochs_ahead: int = 16

@@ -250,7 +250,7 @@ class Session:
         calls: Sequence[Callable[..., None]],
         tell: Callable[[int], None] = lambda calls_done: None,
     ) -> None:
-        """Make native calls one after the other, for so many rows, and tell after each how many are done.
+        """Make native calls one after the other, of `rows` rows in all, and tell after each how many are done.
 
         Where they are made for several threads, these make each call together.
         """

@@ -38,7 +38,7 @@ class CommonSets:
 
     @property
     def standard_error(self) -> float:
-        """How far the mean scatters of as many new runs, all measured on one new set.
+        """How far the mean of new runs would scatter, of as many as these, all measured on one new set.
 
         >>> round(CommonSets.of([[0.1, 0.3], [0.5, 0.7]]).standard_error, 6)
         0.3

@@ -125,7 +125,7 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         return self._in(e, brackets=brackets)
 
     def _operand(self, e: sympy.Expr) -> str:
-        """What stands beside an operator that binds no one knows how strongly."""
+        """What stands beside an operator of which readers may not know how strongly it binds."""
         return self._in(e, brackets=_needs_brackets(e))
 
     def _in(self, e: sympy.Expr, *, brackets: bool) -> str:
@@ -241,7 +241,7 @@ def _is_outside(factor: sympy.Expr, below: sympy.Expr) -> bool:
 
 
 def _needs_brackets(e: sympy.Expr) -> bool:
-    """Whether a formula has brackets beside such an operator."""
+    """Whether a formula has brackets beside an operator of which readers may not know how strongly it binds."""
     return not (_is_unit(e) or isinstance(e, sympy.exp) or (e.is_Pow and e.exp.is_positive))
 
 

@@ -213,7 +213,7 @@ class DateColumn(Column):
     @scales.validator
     def _check_scales(self, attribute: object, scales: tuple[Scale, ...]) -> None:
         if len(scales) != len(self.parts):
-            raise ValueError(f"a date of {len(self.parts)} parts needs as many scales, got {len(scales)}")
+            raise ValueError(f"a date of {len(self.parts)} parts needs a scale for each, got {len(scales)}")
 
     @classmethod
     def learn(cls, column: "polars.Series") -> "DateColumn | str":

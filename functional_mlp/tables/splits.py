@@ -172,7 +172,7 @@ def stratified_folds(key: Key, labels: Tensor, folds: int) -> list[tuple[Tensor,
     # Dealt like cards, class after class, so that the folds are of equal sizes too.
     dealt = torch.cat([torch.empty(0, dtype=torch.int64), *(rows for rows in classes if len(rows) > 1)])
     if folds > len(dealt):
-        raise ValueError(f"{folds} folds need as many rows of classes that are seen more than once, got {len(dealt)}")
+        raise ValueError(f"{folds} folds need {folds} rows of classes that are seen more than once, got {len(dealt)}")
     once = [rows for rows in classes if len(rows) == 1]
     parts = [dealt[fold::folds].sort().values for fold in range(folds)]
     return [(torch.cat([*once, *(other for other in parts if other is not own)]).sort().values, own) for own in parts]

@@ -40,7 +40,7 @@ _OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, Recursio
 OUTPUTS = range(1, 5)
 
 
-# The targets for some outputs, each a function of as many symbols.
+# The targets for a number of outputs, each a function of a symbol an output.
 Targets = Callable[[int], Iterator[Callable[[tuple[Any, ...]], Any]]]
 
 

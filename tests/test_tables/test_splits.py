@@ -74,7 +74,7 @@ def test_each_row_is_in_one_fold(folds):
         assert abs(len(own) - 27 / folds) < 1
         assert 27 in others  # of a class that is seen once
         assert abs(int((labels[own] == 0).sum()) - 20 / folds) < 1
-    with pytest.raises(ValueError, match="28 folds need as many rows of classes that are seen more than once, got 27"):
+    with pytest.raises(ValueError, match="28 folds need 28 rows of classes that are seen more than once, got 27"):
         stratified_folds(KEY, labels, 28)
     with pytest.raises(ValueError, match="got 0"):
         stratified_folds(KEY, torch.arange(4), 2)

@@ -205,7 +205,7 @@ class Tails:
         first: Index,
         delta: Index,
     ) -> list[ir.Value | None]:
-        """A stage of the sums with the products of a tail, of which each vector holds as many rows.
+        """A stage of the sums with the products of a tail, whose vectors hold as many rows as those of the stage.
 
         Parameters
         ----------

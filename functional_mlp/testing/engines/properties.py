@@ -41,7 +41,7 @@ def runs_repeat(case: Comparison) -> None:
 
 
 def runs_end_alike(case: Comparison) -> None:
-    """Both diverge at the same epoch or not at all, and end after as many epochs and steps, with the same rate."""
+    """Both diverge at the same epoch or not at all, and end after the same epoch and step, with the same rate."""
     actual, expected = case.actual, case.expected
     if actual.diverged_at != expected.diverged_at:
         raise AssertionError(
