@@ -36,6 +36,8 @@ import functional_mlp as fm
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 DIRECTIVE = re.compile(r"^\{\{ (source|formula|engine|assembly): (.+) \}\}$", re.MULTILINE)
+# What mkdocstrings is to show, and below it a formula.
+BELOW_A_NAME = re.compile(r"^::: (\S+)\n\n\{\{ formula: (.+) \}\}$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -56,6 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put sources and formulas into a page."""
     makers = {"source": source, "formula": formula, "engine": engine, "assembly": assembly}
+    markdown = BELOW_A_NAME.sub(r"::: \1", markdown)  # docs/docstrings.py sets these, above the text of the class
     return DIRECTIVE.sub(lambda found: makers[found[1]](found[2]), markdown)
 
 
