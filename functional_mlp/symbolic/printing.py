@@ -106,7 +106,7 @@ class Printer(LatexPrinter):  # type: ignore[misc]
 
     def _product(self, factors: Sequence[sympy.Expr], first: str | None = None) -> str:
         """Factors beside each other, after one that is printed already; sums and cases are the last."""
-        factors = [*(one for one in factors if not _is_open(one)), *(one for one in factors if _is_open(one))]
+        factors = sorted(factors, key=_is_last)
         if first is None and len(factors) == 1:
             return str(self._print(factors[0]))
         product = first or ""
@@ -121,7 +121,7 @@ class Printer(LatexPrinter):  # type: ignore[misc]
 
     def _factor(self, e: sympy.Expr, *, is_last: bool = True) -> str:
         """One of a product, or what a sum is of."""
-        brackets = e.is_Add or isinstance(e, sympy.Mod) or _is_negative(e) or (_is_open(e) and not is_last)
+        brackets = e.is_Add or isinstance(e, sympy.Mod) or _is_negative(e) or (_is_last(e) and not is_last)
         return self._in(e, brackets=brackets)
 
     def _operand(self, e: sympy.Expr) -> str:
@@ -221,6 +221,11 @@ def _is_open(e: sympy.Expr) -> bool:
     if isinstance(e, LargestOf):
         return not _needs_brackets(e.args[0])
     return isinstance(e, Total | Where | sympy.Mod)
+
+
+def _is_last(e: sympy.Expr) -> bool:
+    """Whether a factor must be the last: max (a + b) c could be a maximum of products as well."""
+    return _is_open(e) or isinstance(e, LargestOf)
 
 
 def _fraction(e: sympy.Mul) -> tuple[str | None, list[sympy.Expr], sympy.Expr]:

@@ -128,6 +128,8 @@ def _rising_or_falling(
     value, other = f(middle), f(next(_towards(high, middle, 1)))
     if mpmath.im(value) != 0 or mpmath.im(other) != 0:
         return None
+    if value == 0:
+        return middle
     nearer = middle
     above, below = _towards(high, middle, 1), _towards(low, middle, -1)
     for place in above if value * (other - value) < 0 else below:

@@ -1,6 +1,7 @@
 """Losses with any number of outputs: features with an index, and sums over it."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import sympy
@@ -29,14 +30,48 @@ def bound(place: int) -> str:
     return letter if round_ == 1 else f"{letter}{round_}"
 
 
+class Indexed(Formula):
+    """One feature that stands for all, or what there is one of, as a sum is."""
+
+    is_one: bool
+
+    def __init__(self, xp: SymbolicNamespace, part: sympy.Expr, *, is_one: bool, has_shape: bool = True) -> None:
+        super().__init__(xp, [part], has_shape=has_shape)
+        self.is_one = is_one
+
+    @property
+    def shape(self) -> tuple[Any]:
+        return (1,) if self.is_one and self.has_shape else super().shape
+
+
 class IndexedNamespace(SymbolicNamespace):
-    """The namespace whose arrays are one feature, with an index, that stands for all."""
+    """The namespace whose arrays are one feature, with an index, that stands for all.
+
+    >>> xp = IndexedNamespace(OUTPUTS)
+    >>> total = xp.sum(xp.array(sympy.Symbol("t_j", real=True)))
+    >>> total.parts, xp.sum(total).parts, total.shape
+    ((Total(t_i, i),), (Total(t_i, i),), (1,))
+    """
+
+    def array(self, *parts: sympy.Expr) -> Indexed:
+        (part,) = parts
+        return Indexed(self, part, is_one=not part.has(*_features(FREE)))
+
+    def elementwise(self, function: Callable[..., sympy.Expr], *operands: Any) -> Any:
+        result = super().elementwise(function, *operands)
+        is_one = all(_is_one(operand) for operand in operands if isinstance(operand, Formula))
+        return Indexed(self, *result.parts, is_one=is_one, has_shape=result.has_shape)
 
     def sum(self, x: Any) -> Any:
-        return Formula(self, [_over(Total, x.parts[0], parts_of(self.features)[0])])
+        return x if _is_one(x) else self.array(_over(Total, x.parts[0], parts_of(self.features)[0]))
 
     def max(self, x: Any) -> Any:
-        return Formula(self, [_over(LargestOf, x.parts[0], sympy.S.One)])
+        return x if _is_one(x) else self.array(_over(LargestOf, x.parts[0], sympy.S.One))
+
+
+def _is_one(x: Formula) -> bool:
+    """Whether there is one number, and not one a feature; scalars of another namespace may have been computed with."""
+    return x.is_one if isinstance(x, Indexed) else not x.parts[0].has(*_features(FREE))
 
 
 def _over(node: Any, term: sympy.Expr, times: sympy.Expr) -> sympy.Expr:

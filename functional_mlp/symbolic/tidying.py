@@ -4,6 +4,7 @@ import contextlib
 
 import mpmath
 import sympy
+from sympy.polys.polyerrors import BasePolynomialError
 from sympy.utilities.lambdify import implemented_function
 
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
@@ -19,6 +20,8 @@ SIGMOID = implemented_function(sympy.Function("σ", real=True), lambda v: 1 / (1
 NORMAL = implemented_function(sympy.Function("Φ", real=True), mpmath.ncdf)
 # Formulas that take longer are left as they are. Each of the library's own takes a twentieth of a second or less.
 SECONDS = 2.0
+# What comes up where it cannot be told which pieces there are.
+_UNDECIDED = (OutOfTime, ArithmeticError, BasePolynomialError, NotImplementedError, TypeError, ValueError)
 # Pieces that are looked at.
 _MOST_PIECES = 8
 
@@ -32,7 +35,7 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
     """
     try:
         return Allowance(SECONDS).run(lambda: _with_sums_tidied(expression))
-    except OutOfTime:
+    except _UNDECIDED:
         return expression
 
 

@@ -275,6 +275,14 @@ def test_a_formula_that_takes_too_long_is_left_as_it_is(monkeypatch):
     assert r"\operatorname{Softplus}(s) &= \max(s, 0) + \log(1 + e^{-\left|s\right|})" in fm.latex(fm.Softplus())
 
 
+def test_a_formula_whose_pieces_cannot_be_told_is_left_as_it_is(monkeypatch):
+    def undecided(expression):
+        raise ValueError("no point was found")
+
+    monkeypatch.setattr("functional_mlp.symbolic.tidying._tidied", undecided)
+    assert r"\operatorname{ReLU}(s) &= \max(s, 0)" in fm.latex(fm.ReLU())
+
+
 def test_other_things_have_no_formulas():
     with pytest.raises(
         TypeError, match="latex: expected a layer, a loss, an optimizer, a schedule or a penalty, got 3"

@@ -24,6 +24,11 @@ FORMULAS = [
     (lambda xp, x, t: xp.max(x * t) + 1, r"1 + \max_{i} (\hat{y}_{i} \, t_{i})"),
     (lambda xp, x, t: xp.sum(x) * xp.sum(t), r"\left(\sum_{i} \hat{y}_{i}\right) \, \sum_{i} t_{i}"),
     (lambda xp, x, t: xp.sum(x) + t, r"t_{j} + \sum_{i} \hat{y}_{i}"),
+    (
+        lambda xp, x, t: xp.max(x + 1) * t * xp.max(t),
+        r"t_{j} \, \left(\max_{i} (1 + \hat{y}_{i})\right) \, \max_{i} t_{i}",
+    ),
+    (lambda xp, x, t: xp.sum(xp.max(x)) / xp.max(x * t).shape[-1], r"\max_{i} \hat{y}_{i}"),
     (lambda xp, x, t: 2 * 2.0**x, r"2 \cdot 2^{\hat{y}_{j}}"),
     (lambda xp, x, t: 1e-8**x, r"(10^{-8})^{\hat{y}_{j}}"),
     (
@@ -135,6 +140,14 @@ class Odd(fm.Elementwise):
         return self.s * xp.exp(s) + (self.y - self.beta1) * y + self.beta_1 * s
 
 
+class Bounded(fm.Elementwise):
+    def value(self, xp: Any, s: Any) -> Any:
+        return xp.minimum(s, xp.erf(s * s / 3))  # which are equal at 0, and rise from there
+
+    def derivative(self, xp: Any, s: Any, y: Any) -> Any:
+        return xp.where(s <= 0, 1, (4 / math.sqrt(9 * math.pi)) * s * xp.exp(-((s * s) ** 2) / 9))
+
+
 class Expm1OverX(fm.Elementwise):
     def value(self, xp: Any, s: Any) -> Any:
         return xp.where(s == 0, 1, xp.expm1(s) / s)
@@ -143,7 +156,7 @@ class Expm1OverX(fm.Elementwise):
         return xp.where(s == 0, 0.5, (s * xp.exp(s) - xp.expm1(s)) / (s * s))
 
 
-@pytest.mark.parametrize("layer", [*ACTIVATIONS, Odd(), Expm1OverX()], ids=repr)
+@pytest.mark.parametrize("layer", [*ACTIVATIONS, Odd(), Bounded(), Expm1OverX()], ids=repr)
 def test_the_formulas_of_an_activation_say_what_it_computes(layer: Any) -> None:
     latex = fm.latex(layer)
     letters = numbers(latex)
