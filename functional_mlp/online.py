@@ -236,7 +236,7 @@ class ReferenceSteps:
         prediction, tape = self._network.forward(params, inputs)
         given = samples(self._loss, inputs, prediction, target, weight)
         grad_out = self._loss.batch_grad(prediction, given.targets, given.weights)
-        grads, _ = self._network.backward(params, tape, grad_out)
+        grads = self._network.backward_params(params, tape, grad_out)
         if self._penalty is not None:
             grads = self._penalty.added_to_grads(grads, params)
         loss = self._loss.batch_value(prediction, given.targets, given.weights).item()
