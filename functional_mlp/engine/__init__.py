@@ -1,32 +1,45 @@
 """The fused engine: a whole epoch of training in one native call.
 
-From a network, a loss and an optimizer, written in the array algebra, the engine makes machine code with LLVM:
+From a network, a loss and an optimizer, written in the array algebra, the engine makes machine code with LLVM. `fit`
+comes to it by `engines.choose`, which asks `explain`, and then
 
-    making.py     whether code can be made here at all, and what is said where it cannot
-    native.py     what the engine does once LLVM is there
-    program.py    the network as a list of steps
-    lowering.py   the steps of a nest of layers
-    layout.py     where their numbers lie in memory
-    expressions.py, operands.py   what the expressions do, as text under which code is kept
+    native.py     `start`: the network, loss and optimizer of a job become a program
+    running.py    a network in training: its epochs are calls of native code
+    session.py    the memory that this code runs in, and the calls
+    compiling.py  the code: from memory, from the disk, or emitted as LLVM and compiled
+
+What is trained, and how code is made of it:
+
+    program.py    the network as a list of steps; lowering.py, the steps of a nest of layers
+    layout.py     where their numbers lie in memory; workspace.py, how much of it a function needs
+    expressions.py   what the expressions do, as text under which code is kept
     policy.py     every number that decides between ways to make code and to run it; plan.py, what follows for a program
     limits.py     what would make too much code; lengths.py, how much the expressions make
+    making.py     whether code can be made here at all, and what is said where it cannot
+    cache.py      machine code on disk
+
+What emits code:
+
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
-    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule
-    compiling.py  the compiled functions of a network; functions.py, what all compiled functions have in common;
-                  epochs.py, whole epochs in one call; session.py, the memory that they run in
-    running.py    a network in training; passes.py, passes forward; validation.py, those between epochs of one call
-    shuffle.py    the shuffle in native code; orders.py, the orders that it draws; ahead.py, rows that are soon needed
-    meeting.py    where threads that run one function wait for each other; crew.py, these threads
-    cache.py      machine code on disk
-    single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; how
-                  threads divide wide ones (exchange.py)
+    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule; ahead.py, rows that are soon
+                  needed
+    single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; where
+                  a sample's numbers lie (places.py); how threads divide wide layers (exchange.py)
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of
-                  matmul.py
+                  matmul.py; pieces of batches (piece.py), and how threads divide them (division.py)
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
-    llvm/         emitter.py, the assembler: vectors, memory, loops (types.py, denormals.py); vector.py, the array
-                  algebra over LLVM vectors: expressions emit instructions; functions.py, exp, log, tanh, ... of
-                  vectors; target.py, processors and machine code
+    epochs.py     whole epochs in one call; validation.py, passes forward between them; shuffle.py, their orders
+    once.py       a single step in one short call
+    llvm/         emitter.py, the assembler: vectors, memory, loops (types.py, indices.py, stored.py, denormals.py);
+                  vector.py and operands.py, the array algebra over LLVM vectors: expressions emit instructions;
+                  functions.py and gates.py, exp, log, tanh, … of vectors; target.py, processors and machine code
+
+What else calls native code:
+
+    passes.py     passes forward; online.py, the steps of an `Online`; orders.py, orders of epochs
+    functions.py  what all compiled functions have in common
+    crew.py       the threads that run one function together; barrier.py, where they wait for each other
 
 A small network is emitted in one piece. In others, layers share functions: those of one shape where there are few
 shapes, and otherwise all of them, with functions that are given the sizes. A deep network makes no more code than a

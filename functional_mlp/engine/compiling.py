@@ -18,7 +18,7 @@ from functional_mlp.engine.epochs import (
     is_given,
     on_first_thread,
 )
-from functional_mlp.engine.functions import Code, begin, load, note_workspace
+from functional_mlp.engine.functions import Code, begin, load
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
@@ -30,6 +30,7 @@ from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.validation import Validation
+from functional_mlp.engine.workspace import note_workspace
 
 
 def emit(program: Program, plan: Plan) -> ir.Module:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from functional_mlp import forks
-from functional_mlp.engine.meeting import Team
+from functional_mlp.engine.barrier import Team
 
 # What is run: work(rank, threads, team).
 Work = Callable[[int, int, Team], object]

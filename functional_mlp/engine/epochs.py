@@ -11,13 +11,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import attrs
 import torch
 
+from functional_mlp.engine.barrier import emit_barrier
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.functions import begin
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
-from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan
 from functional_mlp.random import DIGEST_SIZE
 from functional_mlp.shuffling import NARROW
@@ -161,7 +161,7 @@ def on_first_thread(b: ir.IRBuilder, share: Share | None, plan: Plan) -> Iterato
     if share is None:
         yield
         return
-    emit_meeting(b, share, plan)
+    emit_barrier(b, share, plan)
     with b.if_then(b.icmp_unsigned("==", share.rank, ir.Constant(I64, 0))):
         yield
-    emit_meeting(b, share, plan)
+    emit_barrier(b, share, plan)

@@ -8,8 +8,8 @@ import attrs
 from functional_mlp.engine import making
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.llvm.types import I64, c_type
-from functional_mlp.engine.single.exchange import workspace_size
+from functional_mlp.engine.llvm.types import c_type
+from functional_mlp.engine.workspace import WORKSPACE_SIZE
 
 
 def begin(module: ir.Module, name: str, arguments: Mapping[str, ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
@@ -18,11 +18,6 @@ def begin(module: ir.Module, name: str, arguments: Mapping[str, ir.Type]) -> tup
     for value, argument in zip(function.args, arguments, strict=True):
         value.name = argument
     return function, ir.IRBuilder(function.append_basic_block("entry"))
-
-
-def note_workspace(module: ir.Module, size: int) -> None:
-    """Say in a constant how much memory the function of a module needs, in numbers."""
-    workspace_size(module).initializer = ir.Constant(I64, size)
 
 
 @attrs.frozen(eq=False)
@@ -48,4 +43,4 @@ def load(what: Hashable, key: str | None, emit: Callable[[], ir.Module], target:
     """
     with making.remembering(what):
         code = machine.load(key, emit, target)
-        return Code(code, ctypes.c_int64.from_address(code.address("workspace_size")).value)
+        return Code(code, ctypes.c_int64.from_address(code.address(WORKSPACE_SIZE)).value)

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from functional_mlp.engine.barrier import emit_barrier
 from functional_mlp.engine.calls import Calls, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.layout import CROWDED, Layout, Matrix, distance_of_rows, vectors
@@ -15,7 +16,6 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
 from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
-from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import Affine, Program
 from functional_mlp.layers.elementwise import Elementwise
@@ -104,10 +104,10 @@ class Kernels(Calls):
 
         return edge(share.rank), edge(b.add(share.rank, e.index(1)))
 
-    def meet(self, scope: Scope) -> None:
+    def wait_for_threads(self, scope: Scope) -> None:
         """Wait for the other threads, where there are any."""
         if scope.arguments.share is not None:
-            emit_meeting(self.builder, scope.arguments.share, scope.plan)
+            emit_barrier(self.builder, scope.arguments.share, scope.plan)
             self.e.stored.forget_all()
 
     def each_own_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:

@@ -18,6 +18,7 @@ from llvmlite import ir
 from torch import Tensor
 
 from functional_mlp.engine import compiling, session
+from functional_mlp.engine.barrier import alone
 from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.functions import begin, load
@@ -25,7 +26,6 @@ from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
-from functional_mlp.engine.meeting import alone
 from functional_mlp.engine.plan import Plan, plan_of
 from functional_mlp.engine.program import Program, TrainingProgram
 

@@ -204,7 +204,7 @@ class Policy:
     fewest_operations_of_a_divided_call: int = 50_000_000
     # Where samples are taken one by one, the units of wide layers are divided where these have this many weights in
     # all, and each thread gets this many: 0.64 on two cores that share a cache, and 1.01 on one (784-256-128-10). A
-    # sample takes three meetings there, and about a microsecond that is not divided.
+    # sample takes three barriers there, and about a microsecond that is not divided.
     fewest_weights_divided: int = 100_000
     fewest_weights_of_a_thread: int = 50_000
     # How often a thread looks for the others before it lets these run. On two quiet cores more gain nothing; beside

@@ -14,12 +14,12 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
+from functional_mlp.engine.barrier import Team
 from functional_mlp.engine.compiling import Function, function_of
 from functional_mlp.engine.epochs import EpochsOfOne
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
-from functional_mlp.engine.meeting import Team
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.plan import Plan, threads_of
 from functional_mlp.engine.policy import MEASURED, Policy

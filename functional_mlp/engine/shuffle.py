@@ -19,13 +19,14 @@ from torch import Tensor
 
 from functional_mlp import checks, shuffling
 from functional_mlp.engine import making
-from functional_mlp.engine.functions import Code, begin, load, note_workspace
+from functional_mlp.engine.functions import Code, begin, load
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import I32, I64, POINTER, Real
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.workspace import note_workspace
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 
 _ARGUMENTS = {"order": POINTER, "key": POINTER, "first": I64, "last": I64, "narrow": I64}

@@ -12,16 +12,17 @@ from llvmlite import ir
 
 import functional_mlp as fm
 from functional_mlp.engine import crew
+from functional_mlp.engine.barrier import Team, emit_barrier
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.crew import together
-from functional_mlp.engine.functions import begin, load, note_workspace
+from functional_mlp.engine.functions import begin, load
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.lowering import lower_steps
-from functional_mlp.engine.meeting import Team, emit_meeting
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.workspace import note_workspace
 from tests.engine import modes
 from tests.engine.modes import among_threads, torch_threads
 from tests.forked import forked, forks_here
@@ -42,7 +43,7 @@ def meet() -> Callable[..., None]:
         e = Emitter(builder, Real(torch.float64), 1)
 
         def one(i: ir.Value) -> None:
-            emit_meeting(builder, Share(*share), plan)
+            emit_barrier(builder, Share(*share), plan)
             builder.store(builder.add(builder.load(place, typ=I64), ir.Constant(I64, 1)), place)
 
         e.loop("meetings", 0, MEETINGS, 1, one)

@@ -78,15 +78,15 @@ class BatchEpoch(BatchPasses):
             with b.if_then(b.icmp_signed("==", first, batch_start)):
                 self._transpose_weights()
             # All weights are what they are to be, and nobody needs what is kept of the last piece.
-            self.kernels.meet(self.scope)
+            self.kernels.wait_for_threads(self.scope)
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))
             results = self._train(Samples(first, b.sub(last, first), batch, scale), totals)
             if not self.whole:
                 with b.if_then(b.icmp_signed("==", last, batch_end)):
-                    self.kernels.meet(self.scope)
+                    self.kernels.wait_for_threads(self.scope)
                     self._apply_gradients(batch)
-                    self.kernels.meet(self.scope)
+                    self.kernels.wait_for_threads(self.scope)
             return [last, *results]
 
         self._over_pieces(piece)
@@ -131,7 +131,7 @@ class BatchEpoch(BatchPasses):
         self._losses(own, keep, ())
         with self._table(own) as inside:
             backward(inside, grad)
-        self.kernels.meet(self.scope)  # all gradients of outputs are there
+        self.kernels.wait_for_threads(self.scope)  # all gradients of outputs are there
         with self._update_after(samples) as update:
             whole = Piece(scope, 0, samples.count, samples.batch, update)
             with self._table(whole) as inside:

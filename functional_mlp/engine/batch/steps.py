@@ -65,11 +65,11 @@ class BatchSteps:
         by_units = self._divides_units(piece, step, at)
         if by_units:
             begin, end = Division(self.kernels, piece.scope, step.out_features).rows((begin, end), piece.whole)
-            self.kernels.meet(piece.scope)
+            self.kernels.wait_for_threads(piece.scope)
         places = ForwardPlaces(begin, end, x.place, by_input, matrix.bias_offset, s, y)
         self.products.forward(piece, step, None if above is None else above.step.layer, places, by_units=by_units)
         if by_units:
-            self.kernels.meet(piece.scope)
+            self.kernels.wait_for_threads(piece.scope)
 
         def backward(back: Piece, grad: int) -> int | None:
             grad_x = None
@@ -115,7 +115,7 @@ class BatchSteps:
         def make_own(piece: Piece) -> None:
             division = Division(self.kernels, piece.scope, step.in_features)
             make(piece, *division.rows((back.begin, back.end), piece.end), by_units=True)
-            self.kernels.meet(piece.scope)  # it is whole, and nobody needs the copy of the weights any more
+            self.kernels.wait_for_threads(piece.scope)  # it is whole, and nobody needs the copy of the weights any more
 
         back.waiting.append(make_own)
 

@@ -14,7 +14,7 @@ from functional_mlp.engine.epochs import (
     emit_shuffle,
     is_given,
 )
-from functional_mlp.engine.functions import Code, begin, load, note_workspace
+from functional_mlp.engine.functions import Code, begin, load
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
@@ -25,6 +25,7 @@ from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import ORDERS, MembersArguments, MembersProgram
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.validation import ENTRIES, Validation
+from functional_mlp.engine.workspace import note_workspace
 
 
 def emit(program: MembersProgram, plan: MembersPlan) -> ir.Module:

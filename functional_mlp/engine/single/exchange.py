@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from functional_mlp.engine.barrier import emit_barrier
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import Matrix
@@ -21,21 +22,8 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
-from functional_mlp.engine.meeting import emit_meeting
 from functional_mlp.engine.plan import Plan
-
-# The constant of a module that says how much memory the function of a thread needs, in numbers.
-WORKSPACE_SIZE = "workspace_size"
-
-
-def workspace_size(module: ir.Module) -> ir.GlobalVariable:
-    """The constant, whose value is known once all code is emitted."""
-    known: ir.GlobalVariable | None = module.globals.get(WORKSPACE_SIZE)
-    if known is not None:
-        return known
-    constant = ir.GlobalVariable(module, I64, WORKSPACE_SIZE)
-    constant.global_constant = True
-    return constant
+from functional_mlp.engine.workspace import workspace_size
 
 
 class Exchange:
@@ -76,9 +64,9 @@ class Exchange:
     def _size(self) -> ir.Value:
         return self.builder.load(workspace_size(self.builder.module), typ=I64)
 
-    def meet(self, scope: Scope) -> None:
+    def wait(self, scope: Scope) -> None:
         assert scope.arguments.share is not None
-        emit_meeting(self.builder, scope.arguments.share, scope.plan)
+        emit_barrier(self.builder, scope.arguments.share, scope.plan)
         self.e.stored.forget_all()
 
     # A layer
@@ -88,10 +76,10 @@ class Exchange:
         own, shared = (scope.activations, s), (self.first(scope), place)
         begin, end = self.kernels.own_part(scope, features, self.unit)
         self.e.copy("write", begin, end, own, shared)
-        self.meet(scope)
+        self.wait(scope)
         self.e.copy("read", 0, self.kernels.padded(features), shared, own)
         if len(self.divided) == 1:  # nobody is to write again before all have read; otherwise they meet in between
-            self.meet(scope)
+            self.wait(scope)
 
     def first(self, scope: Scope) -> ir.Value:
         """The first thread's workspace, to which all write."""
@@ -105,7 +93,7 @@ class Exchange:
 
     def grads(self, scope: Scope, rows: Index, columns: Index, grad_x: Index, place: Index) -> None:
         """The sum of the sums of all blocks, which the threads have written from a place on."""
-        self.meet(scope)
+        self.wait(scope)
         e, first = self.e, self.first(scope)
         padded = e.add(columns, self.unit - 1)
         blocks = padded // self.unit if isinstance(padded, int) else self.builder.udiv(padded, e.index(self.unit))
@@ -125,10 +113,10 @@ class Exchange:
     def take_parameters(self, scope: Scope, size: int) -> None:
         """Copy `size` numbers, the parameters and what is remembered of them, from the first thread's workspace."""
         first = self.first(scope)
-        self.meet(scope)
+        self.wait(scope)
         with self._elsewhere(scope):
             self.e.copy("take", 0, size, (first, 0), (scope.workspace, 0))
-        self.meet(scope)
+        self.wait(scope)
 
     def give_parameters(self, scope: Scope, arrays: int) -> None:
         """Copy this thread's columns of the parameters, and of the slots, to the first thread's workspace."""

@@ -1,12 +1,12 @@
-"""Where the threads that run one function wait for each other.
+"""Barriers, at which the threads that run one function wait for each other.
 
-A team is a few numbers in memory that all of its threads know: how many have come to a meeting, counted over all
-meetings, whether the team has been abandoned, and the system's function that lets another thread run. Who comes to a
-meeting adds one to the count and looks at it until all are there: a few times in a row, and then letting others run
+A team is a few numbers in memory that all of its threads know: how many have come to a barrier, counted over all
+barriers, whether the team has been abandoned, and the system's function that lets another thread run. Who comes to a
+barrier adds one to the count and looks at it until all are there: a few times in a row, and then letting others run
 between two looks, so that a thread that shares its core with those that it waits for costs them little. A team is
 abandoned where one of its threads will not come; the others then wait no more, and what they do is of no use.
 
-A meeting of two takes 0.05 µs where the cores share a cache, and 0.19 µs where they do not.
+A barrier of two takes 0.05 µs where the cores share a cache, and 0.19 µs where they do not.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ LINE = 64
 ARRIVED, ABANDONED, LET_OTHERS_RUN = 0, LINE, 2 * LINE
 TEAM_BYTES = 3 * LINE
 
-# The name of the function that is a meeting.
+# The name of the function that is a barrier.
 NAME = "meet"
 
 
@@ -56,20 +56,20 @@ def _let_others_run() -> int:
 
 
 def alone(builder: ir.IRBuilder) -> Share:
-    """The share of a thread that is alone: it finds that all have come, at each meeting."""
+    """The share of a thread that is alone: it finds that all have come, at each barrier."""
     numbers = ir.ArrayType(I64, TEAM_BYTES // 8)
     team = builder.alloca(numbers)
     builder.store(ir.Constant(numbers, [0] * numbers.count), team)
     return Share(ir.Constant(I64, 0), ir.Constant(I64, 1), builder.bitcast(team, POINTER))
 
 
-def emit_meeting(builder: ir.IRBuilder, share: Share, plan: Plan) -> None:
-    """Emit a meeting, after which the code goes on."""
+def emit_barrier(builder: ir.IRBuilder, share: Share, plan: Plan) -> None:
+    """Emit a barrier: the code after it runs once all threads of the team have come."""
     module = builder.module
-    builder.call(module.globals.get(NAME) or _meet(module, plan), [share.threads, share.team])
+    builder.call(module.globals.get(NAME) or _barrier(module, plan), [share.threads, share.team])
 
 
-def _meet(module: ir.Module, plan: Plan) -> ir.Function:
+def _barrier(module: ir.Module, plan: Plan) -> ir.Function:
     """The function that returns once all threads of a team have come, or where it is abandoned."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, POINTER]), NAME)
     function.linkage = "internal"
@@ -81,7 +81,7 @@ def _meet(module: ir.Module, plan: Plan) -> ir.Function:
     one = ir.Constant(I64, 1)
     arrived, abandoned, others = (_entry(b, team, offset) for offset in (ARRIVED, ABANDONED, LET_OTHERS_RUN))
     before = b.atomic_rmw("add", arrived, one, "seq_cst")
-    # Nobody is two meetings ahead: the count stays below the next multiple until all have come to this one.
+    # Nobody is two barriers ahead: the count stays below the next multiple until all have come to this one.
     awaited = b.mul(b.add(b.udiv(before, threads), one), threads)
     b.branch(look)
 
