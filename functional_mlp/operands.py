@@ -5,7 +5,7 @@ import linecache
 import os
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -21,9 +21,10 @@ BinaryOperator: TypeAlias = Callable[[Any, Any], Any]
 
 # What Python and numpy say in their own words, and what to write instead.
 _ADVICE = {
-    "does not support ufuncs": "numpy's functions take no array of the algebra: use those of xp, xp.exp for np.exp",
-    r"unsupported operand type|not supported between": "operators take arrays and numbers: {error}",
-    r"(takes|missing|got an unexpected|got multiple).* argument": "a function was given other arguments: {error}",
+    r"^\w*Namespace\.(.*argument.*)": r"xp.\1",
+    r".*does not support ufuncs.*": "numpy's functions take no array of it: use those of xp, xp.exp for np.exp",
+    r"(.*(unsupported operand type|not supported between).*)": r"operators take arrays and numbers: \1",
+    r"(.*(takes|missing|got an unexpected|got multiple).* argument.*)": r"a function was given other arguments: \1",
 }
 
 
@@ -31,13 +32,22 @@ def not_in_algebra(value: object, error: Exception) -> NotInAlgebraError:
     """What an expression of a value did that the algebra has not, in which line, and what to write instead."""
     words = str(error)
     if isinstance(error, TypeError) and not isinstance(error, NotInAlgebraError):
-        advice = next((advice for pattern, advice in _ADVICE.items() if re.search(pattern, words)), "{error}")
-        words = advice.format(error=words)
+        words = next((found.expand(advice) for found, advice in _advice(words)), words)
     return NotInAlgebraError(f"{value!r} is not written in the array algebra: {words}{_line(value, error)}")
+
+
+def _advice(words: str) -> Iterator[tuple[re.Match[str], str]]:
+    """What is said about an error of Python's instead of its own words."""
+    for pattern, advice in _ADVICE.items():
+        found = re.fullmatch(pattern, words)
+        if found:
+            yield found, advice
 
 
 def no_operand(operand: object) -> NotInAlgebraError:
     """What is computed with, and is neither an array nor a number."""
+    if isinstance(operand, Comparison):
+        return NotInAlgebraError(_NO_NUMBER)
     return NotInAlgebraError(
         f"an expression computes with arrays and numbers, got {operand!r}: write float(x) for the number in x"
     )
@@ -50,32 +60,58 @@ def no_condition(condition: object) -> NotInAlgebraError:
 
 
 def called(value: Any, name: str, *arguments: Any) -> Any:
-    """What a method of a value makes of arrays; raises `NotInAlgebraError` where that is no formula, or no such method.
-
-    A rule may return several.
-    """
+    """What a method of a value makes of arrays; `NotInAlgebraError` where that is no formula, or no such method."""
     method = getattr(value, name)
-    try:
-        result = method(*arguments)
-    except TypeError:
-        _require_parameters(value, name, arguments)
-        raise
-    for one in result if isinstance(result, tuple | list) else (result,):
-        if not isinstance(one, Operand | Real):
-            raise NotInAlgebraError(f"{name} must return a formula of its arguments, got {one!r}{_definition(method)}")
+    result = _result(method, name, _parameters(value, name), arguments)
+    _require_formula(method, f"{name} must return a formula of its arguments", result)
     return result
 
 
-def _require_parameters(value: Any, name: str, arguments: tuple[Any, ...]) -> None:
+def called_rule(optimizer: Any, *arguments: Any) -> tuple[Any, ...]:
+    """What a rule makes of arrays, the new parameter and the new slots, as `called` has it."""
+    slots = optimizer.slots()
+    names = ("xp", "step", "learning_rate", "param", "grad", *slots)
+    result = _result(optimizer.rule, "rule", names, arguments)
+    returned = ("param", *slots)
+    must = f"rule must return a tuple of {len(returned)}, ({', '.join(returned)}{',' * (not slots)})"
+    if not isinstance(result, tuple) or len(result) != len(returned):
+        raise NotInAlgebraError(f"{must}, got {_described(result)}{definition_of(optimizer.rule)}")
+    for one in result:
+        _require_formula(optimizer.rule, f"{must}, each a formula of its arguments", one)
+    return result
+
+
+def _result(method: Any, name: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return method(*arguments)
+    except TypeError:
+        _require_parameters(method, name, names, arguments)
+        raise
+
+
+def _require_formula(method: Any, must: str, result: Any) -> None:
+    if not isinstance(result, Operand | Real):
+        raise NotInAlgebraError(f"{must}, got {_described(result)}{definition_of(method)}")
+
+
+def _described(result: Any) -> str:
+    """What an expression returned, in words."""
+    if isinstance(result, Comparison):
+        return "a comparison: write xp.where(condition, 1, 0) for the numbers 1 and 0"
+    if isinstance(result, tuple | list):
+        return f"a {type(result).__name__} of {len(result)}"
+    return "an array" if isinstance(result, Operand) else repr(result)
+
+
+def _require_parameters(method: Any, name: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> None:
     """Raise `NotInAlgebraError` where a method does not take that number of arguments."""
-    signature = inspect.signature(getattr(value, name))
+    signature = inspect.signature(method)
     try:
         signature.bind(*arguments)
     except TypeError:
-        wanted = ", ".join(("self", *_parameters(value, name)))
-        got = ", ".join(("self", *signature.parameters))
+        wanted, got = ", ".join(("self", *names)), ", ".join(("self", *signature.parameters))
         words = f"{name}({wanted}) is called, and {name}({got}) is defined"
-        raise NotInAlgebraError(words + _definition(getattr(value, name))) from None
+        raise NotInAlgebraError(words + definition_of(method)) from None
 
 
 def _parameters(value: object, name: str) -> tuple[str, ...]:
@@ -86,7 +122,7 @@ def _parameters(value: object, name: str) -> tuple[str, ...]:
     return ("xp", "x")
 
 
-def _definition(method: Any) -> str:
+def definition_of(method: Any) -> str:
     """Where a method is defined, in brackets."""
     code = getattr(getattr(method, "__func__", method), "__code__", None)
     return "" if code is None else f" (in {code.co_name}, {_place(code, code.co_firstlineno)})"
@@ -95,11 +131,15 @@ def _definition(method: Any) -> str:
 def _line(value: object, error: Exception) -> str:
     """The line of the value's class in which an error came up, in brackets."""
     functions = [item for cls in value.__class__.__mro__ for item in vars(cls).values()]
-    files = {item.__code__.co_filename for item in functions if isinstance(item, types.FunctionType)} - {__file__}
+    return line_in({item.__code__.co_filename for item in functions if isinstance(item, types.FunctionType)}, error)
+
+
+def line_in(files: set[str], error: Exception) -> str:
+    """The line of some files in which an error came up, in brackets."""
     found, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if code.co_filename in files:
+        if code.co_filename in files - {__file__}:
             found = f" (in {code.co_name}, {_place(code, trace.tb_lineno)})"
         trace = trace.tb_next
     return found
@@ -264,11 +304,35 @@ class Operand(Refusing):
     def __getitem__(self, index: Any) -> Any:
         raise NotInAlgebraError("an expression cannot index an array: use xp.where, and xp.sum or xp.max for features")
 
+    def __setitem__(self, index: Any, item: Any) -> None:
+        raise NotInAlgebraError("an expression cannot write to an array: xp.where(condition, a, b) makes another one")
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other
+
+    __rdivmod__ = __divmod__
+
     def __iter__(self) -> Any:
         raise NotInAlgebraError("an expression cannot go through the numbers of an array: use the functions of xp")
 
     def __getattr__(self, name: str) -> Any:
         raise NotInAlgebraError(f"arrays of the algebra have no {name!r}: use the functions of xp")
+
+
+class Shape(tuple[Any]):
+    """The shape of an array of one sample: of all that a shape has, the number of features is known.
+
+    >>> Shape([3])[-1]
+    3
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        if index != -1:
+            raise NotInAlgebraError(f"of a shape only shape[-1] is known, the number of features, got shape[{index!r}]")
+        return super().__getitem__(-1)
+
+    def __iter__(self) -> Any:
+        raise NotInAlgebraError("of a shape only shape[-1] is known, the number of features")
 
 
 class OfFeatures(Operand):
@@ -277,16 +341,19 @@ class OfFeatures(Operand):
     features: int | None
 
     @property
-    def shape(self) -> tuple[int]:
+    def shape(self) -> Shape:
         if self.features is None:
             raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
-        return (self.features,)
+        return Shape([self.features])
 
 
 def most_features(*operands: Any) -> int | None:
     """The features of an array that an operation makes of these."""
     found = [operand.features for operand in operands if isinstance(operand, OfFeatures)]
     return max((features for features in found if features is not None), default=None)
+
+
+_NO_NUMBER = "an expression cannot compute with a comparison: write xp.where(condition, 1, 0) for it"
 
 
 class Comparison(Refusing):
@@ -304,9 +371,7 @@ class Comparison(Refusing):
         raise NotInAlgebraError("comparisons have no ~: change the places of a and b in xp.where(condition, a, b)")
 
     def __add__(self, other: Any) -> Any:
-        raise NotInAlgebraError(
-            "an expression cannot compute with a comparison: write xp.where(condition, 1, 0) for it"
-        )
+        raise NotInAlgebraError(_NO_NUMBER)
 
     __radd__: BinaryOperator = __add__
     __sub__: BinaryOperator = __add__
@@ -317,9 +382,19 @@ class Comparison(Refusing):
     __rtruediv__: BinaryOperator = __add__
     __pow__: BinaryOperator = __add__
     __rpow__: BinaryOperator = __add__
+    __eq__: BinaryOperator = __add__
+    __ne__: BinaryOperator = __add__
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __neg__(self) -> Any:
         return self + 0
+
+    __abs__ = __float__ = __int__ = __index__ = __neg__
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotInAlgebraError(f"comparisons have no {name!r}: xp.where(condition, a, b) takes them, and nothing else")
 
 
 class StandIn:

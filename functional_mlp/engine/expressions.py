@@ -29,6 +29,7 @@ from functional_mlp.operands import (
     OfFeatures,
     StandIn,
     called,
+    called_rule,
     most_features,
     no_condition,
     no_operand,
@@ -118,7 +119,7 @@ def rule_code(optimizer: Optimizer) -> str:
     if is_ours(type(optimizer)):
         return repr(attrs.evolve(optimizer, learning_rate=1.0))
     return recorded(
-        optimizer, lambda xp: xp.run_rule(functools.partial(called, optimizer, "rule"), len(optimizer.slots()))
+        optimizer, lambda xp: xp.run_rule(functools.partial(called_rule, optimizer), len(optimizer.slots()))
     )
 
 
@@ -210,6 +211,10 @@ class RecordingNamespace:
         return self._count - 1
 
     def _note(self, name: str, *operands: Any, **named: Any) -> int:
+        compared = operands[1:] if name == "where" else (*operands, *named.values())
+        for operand in compared:
+            if isinstance(operand, RecordedComparison):
+                raise no_operand(operand)
         number = self._next()
         arguments = [*map(_text, operands), *(f"{key}={_text(operand)}" for key, operand in named.items())]
         self.lines.append(f"%{number} = {name}({', '.join(arguments)})")
@@ -240,8 +245,8 @@ class RecordingNamespace:
 
         def call(*operands: Any, **named: Any) -> Any:
             given = (*operands, *named.values())
-            if len(given) > _most_operands(name):
-                raise NotInAlgebraError(f"xp.{name} takes {_most_operands(name)} arguments at most, got {len(given)}")
+            if len(given) != _operands(name):
+                raise NotInAlgebraError(f"xp.{name} takes {_operands(name)} arguments, got {len(given)}")
             if name == "where" and not isinstance(given[0], RecordedComparison | bool):
                 raise no_condition(given[0])
             if not any(isinstance(operand, Recorded | RecordedComparison) for operand in given):
@@ -268,6 +273,6 @@ def _text(operand: Any) -> str:
 
 
 @functools.cache
-def _most_operands(name: str) -> int:
+def _operands(name: str) -> int:
     """How many operands a function of the algebra takes."""
     return len(inspect.signature(getattr(Namespace, name)).parameters) - 1

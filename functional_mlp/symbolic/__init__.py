@@ -1,6 +1,7 @@
 """The third reading of the array algebra: with symbols, so that formulas are typeset and gradients proved.
 
     constants.py   the numbers of an expression, recognized
+    partial.py     functions that are no number for some arguments
     nodes.py       functions with conditions
     namespace.py   the array namespace `xp` of formulas
     points.py      points of space
@@ -8,6 +9,7 @@
     turning.py     conditions made simpler
     roots.py       the zeros of conditions
     conditions.py  that an expression is positive, or negative
+    bounds.py      the sign of a formula between bounds
     sampling.py    points at which conditions hold
     regions.py     where which condition holds
     walls.py       the surfaces between regions
@@ -16,6 +18,9 @@
     agreement.py   whether two formulas agree at a point
     allowance.py   a bound on the time
     findings.py    kinks and refutations
+    slopes.py      what is to be proved of two expressions
+    comparing.py   formulas at many points
+    kinks.py       what happens between pieces
     derivatives.py whether one expression is the derivative of another, piece by piece
     claims.py      what values claim by their expressions
     letters.py     the letters of the field for the numbers of values

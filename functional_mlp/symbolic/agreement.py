@@ -10,6 +10,7 @@ from functional_mlp.symbolic.points import Point
 
 DIGITS, AGREEING = 60, 50
 _MOST_DIGITS = 5000
+_CANCELLED = sympy.Float("1e-4000")
 
 
 class Agreement(enum.IntEnum):
@@ -54,7 +55,21 @@ def _evaluated(expression: sympy.Expr, point: Point, constants: Constants, digit
 def _agree(a: sympy.Expr, b: sympy.Expr) -> bool:
     if not (a.is_finite and b.is_finite):
         return bool(a == b)
-    return bool(abs(a - b) <= sympy.Float(f"1e-{AGREEING}") * max(abs(a), abs(b)))
+    unknown = sum(map(_unknown, (a, b)), sympy.S.Zero)
+    return bool(abs(a - b) <= sympy.Float(f"1e-{AGREEING}") * max(abs(a), abs(b)) + unknown)
+
+
+def _unknown(number: sympy.Expr) -> sympy.Expr:
+    """How much of a number is not known: all of one that is left where thousands of digits have cancelled.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> zero = sympy.sqrt(2 + s**2 + 2 * sympy.sqrt(1 + s**2)) - 1 - sympy.sqrt(1 + s**2)
+    >>> left = _evaluated(zero, {s: sympy.Integer(2)}, {}, DIGITS)
+    >>> left == 0, _agree(left, sympy.S.Zero), _agree(left, sympy.Float("1e-100"))
+    (False, True, False)
+    """
+    cancelled = (part for part in number.atoms(sympy.Float) if abs(part) < _CANCELLED)
+    return sympy.Add(*(abs(part) * sympy.Float(2) ** (2 - part._prec) for part in cancelled))
 
 
 def _rounding(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.Expr:

@@ -15,24 +15,26 @@ import sympy
 
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import called, not_in_algebra
+from functional_mlp.operands import called, called_rule, definition_of, not_in_algebra
 from functional_mlp.optimizers import Optimizer
-from functional_mlp.symbolic.derivatives import Claim
-from functional_mlp.symbolic.foreign import read_formula
+from functional_mlp.symbolic.conditions import Condition
+from functional_mlp.symbolic.foreign import called_formula, read_formula
 from functional_mlp.symbolic.identities import is_zero
-from functional_mlp.symbolic.letters import number_symbols, numbered, with_symbols
-from functional_mlp.symbolic.namespace import ConstantsNamespace
+from functional_mlp.symbolic.letters import number_symbols, numbered, own_numbers, signed_symbols, with_symbols
+from functional_mlp.symbolic.namespace import ClaimsNamespace
 from functional_mlp.symbolic.nodes import without_shifts
+from functional_mlp.symbolic.slopes import Claim
 
 Formula = Callable[..., Any]
 
 
 @attrs.frozen
 class Named:
-    """A claim, and what is said about it in words."""
+    """A claim, and what is said about it in words; those of a group are told together where they hold."""
 
     what: str
     claim: Claim
+    group: str = ""
 
 
 def reading(value: object, read: Callable[[], Any]) -> Any:
@@ -43,10 +45,13 @@ def reading(value: object, read: Callable[[], Any]) -> Any:
         raise not_in_algebra(value, error) from error
 
 
-def of_elementwise(layer: Elementwise, symbols: Mapping[str, sympy.Symbol]) -> Iterator[Named]:
-    """That of the derivative, and that of the pullback where the layer has its own, with symbols for its numbers."""
+def of_elementwise(layer: Elementwise, symbols: Mapping[str, sympy.Symbol], *, own: bool = False) -> Iterator[Named]:
+    """That of the derivative, and that of the pullback where the layer has its own, with symbols for its numbers.
+
+    With `own` it is made for numbers on the side of the layer's own of each condition that is about numbers alone.
+    """
     s, grad = sympy.symbols("s g", real=True)
-    xp = ConstantsNamespace()
+    xp = ClaimsNamespace()
     twin = with_symbols(layer, symbols, xp) if symbols else layer
 
     def read() -> tuple[sympy.Expr, ...]:
@@ -56,33 +61,49 @@ def of_elementwise(layer: Elementwise, symbols: Mapping[str, sympy.Symbol]) -> I
         return y.parts[0], *(xp.parts_of(one)[0] for one in given)
 
     value, derivative, pullback = reading(layer, read)
-    yield Named("derivative", Claim(value, s, derivative, constants=xp.constants))
+    numbers = own_numbers(layer, symbols) if own else {}
+    yield Named("derivative", Claim(value, s, derivative, constants=xp.constants, own=numbers))
     if type(layer).pullback is not Elementwise.pullback:
-        yield Named("pullback", Claim(value, s, pullback, grad, xp.constants))
+        yield Named("pullback", Claim(value, s, pullback, grad, xp.constants, own=numbers))
 
 
-def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Any]) -> Iterator[Named]:
-    """That of each component of the gradient, for targets made of the symbols t1, t2, …"""
+@attrs.frozen
+class Targets:
+    """Targets made of the symbols t1, t2, …, and what is positive of these."""
+
+    made: tuple[Any, ...]
+    positive: tuple[sympy.Expr, ...] = ()
+
+
+def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Targets]) -> Iterator[Named]:
+    """That of each component of the gradient; raises `AssertionError` where the value is not one number."""
     predictions, symbols = numbered("ŷ", features), numbered("t", features)
-    xp = ConstantsNamespace()
+    xp, target = ClaimsNamespace(), targets(symbols)
 
     def read() -> tuple[Any, ...]:
-        arrays = xp.array(*predictions), xp.array(*targets(symbols))
+        arrays = xp.array(*predictions), xp.array(*target.made)
         both = (called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad"))
         value, gradient = map(xp.parts_of, both)
         return value, gradient
 
-    (value, *_), gradient = reading(loss, read)
-    value = without_shifts(value, is_zero)
+    value, gradient = reading(loss, read)
+    if len(value) > 1:
+        raise AssertionError(
+            f"sample_value must return one number for a sample, got one for each of its {features} outputs: "
+            f"add them up with xp.sum{definition_of(loss.sample_value)}"
+        )
+    whole = without_shifts(value[0], is_zero)
+    within = tuple(map(Condition.positive, target.positive))
     gradient = gradient * features if len(gradient) == 1 else gradient
     for prediction, component in zip(predictions, gradient, strict=True):
         component = without_shifts(component, is_zero)
-        yield Named(f"gradient by {prediction}", Claim(value, prediction, component, constants=xp.constants))
+        claim = Claim(whole, prediction, component, constants=xp.constants, within=within)
+        yield Named(f"gradient by {prediction}", claim)
 
 
 def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:
     """That of `derivative(xp, x)`, for what has `value(xp, x)` beside it."""
-    symbol, xp = sympy.Symbol(letter, real=True), ConstantsNamespace()
+    symbol, xp = sympy.Symbol(letter, real=True), ClaimsNamespace()
 
     def read() -> tuple[sympy.Expr, sympy.Expr]:
         x = xp.array(symbol)
@@ -100,21 +121,23 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
     The parameter before a step is a symbol: that it is the same for both was shown in the steps before. The rate that
     a schedule gives the rule, and the one that the optimizer was made with, have symbols of their own.
     """
-    symbols = number_symbols(optimizer, positive=True)
-    xp = ConstantsNamespace()
+    symbols = signed_symbols(optimizer)
+    xp = ClaimsNamespace()
     own = {name: sympy.Symbol(f"self.{name}", positive=True) for name in symbols.keys() & {"learning_rate"}}
     twin = with_symbols(optimizer, symbols | own, xp)
+    values = own_numbers(optimizer, symbols) | own_numbers(optimizer, own)
     rate = xp.scalar(symbols["learning_rate"]) if own else optimizer.learning_rate
+    numbers = {name: symbols.get(name, sympy.S.Zero) for name in number_symbols(optimizer)}
     gradients = [sympy.Symbol(f"g{step}", real=True) for step in range(1, steps + 1)]
     w = sympy.Symbol("w", real=True)
     slots = [xp.array(sympy.Integer(0)) for _ in optimizer.slots()]
     for step in range(1, steps + 1):
 
         def read(step: int = step, slots: list[Any] = slots) -> Any:
-            return called(twin, "rule", xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
+            return called_rule(twin, xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
 
         updated, *slots = reading(optimizer, read)
         slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
-        expected = read_formula(sympy.sympify(formula(w, gradients[:step], **symbols)), xp)
+        expected = read_formula(called_formula(formula, w, gradients[:step], numbers), xp)
         given = xp.parts_of(updated)[0]
-        yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants))
+        yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants, values))

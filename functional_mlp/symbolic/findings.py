@@ -31,17 +31,35 @@ class Kink:
     jump: sympy.Expr
 
     def __str__(self) -> str:
-        left, right, given = map(in_words, (self.left, self.right, self.given))
+        """What "it", the derivative, is on both sides, and what else there is to say.
+
+        >>> s = sympy.Symbol("s", real=True)
+        >>> zero, one = sympy.S.Zero, sympy.S.One
+        >>> print(Kink(s, one, Region(()), zero, one, zero, zero))
+        at s = 1 it is 0 from the left and 1 from the right, and 0 is given
+        >>> print(Kink(s, one, Region(()), one, one, one, one))
+        at s = 1 it is 1 from both sides, and 1 is given; the value jumps by 1
+        """
         at = f"{self.others.where()}at {self.variable} = {in_words(self.place)}"
-        sides = f"{at}: {left} on the left, {right} on the right, {given} given"
-        if self.jump == 0:
-            return sides
+        return f"{at} {self._slopes()}, and {in_words(self.given)} is given{self._of_value()}"
+
+    def _slopes(self) -> str:
+        sides = [
+            (slope, side) for slope, side in ((self.left, "left"), (self.right, "right")) if slope is not sympy.nan
+        ]
+        if len(sides) == 2 and self.left == self.right:
+            return f"it is {in_words(self.left)} from both sides"
+        return f"it is {' and '.join(f'{in_words(slope)} from the {side}' for slope, side in sides) or 'unknown'}"
+
+    def _of_value(self) -> str:
         ends = [side for side, slope in (("left", self.left), ("right", self.right)) if slope is sympy.nan]
+        if self.jump == 0:
+            return ""
         if ends:
-            return f"{sides}; the value is no number on the {' and the '.join(ends)}"
+            return f"; the value is no number on the {' and the '.join(ends)}"
         if self.jump is sympy.nan:
-            return f"{sides}; the value is not finite there"
-        return f"{sides}; the value jumps by {in_words(self.jump)}"
+            return "; the value is not finite there"
+        return f"; the value jumps by {in_words(self.jump)}"
 
 
 class Refuted(Exception):  # noqa: N818 - what came out

@@ -1,6 +1,8 @@
 """The letters of the field: what stands for the numbers of a value, and for what a layer, a loss or a rule is given."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -32,11 +34,44 @@ LETTERS = {
 SLOTS = {"first_moment": "m", "grad_sum": "G", "second_moment": "v", "velocity": "V"}
 
 
-def number_symbols(value: Value, *, positive: bool, integers: bool = False) -> dict[str, sympy.Symbol]:
+# What layers, losses and rules are given, and the indices of formulas; with a number each.
+_TAKEN = re.compile(r"[gijklnpstvwxy]\d*|ŷ\d*")
+
+
+def number_symbols(value: Value) -> dict[str, sympy.Symbol]:
     """A symbol for each field of a value that holds a number."""
-    numbers = numbers_of(value, (float, int) if integers else (float,))
-    assumptions = {"positive": True} if positive else {"real": True}
-    return {name: sympy.Symbol(LETTERS.get(name, name), **assumptions) for name in numbers}
+    return {name: sympy.Symbol(letter, real=True) for name, letter in _letters(numbers_of(value, (float,))).items()}
+
+
+def signed_symbols(value: Value) -> dict[str, sympy.Symbol]:
+    """A symbol for each field of a value that holds a number other than 0, of which it is known which sign it has.
+
+    An expression may branch on whether such a number is 0, as it may not for a number that could be anything.
+    """
+    numbers = {name: number for name, number in numbers_of(value, (float,)).items() if number != 0}
+    return {
+        name: sympy.Symbol(letter, **{"positive" if numbers[name] > 0 else "negative": True})
+        for name, letter in _letters(numbers).items()
+    }
+
+
+def own_numbers(value: Value, symbols: Mapping[str, sympy.Symbol]) -> dict[sympy.Symbol, sympy.Rational]:
+    """What the numbers that have symbols are in a value itself."""
+    return {symbol: sympy.Rational(getattr(value, name)) for name, symbol in symbols.items()}
+
+
+def _letters(names: Iterable[str]) -> dict[str, str]:
+    """The letter of each number; `self.g` for the number g, say, whose name is that of something else.
+
+    >>> _letters(["alpha", "negative_slope", "g", "gain"])
+    {'alpha': 'self.alpha', 'negative_slope': 'self.negative_slope', 'g': 'self.g', 'gain': 'gain'}
+    """
+    wanted = {name: LETTERS.get(name, name) for name in names}
+    counts = Counter(wanted.values())
+    return {
+        name: f"self.{name}" if counts[letter] > 1 or (name == letter and _TAKEN.fullmatch(name)) else letter
+        for name, letter in wanted.items()
+    }
 
 
 def numbers_of(value: Value, kinds: tuple[type, ...]) -> dict[str, Any]:
@@ -50,7 +85,7 @@ def with_symbols(value: Value, symbols: Mapping[str, sympy.Symbol], xp: Symbolic
 
     >>> import functional_mlp as fm
     >>> xp = SymbolicNamespace()
-    >>> elu = with_symbols(fm.ELU(), number_symbols(fm.ELU(), positive=False), xp)
+    >>> elu = with_symbols(fm.ELU(), number_symbols(fm.ELU()), xp)
     >>> elu.value(xp, xp.array(sympy.Symbol("s", real=True))).parts
     (Where(1, s, 0, α*(exp(s) - 1), s),)
     """

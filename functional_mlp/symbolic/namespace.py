@@ -13,9 +13,10 @@ import attrs
 import sympy
 
 from functional_mlp.algebra import no_function
-from functional_mlp.operands import Comparison, NotInAlgebraError, Operand, no_condition, no_operand
+from functional_mlp.operands import Comparison, NotInAlgebraError, Operand, Shape, no_condition, no_operand
 from functional_mlp.symbolic.constants import exactly, recognized
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, where
+from functional_mlp.symbolic.partial import logarithm, power, quotient, with_all
 
 Features = tuple[sympy.Expr, ...]
 
@@ -31,10 +32,10 @@ class Formula(Operand):
         self.xp, self.parts, self.has_shape = xp, tuple(parts), has_shape
 
     @property
-    def shape(self) -> tuple[Any]:
+    def shape(self) -> Shape:
         if not self.has_shape:
             raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
-        return (len(self.parts) if self.xp.features is None else self.xp.features,)
+        return Shape([len(self.parts) if self.xp.features is None else self.xp.features])
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # sympy asks everything whether it has a formula for it
@@ -172,13 +173,17 @@ class SymbolicNamespace:
         return Formula(self, [Largest(*x.parts) if len(x.parts) > 1 else x.parts[0]])
 
 
-class ConstantsNamespace(SymbolicNamespace):
-    """The namespace in which floats that are no known numbers have letters, for they may be rounded.
+class ClaimsNamespace(SymbolicNamespace):
+    """The namespace of what is proved: what is no number somewhere is kept, and so are the constants that are rounded.
 
-    >>> xp = ConstantsNamespace()
+    Floats that are no known numbers have letters.
+
+    >>> xp = ClaimsNamespace()
     >>> (product,) = (1.7580993408473766 * xp.array(sympy.Symbol("s", real=True))).parts
     >>> product, list(xp.constants.values()) == [sympy.Rational(1.7580993408473766)]
     (1.7580993408473766*s, True)
+    >>> xp.exp(xp.log(xp.array(sympy.Symbol("s", real=True)))).parts
+    (exp(Logarithm(s)),)
     """
 
     constants: dict[sympy.Symbol, sympy.Rational]
@@ -193,6 +198,25 @@ class ConstantsNamespace(SymbolicNamespace):
         letter = sympy.Symbol(repr(operand), positive=operand > 0, real=True)
         self.constants[letter] = exactly(operand)
         return (letter,)
+
+    def binary(self, name: str, a: Any, b: Any) -> Any:
+        of_two = _OPERATORS[name]
+        exactly_so = quotient if name == "fdiv" else lambda a, b: with_all(of_two(a, b), a, b)
+        return self.elementwise(exactly_so, a, b)
+
+    def remainder(self, a: Any, b: Any) -> Any:
+        return self.elementwise(lambda a, b: with_all(sympy.Mod(a, b), a, b), a, b)
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        return self.elementwise(power, base, exponent)
+
+    exponential = power
+    sqrt: ClassVar[_Unary] = _unary(lambda x: power(x, sympy.S.Half))
+    log: ClassVar[_Unary] = _unary(logarithm)
+    log1p: ClassVar[_Unary] = _unary(lambda x: logarithm(1 + x))
+
+    def sum(self, x: Any) -> Any:
+        return Formula(self, [with_all(sympy.Add(*x.parts), *x.parts)])
 
 
 def _decided(comparison: str, difference: sympy.Expr) -> bool | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import sympy
 
+from functional_mlp.symbolic.partial import PARTIAL
+
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 
@@ -48,7 +50,7 @@ class Largest(sympy.Function):  # type: ignore[misc]
     is_real = True
 
 
-CONDITIONAL = (Where, Maximum, Minimum, Largest, sympy.Abs, sympy.sign, sympy.Mod)
+CONDITIONAL = (Where, Maximum, Minimum, Largest, sympy.Abs, sympy.sign, sympy.Mod, *PARTIAL)
 
 
 def is_smooth(expression: Any) -> bool:
@@ -65,7 +67,7 @@ def where(comparison: str, left: sympy.Expr, right: sympy.Expr, a: sympy.Expr, b
     difference = left - right
     if difference.is_number:
         return a if Where(COMPARISONS.index(comparison), left, right, a, b).holds(sign_of_number(difference)) else b
-    if comparison in ("==", "!="):
+    if comparison in ("==", "!=") and not (a.has(*PARTIAL) or b.has(*PARTIAL)):
         special, general = (a, b) if comparison == "==" else (b, a)
         if sympy.expand((general - special).xreplace({difference: sympy.S.Zero})) == 0:
             return general

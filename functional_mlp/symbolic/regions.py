@@ -14,6 +14,7 @@ import attrs
 import sympy
 from sympy.solvers.simplex import linprog
 
+from functional_mlp.symbolic.bounds import sign_within
 from functional_mlp.symbolic.conditions import Condition, normal
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import sign_of_number
@@ -25,7 +26,7 @@ from functional_mlp.symbolic.words import in_words
 
 # Points that are tried before a region is taken to have none.
 _FEW_TRIES, _TRIES = 8, 400
-_EVERYWHERE = "everywhere"
+EVERYWHERE = "everywhere"
 
 
 class Signs(Protocol):
@@ -52,9 +53,9 @@ class Region:
 
     @classmethod
     def everywhere(cls, variables: tuple[sympy.Symbol, ...], *conditions: Condition) -> "Region":
-        """All of space, of positive variables the positive part, or where some conditions hold."""
-        positive = tuple(Condition(variable, 1) for variable in variables if variable.is_positive)
-        whole = cls(variables, positive + conditions)
+        """All of space, of variables that have a sign the part with it, or where some conditions hold."""
+        signs = ((variable, 1 if variable.is_positive else -1) for variable in variables if variable.is_nonzero)
+        whole = cls(variables, (*(Condition(variable, sign) for variable, sign in signs), *conditions))
         return attrs.evolve(whole, point=whole.find_point(None))
 
     def sign(self, expression: sympy.Expr) -> int:
@@ -66,12 +67,15 @@ class Region:
             return 0
         if len(expression.free_symbols) == 1:
             return self._sign_on_a_line(expression, *expression.free_symbols)
+        by_form = sign_within(expression, self.bounds)
+        if by_form:
+            return by_form
         parts = turning(expression)
         signs = [self._side(part) for part in parts]
         if len(parts) == 1 and normal(expression)[0] == normal(parts[0])[0]:
             return signs[0] * normal(expression)[1] * normal(parts[0])[1]
         if self.point is None:
-            raise ValueError(f"no point was found {self.where()}where {expression} has one sign")
+            raise NoPoint(self)
         return sign_at(expression, self.point)
 
     def _sign_on_a_line(self, expression: sympy.Expr, variable: sympy.Symbol) -> int:
@@ -93,7 +97,7 @@ class Region:
                 return flipped * condition.sign
         parts = self.divided([Condition(expression, 1)], [Condition(expression, -1)])
         if parts == [self]:
-            raise ValueError(f"no point was found {self.where()}beside {expression} = 0")
+            raise NoPoint(self)
         if len(parts) == 1 and not any(condition.is_impossible for condition in _both_sides(expression)):
             return flipped * parts[0].conditions[-1].sign
         raise Undecided(parts, (expression,))
@@ -188,7 +192,7 @@ class Region:
 
     def where(self) -> str:
         """The conditions as words that another sentence begins with; nothing where there are none."""
-        words = str(self).removeprefix(_EVERYWHERE).strip()
+        words = str(self).removeprefix(EVERYWHERE).strip()
         return words and f"{'' if words.startswith('for') else 'where '}{words}, "
 
     def __str__(self) -> str:
@@ -202,6 +206,7 @@ class Region:
         for variable in self.variables:
             low, high = self.bounds(variable)
             low = None if low == 0 and variable.is_positive else low  # that goes without saying
+            high = None if high == 0 and variable.is_negative else high
             if low is not None and high is not None:
                 texts.append(f"{in_words(low)} < {variable} < {in_words(high)}")
             elif low is not None or high is not None:
@@ -210,11 +215,19 @@ class Region:
         texts += dict.fromkeys(map(str, others))
         whole = [str(variable) for variable in self.variables if variable.is_integer]
         numbers = f" for whole {', '.join(whole)}" if whole else ""
-        return (" and ".join(texts) or _EVERYWHERE) + numbers
+        return (" and ".join(texts) or EVERYWHERE) + numbers
 
 
 def _both_sides(expression: sympy.Expr) -> tuple[Condition, Condition]:
     return Condition(expression, 1), Condition(expression, -1)
+
+
+class NoPoint(ValueError):  # noqa: N818 - a region may well have none
+    """No point of a region was found, which may be empty."""
+
+    def __init__(self, region: Region) -> None:
+        super().__init__(f"no point was found where {region}")
+        self.region = region
 
 
 class Undecided(Exception):  # noqa: N818 - no error, but a question with its answers
@@ -228,14 +241,16 @@ class Undecided(Exception):  # noqa: N818 - no error, but a question with its an
         self.parts, self.walls = parts, walls
 
 
-def regions_where(expression: sympy.Expr, sign: int, variables: tuple[sympy.Symbol, ...]) -> list[Region]:
-    """The regions in which an expression has a sign.
+def regions_where(
+    expression: sympy.Expr, sign: int, variables: tuple[sympy.Symbol, ...], *conditions: Condition
+) -> list[Region]:
+    """The regions within some conditions in which an expression has a sign.
 
     >>> s = sympy.Symbol("s", real=True)
     >>> [str(region) for region in regions_where(1 - s**2, 1, (s,))]
     ['-1 < s < 1']
     """
-    found, pending = [], [Region.everywhere(variables)]
+    found, pending = [], [Region.everywhere(variables, *conditions)]
     while pending:
         region = pending.pop()
         try:

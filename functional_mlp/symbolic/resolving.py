@@ -7,6 +7,7 @@ import sympy
 from functional_mlp.symbolic.conditions import Condition, normal
 from functional_mlp.symbolic.constants import Constants, exact
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, Where, is_smooth
+from functional_mlp.symbolic.partial import PARTIAL, decided
 from functional_mlp.symbolic.regions import Region, Signs, Undecided
 
 
@@ -31,9 +32,13 @@ def resolved(expression: sympy.Expr, signs: Signs, constants: Constants = Mappin
         difference = resolved(left, signs, constants) - resolved(right, signs, constants)
         holds = expression.comparison == "!=" if difference is sympy.nan else expression.holds(sign(difference))
         return resolved(if_true if holds else if_false, signs, constants)
-    arguments = [resolved(argument, signs, constants) for argument in expression.args]
-    if sympy.nan in arguments:
-        return sympy.nan
+    arguments: list[sympy.Expr] = []
+    for argument in expression.args:
+        arguments.append(resolved(argument, signs, constants))
+        if arguments[-1] is sympy.nan:  # the others are not asked for
+            return sympy.nan
+    if isinstance(expression, PARTIAL):
+        return resolved(decided(expression, arguments, sign), signs, constants)
     if isinstance(expression, sympy.Abs):
         return sign(arguments[0]) * arguments[0]
     if isinstance(expression, sympy.sign):
@@ -48,27 +53,7 @@ def resolved(expression: sympy.Expr, signs: Signs, constants: Constants = Mappin
     if isinstance(expression, Largest):
         numbers = [exact(argument, constants) for argument in arguments]
         return arguments[numbers.index(_largest(numbers, signs))]
-    if isinstance(expression, sympy.log) and arguments == [0]:
-        return -sympy.oo  # as of real numbers, and not of complex ones
     return expression.func(*arguments)
-
-
-def real(expression: sympy.Expr, variable: sympy.Symbol, signs: Signs, constants: Constants) -> sympy.Expr:
-    """A smooth formula, or nan where a logarithm or a root in it is of a negative number.
-
-    Space is divided where what they are of is 0, and what is divided by: there a formula ends, or is not finite. This
-    is known of formulas of the one variable that they are looked at in.
-    """
-    roots = [log.args[0] for log in expression.atoms(sympy.log)]
-    roots += [power.base for power in expression.atoms(sympy.Pow) if not power.exp.is_Integer and power.base != sympy.E]
-    divisors = [power.base for power in expression.atoms(sympy.Pow) if power.exp.is_Integer and power.exp < 0]
-    for arguments, must_be_positive in ((roots, True), (divisors, False)):
-        for argument in sorted({exact(argument, constants) for argument in arguments}, key=sympy.default_sort_key):
-            if argument.free_symbols == {variable} and not argument.is_positive:
-                is_negative = signs.sign(argument) < 0
-                if is_negative and must_be_positive:
-                    return sympy.nan
-    return expression
 
 
 def _largest(arguments: list[sympy.Expr], signs: Signs) -> sympy.Expr:

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import sympy
 
-from functional_mlp.operands import called
+from functional_mlp.operands import called_rule
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 
@@ -32,7 +32,7 @@ def of_rule(optimizer: Any, slots: Sequence[sympy.Symbol], xp: SymbolicNamespace
 
     def expressions() -> Any:
         given = (xp.scalar(STEP), optimizer.learning_rate, *map(xp.array, (PARAMETER, GRADIENT, *slots)))
-        return called(optimizer, "rule", xp, *given)
+        return called_rule(optimizer, xp, *given)
 
     parameter, *updated = (parts_of(one)[0] for one in reading(optimizer, expressions))
     new = dict(zip(slots, updated, strict=True))

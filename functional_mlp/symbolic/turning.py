@@ -116,6 +116,29 @@ def _within(expression: sympy.Expr) -> list[sympy.Expr] | None:
     return edges + [argument - inverse(zero) for zero in zeros if _is_within(bounds, zero)]
 
 
+def inverted(expression: sympy.Expr, variable: sympy.Symbol) -> tuple[sympy.Expr, sympy.Expr] | None:
+    """Where an expression is 0 that has a variable in one function, as a formula, and what is positive where it is.
+
+    >>> s, t = sympy.symbols("s t", real=True)
+    >>> inverted(sympy.exp(2 * s) - t, s), inverted(sympy.tanh(s) - t, s)
+    ((log(t)/2, t), (atanh(t), 1 - t**2))
+    """
+    functions = {function for function in _outermost(expression) if function.has(variable)}
+    if len(functions) != 1 or type(function := functions.pop()) not in _INVERSES:
+        return None
+    unknown = sympy.Dummy("u", real=True)
+    slope = sympy.diff(in_unknown := expression.xreplace({function: unknown}), unknown)
+    turn = sympy.diff(function.args[0], variable)
+    if not (slope.is_number and turn.is_number) or in_unknown.has(variable):
+        return None
+    inverse, (low, high) = _INVERSES[type(function)]
+    height = sympy.expand(-in_unknown.subs(unknown, 0) / slope)
+    place = sympy.expand((inverse(height) - function.args[0].subs(variable, 0)) / turn)
+    above = sympy.S.One if low is None else height - low
+    below = sympy.S.One if high is None else high - height
+    return place, sympy.expand(above * below)
+
+
 def _is_power_of_e(expression: sympy.Expr) -> bool:
     """Whether a number times powers of e: a derivative is simpler beside them than times them."""
     factors = sympy.Mul.make_args(expression)

@@ -1,5 +1,7 @@
 """The surfaces between regions: what expressions are on them, and right beside them."""
 
+import math
+
 import attrs
 import sympy
 
@@ -52,11 +54,17 @@ class Side:
     side: int
 
     def sign(self, expression: sympy.Expr) -> int:
-        if self.wall.on(expression).has(sympy.nan, *INFINITE):
-            return self._sign_of_limit(expression)
+        if expression.is_Mul:
+            return math.prod(map(self.sign, expression.args))
+        if expression.is_Pow and expression.exp.is_Rational:
+            sign = self.sign(expression.base)
+            return sign if expression.exp.is_odd or not expression.exp.is_Integer else abs(sign)
         direction = 1
         for _ in range(_MOST_DERIVATIVES):
-            found = direction * self.wall.others.sign(self.wall.on(expression))
+            there = self.wall.on(expression)
+            if there.has(sympy.nan, *INFINITE):
+                return direction * self._sign_of_limit(expression)
+            found = direction * self.wall.others.sign(there)
             if found != 0 or not expression.has(self.wall.variable):
                 return found
             expression, direction = sympy.diff(expression, self.wall.variable), direction * self.side

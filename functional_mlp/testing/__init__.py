@@ -50,8 +50,8 @@ from functional_mlp.testing.loss import check_loss
 from functional_mlp.testing.networks import layers, networks
 from functional_mlp.testing.optimizer import check_optimizer
 from functional_mlp.testing.penalty import check_penalty
-from functional_mlp.testing.proofs import prove
-from functional_mlp.testing.statements import Proof
+from functional_mlp.testing.proof import Proof
+from functional_mlp.testing.proving import prove
 from functional_mlp.testing.strategies import datasets, keys, losses, optimizers, tensors
 from functional_mlp.testing.trees import assert_trees_close
 

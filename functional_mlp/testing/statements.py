@@ -1,10 +1,9 @@
 """What was proved, in words and in LaTeX."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import attrs
 import sympy
 
 from functional_mlp.operands import NotInAlgebraError
@@ -12,41 +11,39 @@ from functional_mlp.symbolic import formulas
 from functional_mlp.symbolic.derivatives import BY_ALGEBRA, NO_NUMBER, Holds
 from functional_mlp.symbolic.findings import Kink
 from functional_mlp.symbolic.printing import tex, tex_or_words
+from functional_mlp.symbolic.regions import EVERYWHERE, Region
 from functional_mlp.symbolic.roots import FARTHEST
 from functional_mlp.symbolic.spelling import text
 from functional_mlp.symbolic.words import in_words
+from functional_mlp.testing.proof import Proof
 
 _BY_PIECES = "as the pieces say"
 # Of the walls that a proof did not look at, at most this many are named.
 _MOST_WALLS = 4
+# Pieces about which a claim says nothing are counted where there are more.
+_MOST_SILENT = 4
 
 
-@attrs.frozen(repr=False)
-class Proof:
-    """What was proved, in which pieces, and how; `prove` makes it.
+def for_all_numbers(symbols: list[sympy.Symbol], held: list[tuple[str, Holds]]) -> str:
+    """For which numbers of a value claims hold: their signs, and the conditions about them that all pieces have.
 
-    `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at a number of
-    points. `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
-    `conditions` are what the proof holds under and does not show, as that a search has found all zeros.
+    >>> for_all_numbers([sympy.Symbol("η", positive=True), sympy.Symbol("c", negative=True)], [])
+    'positive η and negative c'
     """
-
-    statement: str
-    pieces: tuple[str, ...]
-    kinks: tuple[str, ...]
-    method: str
-    latex: str
-    conditions: tuple[str, ...] = ()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex}$$"
-
-    def __repr__(self) -> str:
-        conditions = "".join(f", if {condition}" for condition in self.conditions)
-        return "\n  ".join([f"{self.statement}, {self.method}{conditions}", *self.pieces, *self.kinks])
-
-
-def listed(symbols: Iterable[sympy.Symbol]) -> str:
-    return ", ".join(map(str, symbols))
+    signs: dict[str, list[str]] = {"": [], "positive ": [], "negative ": []}
+    for symbol in symbols:
+        sign = "positive " if symbol.is_positive else "negative " if symbol.is_negative else ""
+        signs[sign].append(str(symbol))
+    kinds = [sign + ", ".join(letters) for sign, letters in signs.items() if letters]
+    conditions = {
+        condition
+        for _, how in held
+        for piece in how.pieces
+        for condition in piece.region.conditions
+        if condition.expression.free_symbols <= how.claim.own.keys()
+    }
+    where = str(Region(tuple(symbols), tuple(sorted(conditions, key=str)))) if conditions else EVERYWHERE
+    return " and ".join(kinds) + ("" if where == EVERYWHERE else f" with {where}")
 
 
 def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
@@ -58,6 +55,8 @@ def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof
     searched = list(dict.fromkeys(str(expression) for _, how in held for expression in how.searched))
     conditions = [f"all zeros of {', '.join(searched)} were found"] if searched else []
     conditions += [] if all(how.is_divided for _, how in held) else ["no piece lies between the points"]
+    conditions += [f"it holds where {wall} as well" for wall in _unseen(held)]
+    conditions += list(dict.fromkeys(f"no numbers have {region}" for _, how in held for region in how.blank))
     notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
     return Proof(
         statement,
@@ -94,24 +93,26 @@ def _pieces(held: list[tuple[str, Holds]], unsaid: set[str]) -> tuple[str, ...]:
             region = str(piece.region) if piece.method in unsaid else f"{piece.region} ({piece.method})"
             names.setdefault(region, {})[name] = None
     everything = {name for name, _ in held}
-    return tuple(
+    lines = [
         region if names[region].keys() == everything else f"{region}: {', '.join(names[region])}" for region in names
-    )
+    ]
+    silent = [line for line in lines if NO_NUMBER in line]
+    if len(silent) <= _MOST_SILENT:
+        return tuple(lines)
+    return (*(line for line in lines if line not in silent), f"{NO_NUMBER} in {len(silent)} other pieces")
 
 
 def _kinks(held: list[tuple[str, Holds]]) -> list[str]:
-    """What lies between regions, and what was not looked at."""
-    kinks = list(dict.fromkeys(f"{name} {kink}" for name, how in held for kink in how.kinks))
-    unseen: dict[str, dict[Any, None]] = {}
-    for name, how in held:
-        unseen.setdefault(name, {}).update(dict.fromkeys(how.unseen))
-    return kinks + [line for name, walls in unseen.items() for line in _not_looked_at(name, list(walls))]
+    """What lies between regions."""
+    return list(dict.fromkeys(f"{name}: {kink}" for name, how in held for kink in how.kinks))
 
 
-def _not_looked_at(name: str, walls: list[Any]) -> list[str]:
+def _unseen(held: list[tuple[str, Holds]]) -> list[str]:
+    """What was not looked at, of that which lies between regions."""
+    walls = list(dict.fromkeys(wall for _, how in held for wall in how.unseen))
     if len(walls) > _MOST_WALLS:
-        return [f"{name}: not looked at where one of {len(walls)} expressions is 0, {walls[0]} among them"]
-    return [f"{name}: not looked at where {in_words(wall)} = 0" for wall in walls]
+        return [f"one of {len(walls)} expressions is 0, {in_words(walls[0])} among them,"]
+    return [f"{in_words(wall)} = 0" for wall in walls]
 
 
 def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> str:
@@ -130,4 +131,4 @@ def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> str:
 
 def _kink_in_latex(kink: Kink) -> str:
     left, right, given = map(tex_or_words, (kink.left, kink.right, kink.given))
-    return rf"{left} \text{{ on the left, }} {right} \text{{ on the right, }} {given} \text{{ given}}"
+    return rf"{left} \text{{ from the left, }} {right} \text{{ from the right, }} {given} \text{{ given}}"

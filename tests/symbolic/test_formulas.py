@@ -303,7 +303,7 @@ def test_a_proof_shows_its_formulas():
     text = prove(fm.ReLU())._repr_latex_()
     assert text.startswith("$$\\begin{array}{l} \\text{ReLU(): derivative and pullback are")
     assert r"\operatorname{ReLU}(s) &= \max(s, 0)" in text
-    assert r"s = 0 &: 0 \text{ on the left, } 1 \text{ on the right, } 0 \text{ given}" in text
+    assert r"s = 0 &: 0 \text{ from the left, } 1 \text{ from the right, } 0 \text{ given}" in text
 
 
 @pytest.mark.parametrize(("number", "text"), [(0.1, "0.1"), (1e-8, "10^{-8}"), (3e-9, r"3 \cdot 10^{-9}"), (2, "2")])

@@ -167,8 +167,9 @@ def test_examples_and_seed_are_checked() -> None:
         check_loss(fm.MeanSquaredError(), targets=["numbers"])
 
 
-def test_the_package_does_not_import_hypothesis() -> None:
-    code = "import functional_mlp, sys; assert 'hypothesis' not in sys.modules"
+def test_the_package_does_not_import_hypothesis_and_the_kit_no_sympy() -> None:
+    code = "import functional_mlp, sys; assert 'hypothesis' not in sys.modules\n"
+    code += "import functional_mlp.testing; assert 'sympy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -11,7 +11,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp.testing import Proof, prove
-from functional_mlp.testing.proofs import prove_expressions
+from functional_mlp.testing.proving import prove_expressions
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES
 
 
@@ -110,7 +110,7 @@ def test_a_rule_that_is_wrong_in_one_step_is_found():
 
     assert prove(LateBias(0.1), formula=algorithm_1, steps=2).method == "by algebra"
     with pytest.raises(
-        AssertionError, match=r"the parameter after step 3 is wrong: at g1 = .*: what is given less what"
+        AssertionError, match=r"the parameter after step 3 is wrong: where β1 < 1 and β2 < 1, at g1 = .*: what is given"
     ):
         prove(LateBias(0.1), formula=algorithm_1)
 
@@ -280,7 +280,8 @@ def test_what_the_rounding_of_constants_explains_is_not_wrong():
     proof = prove(SELU())
     assert proof.pieces == ("s < 0 (to the rounding of its constants at 400 points)", "s > 0 (by algebra)")
     assert proof.kinks == (
-        "derivative at s = 0: 1.75809934084738 on the left, 1.05070098735548 on the right, 1.75809934084738 given",
+        "derivative: at s = 0 it is 1.75809934084738 from the left and 1.05070098735548 from the right, "
+        "and 1.75809934084738 is given",
     )
 
     class Wrong(SELU):
@@ -311,7 +312,9 @@ def test_a_jump_of_the_value_is_said():
         def derivative(self, xp, s, y):
             return 0 * s
 
-    assert prove(Step()).kinks == ("derivative at s = 1: 0 on the left, 0 on the right, 0 given; the value jumps by 1",)
+    assert prove(Step()).kinks == (
+        "derivative: at s = 1 it is 0 from both sides, and 0 is given; the value jumps by 1",
+    )
 
 
 def test_conditions_without_a_formula_for_their_zeros_are_said():
@@ -341,8 +344,8 @@ class Absolute(fm.Loss):
 
 def test_the_kinks_of_a_loss_are_said():
     proof = prove(Absolute())
-    assert "1 output at ŷ = t: -1 on the left, 1 on the right, 0 given" in proof.kinks
-    assert "4 outputs at ŷ4 = t4: -1 on the left, 1 on the right, 0 given" in proof.kinks
+    assert "1 output: at ŷ = t it is -1 from the left and 1 from the right, and 0 is given" in proof.kinks
+    assert "4 outputs: at ŷ4 = t4 it is -1 from the left and 1 from the right, and 0 is given" in proof.kinks
 
 
 class ForProbabilities(fm.CrossEntropy):
@@ -383,7 +386,7 @@ class WrongForFourOutputs(fm.MeanSquaredError):
 
 
 def test_the_proof_says_for_which_targets_a_gradient_is_right():
-    assert prove(ForProbabilities()).statement.endswith("targets that add up to 1")
+    assert prove(ForProbabilities()).statement.endswith("targets that are probabilities above 0, or classes")
     assert prove(ForClasses()).statement.endswith("classes as targets")
 
 
@@ -421,7 +424,7 @@ def test_any_value_with_a_derivative_is_proved():
         "Quartic(): the derivative is that of the value for all real w, by algebra\n"
         "  w < 0\n"
         "  w > 0\n"
-        "  derivative at w = 0: -1 on the left, 1 on the right, 0 given"
+        "  derivative: at w = 0 it is -1 from the left and 1 from the right, and 0 is given"
     )
     assert proof == prove(Quartic())
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -510,6 +513,20 @@ def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
         (lambda self, xp, s: int(s), r"as int\(\) wants it: s - s % 1 is"),
         (lambda self, xp, s: len(s) * s, "has no length"),
         (lambda self, xp, s: s @ s, "arrays have no @"),
+        (lambda self, xp, s: s * (s > 0), "cannot compute with a comparison: write xp.where"),
+        (lambda self, xp, s: xp.maximum(s > 0, 0), "cannot compute with a comparison: write xp.where"),
+        (lambda self, xp, s: float(s > 0) * s, "cannot compute with a comparison: write xp.where"),
+        (lambda self, xp, s: xp.where((s > 0) == True, s, 0), "cannot compute with a comparison"),  # noqa: E712
+        (
+            lambda self, xp, s: s if (s > 0).all() else 0,
+            r"comparisons have no 'all': xp.where\(condition, a, b\) takes",
+        ),
+        (lambda self, xp, s: s.all(), "arrays of the algebra have no 'all': use the functions of xp"),
+        (lambda self, xp, s: s.__setitem__(0, 1), "cannot write to an array: xp.where"),
+        (lambda self, xp, s: s / s.shape[1], r"of a shape only shape\[-1\] is known, .* got shape\[1\]"),
+        (lambda self, xp, s: (s, s), "value must return a formula of its arguments, got a tuple of 2"),
+        (lambda self, xp, s: s > 0, "got a comparison: write xp.where"),
+        (lambda self, xp, s: xp.where(s > 0, s), r"xp.where\(\) missing 1 required|xp.where takes 3 arguments, got 2"),
         (lambda self, xp, s: s * torch.tensor(2.0), r"got tensor\(2\.\): write float\(x\)"),
     ],
 )
@@ -566,16 +583,16 @@ def power(value, derivative):
 
 def test_a_slope_may_be_infinite_at_a_kink():
     root = power(lambda self, xp, s: xp.sign(s) * xp.sqrt(xp.abs(s)), lambda self, xp, s, y: 0.5 / xp.sqrt(xp.abs(s)))
-    assert "derivative at s = 0: ∞ on the left, ∞ on the right" in repr(prove(root))
+    assert "derivative: at s = 0 it is ∞ from both sides" in repr(prove(root))
     guarded = power(lambda self, xp, s: xp.maximum(s, 0) ** 0.5, lambda self, xp, s, y: xp.where(s > 0, 0.5 / y, 0))
-    assert "derivative at s = 0: 0 on the left, ∞ on the right, 0 given" in repr(prove(guarded))
+    assert "derivative: at s = 0 it is 0 from the left and ∞ from the right, and 0 is given" in repr(prove(guarded))
 
 
 def test_a_value_that_is_not_finite_is_said():
     log = power(lambda self, xp, s: xp.log(xp.abs(s)), lambda self, xp, s, y: 1 / s)
-    assert prove(log).kinks == (
-        "derivative at s = 0: -∞ on the left, ∞ on the right, an infinite number given; the value is not finite there",
-    )
+    (kink,) = prove(log).kinks
+    assert kink.startswith("derivative: at s = 0 it is -∞ from the left and ∞ from the right")
+    assert kink.endswith(", and an infinite number is given; the value is not finite there")
 
 
 def test_the_derivative_of_a_power_is_proved_where_it_begins():
@@ -621,7 +638,7 @@ def test_a_value_that_is_filled_in_where_its_formula_is_none_is_looked_at(given)
 def test_a_jump_at_a_zero_is_said(condition, place):
     jumping = power(lambda self, xp, s: xp.where(condition(xp, s) > 0.5, s + 5, s), lambda self, xp, s, y: 1)
     (kink,) = prove(jumping).kinks
-    assert kink == f"derivative at s = {place}: 1 on the left, 1 on the right, 1 given; the value jumps by 5"
+    assert kink == f"derivative: at s = {place} it is 1 from both sides, and 1 is given; the value jumps by 5"
 
 
 def test_floats_in_a_formula_are_the_numbers_that_they_stand_for():
@@ -660,7 +677,7 @@ def test_conditions_of_every_function_have_zeros(value, slope):
     )
     proof = prove(cut)
     assert "by algebra" in proof.method
-    assert "0 on the left" in proof.kinks[0]
+    assert "it is 0 from the left" in proof.kinks[0]
 
 
 def test_what_cannot_be_decided_is_no_mistake():
@@ -672,12 +689,15 @@ def test_what_cannot_be_decided_is_no_mistake():
 def test_lines_are_divided_where_formulas_are_not_finite():
     no_sign = power(lambda self, xp, s: xp.sign(1 / s) * s, lambda self, xp, s, y: xp.sign(s))
     assert prove(no_sign).pieces == ("s < 0", "s > 0")
-    assert prove(no_sign).kinks == ("derivative: not looked at where s = 0",)
+    assert prove(no_sign).conditions == ("it holds where s = 0 as well",)
     log = power(
         lambda self, xp, s: xp.maximum(xp.log(xp.abs(s)), 0), lambda self, xp, s, y: xp.where(xp.abs(s) > 1, 1 / s, 0)
     )
     assert prove(log).pieces == ("s < -1", "-1 < s < 0", "0 < s < 1", "s > 1")
-    assert [kink.partition(":")[0] for kink in prove(log).kinks] == ["derivative at s = -1", "derivative at s = 1"]
+    assert [kink.partition(" it is")[0] for kink in prove(log).kinks] == [
+        "derivative: at s = -1",
+        "derivative: at s = 1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -707,7 +727,7 @@ def test_remainders_are_proved_for_all_whole_numbers():
     assert sawtooth.method == "by algebra"
     assert sawtooth.pieces == ("s > 2*n and s < 2*n + 2 for whole n",)
     assert sawtooth.kinks == (
-        "derivative for whole n, at s = 2*n: 1 on the left, 1 on the right, 1 given; the value jumps by -2",
+        "derivative: for whole n, at s = 2*n it is 1 from both sides, and 1 is given; the value jumps by -2",
     )
 
     def rounded(slope):

@@ -16,7 +16,7 @@ from functional_mlp.testing.layer.transposition import (
     claimed_gradients,
     rows_are_transposed,
 )
-from functional_mlp.testing.proofs import prove_expressions
+from functional_mlp.testing.proving import prove_expressions
 from functional_mlp.testing.purity import refuses, restored_globals
 from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value

@@ -9,7 +9,7 @@ from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.loss import properties
 from functional_mlp.testing.loss.cases import Domain, LossCase, cases, kinds_of, shaped_cases, sweep
-from functional_mlp.testing.proofs import prove_expressions
+from functional_mlp.testing.proving import prove_expressions
 from functional_mlp.testing.purity import restored_globals
 from functional_mlp.testing.search import EXAMPLES, Property, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value

@@ -1,0 +1,84 @@
+"""The sign that a formula has for its form, where its variables have bounds: β g₁² + (1 − β) g₂² for 0 < β < 1."""
+
+import math
+from collections.abc import Callable
+
+import sympy
+
+# The lower and the upper bound of a variable, None where it has none.
+Bounds = Callable[[sympy.Symbol], tuple[sympy.Expr | None, sympy.Expr | None]]
+# Formulas of more operations are not looked at: the polynomials grow with each variable that has two bounds.
+_MOST_OPERATIONS = 150
+
+
+def sign_within(expression: sympy.Expr, bounds: Bounds) -> int:
+    """The sign that a formula has everywhere within bounds, but where several variables are 0; 0 where none is seen.
+
+    >>> g, h = sympy.symbols("g h", real=True)
+    >>> b = sympy.Symbol("b", positive=True)
+    >>> within = lambda variable: (0, 1) if variable == b else (None, None)
+    >>> sign_within(b * (1 - b) * g**2 + (1 - b) * h**2, within), sign_within(b - sympy.Rational(1, 2), within)
+    (1, 0)
+    """
+    if expression.is_number or expression.is_positive or expression.is_negative:
+        return _of_number(expression)
+    if expression.is_Mul:
+        return math.prod(sign_within(factor, bounds) for factor in expression.args)
+    if expression.is_Pow:
+        return _of_power(expression, bounds)
+    if expression.is_Add and not expression.is_rational_function():
+        signs = [sign_within(term, bounds) for term in expression.args]
+        return signs[0] if len(set(signs)) == 1 else 0
+    return _of_fraction(expression, bounds) if expression.is_rational_function() else 0
+
+
+def _of_power(power: sympy.Expr, bounds: Bounds) -> int:
+    sign = sign_within(power.base, bounds)
+    if sign > 0 or not power.exp.is_Integer:
+        return max(sign, 0)
+    return sign if power.exp.is_odd else abs(sign)
+
+
+def _of_fraction(expression: sympy.Expr, bounds: Bounds) -> int:
+    if expression.count_ops() > _MOST_OPERATIONS:
+        return 0
+    above, below = sympy.fraction(sympy.together(expression))
+    return _of_polynomial(above, bounds) * _of_polynomial(below, bounds)
+
+
+def _of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> int:
+    """The sign of all coefficients, of bounded variables as what they are beyond their bounds, which is positive.
+
+    A variable without bounds may have even powers, and may not be in all terms, for these are 0 where it is.
+    """
+    positive, meanings = set(), {}
+    for variable in polynomial.free_symbols:
+        low, high = bounds(variable)
+        if low is not None or high is not None:
+            beyond = sympy.Dummy("beyond", positive=True)
+            positive.add(beyond)
+            meanings[variable] = _beyond(low, high, beyond)
+    shifted = sympy.fraction(sympy.together(polynomial.xreplace(meanings)))[0]
+    gens = sorted(shifted.free_symbols, key=sympy.default_sort_key)
+    if not gens:
+        return _of_number(shifted)
+    if not shifted.is_polynomial(*gens):
+        return 0
+    terms = sympy.Poly(shifted, *gens).terms()
+    signs = {_of_number(number) for _, number in terms}
+    for place, gen in enumerate(gens):
+        powers = [monomial[place] for monomial, _ in terms]
+        if gen not in positive and (any(power % 2 for power in powers) or min(powers) > 0):
+            return 0
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def _of_number(number: sympy.Expr) -> int:
+    return int(bool(number.is_positive)) - int(bool(number.is_negative))
+
+
+def _beyond(low: sympy.Expr | None, high: sympy.Expr | None, beyond: sympy.Symbol) -> sympy.Expr:
+    """A variable by a positive number, which goes over all that lie between its bounds."""
+    if low is None:
+        return high - beyond
+    return low + beyond if high is None else (low + high * beyond) / (1 + beyond)

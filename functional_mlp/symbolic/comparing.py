@@ -1,0 +1,60 @@
+"""Formulas compared at many points, for as long as there is time."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+
+import attrs
+import sympy
+
+from functional_mlp.symbolic.agreement import AGREEING, Agreement, compared
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
+from functional_mlp.symbolic.constants import Constants, exact
+from functional_mlp.symbolic.findings import Refuted
+from functional_mlp.symbolic.points import Point
+
+# The points at which formulas are compared, and the tries to find them.
+POINTS, TRIES = 400, 4000
+
+# A point, what is expected there, and what is given.
+Formulas = Callable[[], Iterator[tuple[Point, sympy.Expr, sympy.Expr]]]
+
+
+@attrs.define
+class Comparing:
+    """How well what is given agrees with what is expected, at the points so far."""
+
+    formulas: Formulas
+    constants: Constants
+    where: str
+    agreements: list[Agreement] = attrs.field(factory=list)
+    is_over: bool = False
+
+    def go_on(self, time: Allowance) -> None:
+        """Look at further points; raises `Refuted` at one where they differ."""
+        wrong: list[Refuted] = []
+
+        def look() -> None:
+            # What was interrupted goes on no more, and begins anew.
+            for point, expected, given in itertools.islice(self.formulas(), len(self.agreements), POINTS):
+                found = compared(expected, given, point, self.constants)
+                if found.agreement is Agreement.NONE:
+                    values, error = (found.expected, found.given), exact(given - expected, self.constants)
+                    wrong.append(Refuted(self.where, point, values, error))
+                    return
+                self.agreements.append(found.agreement)
+            self.is_over = True
+
+        with contextlib.suppress(OutOfTime):
+            time.run(look)
+        if wrong:
+            raise wrong[0]
+
+    @property
+    def method(self) -> str:
+        """How it is known that the formulas agree; raises `OutOfTime` where there was none for a point."""
+        if not self.agreements:
+            raise OutOfTime
+        is_exact = min(self.agreements) is Agreement.TO_DIGITS
+        precision = f"1e-{AGREEING}" if is_exact else "the rounding of its constants"
+        return f"to {precision} at {len(self.agreements)} points"

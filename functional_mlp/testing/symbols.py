@@ -1,0 +1,56 @@
+"""The targets that a loss is proved for, made of symbols."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sympy
+
+from functional_mlp.losses import Loss
+from functional_mlp.symbolic.claims import Targets
+from functional_mlp.testing.targets import accepted_kinds
+
+# The targets for a number of outputs, each a function of a symbol an output.
+Choices = Callable[[int], Iterator[Callable[[tuple[Any, ...]], Targets]]]
+
+
+def kinds_of_targets(loss: Loss) -> Sequence[tuple[str, Choices]]:
+    """What targets may be, the most general first. A loss must be right for all that it takes."""
+    if type(loss).encode is Loss.encode:
+        return [_ALL]
+    taken = accepted_kinds(loss, 2)
+    if "fractions" in taken and loss.judges_outputs:
+        return [_ALL, _FRACTIONS]
+    return [_ALL, _PROBABILITIES] if "probabilities" in taken else [_ALL, _PROBABILITIES, _CLASSES]
+
+
+def _any_numbers(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Targets]]:
+    yield Targets
+
+
+def _fractions(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Targets]]:
+    yield lambda t: Targets(t, (*t, *(1 - one for one in t)))
+    for corner in itertools.product((0, 1), repeat=outputs):
+        yield functools.partial(_certain, corner)
+
+
+def _probabilities(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Targets]]:
+    if outputs > 1:
+        yield lambda t: Targets((*t[:-1], 1 - sympy.Add(*t[:-1])), (*t[:-1], 1 - sympy.Add(*t[:-1])))
+    yield from _classes(outputs)
+
+
+def _classes(outputs: int) -> Iterator[Callable[[tuple[Any, ...]], Targets]]:
+    for label in range(outputs):
+        yield functools.partial(_certain, tuple(int(index == label) for index in range(outputs)))
+
+
+def _certain(numbers: tuple[int, ...], t: tuple[Any, ...]) -> Targets:
+    return Targets(tuple(map(sympy.Integer, numbers)))
+
+
+_ALL = ("all real targets", _any_numbers)
+_FRACTIONS = ("targets between 0 and 1, or 0 and 1 themselves", _fractions)
+_PROBABILITIES = ("targets that are probabilities above 0, or classes", _probabilities)
+_CLASSES = ("classes as targets", _classes)
