@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from functional_mlp.operands import called
+from functional_mlp.operands import Shape, called
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import numbered
@@ -40,8 +40,8 @@ class Indexed(Formula):
         self.is_one = is_one
 
     @property
-    def shape(self) -> tuple[Any]:
-        return (1,) if self.is_one and self.has_shape else super().shape
+    def shape(self) -> Shape:
+        return Shape([1]) if self.is_one and self.has_shape else super().shape
 
 
 class IndexedNamespace(SymbolicNamespace):
