@@ -75,11 +75,9 @@ class Watch:
             self._save()
 
     def receive(self, progress: Mapping[int, Progress]) -> None:
-        """Keep what members that were trained elsewhere have reached, by their numbers.
+        """Keep what members that were trained elsewhere have reached, by their numbers; it is called by one thread.
 
-        Soon after the last time nothing is saved: `close` does that.
-
-        It is called by one thread.
+        Nothing is saved soon after the last save: `close` saves what then came.
         """
         for number, reached in progress.items():
             self._progress[number] = reached

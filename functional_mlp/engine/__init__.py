@@ -22,8 +22,8 @@ What emits code:
 
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
-    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule; ahead.py, rows that are soon
-                  needed
+    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule; prefetch.py, rows that are
+                  soon needed
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; where
                   a sample's numbers lie (places.py); how threads divide wide layers (exchange.py)
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of

@@ -71,6 +71,6 @@ def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
     session.layout.pack(params, session.array(0))
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)
-    nothing = torch.empty(0, device="cpu")
-    session.pass_forward(Rows(plain(x), nothing, nothing, len(x), answered=False), len(x), result)
+    untold = torch.empty(0, device="cpu")  # neither targets nor labels
+    session.pass_forward(Rows(plain(x), untold, untold, len(x), answered=False), len(x), result)
     return result

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 
 from functional_mlp.engine import walk
-from functional_mlp.engine.ahead import Ahead
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.passes import BatchPasses
 from functional_mlp.engine.batch.piece import Piece, Update
@@ -24,6 +23,7 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.plan import Plan
+from functional_mlp.engine.prefetch import Prefetch
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
 from functional_mlp.engine.walk import Backward
@@ -46,7 +46,7 @@ class BatchEpoch(BatchPasses):
     loss: SampleLoss
     whole: bool
     gradients: int
-    ahead: Ahead
+    prefetch: Prefetch
 
     def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
         kernels = Kernels(program, plan, builder)
@@ -61,7 +61,7 @@ class BatchEpoch(BatchPasses):
             self.gradients,
         )
         end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, plan)
-        self.ahead = Ahead(kernels, program, plan, arguments)
+        self.prefetch = Prefetch(kernels, program, plan, arguments)
         super().__init__(program, scope, products, end=end, way_back=True)
 
     def emit(self) -> int:
@@ -167,7 +167,7 @@ class BatchEpoch(BatchPasses):
 
         x = self._load_inputs(piece.begin, piece.end, row_of)
         following = b.add(samples.first, samples.count)
-        e.loop("ahead", piece.begin, piece.end, 1, lambda r: self.ahead.fetch(e.add(following, r)))
+        e.loop("ahead", piece.begin, piece.end, 1, lambda r: self.prefetch.fetch(e.add(following, r)))
         with self._table(piece) as inside:
             output, backward = walk.forward(self.steps, inside, self.program.steps, Output(x))
         features = self.program.out_features

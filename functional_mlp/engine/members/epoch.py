@@ -99,15 +99,16 @@ class MembersEpoch:
         def clear(width: Width, i: Index) -> None:
             width.store(width.e.constant(0), e.add(self.steps.gradients, i))
 
-        def apply(width: Width, i: Index) -> None:
-            param, grad = width.load(i), width.load(e.add(self.steps.gradients, i))
-            update(width, i, param, width.e.constant(1), grad, of_weights=False)  # the gradient has the penalty's
-
         self.steps.units("gradients.clear", self.steps.layout.size, clear)
         totals = e.loop("batch.position", start, end, 1, sample, [loss_sum, right])
         if self.penalty is not None:
             self._penalize(self.penalty, MembersScalars(e.at(scalars)))
         update = self._rule(MembersScalars(e.at(scalars)), scalars.sdiv(start, size))
+
+        def apply(width: Width, i: Index) -> None:
+            param, grad = width.load(i), width.load(e.add(self.steps.gradients, i))
+            update(width, i, param, width.e.constant(1), grad, of_weights=False)  # the gradient has the penalty's
+
         self.steps.units("parameters", self.steps.layout.size, apply)
         scalars.branch(after)
         return totals

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from functional_mlp.engine import walk
-from functional_mlp.engine.ahead import Ahead
 from functional_mlp.engine.calls import Arguments, Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
@@ -29,6 +28,7 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.plan import Plan
+from functional_mlp.engine.prefetch import Prefetch
 from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps
 from functional_mlp.engine.single.exchange import Exchange
 from functional_mlp.engine.single.layers import Pass, SampleLayers, places_of_copies
@@ -86,10 +86,10 @@ class SampleEpoch:
         first = Pass(scope.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         there = self.e.address(scope.workspace, tails.end + self.places.end)
-        ahead = Ahead(self.kernels, self.program, scope.plan, arguments)
+        prefetch = Prefetch(self.kernels, self.program, scope.plan, arguments)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
-            ahead.fetch(self.e.add(position, scope.plan.policy.samples_fetched_ahead))
+            prefetch.fetch(self.e.add(position, scope.plan.policy.samples_fetched_ahead))
             with self.layers.pending(scope, position, before) as pending:
                 own = Pass(scope.counted_from(activations), pending)
                 prediction, backward = self._forward_pass(own, position)

@@ -1,4 +1,4 @@
-"""Rows of data that are soon to be read, asked for ahead where there are more than a core's caches hold.
+"""Prefetches: rows of data that are soon to be read are asked for where there are more than a core's caches hold.
 
 In the order of an epoch each row lies anywhere, and is known long before it is needed.
 """
@@ -14,7 +14,7 @@ from functional_mlp.engine.program import TrainingProgram
 LINE_BYTES = 64
 
 
-class Ahead:
+class Prefetch:
     """Emits what asks for the rows at positions of the order."""
 
     def __init__(self, kernels: Kernels, program: TrainingProgram, plan: Plan, arguments: Arguments) -> None:
