@@ -180,6 +180,8 @@ class _Walk:
             for each in found:
                 self.take(each)
         elif isinstance(found, Value):
+            for each in attrs.fields(type(found)):
+                self._note(found, each.name, getattr(found, each.name))
             self.take_value(type(found), fields_of(found))
         elif isinstance(found, type) and issubclass(found, Value):
             self._take_kind(found)
@@ -215,7 +217,8 @@ class _Walk:
             self.is_all = False
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             self._note(function, name, getattr(function, name))
-        self.take((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()))
+        self.take(function.__defaults__ or ())
+        self._take_defaults_by_name(function.__code__, function.__kwdefaults__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._take_cell(name, cell)
         ours = is_function_of_ours(function)
@@ -228,6 +231,12 @@ class _Walk:
                 self.is_all = False
             for name, chain in names.globals:
                 self._take_global(function, name, chain[0] if chain else None)
+
+    def _take_defaults_by_name(self, code: types.CodeType, defaults: dict[str, Any] | None) -> None:
+        if defaults is not None:
+            for name in code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]:
+                self._note(defaults, name, defaults.get(name, _ABSENT))  # the dictionary itself may be written to
+            self.take(tuple(defaults.values()))
 
     def _is_foreign(self, function: types.FunctionType) -> bool:
         """Whether a function is of an installed package that is neither ours nor that of the classes looked at."""

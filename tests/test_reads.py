@@ -38,6 +38,14 @@ def counter() -> Callable[[], int]:
 counts = counter()
 
 
+def scaled(s: Any, *, by: float = 2.0) -> Any:
+    return by * s
+
+
+def scaled_by(s: Any, *, by: float, times: float = 1.0) -> Any:
+    return by * times * s
+
+
 class Base(fm.Elementwise):
     factor = 2.0
 
@@ -91,6 +99,16 @@ NOTICED: dict[str, tuple[type, Any, str, Any]] = {
         0.25,
     ),
     "default": (layer(slope_of), slope_of, "__defaults__", (1.0,)),
+    "defaults by name": (layer(scaled), scaled, "__kwdefaults__", {"by": 3.0}),
+    "default by name": (layer(lambda self, xp, s: scaled(s)), scaled.__kwdefaults__, "by", 3.0),
+    "default that was none": (layer(lambda self, xp, s: scaled_by(s)), scaled_by.__kwdefaults__, "by", 3.0),
+    "default of a method": (layer(lambda self, xp, s: self.scaled(s), scaled=scaled), scaled.__kwdefaults__, "by", 3.0),
+    "default of a property": (
+        layer(lambda self, xp, s: self.scaled * s, scaled=property(scaled)),
+        scaled.__kwdefaults__,
+        "by",
+        3.0,
+    ),
     "library": (fm.Tanh, fm.Tanh, "value", fm.ReLU.value),
     "derived": (Base, Base, "forward", slope_of),
 }
@@ -171,3 +189,13 @@ def test_what_one_class_is_derived_from_is_written_in_another(monkeypatch: pytes
 @pytest.mark.parametrize("kind", [fm.ReLU, fm.GELU])
 def test_classes_of_the_library_are_not_looked_into(kind: type) -> None:
     assert not reads(kind).functions
+
+
+def test_a_field_of_a_value_that_is_read_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = fm.LeakyReLU(0.5)
+    found = reads(layer(lambda self, xp, s: value.negative_slope * s))
+    unchanged = found.unchanged()
+    assert found.is_all
+    assert unchanged()
+    object.__setattr__(value, "negative_slope", 0.25)  # which a frozen value's owner does at their own risk
+    assert not unchanged()
