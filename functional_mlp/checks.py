@@ -9,9 +9,10 @@ import math
 import numbers
 import operator
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
@@ -19,6 +20,9 @@ from torch._C import _functorch as functorch
 from functional_mlp.calls import TENSOR, Calls, package_of
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+# What integers are given as. Anything else that has an `__index__`, as tensors have, is refused.
+Integer: TypeAlias = int | np.integer[Any]
 
 # Numbers that are checked at a time: data may be larger than memory, and each check makes arrays of its own.
 NUMBERS_AT_ONCE = 1 << 20
@@ -92,6 +96,12 @@ def plain_number(value: Any) -> Any:
     if isinstance(value, numbers.Integral):
         return operator.index(value)
     return float(value) if isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational) else value
+
+
+def plain_integer(value: Integer) -> int:
+    """An attrs converter: an integer as Python's; a validator refuses what is none, which comes back as it is."""
+    plain: int = plain_number(value)
+    return plain
 
 
 def in_range(name: str, value: float, dtype: torch.dtype, *, share: float = 1.0) -> None:

@@ -72,14 +72,14 @@ class UniformInitializer(Initializer):
     def __call__(
         self,
         key: Key,
-        shape: tuple[int, ...],
+        shape: tuple[checks.Integer, ...],
         *,
-        fan_in: int,
-        fan_out: int,
+        fan_in: checks.Integer,
+        fan_out: checks.Integer,
         dtype: torch.dtype = torch.float32,
         device: Device = None,
     ) -> Tensor:
-        low, high = self.interval(fan_in, fan_out)
+        low, high = self.interval(int(fan_in), int(fan_out))
         return random.uniform(key, shape, low, high, dtype=dtype, device=device)
 
 
@@ -94,14 +94,14 @@ class NormalInitializer(Initializer):
     def __call__(
         self,
         key: Key,
-        shape: tuple[int, ...],
+        shape: tuple[checks.Integer, ...],
         *,
-        fan_in: int,
-        fan_out: int,
+        fan_in: checks.Integer,
+        fan_out: checks.Integer,
         dtype: torch.dtype = torch.float32,
         device: Device = None,
     ) -> Tensor:
-        mean, std = self.moments(fan_in, fan_out)
+        mean, std = self.moments(int(fan_in), int(fan_out))
         return random.normal(key, shape, mean, std, dtype=dtype, device=device)
 
 
@@ -185,16 +185,16 @@ class constant(Initializer):
     def __call__(
         self,
         key: Key,
-        shape: tuple[int, ...],
+        shape: tuple[checks.Integer, ...],
         *,
-        fan_in: int,
-        fan_out: int,
+        fan_in: checks.Integer,
+        fan_out: checks.Integer,
         dtype: torch.dtype = torch.float32,
         device: Device = None,
     ) -> Tensor:
-        shape = random.check_draw(key, shape, dtype, device)
+        sizes = random.check_draw(key, shape, dtype, device)
         checks.in_range("constant: value", self.value, dtype)
-        return torch.full(shape, self.value, dtype=dtype, device="cpu" if device is None else device)
+        return torch.full(sizes, self.value, dtype=dtype, device="cpu" if device is None else device)
 
 
 @frozen(repr=False)

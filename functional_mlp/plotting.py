@@ -37,7 +37,7 @@ def to_bytes(figure: "Figure", kind: str = "png") -> bytes:
 def learning_curves(
     history: History,
     *,
-    best_epoch: int | None = None,
+    best_epoch: checks.Integer | None = None,
     loss_name: str = "",
     title: str = "",
     accuracy: bool = True,

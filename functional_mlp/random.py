@@ -40,7 +40,7 @@ class Key:
         if not isinstance(value, bytes) or len(value) != DIGEST_SIZE:
             raise TypeError(f"Key takes {DIGEST_SIZE} bytes, got {checks.describe(value)}: use random.key(seed)")
 
-    def split(self, n: int = 2) -> "tuple[Key, ...]":
+    def split(self, n: checks.Integer = 2) -> "tuple[Key, ...]":
         """`n` independent child keys; the first children are the same whatever `n` is.
 
         >>> first, second = key(0).split()
@@ -50,7 +50,7 @@ class Key:
         n = checks.integer("split: n", n, minimum=1)
         return tuple(self._child(b"split", index) for index in range(n))
 
-    def fold_in(self, data: int) -> "Key":
+    def fold_in(self, data: checks.Integer) -> "Key":
         """The child key of an integer, an epoch's number for example.
 
         >>> key(0).fold_in(7) == key(0).fold_in(7)
@@ -62,7 +62,7 @@ class Key:
         return Key(_hash(self.digest, tag, number))
 
 
-def key(seed: int) -> Key:
+def key(seed: checks.Integer) -> Key:
     """The key of a seed, any integer.
 
     >>> key(0) == key(0), key(0) == key(1)
@@ -73,7 +73,7 @@ def key(seed: int) -> Key:
 
 def uniform(
     key: Key,
-    shape: Sequence[int],
+    shape: Sequence[checks.Integer],
     low: float = 0.0,
     high: float = 1.0,
     *,
@@ -119,7 +119,7 @@ def _largest_below(high: float, low: float, dtype: torch.dtype) -> float:
 
 def normal(
     key: Key,
-    shape: Sequence[int],
+    shape: Sequence[checks.Integer],
     mean: float = 0.0,
     std: float = 1.0,
     *,
@@ -150,7 +150,7 @@ def normal(
     return (mean + std * quantiles).to(dtype).reshape(shape).to(device)
 
 
-def permutation(key: Key, n: int) -> Tensor:
+def permutation(key: Key, n: checks.Integer) -> Tensor:
     """A random order of 0, …, n − 1, by `functional_mlp.shuffling`: an int64 tensor of shape (n,) on the CPU.
 
     >>> permutation(key(0), 5).sort().values.tolist()
@@ -183,7 +183,7 @@ def check_key(name: str, key: object) -> None:
     checks.instance(name, key, Key, "make one with functional_mlp.random.key(seed)")
 
 
-def check_draw(key: object, shape: Sequence[int], dtype: object, device: object) -> tuple[int, ...]:
+def check_draw(key: object, shape: Sequence[checks.Integer], dtype: object, device: object) -> tuple[int, ...]:
     """The shape of a draw as a tuple, once the arguments of the draw are known to be good."""
     check_key("random draw: key", key)
     checks.float_dtype("random draw: dtype", dtype)

@@ -26,7 +26,7 @@ class Schedule(Value):
     A schedule that reads the history is called with it: `schedule(epoch, history)`.
     """
 
-    def __call__(self, epoch: int, history: Any = None) -> float:
+    def __call__(self, epoch: checks.Integer, history: Any = None) -> float:
         epoch = checks.integer("schedule: epoch", epoch, minimum=0)
         if self.monitor is None:
             return float(self.factor(epoch))
@@ -92,7 +92,7 @@ class step_decay(Schedule):
     """rate^⌊epoch / every⌋."""
 
     rate: float = field(validator=checks.decay_rate)
-    every: int = field(validator=checks.positive_integer)
+    every: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
 
     def factor(self, epoch: int) -> float:
         return self.rate ** (epoch // self.every)
@@ -127,7 +127,7 @@ class cosine_decay(Schedule):
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
 
-    epochs: int = field(validator=checks.positive_integer)
+    epochs: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
 
     def factor(self, epoch: int) -> float:
         return (1 + math.cos(math.pi * epoch / self.epochs)) / 2 if epoch < self.epochs else 0.0
@@ -141,7 +141,7 @@ class warmup(Schedule):
     [0.5, 1.0, 1.0, 1.0]
     """
 
-    epochs: int = field(validator=checks.positive_integer)
+    epochs: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
     then: Schedule = field()
 
     @then.validator
@@ -195,7 +195,7 @@ class on_plateau(Schedule):
     """
 
     factor: float = field(default=0.1, validator=checks.decay_rate)  # type: ignore[assignment] # a number here
-    patience: int = field(default=10, validator=checks.positive_integer)
+    patience: int = field(default=10, converter=checks.plain_integer, validator=checks.positive_integer)
     monitor: str = field(default="train_loss", kw_only=True, validator=check_monitor)
     min_delta: float = field(default=1e-4, kw_only=True, validator=checks.non_negative_number)
     cumulative: bool = field(default=True, kw_only=True, validator=checks.boolean)

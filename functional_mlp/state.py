@@ -58,7 +58,7 @@ class TrainState(Deferred):
 
     optimizer_state: OptimizerState
     key: Key = field(metadata=pytree.STRUCTURE)
-    epoch: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+    epoch: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_integer)
 
     def _repr_html_(self) -> str:
         return markup.tree(f"TrainState after {count(self.epoch, 'epoch')}", self)

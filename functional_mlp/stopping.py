@@ -48,11 +48,11 @@ class EarlyStopping(Value):
     (1, True)
     """
 
-    patience: int = field(default=10, validator=checks.positive_integer)
+    patience: int = field(default=10, converter=checks.plain_integer, validator=checks.positive_integer)
     monitor: str = field(default="validation_loss", kw_only=True, validator=check_monitor)
     min_delta: float = field(default=0.0, kw_only=True, validator=checks.non_negative_number)
     cumulative: bool = field(default=True, kw_only=True, validator=checks.boolean)
-    plateaus: int = field(default=1, kw_only=True, validator=checks.positive_integer)
+    plateaus: int = field(default=1, kw_only=True, converter=checks.plain_integer, validator=checks.positive_integer)
 
     def best_epoch(self, history: History) -> int | None:
         """The index of the best epoch of a history; None where no epoch has a figure."""

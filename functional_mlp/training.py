@@ -14,6 +14,7 @@ from functional_mlp.arguments import (
     checked_task,
     lone_job,
 )
+from functional_mlp.checks import Integer
 from functional_mlp.course import Course
 from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
@@ -49,8 +50,8 @@ def fit(
     data: Dataset,
     *,
     key: Key | None = None,
-    epochs: int,
-    batch_size: int = 1,
+    epochs: Integer,
+    batch_size: Integer = 1,
     shuffle: bool = True,
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,
@@ -141,7 +142,7 @@ def fit(
         early_stopping=early_stopping,
     )
     watch = Watch(job, callbacks, checkpoint)
-    with one_interrupt(), bar.shown(progress, epochs) as tell:
+    with one_interrupt(), bar.shown(progress, job.epochs) as tell:
         course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=tell)
         watch.begin()
         (result,) = train(course, watch).values()
@@ -172,7 +173,7 @@ def train_epoch(
     data: Dataset,
     *,
     optimizer: Optimizer,
-    batch_size: int = 1,
+    batch_size: Integer = 1,
     shuffle: bool = True,
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,

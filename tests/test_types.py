@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,49 @@ module: torch.nn.Module = fm.interop.to_torch(network, params)
 ensemble: fm.EnsembleResult = fm.fit_ensemble(network, loss, optimizer, data, keys=key.split(3), epochs=2)
 """
 
+# Integers of numpy, wherever some are asked for; what is made of them has Python's.
+INTEGERS = """
+import numpy as np
+
+import functional_mlp as fm
+
+two, three, ten = np.int64(2), np.int32(3), np.uint8(10)
+net = fm.Sequential(fm.Linear(two, three), fm.Tanh(), fm.Linear(three, two))
+own: fm.Layer = net[two]
+size: int = fm.Linear(three, two).in_features
+keys = fm.random.key(three).fold_in(two).split(three)
+points = fm.datasets.spirals(keys[0], ten, classes=two)
+rule = fm.BatchGD(0.1, two)
+count: int = rule.batch_size
+stopping = fm.EarlyStopping(three, monitor="train_loss", plateaus=two)
+decay = fm.schedules.step_decay(0.5, two)
+run = fm.fit(
+    net,
+    fm.CrossEntropy(),
+    rule,
+    points,
+    key=keys[1],
+    epochs=three,
+    batch_size=two,
+    schedule=decay,
+    early_stopping=stopping,
+    engine="reference",
+)
+fm.train_epoch(net, fm.CrossEntropy(), run.state, points, optimizer=rule, batch_size=two, engine="reference")
+runs = fm.fit_ensemble(net, fm.CrossEntropy(), rule, points, keys=keys, epochs=two, batch_size=two, engine="reference")
+history: fm.History = runs.member(two).history
+epochs: int = fm.TrainState(run.state.optimizer_state, keys[0], three).epoch
+steps: int = fm.OptimizerState(run.params, 0.1, ten).step
+fm.engine.compile(net, fm.CrossEntropy(), rule, batch_size=two)
+fm.initializers.normal(0.0, 1.0)(keys[0], fm.random.uniform(keys[0], (two, three)).shape, fan_in=three, fan_out=two)
+fm.initializers.zeros()(keys[0], (three, two), fan_in=three, fan_out=two)
+factor: float = fm.schedules.warmup(three, fm.schedules.cosine_decay(ten))(two)
+fm.tables.stratified_folds(keys[0], fm.random.permutation(keys[0], ten) % 2, two)
+"""
+
 MISTAKES = """
+import torch
+
 import functional_mlp as fm
 from functional_mlp import no_such_name  # wrong
 
@@ -61,7 +104,11 @@ print(fm.checkpoint.no_such_name)  # wrong
 print(fm.random.no_such_name)  # wrong
 fm.engine.compile(network, loss, optimizer, batch_size="10")  # wrong
 fm.engine.compile(network, optimizer, loss, batch_size=10)  # wrong
+fm.engine.compile(network, loss, optimizer, batch_size=torch.tensor(10))  # wrong
 fm.testing.check_layer(network, seed="zero")  # wrong
+fm.Linear(2.0, 2)  # wrong
+fm.random.key("0")  # wrong
+fm.fit(network, loss, optimizer, data, key=key, epochs=10.0)  # wrong
 fm.plotting.learning_curves([0.5, 0.4])  # wrong
 fm.fit(network, loss, optimizer, data, key=0, epochs=1)  # wrong
 result = fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="auto")
@@ -97,9 +144,15 @@ def lines_of_pyright(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("find", [lines_of_mypy, lines_of_pyright])
-@pytest.mark.parametrize("program", [CORRECT, MISTAKES], ids=["correct", "mistakes"])
+@pytest.mark.parametrize("program", [CORRECT + INTEGERS, MISTAKES], ids=["correct", "mistakes"])
 def test_type_checkers_find_the_mistakes(tmp_path: Path, program: str, find: Callable[[Path], list[int]]) -> None:
     path = tmp_path / "program.py"
     path.write_text(program)
     wrong = {number for number, line in enumerate(program.splitlines(), 1) if line.endswith("# wrong")}
     assert set(find(path)) == wrong
+
+
+def test_integers_of_numpy_run() -> None:
+    names: dict[str, Any] = {}
+    exec(INTEGERS, names)
+    assert {type(names[name]) for name in ("size", "count", "epochs", "steps")} == {int}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, overload
 
-import numpy as np
 import torch
 from attrs import field, frozen
 from numpy.typing import NDArray
@@ -67,13 +66,13 @@ class Dataset:
         return self.inputs.shape[0]
 
     @overload
-    def __getitem__(self, rows: "int | np.integer[Any]") -> tuple[Tensor, ...]: ...
+    def __getitem__(self, rows: checks.Integer) -> tuple[Tensor, ...]: ...
 
     @overload
-    def __getitem__(self, rows: "slice | Tensor | NDArray[Any] | Sequence[int]") -> "Dataset": ...
+    def __getitem__(self, rows: "slice | Tensor | NDArray[Any] | Sequence[checks.Integer]") -> "Dataset": ...
 
     def __getitem__(
-        self, rows: "int | np.integer[Any] | slice | Tensor | NDArray[Any] | Sequence[int]"
+        self, rows: "checks.Integer | slice | Tensor | NDArray[Any] | Sequence[checks.Integer]"
     ) -> "tuple[Tensor, ...] | Dataset":
         parts = [part for part in (self.inputs, self.targets, self.weights) if part is not None]
         given = _checked_rows(rows)

@@ -15,7 +15,7 @@ Device = torch.device | str | None
 
 def disk(
     key: Key,
-    n: int = 1000,
+    n: checks.Integer = 1000,
     *,
     center: tuple[float, float] = (0.5, 0.5),
     radius: float = 1 / math.sqrt(2 * math.pi),
@@ -57,9 +57,9 @@ def disk(
 
 def checkers(
     key: Key,
-    n: int = 1000,
+    n: checks.Integer = 1000,
     *,
-    squares: int = 4,
+    squares: checks.Integer = 4,
     noise: float = 0.0,
     dtype: torch.dtype = torch.float32,
     device: Device = None,
@@ -89,7 +89,7 @@ def checkers(
 
 
 def moons(
-    key: Key, n: int = 1000, *, noise: float = 0.0, dtype: torch.dtype = torch.float32, device: Device = None
+    key: Key, n: checks.Integer = 1000, *, noise: float = 0.0, dtype: torch.dtype = torch.float32, device: Device = None
 ) -> Dataset:
     """Points of two half circles that reach into each other, as many of each (one more of class 0 where n is odd).
 
@@ -99,7 +99,7 @@ def moons(
     >>> moons(random.key(0), 5, noise=0.05).labels
     tensor([0, 1, 0, 1, 0])
     """
-    n, labels = _in_turn("moons", n, 2)
+    n, _, labels = _in_turn("moons", n, 2)
     t = math.pi * random.uniform(key, (n,), dtype=torch.float64)
     arc = torch.stack((t.cos(), t.sin()), 1) / 3
     upper, lower = torch.tensor([[4, 5], [8, 7]], dtype=torch.float64, device="cpu") / 12
@@ -109,9 +109,9 @@ def moons(
 
 def spirals(
     key: Key,
-    n: int = 1000,
+    n: checks.Integer = 1000,
     *,
-    classes: int = 2,
+    classes: checks.Integer = 2,
     turns: float = 1.5,
     noise: float = 0.0,
     dtype: torch.dtype = torch.float32,
@@ -138,7 +138,7 @@ def spirals(
     >>> spirals(random.key(0), 6, classes=3).labels
     tensor([0, 1, 2, 0, 1, 2])
     """
-    n, labels = _in_turn("spirals", n, classes)
+    n, classes, labels = _in_turn("spirals", n, classes)
     turns = checks.number("spirals: turns", turns, low=0.0, open_low=True)
     r = random.uniform(key, (n,), dtype=torch.float64).sqrt()
     points = _around_the_middle(r / 2, turns * r + labels / classes)
@@ -147,9 +147,9 @@ def spirals(
 
 def rings(
     key: Key,
-    n: int = 1000,
+    n: checks.Integer = 1000,
     *,
-    classes: int = 2,
+    classes: checks.Integer = 2,
     noise: float = 0.0,
     dtype: torch.dtype = torch.float32,
     device: Device = None,
@@ -170,16 +170,17 @@ def rings(
     >>> rings(random.key(0), 4).labels
     tensor([0, 1, 0, 1])
     """
-    n, labels = _in_turn("rings", n, classes)
+    n, classes, labels = _in_turn("rings", n, classes)
     turn = random.uniform(key, (n,), dtype=torch.float64)
     points = _around_the_middle((labels + 1) / (2 * classes), turn)
     return _dataset("rings", key, points, labels, classes=classes, noise=noise, dtype=dtype, device=device)
 
 
-def _in_turn(name: str, n: object, classes: object) -> tuple[int, Tensor]:
-    """The number of points, and their classes one after the other."""
+def _in_turn(name: str, n: object, classes: object) -> tuple[int, int, Tensor]:
+    """The number of points, that of classes, and the classes of the points, in turn."""
     n = checks.integer(f"{name}: n", n, minimum=1)
-    return n, torch.arange(n, device="cpu") % checks.integer(f"{name}: classes", classes, minimum=2)
+    classes = checks.integer(f"{name}: classes", classes, minimum=2)
+    return n, classes, torch.arange(n, device="cpu") % classes
 
 
 def _around_the_middle(radius: Tensor, turn: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 from functional_mlp import bar
 from functional_mlp.arguments import check_observers, check_samples, lone_job
+from functional_mlp.checks import Integer
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.agreement import check_agreement
 from functional_mlp.distributed.asking import RanksProgress, callback_of_all
@@ -31,8 +32,8 @@ def fit(
     data: Dataset,
     *,
     key: Key | None = None,
-    epochs: int,
-    batch_size: int = 1,
+    epochs: Integer,
+    batch_size: Integer = 1,
     schedule: ScheduleLike | None = None,
     penalty: Penalty | None = None,
     validation: Dataset | None = None,
@@ -110,7 +111,7 @@ def fit(
     check_agreement(ranks, job, kept=checkpoint is not None)
     shown = progress if ranks.rank == 0 or not isinstance(progress, bool) else None
     keeper = None if checkpoint is None else RanksKeeper(ranks, checkpoint)
-    with noted_interrupt() as interrupted, bar.shown(shown, epochs) as tell:
+    with noted_interrupt() as interrupted, bar.shown(shown, job.epochs) as tell:
         callback, tick = callback_of_all(ranks, callbacks, interrupted), RanksProgress(ranks, tell, interrupted)
         watch = ranks.attempted(lambda: Watch(job, [callback], keeper))
         course = RanksCourse(ranks, watch.job, interrupted=interrupted, tick=tick)

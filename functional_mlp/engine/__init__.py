@@ -166,7 +166,7 @@ def compile(
     loss: Loss,
     optimizer: Optimizer,
     *,
-    batch_size: int,
+    batch_size: checks.Integer,
     penalty: Penalty | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> "CompiledEpoch":

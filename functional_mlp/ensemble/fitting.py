@@ -11,6 +11,7 @@ import attrs
 
 from functional_mlp import bar, markup
 from functional_mlp.arguments import check_observers
+from functional_mlp.checks import Integer
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.arguments import job_of
 from functional_mlp.ensemble.elsewhere import check_executor, train_elsewhere
@@ -76,7 +77,7 @@ class EnsembleResult:
         """Whether Ctrl-C ended the training of a member."""
         return any(member.interrupted for member in self.members)
 
-    def member(self, index: int) -> FitResult:
+    def member(self, index: Integer) -> FitResult:
         """The result of one member, counted from 0: what `fit` gives with its key, data and optimizer."""
         check_index("member: index", index, len(self.members))
         return self.members[index]
@@ -106,8 +107,8 @@ def fit_ensemble(
     data: Dataset | Sequence[Dataset],
     *,
     keys: Sequence[Key],
-    epochs: int,
-    batch_size: int = 1,
+    epochs: Integer,
+    batch_size: Integer = 1,
     shuffle: bool = True,
     schedule: ScheduleLike | Sequence[ScheduleLike] | None = None,
     penalty: Penalty | None = None,
@@ -195,7 +196,7 @@ def fit_ensemble(
         early_stopping=early_stopping,
     )
     watch = Watch(job, callbacks, checkpoint)
-    with one_interrupt(), bar.shown(progress, epochs) as tell:
+    with one_interrupt(), bar.shown(progress, job.epochs) as tell:
         if executor is None:
             results = _train(watch, tell)
         else:

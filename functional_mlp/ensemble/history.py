@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from functional_mlp import checks, markup, spread
+from functional_mlp.checks import Integer
 from functional_mlp.ensemble.trees import check_index
 from functional_mlp.history import NAMES, History
 from functional_mlp.spread import count
@@ -48,7 +49,7 @@ class EnsembleHistory:
         ]
         return markup.table(repr(self), ["epoch", *names], rows)
 
-    def member(self, index: int) -> History:
+    def member(self, index: Integer) -> History:
         check_index("member: index", index, len(self.members))
         return self.members[index]
 

@@ -39,7 +39,7 @@ def unstack(tree: Any) -> tuple[Any, ...]:
     return tuple(member(tree, index) for index in range(count_members("unstack: tree", tree)))
 
 
-def member(tree: Any, index: int) -> Any:
+def member(tree: Any, index: checks.Integer) -> Any:
     """One member of a stacked tree, counted from 0.
 
     >>> member((torch.tensor([[1.0], [2.0]]),), 1)

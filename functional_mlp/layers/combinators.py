@@ -7,6 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from functional_mlp.checks import Integer
 from functional_mlp.forks import cached_property
 from functional_mlp.from_type import drawn
 from functional_mlp.layers.adapting import as_layer
@@ -97,12 +98,12 @@ class Sequential(Layer):
         return iter(self.layers)
 
     @overload
-    def __getitem__(self, index: int) -> Layer: ...
+    def __getitem__(self, index: Integer) -> Layer: ...
 
     @overload
     def __getitem__(self, index: slice) -> "Sequential": ...
 
-    def __getitem__(self, index: int | slice) -> "Layer | Sequential":
+    def __getitem__(self, index: Integer | slice) -> "Layer | Sequential":
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def __add__(self, other: object) -> "Sequential":

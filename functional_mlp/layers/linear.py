@@ -54,8 +54,8 @@ class Linear(Layer):
     (tensor([[ 10., 100.]]), tensor([1.]), tensor([2., 3.]))
     """
 
-    in_features: int = field(validator=checks.positive_integer)
-    out_features: int = field(validator=checks.positive_integer)
+    in_features: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
+    out_features: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
     bias: bool = field(default=True, kw_only=True, validator=checks.boolean)
     weight_init: Initializer = field(default=xavier_uniform(), kw_only=True, validator=_check_initializer)
     bias_init: Initializer = field(default=zeros(), kw_only=True, validator=_check_initializer)

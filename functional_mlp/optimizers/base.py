@@ -30,7 +30,7 @@ class OptimizerState:
 
     params: Params = field(repr=pytree.outline)
     learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
-    step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+    step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_integer)
 
     def _repr_html_(self) -> str:
         return markup.tree(f"{type(self).__name__} after {self.step} updates, η = {self.learning_rate:g}", self)

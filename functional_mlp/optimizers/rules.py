@@ -49,7 +49,7 @@ class BatchGD(Optimizer[BatchGDState]):
     tensor([-2.])
     """
 
-    batch_size: int = field(validator=checks.positive_integer)
+    batch_size: int = field(converter=checks.plain_integer, validator=checks.positive_integer)
 
     State: ClassVar[type[OptimizerState]] = BatchGDState
 

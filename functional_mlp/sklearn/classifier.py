@@ -10,6 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from functional_mlp.checks import Integer
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from functional_mlp.optimizers import Optimizer
@@ -64,15 +65,15 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
+        batch_size: Integer | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
-        max_iter: int = 200,
+        max_iter: Integer = 200,
         shuffle: bool = True,
         random_state: Any = None,
         tol: float = 1e-4,
-        verbose: bool | int = False,
+        verbose: bool | Integer = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -81,12 +82,12 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
+        n_iter_no_change: float | Integer = 10,
+        max_fun: Integer = 15000,
         loss: str | Loss = "log_loss",
         optimizer: Optimizer | None = None,
         network: Layer | None = None,
-        members: int = 1,
+        members: Integer = 1,
         engine: str = "auto",
         dtype: Any = None,
     ) -> None:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from functional_mlp.arrays import as_tensor
+from functional_mlp.checks import Integer
 from functional_mlp.ensemble.prediction import deviation
 from functional_mlp.evaluation import predict
 from functional_mlp.layers.base import Layer, Params
@@ -34,12 +35,12 @@ DIVERGED = (
 class Fitted(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """The base of `Estimator`; a subclass of that says what it learns."""
 
-    max_iter: int
+    max_iter: Integer
     tol: float
-    n_iter_no_change: float
+    n_iter_no_change: float | Integer
     early_stopping: bool
     verbose: Any
-    members: int
+    members: Integer
 
     n_features_in_: int
     n_outputs_: int
@@ -96,7 +97,7 @@ class Fitted(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     def _params(self, template: Params) -> list[Params]:
         """Each member's parameters, which are those of `coefs_` and `intercepts_`, whoever has set them."""
-        return to_members(template, self.coefs_, self.intercepts_, self.members)
+        return to_members(template, self.coefs_, self.intercepts_, int(self.members))
 
     def _dtype_of_rows(self, again: bool) -> Any:
         """The dtypes that rows may have: those of the parameters, where there are any."""

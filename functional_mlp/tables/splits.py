@@ -157,7 +157,7 @@ def stratified_split(key: Key, labels: Tensor, share: float) -> tuple[Tensor, Te
     return torch.cat(firsts).sort().values, torch.cat(seconds).sort().values
 
 
-def stratified_folds(key: Key, labels: Tensor, folds: int) -> list[tuple[Tensor, Tensor]]:
+def stratified_folds(key: Key, labels: Tensor, folds: checks.Integer) -> list[tuple[Tensor, Tensor]]:
     """The rows of `folds` pairs of parts: each row is in the second part of one pair, and in the first of all others.
 
     The second parts have equal shares of each class, up to a row. The row of a class that is seen once is in all first
