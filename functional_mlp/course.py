@@ -65,6 +65,7 @@ class Course:
         self._ahead = self._run.ahead if watched else None
         self._epochs_at_once = self._most_at_once(watched)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
+        self._keys = [member.start.key for member in self._members]
         self._begun = [member.start.epoch - len(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
@@ -101,7 +102,7 @@ class Course:
     def _is_over(self, improvement: Improvement) -> bool:
         return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Sequence[int]]:
         epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
         one_by_one, last = epoch, self._job.epochs  # the epochs before the first one are taken one by one
         while epoch < last and (active := self._active()):
@@ -117,8 +118,9 @@ class Course:
                 last = end
                 continue
             self._record(stretch)
+            each = len(epochs) // len(stretch.snapshots)
             for after in stretch.snapshots:
-                looked_at = range(epoch, epoch + len(epochs) // len(stretch.snapshots))
+                looked_at = range(epoch, epoch + each)
                 before, snapshot = snapshot, after
                 reached = self._move_on(stretch, looked_at, before=before, after=after)
                 epoch = looked_at.stop
@@ -180,7 +182,7 @@ class Course:
         """The keys and the learning rates of the members in some epochs; those taken once more are asked for once."""
         asked, keys, rates = self._asked
         if epochs[0] not in asked or epochs[-1] not in asked:
-            asked, keys = epochs, [[key_of(member.start.key, epoch) for member in self._members] for epoch in epochs]
+            asked, keys = epochs, [[key_of(key, epoch) for key in self._keys] for epoch in epochs]
             rates = self._rates(epochs)
             self._asked = asked, keys, rates
         own = slice(epochs[0] - asked[0], epochs[-1] - asked[0] + 1)
@@ -210,7 +212,7 @@ class Course:
         params = self._run.state(self._run.snapshot(), member).params  # after the only epoch
         return attrs.evolve(outcome, validation_accuracy=(scored(self._job.network, params, data, score),))
 
-    def _move_on(self, stretch: Stretch, epochs: range, *, before: Snapshot, after: Snapshot) -> list[int]:
+    def _move_on(self, stretch: Stretch, epochs: range, *, before: Snapshot, after: Snapshot) -> Sequence[int]:
         """Record where the active members stand after some epochs of a stretch; returns those at a finite state.
 
         `before` and `after` are the snapshots before and after these epochs.
@@ -218,32 +220,36 @@ class Course:
         The loss of an epoch is that before its last update: where numbers are not finite after it, the loss of the
         next epoch shows them.
         """
+        moved = Standing(epochs.stop, after, epochs.stop)
+        if stretch.settled and self._job.early_stopping is None:
+            self._standings = [moved if member in stretch.active else own for member, own in enumerate(self._standings)]
+            return stretch.active
         standings, reached = list(self._standings), []
         for member, own, improved in zip(stretch.active, stretch.histories, stretch.improved, strict=True):
             loss_is_finite = stretch.settled or math.isfinite(own.train_loss[-1])
             if stretch.settled or (loss_is_finite and self._run.is_finite([member])):
-                standings[member] = self._standing(member, epochs, improved, before=before, after=after)
+                judged = self._job.early_stopping is not None
+                standings[member] = self._judged(moved, member, epochs, improved, before) if judged else moved
                 reached.append(member)
             else:
                 diverged_at = None if loss_is_finite else epochs[-1]
-                standings[member] = attrs.evolve(standings[member], trained=epochs.stop, diverged_at=diverged_at)
+                standings[member] = standings[member]._replace(trained=epochs.stop, diverged_at=diverged_at)
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
-    def _standing(
-        self, member: int, epochs: range, improved: Sequence[Improvement], *, before: Snapshot, after: Snapshot
+    def _judged(
+        self, standing: Standing, member: int, epochs: range, improved: Sequence[Improvement], before: Snapshot
     ) -> Standing:
-        """Where a member stands after some epochs, at a finite state."""
-        if self._job.early_stopping is None:
-            return Standing(epochs.stop, after, trained=epochs.stop)
+        """Where a member stands after some epochs, at a finite state, by early stopping; it stood at `before`."""
         best = self._standings[member].best
         better = [count for count, each in enumerate(improved, start=1) if each.epoch == each.epochs - 1]
         if better:
             own = epochs[: better[-1]]
-            best = self._state(member, own.stop, after) if own == epochs else self._retaken(member, own, before)
+            is_last, after = own == epochs, standing.snapshot
+            best = self._state(member, own.stop, after) if is_last else self._retaken(member, own, before)
         self._improvements[member] = improved[-1]
         over = self._is_over(improved[-1])
-        return Standing(epochs.stop, after, trained=epochs.stop, stopped_early=over, best=best)
+        return standing._replace(stopped_early=over, best=best)
 
     def _end_among(self, stretch: Stretch) -> int:
         """Where early stopping ends the run of the group's one member within a stretch; its end, if it does not.
@@ -261,7 +267,7 @@ class Course:
 
     def end(self, member: int) -> None:
         """Train a member no further."""
-        self._standings[member] = attrs.evolve(self._standings[member], ended=True)
+        self._standings[member] = self._standings[member]._replace(ended=True)
 
     def reached(self, member: int) -> tuple[TrainState, History]:
         """The last finite state of a member, in tensors of its own, and its history up to there, in views."""
@@ -285,15 +291,14 @@ class Course:
         diverged_at = standing.diverged_at
         if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it
             diverged_at = standing.epoch
-        key = self._members[member].start.key
-        state = TrainState(self._run.state(standing.snapshot, member), key, standing.epoch)
+        state = TrainState(self._run.state(standing.snapshot, member), self._keys[member], standing.epoch)
         best = state if standing.best is None or standing.best.epoch == state.epoch else attrs.evolve(standing.best)
         history = self._history(member, standing.trained)
         return FitResult(state, history, diverged_at, interrupted, best, standing.stopped_early)
 
     def _state(self, member: int, epoch: int, snapshot: Snapshot) -> TrainState:
         """A member's state in a snapshot; its tensors are copied when they are asked for, which may be never."""
-        run, key = self._run, self._members[member].start.key
+        run, key = self._run, self._keys[member]
         state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), key=key, epoch=epoch)
         return state
 
@@ -309,7 +314,7 @@ class Course:
             self._run.restore(now)
             return state
 
-        state: TrainState = TrainState.deferred(take, key=self._members[member].start.key, epoch=epochs.stop)
+        state: TrainState = TrainState.deferred(take, key=self._keys[member], epoch=epochs.stop)
         return state
 
     def _history(self, member: int, epoch: int) -> History:

@@ -1,7 +1,7 @@
 """What a training run records."""
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 from attrs import field
@@ -124,13 +124,11 @@ class Recorder:
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""
         columns = self._columns
-        return self._deferred(length, lambda name: tuple(columns[name][:length]))
+        history: History = History.deferred(lambda name: tuple(columns[name][:length]), _length=length)
+        return history
 
     def view(self, length: int) -> History:
         """The history of the first `length` epochs, in views: to look into it costs what is looked at."""
         columns = self._columns
-        return self._deferred(length, lambda name: View(length, columns[name].__getitem__))
-
-    def _deferred(self, length: int, make: Callable[[str], Sequence[float]]) -> History:
-        history: History = History.deferred(make, _length=length)
+        history: History = History.deferred(lambda name: View(length, columns[name].__getitem__), _length=length)
         return history

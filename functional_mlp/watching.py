@@ -4,7 +4,8 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 import torch
@@ -13,7 +14,10 @@ from functional_mlp import pytree
 from functional_mlp.arguments import check_start
 from functional_mlp.course import Course
 from functional_mlp.history import History
+from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Callback, Job, Keeper, Progress, TrainState
+
+T = TypeVar("T")
 
 # Many members share a file, which holds all of them: to save takes at most about this share of the time.
 SAVING_SHARE = 0.1
@@ -56,8 +60,7 @@ class Watch:
                 if self._is_due(course.epochs_done) and course.epochs_done < self.job.epochs:
                     self._save()
             try:
-                # What callbacks are given is theirs, to write into as well: it is not what is kept.
-                ended = [member for member in reached if self._says_end(*course.reached(member))]
+                ended = [member for member in reached if asked_all(self._callbacks, course.reached, member)]
             except Exception:
                 if self._is_due(course.epochs_done, seconds=math.inf):
                     self._save()  # what was trained is not lost with a callback
@@ -93,15 +96,11 @@ class Watch:
         """The job as it goes on: a member that a callback has ended is over as long as a callback says so."""
 
         def asked(progress: Progress) -> Progress:
-            return attrs.evolve(
-                progress, ended=progress.ended and self._says_end(_copied(progress.state), progress.history)
-            )
+            ended = progress.ended and asked_all(self._callbacks, copied, progress)
+            return attrs.evolve(progress, ended=ended)
 
         members = [attrs.evolve(member, progress=asked(member.progress)) for member in job.members]
         return attrs.evolve(job, members=tuple(members))
-
-    def _says_end(self, state: TrainState, history: History) -> bool:
-        return asked_all(self._callbacks, state, history)
 
     def _is_due(self, epoch: int, seconds: float | None = None) -> bool:
         """Whether progress is to be saved after an epoch, by default by the time since it was saved last."""
@@ -128,14 +127,25 @@ class Watch:
         self._saving = self._saved_at - started
 
 
-def _copied(state: TrainState) -> TrainState:
-    """The same state, in tensors of its own."""
-    copied: TrainState = pytree.map(torch.clone, state)
-    return copied
+def copied(progress: Progress) -> tuple[TrainState, History]:
+    """The state and the history of some progress, the state in tensors of its own, made when they are asked for."""
+    before = progress.state
+
+    def copy(_: str) -> OptimizerState:
+        own: OptimizerState = pytree.map(torch.clone, before.optimizer_state)
+        return own
+
+    state: TrainState = TrainState.deferred(copy, key=before.key, epoch=before.epoch)
+    return state, progress.history
 
 
-def asked_all(callbacks: Sequence[Callback], state: TrainState, history: History) -> bool:
-    """Whether one of the callbacks, which are all asked, ends a run; each has a state of its own to write into."""
-    given = [*(_copied(state) for _ in callbacks[1:]), state]
-    answers = [callback(state.epoch - 1, own, history) for callback, own in zip(callbacks, given, strict=False)]
-    return any(answers)
+def asked_all(callbacks: Sequence[Callback], reached: Callable[[T], tuple[TrainState, History]], by: T) -> bool:
+    """Whether one of the callbacks, which are all asked, ends the run of what has `reached` a state and a history.
+
+    Each is given its own: it may write into the state, which is not the one that is kept.
+    """
+    ends = False
+    for callback in callbacks:
+        state, history = reached(by)
+        ends |= bool(callback(state.epoch - 1, state, history))
+    return ends

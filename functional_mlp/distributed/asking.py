@@ -9,8 +9,8 @@ from torch import Tensor
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.history import History
-from functional_mlp.state import Callback, Score, TrainState
-from functional_mlp.watching import asked_all
+from functional_mlp.state import Callback, Progress, Score, TrainState
+from functional_mlp.watching import asked_all, copied
 
 
 class RanksProgress:
@@ -47,7 +47,7 @@ def callback_of_all(ranks: Ranks, callbacks: Sequence[Callback], interrupted: th
     def callback(epoch: int, state: TrainState, history: History) -> bool:
         def says_end() -> bool:
             try:
-                return asked_all(callbacks, state, history)
+                return asked_all(callbacks, copied, Progress(state, history))
             except KeyboardInterrupt:
                 interrupted.set()
                 return False
