@@ -16,7 +16,8 @@ class NotInAlgebraError(TypeError):
     """An expression does what the array algebra has not."""
 
 
-# An operator of two operands, of which one is the object itself.
+# Operators of the object itself, and of it and another operand.
+UnaryOperator: TypeAlias = Callable[[Any], Any]
 BinaryOperator: TypeAlias = Callable[[Any, Any], Any]
 
 # What Python and numpy say in their own words, and what to write instead.
@@ -389,7 +390,10 @@ class Comparison(Refusing):
     def __neg__(self) -> Any:
         return self + 0
 
-    __abs__ = __float__ = __int__ = __index__ = __neg__
+    __abs__: UnaryOperator = __neg__
+    __float__: UnaryOperator = __neg__
+    __int__: UnaryOperator = __neg__
+    __index__: UnaryOperator = __neg__
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
