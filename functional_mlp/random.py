@@ -3,7 +3,8 @@
 A `Key` is a frozen value; it is split into independent children rather than advanced, so the numbers that
 a piece of code draws depend on its key alone, and not on what else has run. The global generators of torch,
 numpy and Python are neither read nor written. Numbers are drawn on the CPU and then moved, so they are the
-same on every device.
+same on every device. Keys, orders and uniform numbers are the same on every machine; normal numbers are so up to
+the last bits of float64, which depend on the processor's instructions.
 """
 
 import functools
