@@ -12,7 +12,7 @@ from functional_mlp.testing.proof import CannotProveError, Proof
 from functional_mlp.testing.search import failures_of, named
 from functional_mlp.value import replaced
 
-# The time for a proof. Each of the library's own takes half a second or less.
+# The time for a proof. Each of the library's own takes a second or less.
 SECONDS = 10.0
 
 
