@@ -34,7 +34,7 @@ class WaitsError(RuntimeError):
 
 
 class Graphs:
-    """The graphs of one pure function of tensors on one GPU, for each sizes of these.
+    """The graphs of one pure function of tensors on one GPU: one for each combination of their sizes.
 
     The results of replayed calls have the same bits as those of plain ones: they are the same kernels. What the
     function reads beside its arguments, data for example, must stay as it is.

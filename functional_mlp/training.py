@@ -104,8 +104,9 @@ def fit(
         Is called now and then with the number of epochs done, a fraction within an epoch. True shows a bar, on the
         terminal or in the notebook.
     callbacks
-        Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training. It
-        may hear of epochs that take microseconds a moment later, when some more are trained, of which nothing is left.
+        Each is called `callback(epoch, state, history)` after each epoch; one that returns True ends the training.
+        Where epochs take microseconds, some more may be trained before the call; if it ends the training, they are
+        undone.
     checkpoint
         A `functional_mlp.Checkpoint`: the run is saved as it goes, and the same call goes on with what is saved. Its
         result has the same bits as that of an unbroken run, and the whole history.

@@ -57,8 +57,9 @@ class EpochsOfOne(NamedTuple, Generic[Item]):
 class EpochsOfMembers(NamedTuple, Generic[Item]):
     """The arguments of `epochs` of a group of networks.
 
-    `pointers` and `scalars` are those of `MembersArguments`; `keys` holds one a member and epoch, `validations` a row a
-    member, and `places` where the `parameters` lie among a member's numbers, and in the workspace of a pass forward.
+    `pointers` and `scalars` are those of `MembersArguments`. `keys` holds a key for each member and epoch, and
+    `validations` a row for each member. `places` holds two places for each of the `parameters`: the one among a
+    member's numbers, and the one in the workspace of a forward pass.
     """
 
     workspace: Item

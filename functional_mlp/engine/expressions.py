@@ -42,7 +42,10 @@ from functional_mlp.value import EXPRESSIONS, Value, is_ours
 
 
 def change_of(values: Iterable[Value]) -> Unchanged:
-    """Says, soon, whether all that the expressions of values read is what it is now; no, where that is not sure."""
+    """A quick test of whether all that the expressions of values read is still what it is now.
+
+    It says no where it cannot be sure.
+    """
     return change_of_kinds([(type(value), fields_of(value)) for value in values])
 
 

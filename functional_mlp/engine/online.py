@@ -116,7 +116,10 @@ class FusedSteps:
         )
 
     def _new_call(self, rows: int, batch_size: int, class_targets: bool, weighted: bool) -> Call:
-        """What takes a step of some rows in the code of a batch size: a batch of one row is a short one of two."""
+        """The native call of a step over `rows` rows, of code for batches of `batch_size`.
+
+        One row in an array of rows has the code for batches of two, as a short one.
+        """
         program = lower(
             self._network,
             self._loss,

@@ -146,7 +146,7 @@ class Policy:
     # A native call cannot be interrupted: with vectors of eight numbers it gets about this many operations, and more or
     # fewer with other vectors. That takes 9 ms (paper, 1), 5 with momentum, 7 with Adam, 12 with tanh, 6 (paper, 10), 8
     # (six shapes, 50), 12 and 6 (wide, 1 and 32), 5 (2-2, 1): Ctrl-C is heard at once, and what Python does between
-    # calls, some tens of microseconds, is not seen. Threads train as many more epochs in a call as they are.
+    # calls, some tens of microseconds, is not seen. With n threads a call gets n times the operations.
     operations_per_call: int = 1_000_000_000
     # What a row costs in operations whatever the network, its loss above all; what a unit costs, its activation above
     # all; and what a weight costs, without an optimizer's memory and for each of its slots. The figures before show

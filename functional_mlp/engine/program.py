@@ -96,7 +96,7 @@ class Program:
 
     @cached_property
     def is_surely_unchanged(self) -> Callable[[], bool]:
-        """Says, soon, whether all that the expressions read is what it was when this was first asked for."""
+        """A quick test of whether all that the expressions read is still what it was when this was first asked for."""
         return change_of(self.values)
 
     def check_unchanged(self) -> None:

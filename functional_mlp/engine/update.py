@@ -43,8 +43,8 @@ class Rule:
     ) -> ir.Value:
         """Update the vector of parameters at a place, and what the rule remembers of it; returns the new vector.
 
-        The penalty counts where they are weights. Each slot's lies a `distance` further on, that of whole arrays where
-        it is not given.
+        The penalty is added to the gradient `of_weights` alone. What slot k remembers lies k `distance`s after the
+        place; a distance that is not given is the size of the array of all parameters.
         A gradient may be a pair (factor, array), for their product. Lanes beyond a row's columns may come to hold
         anything; who reads the weights ignores them.
         """

@@ -20,7 +20,7 @@ def in_words(expression: sympy.Expr) -> str:
 
 
 def digits_of(number: sympy.Expr, count: int) -> str:
-    """So many digits of a number, without zeros at the end.
+    """A number in at most `count` digits, without zeros at the end.
 
     >>> digits_of(sympy.Rational(3, 2), 15), digits_of(sympy.pi * 10**20, 3), digits_of(sympy.Integer(100), 15)
     ('1.5', '3.14e+20', '100')

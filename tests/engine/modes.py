@@ -30,7 +30,7 @@ TARGETS = [
     Target("aarch64-unknown-linux-gnu", "neoverse-n1", "", 16),
 ]
 
-NONE, ANY = -1, 1 << 40  # no program has so few of anything, or so many
+NONE, ANY = -1, 1 << 40  # below, and above, what any program has
 
 # Whatever their sizes, programs share functions so.
 SHARED = {

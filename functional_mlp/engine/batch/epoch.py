@@ -77,7 +77,7 @@ class BatchEpoch(BatchPasses):
             last = e.smaller(piece_end, arguments.last)
             with b.if_then(b.icmp_signed("==", first, batch_start)):
                 self._transpose_weights()
-            # All weights are what they are to be, and nobody needs what is kept of the last piece.
+            # Now all threads have updated their weights, and no thread still reads what the last piece kept.
             self.kernels.wait_for_threads(self.scope)
             samples = b.uitofp(b.sub(batch_end, batch_start), self.kernels.real.type)
             scale = e.splat(b.fdiv(self.kernels.real.constant(1), samples))

@@ -40,7 +40,7 @@ class StoredVectors:
             self._most_lanes = max(self._most_lanes, lanes)
 
     def forget(self, base: ir.Value, offset: object, count: int) -> None:
-        """So many numbers are written from an offset on."""
+        """`count` numbers are written from an offset on."""
         known = self._known.get(base)
         if not known:
             return

@@ -142,7 +142,10 @@ class MembersLayout(Places):
 
 @attrs.frozen(eq=False)
 class Width:
-    """So many units side by side in a vector; places in memory are counted in units, of a number a member each."""
+    """A width of vectors: each holds `units` units, and a unit is one number for each member.
+
+    Places in memory are counted in units.
+    """
 
     units: int
     members: int
