@@ -7,7 +7,7 @@ import attrs
 from torch import Tensor
 
 from functional_mlp import pytree
-from functional_mlp.testing.purity import attempt
+from functional_mlp.testing.purity import attempt, refuses
 
 Change = Callable[[Tensor], Tensor]
 
@@ -29,6 +29,10 @@ class Call:
 
     def result(self) -> Any:
         return attempt(self.name, self.function, *self.arguments.values())
+
+    def is_refused(self) -> bool:
+        """Whether the call raises, which it may do for other arguments than those of its case."""
+        return refuses(self.function, *self.arguments.values()) is not None
 
     def map(self, function: Callable[[Any], Any]) -> "Call":
         """The call with every leaf of its arguments changed."""

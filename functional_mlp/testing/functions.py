@@ -4,12 +4,15 @@ Layers, losses and optimizers are pure functions first. A case of theirs has `ca
 here is shown of all of them.
 """
 
+from functools import partial
 from typing import Protocol
 
+import attrs
 from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.testing.calls import Call, is_floating
+from functional_mlp.testing.layouts import LAYOUTS, SHARING, laid_out
 from functional_mlp.testing.precision import assert_rounded, in_float32, in_float64
 from functional_mlp.testing.purity import call
 from functional_mlp.testing.threads import in_another_thread, interrupted
@@ -33,6 +36,20 @@ def layout_does_not_matter(case: Calling) -> None:
     for each in case.calls():
         problem = f"{each.name} depends on how tensors lie in memory"
         _assert_same_function(problem, each, each.map(packed))
+
+
+def no_layout_matters(case: Calling) -> None:
+    """As `layout_does_not_matter`, for each layout, of each argument alone and of all of them."""
+    for each in case.calls():
+        for layout in LAYOUTS:
+            laid = {name: pytree.map(partial(laid_out, layout), value) for name, value in each.arguments.items()}
+            alone = [{name: value} for name, value in laid.items() if pytree.leaves(value)]
+            for arguments in [*alone, laid] if len(alone) > 1 else alone:
+                other = attrs.evolve(each, arguments={**each.arguments, **arguments})
+                contiguous = other.map(packed)
+                if layout not in SHARING or not contiguous.is_refused():  # of other numbers
+                    problem = f"{each.name} depends on how tensors lie in memory"
+                    _assert_same_function(problem, other, contiguous)
 
 
 def calls_leave_no_trace(case: Calling) -> None:

@@ -32,8 +32,10 @@ UNDECIDED_AT_MOST = 0.25
 FEW = 5
 
 
-def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key) -> bool:
+def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key, units: Tensor | None = None) -> bool:
     """Compare the gradient that is claimed for one leaf with the slope in a random direction.
+
+    `units` says how far each number may be moved, where that is less than 1.
 
     Raises `AssertionError` where they differ, naming the worst number; returns whether they could be compared: they
     cannot be where the slopes in several directions are not those of any gradient.
@@ -49,7 +51,8 @@ def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key
     ...     print(problem)
     the gradient of x is wrong at [1]: 4.5 is claimed, differences give 4 ± 2e-11
     """
-    direction = direction_of(tuple(claimed.shape), key)
+    units = torch.ones_like(claimed, dtype=torch.float64) if units is None else units
+    direction = _in_units(direction_of(tuple(claimed.shape), key), units)
     measured = slope(line_of(direction))
     if measured is None:
         return False
@@ -58,7 +61,7 @@ def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key
     if not _adds_up(measured, direction, line_of):
         return False
     raise LateAssertionError(
-        lambda: f"the gradient of {name} is wrong{_explained(claimed, line_of, direction, measured)}"
+        lambda: f"the gradient of {name} is wrong{_explained(claimed, line_of, direction, measured, units)}"
     )
 
 
@@ -70,6 +73,11 @@ def direction_of(shape: tuple[int, ...], key: random.Key) -> Tensor:
     draws = random.uniform(key, shape, -1.0, 1.0, dtype=torch.float64)
     draws = (DIGITS * draws).round() / DIGITS
     return 0.5 * (draws + torch.where(draws < 0, -1.0, 1.0).to(torch.float64))
+
+
+def _in_units(direction: Tensor, units: Tensor) -> Tensor:
+    """A direction in which numbers near an end move less, and in as few digits as they have there."""
+    return torch.where(units < 1, units * direction.sign(), direction)
 
 
 def _admits(measured: Slope, claimed: Tensor, direction: Tensor) -> bool:
@@ -95,24 +103,25 @@ def _adds_up(measured: Slope, direction: Tensor, line_of: LineOf) -> bool:
     return abs(total.value - measured.value) <= total.error
 
 
-def _worst_number(claimed: Tensor, line_of: LineOf) -> tuple[tuple[int, ...], Slope] | None:
+def _worst_number(claimed: Tensor, line_of: LineOf, units: Tensor) -> tuple[tuple[int, ...], Slope] | None:
     worst, worst_error = None, 0.0
     for index in torch.ones_like(claimed).nonzero().tolist()[:SEARCHED_NUMBERS]:
         place = tuple(index)
         unit = torch.zeros_like(claimed)
-        unit[place] = 1.0
+        unit[place] = size = units[place].item()
         entry = slope(line_of(unit))
         if entry is None or _admits(entry, claimed, unit):
             continue
+        entry = Slope(entry.value / size, entry.error / size)
         error = abs(claimed[place].item() - entry.value)
         if worst is None or not error <= worst_error:
             worst, worst_error = (place, entry), error
     return worst
 
 
-def _explained(claimed: Tensor, line_of: LineOf, direction: Tensor, measured: Slope) -> str:
+def _explained(claimed: Tensor, line_of: LineOf, direction: Tensor, measured: Slope, units: Tensor) -> str:
     """Where a gradient is wrong: at its worst number, or along a direction where no number is decided."""
-    worst = _worst_number(claimed, line_of)
+    worst = _worst_number(claimed, line_of, units)
     if worst is None:
         return (
             f": {_figures((claimed * direction).sum(), measured)} for the slope in the direction {direction.tolist()}"

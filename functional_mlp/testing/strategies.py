@@ -5,7 +5,6 @@ Every strategy shrinks towards what is quickest to read: zeros in contiguous mem
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from functional_mlp import checks, random
 from functional_mlp.datasets import Dataset
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonDeviance
 from functional_mlp.optimizers import SGD, Adam, AdamW, BatchGD, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from functional_mlp.testing.layouts import SHARING, Layout, contiguous, layouts_of
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets
 
 Shape = tuple[int, ...]
@@ -54,9 +54,9 @@ def tensors(
 ) -> SearchStrategy[Tensor]:
     """Tensors of a shape; with `awkward`, some lie in memory in ways that code forgets about.
 
-    Those are expanded tensors (one number in several places), strided ones, slices at an offset into a larger
-    tensor, transposed ones, and negated views (whose memory holds the numbers with the other sign). `elements`
-    are by default multiples of 1/16 between −4 and 4.
+    Those are expanded tensors and overlapping windows (one number in several places), strided ones, slices at an
+    offset into a larger tensor, columns of a wider one, transposed ones, and negated views (whose memory holds the
+    numbers with the other sign). `elements` are by default multiples of 1/16 between −4 and 4.
 
     >>> from hypothesis import given
     >>> @given(tensors((2, 3)))
@@ -81,7 +81,7 @@ def _tensors(
     awkward: bool,
 ) -> Tensor:
     size = shape if isinstance(shape, tuple) else draw(shape)
-    layout = draw(layouts(len(size), dtype, expanded=True)) if awkward else _contiguous
+    layout = draw(layouts(len(size), dtype, sharing=True)) if awkward else contiguous
     return layout(draw(_contiguous_tensors(size, dtype, elements)))
 
 
@@ -104,48 +104,11 @@ def _lists(elements: SearchStrategy[float], count: int) -> SearchStrategy[list[f
     return st.lists(elements, min_size=count, max_size=count)
 
 
-Layout = Callable[[Tensor], Tensor]
-
-
 @functools.cache
-def layouts(dimensions: int, dtype: torch.dtype, *, expanded: bool = False) -> SearchStrategy[Layout]:
-    """The functions that put a tensor into memory in another way and, unless `expanded`, leave its numbers alone."""
-    choices: list[Layout] = [_contiguous, _at_offset, _strided]
-    if dimensions > 1:
-        choices.append(_transposed)
-    if dtype in (torch.float32, torch.float64):
-        choices.append(_negated)
-    if expanded and dimensions > 0:
-        choices.append(_expanded)
-    return st.sampled_from(choices)
-
-
-def _contiguous(x: Tensor) -> Tensor:
-    return x
-
-
-def _at_offset(x: Tensor) -> Tensor:
-    """A slice of a larger tensor, that begins one number in."""
-    return torch.cat([x.new_full((1,), math.nan), x.reshape(-1)])[1:].view(x.shape)
-
-
-def _strided(x: Tensor) -> Tensor:
-    """Every other number of a larger tensor."""
-    return torch.stack([x, torch.full_like(x, math.nan)], dim=-1)[..., 0]
-
-
-def _expanded(x: Tensor) -> Tensor:
-    """The first row, in the place of every row."""
-    return x[:1].expand(x.shape)
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return x.mT.contiguous().mT
-
-
-def _negated(x: Tensor) -> Tensor:
-    """The imaginary part of a conjugate: torch negates it when it is read."""
-    return torch.complex(torch.zeros_like(x), -x).conj().imag
+def layouts(dimensions: int, dtype: torch.dtype, *, sharing: bool = False) -> SearchStrategy[Layout]:
+    """The functions that put a tensor into memory in another way and, unless `sharing`, leave its numbers alone."""
+    possible = [layout for layout in layouts_of(dimensions, dtype) if sharing or layout not in SHARING]
+    return st.sampled_from([contiguous, *possible])
 
 
 def keys() -> SearchStrategy[random.Key]:

@@ -12,6 +12,7 @@ import functional_mlp as fm
 from functional_mlp.testing import check_layer, check_loss, check_optimizer, check_penalty
 from tests.properties.layer_norm import LayerNorm
 from tests.tables import LAYERS, LOSSES, OPTIMIZERS, PENALTIES
+from tests.testing import unusual
 from tests.testing.planted import Affine, Descent, Square, Squared
 from tests.testing.planted.penalties import Shrink
 
@@ -305,8 +306,9 @@ AWKWARD_LAYERS = [
     fm.Sequential(fm.Linear(2, 3), Steps(), fm.Linear(3, 1)),
     fm.Linear(2, 300),
     fm.Linear(300, 2),
+    *unusual.LAYERS,
 ]  # fmt: skip
-AWKWARD_LOSSES = [Squared(), Hinge(), Absolute(), Largest(), Poisson(), Logistic()]
+AWKWARD_LOSSES = [Squared(), Hinge(), Absolute(), Largest(), Poisson(), Logistic(), *unusual.LOSSES]
 AWKWARD_PENALTIES = [Shrink(), fm.penalties.l1(0.0), fm.penalties.l2(1e3), Elastic(0.5)]
 AWKWARD_OPTIMIZERS = [
     Descent(0.1),
@@ -316,6 +318,7 @@ AWKWARD_OPTIMIZERS = [
     fm.SGD(100.0),
     fm.Adam(1e-4),
     fm.Momentum(0.1, beta=0.0),
+    *unusual.OPTIMIZERS,
 ]  # fmt: skip
 
 

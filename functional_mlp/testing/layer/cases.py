@@ -1,6 +1,7 @@
 """The points at which a layer is examined: drawn ones, and those that every seed goes through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -25,13 +26,22 @@ LEADING: list[tuple[int, ...]] = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2
 # The leading dimensions that every seed goes through.
 SHAPES: list[tuple[int, ...]] = [(), (17,), (2, 3), (2, 1, 3)]
 
+# Those that are tried in every layout.
+LAID_OUT: list[tuple[int, ...]] = [(4,), (2, 3)]
+
 # Numbers up to 4 are the rule; mistakes far from 0 want larger ones.
 DRAWN = 16.0
 ELEMENTS = st.sampled_from([numbers_off_kinks(), numbers_off_kinks(-DRAWN, DRAWN)])
 
 # Inputs of these sizes are gone through for each seed, each between the half and the whole of it.
 FAR = (16.0, 64.0, 128.0, 1e3, 1e4)
-TINY = (1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
+TINY = (1e-100, 1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
+
+# Further out float32 may overflow on the way, and beyond 1e10 steps of a tenth look like a slope in float64.
+VERY_FAR = (1e5, 1e6, 1e8, 1e10)
+
+# Params are what init gives, times these: exactly 0, almost 0, and large.
+PARAM_SIZES = (0.0, 1e-6, 30.0)
 
 # Every number on a grid of this step is tried up to this size.
 STEP, NEAR = 2.0**-4, 8.0
@@ -122,13 +132,40 @@ def points(
 
 
 def shaped_points(
-    layer: Any, widths: dict[int, int], key: random.Key, dtype: torch.dtype = torch.float64
+    layer: Any,
+    widths: dict[int, int],
+    key: random.Key,
+    dtype: torch.dtype = torch.float64,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
 ) -> Iterator[Point]:
     """Ordinary inputs of each shape."""
-    for number, leading in enumerate(SHAPES):
+    for number, leading in enumerate(shapes):
         width = list(widths)[-1 - number % len(widths)]
         x = _odd_sixteenths(key.fold_in(number), (*leading, width), 4.0)
         yield _point(layer, x, widths[width], key.fold_in(number), dtype)
+
+
+def local_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
+    """Ordinary inputs of each shape, and batches of one row and of as many rows as there are outputs."""
+    square = widths[max(widths)]
+    return shaped_points(layer, widths, key, shapes=[*SHAPES, (1,), (square,)])
+
+
+def resized_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
+    """Ordinary inputs, with params of other sizes than those that init gives."""
+    (point,) = shaped_points(layer, {max(widths): widths[max(widths)]}, key, shapes=[(6,)])
+    if any(map(is_floating, pytree.leaves(point.params))):
+        for size in PARAM_SIZES:
+            yield attrs.evolve(point, params=pytree.map(partial(_resized, size), point.params))
+
+
+def very_far_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
+    """Inputs of many sizes in one batch."""
+    for width in sorted({min(widths), max(widths)}):
+        sizes = torch.tensor(VERY_FAR, dtype=torch.float64).repeat_interleave(4).unsqueeze(1)
+        point = _point(layer, _among_ordinary(key, _of_size(sizes, key, width)), widths[width], key, torch.float64)
+        if not _is_refused(point):
+            yield point
 
 
 def sweep(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
@@ -136,8 +173,12 @@ def sweep(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point
     for width in sorted({min(widths), max(widths)}, reverse=True):
         for number, x in enumerate(_inputs(key.fold_in(width), width)):
             point = _point(layer, x, widths[width], key.fold_in(number), torch.float64)
-            if largest(x) <= DRAWN or not isinstance(refuses(layer.apply, point.params, x), ValueError):
+            if largest(x) <= DRAWN or not _is_refused(point):
                 yield point
+
+
+def _is_refused(point: Point) -> bool:
+    return isinstance(refuses(point.layer.apply, point.params, point.x), ValueError)
 
 
 def _inputs(key: random.Key, width: int) -> Iterator[Tensor]:
@@ -145,11 +186,17 @@ def _inputs(key: random.Key, width: int) -> Iterator[Tensor]:
     grid = STEP * (torch.arange(count, dtype=torch.float64) - count // 2 + 0.5)
     yield torch.stack([grid[random.permutation(key.fold_in(i), count)] for i in range(width)], dim=1)
     for number, size in enumerate(FAR):
-        draws = random.uniform(key.fold_in(width + number), (12, width), -1.0, 1.0, dtype=torch.float64)
-        yield _among_ordinary(key, (size * (draws + draws.sign()) / 2).round(decimals=1))
+        sizes = torch.full((12, 1), size, dtype=torch.float64)
+        yield _among_ordinary(key, _of_size(sizes, key.fold_in(width + number), width))
     yield _among_ordinary(key, torch.zeros(4, width, dtype=torch.float64))
     tiny = torch.tensor(TINY, dtype=torch.float64)
     yield _among_ordinary(key, torch.cat([tiny, -tiny]).unsqueeze(1).expand(-1, width).clone())
+
+
+def _of_size(sizes: Tensor, key: random.Key, width: int) -> Tensor:
+    """Rows of numbers between the half and the whole of a size, of either sign."""
+    draws = random.uniform(key, (len(sizes), width), -1.0, 1.0, dtype=torch.float64)
+    return (sizes * (draws + draws.sign()) / 2).round(decimals=1)
 
 
 def _among_ordinary(key: random.Key, x: Tensor) -> Tensor:
@@ -173,6 +220,10 @@ def _point(layer: Any, x: Tensor, out_features: int, key: random.Key, dtype: tor
 def _odd_sixteenths(key: random.Key, shape: tuple[int, ...], size: float) -> Tensor:
     draws = random.uniform(key, shape, -size, size, dtype=torch.float64)
     return (2 * (8 * draws).floor() + 1) / 16
+
+
+def _resized(size: float, leaf: Any) -> Any:
+    return size * leaf if is_floating(leaf) else leaf
 
 
 def _rounded(leaf: Tensor) -> Tensor:

@@ -8,7 +8,17 @@ from torch import Tensor
 from functional_mlp import checks, random
 from functional_mlp.testing import functions
 from functional_mlp.testing.layer import properties
-from functional_mlp.testing.layer.cases import init_cases, points, shaped_points, sweep, widths_of
+from functional_mlp.testing.layer.cases import (
+    LAID_OUT,
+    init_cases,
+    local_points,
+    points,
+    resized_points,
+    shaped_points,
+    sweep,
+    very_far_points,
+    widths_of,
+)
 from functional_mlp.testing.layer.point import Point
 from functional_mlp.testing.layer.transposition import (
     Transposition,
@@ -47,14 +57,15 @@ def check_layer(
       key.
     - **apply and vjp**: shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is
       read or written, not by identity either, and no result is connected to an autograd graph or written to later,
-      whatever memory the tensors lie in, and whatever other threads do; no, one, several and empty leading
-      dimensions, with a batch agreeing with its rows.
+      whatever other threads do; each argument may lie in memory in every way that `testing.layouts` lists; no, one,
+      several and empty leading dimensions, with a batch agreeing with its rows.
     - **value and derivative** of an `Elementwise` are proved for all real numbers: see `prove`.
     - **vjp** is linear in `grad_out`, and the transpose of the Jacobian of `apply`: see `check_vjp`. Every leaf of
       params has an influence on the output. Leaves that are not floating, tables and masks, have the gradient 0.
-    - **Inputs of every size**, from 0 and 1e-40 to 1e4: the gradient is right in each row of a batch, float32 gives
-      what float64 gives up to what rounding explains, and nothing becomes NaN. Inputs above 16 that the layer refuses
-      with a ValueError are left out.
+    - **Inputs of every size**, from 0 and 1e-100 to 1e10, cotangents from 1e-30 to 1e12, and params of 0, 1e-6 and 30
+      times what init gives: the gradient is right in each row of a batch. With inputs up to 1e4 float32 gives what
+      float64 gives up to what rounding explains, and nothing becomes NaN; cotangents that are NaN stay so. Inputs
+      above 16 that the layer refuses with a ValueError are left out.
     - **forward and backward**, where the layer has them, agree with apply and vjp.
     - Inputs of another width than `layer.in_features` are refused.
     - The layer is a **value**: hashed, compared, pickled, with a repr that evaluates.
@@ -99,10 +110,14 @@ def check_layer(
         for_all(anywhere, PURE, examples=examples, seed=seed)
         for dtype in (torch.float64, torch.float32):
             for_each(shaped_points(layer, widths, key, dtype), functions.UNDISTURBED)
+        laid_out = shaped_points(layer, widths, key, shapes=LAID_OUT)
+        for_each(laid_out, [functions.no_layout_matters, properties.nan_stays_nan])
         for_all(points(layer, widths), [*of_formula, *LOCAL, transposition], examples=examples, seed=seed)
         transposition.tally.assert_decided()
-        for_each(shaped_points(layer, widths, key), LOCAL)
+        for_each(local_points(layer, widths, key), LOCAL)
         for_each(sweep(layer, widths, key), [*of_formula, *FAR_AND_NEAR])
+        for_each(very_far_points(layer, widths, key), [*of_formula, *VERY_FAR])
+        for_each(resized_points(layer, widths, key), [*of_formula, rows_are_transposed])
         properties.every_leaf_has_influence(layer, max(widths))
 
 
@@ -128,6 +143,10 @@ FAR_AND_NEAR = [
     properties.vjp_scales,
     functions.float32_agrees_with_float64,
 ]
+
+
+# For inputs that are further out than float32 goes.
+VERY_FAR = [properties.nothing_becomes_nan, rows_are_transposed]
 
 
 def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, directions: int = 4, seed: int = 0) -> None:

@@ -1,5 +1,6 @@
 """What holds for every layer, each property a function that raises `AssertionError` where it does not."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ INFLUENCE_TRIALS = 100
 ROWS_ALONE = 8
 
 # Cotangents are scaled by powers of 2, which rounds nothing.
-SCALES = (2.0**-13, 2.0**10, 2.0**-30)
+SCALES = (2.0**-13, 2.0**40, 2.0**-100)
 
 
 def init_keeps_its_promise(case: InitCase) -> None:
@@ -213,6 +214,14 @@ def nothing_becomes_nan(point: Point) -> None:
     for name, grad in _gradients(point):
         if grad.isnan().any():
             raise AssertionError(f"vjp: {name} is nan where the output is finite")
+
+
+def nan_stays_nan(point: Point) -> None:
+    """NaN cotangents reach every gradient that is other than 0: a run that diverges is seen to."""
+    of_nan = _gradients(_with_cotangent(point, torch.full_like(point.grad_out, math.nan)))
+    for (name, grad), (_, with_nan) in zip(_gradients(point), of_nan, strict=True):
+        if grad.any() and not with_nan.isnan().any():
+            raise AssertionError(f"vjp gives numbers for cotangents that are nan: {name} is {with_nan.tolist()}")
 
 
 def every_leaf_has_influence(layer: Any, width: int) -> None:

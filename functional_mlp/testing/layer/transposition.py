@@ -9,8 +9,10 @@ and the two must be equal for every leaf and every u. `derivatives.slope` measur
 batch `derivatives.slopes` measures the slope of every row.
 """
 
+import math
 import sys
 
+import torch
 from torch import Tensor
 
 from functional_mlp import pytree
@@ -20,6 +22,9 @@ from functional_mlp.testing.layer.point import Point
 from functional_mlp.testing.layer.properties import checked_vjp
 from functional_mlp.testing.purity import attempt
 from functional_mlp.testing.trees import assert_like, largest
+
+# Inputs up to here can be moved in many digits, and still are what they are meant to be: see `gradients.DIGITS`.
+EXACT = 2.0**14
 
 
 def claimed_gradients(point: Point) -> list[Tensor]:
@@ -77,7 +82,7 @@ def rows_are_transposed(point: Point) -> None:
     inputs = len(point.leaves) - 1
     for index in (inputs, *range(inputs)):
         if point.is_movable(index):
-            direction = direction_of(tuple(point.leaves[index].shape), point.key.fold_in(index))
+            direction = _direction(point, index)
             measured = _row_slopes(point, index, direction)
             rows = measured.decided
             terms = claimed_gradients(point.chosen(rows))[index] * (direction[rows] if index == inputs else direction)
@@ -85,6 +90,18 @@ def rows_are_transposed(point: Point) -> None:
             if index != inputs:  # gradients of params are sums over the rows
                 terms, values, errors = terms.reshape(1, -1), values.sum(0, keepdim=True), errors.sum(0, keepdim=True)
             _assert_slopes(point.names[index], terms, values, errors)
+
+
+def _direction(point: Point, index: int) -> Tensor:
+    """A direction in which one leaf moves what the layer computes by about 1, however large the inputs are.
+
+    Inputs beyond 2¹⁴ move by 1, so that they stay exact, and params by 1 over the largest of such inputs.
+    """
+    leaf, size = point.leaves[index], largest(point.x)
+    direction = direction_of(tuple(leaf.shape), point.key.fold_in(index))
+    if leaf is point.x:
+        return torch.where(leaf.abs() > EXACT, direction.sign(), direction)
+    return direction if size <= EXACT else direction.sign() * 2.0 ** -math.ceil(math.log2(size))
 
 
 def _finite_rows(point: Point) -> Point:

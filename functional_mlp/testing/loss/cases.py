@@ -13,7 +13,7 @@ from functional_mlp import random
 from functional_mlp.losses import Loss
 from functional_mlp.testing.calls import Call, reversed_rows, rolled
 from functional_mlp.testing.cases import assignments
-from functional_mlp.testing.purity import inherits
+from functional_mlp.testing.purity import inherits, refuses
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets, targets_of_key
 from functional_mlp.testing.trees import largest
@@ -23,8 +23,18 @@ FEATURES = (1, 2, 3, 4, 12)
 # The batches that every seed goes through: their numbers of rows.
 ROWS = (1, 2, 9, 70)
 
+# Those that are tried in every layout.
+LAID_OUT = (4,)
+
 # Predictions of these sizes are gone through for each seed, where the loss is defined there.
-SIZES = (4.0, 0.0, 1e-30, 30.0, 300.0, 1e4)
+SIZES = (4.0, 0.0, 1e-30, 30.0, 300.0, 1e4, 1e6, 1e8)
+
+# Targets of these sizes are, where they may be any numbers.
+TARGET_SIZES = (1e-30, 30.0, 1e4, 1e8)
+
+# Predictions that are so close to the ends of where the loss is defined, where these are close to 0.
+DISTANCES = (2.0**-10, 2.0**-20, 2.0**-30)
+CLOSE = 2.0**-4
 
 # How far predictions are moved off a kink, as a part of where they are drawn from.
 JITTER = 2.0**-9
@@ -48,6 +58,17 @@ class Domain:
 
     def holds(self, predictions: Tensor) -> bool:
         return bool(((predictions >= self.low) & (predictions <= self.high)).all())
+
+    def near_the_ends(self, distances: Tensor) -> Tensor:
+        """Numbers at distances from the ends, the lower one and the upper one in turn, where these are not far out."""
+        low, high = max(self.low, -4.0), min(self.high, 4.0)
+        upper = torch.arange(distances.numel()).reshape(distances.shape) % 2 == 1
+        return torch.where(upper, high - distances, low + distances)
+
+    def units(self, predictions: Tensor) -> Tensor:
+        """How far each of the predictions can be moved: 1 in the midst, and less near the ends."""
+        room = torch.minimum(predictions - self.low, self.high - predictions)
+        return torch.where(room < CLOSE, torch.exp2(room.log2().floor()), 1.0)
 
 
 def _half(number: float) -> float:
@@ -142,12 +163,27 @@ def shaped_cases(
     domain: Domain,
     key: random.Key,
     dtype: torch.dtype = torch.float64,
+    rows: Sequence[int] = ROWS,
 ) -> Iterator[LossCase]:
-    """Ordinary predictions of each number of rows, of few and many features."""
-    for number, rows in enumerate(ROWS):
+    """Ordinary predictions of each number of rows, of few and many features.
+
+    Parameters
+    ----------
+    loss
+        The loss.
+    kinds, domain
+        The kinds of targets that it takes, by the number of features, and which predictions.
+    key
+        Of the numbers.
+    dtype
+        Theirs.
+    rows
+        How many rows each batch has.
+    """
+    for number, count in enumerate(rows):
         features = sorted(kinds)[-1 - number % 2]
         for kind in kinds[features]:
-            predictions = domain.put(_draws(key.fold_in(number), rows, features))
+            predictions = domain.put(_draws(key.fold_in(number), count, features))
             yield _case(loss, domain, key.fold_in(number), predictions, kind, dtype)
 
 
@@ -160,6 +196,29 @@ def sweep(loss: Any, kinds: dict[int, list[str]], domain: Domain, key: random.Ke
             if domain.holds(predictions):
                 for kind in kinds[features] if features == max(kinds) else kinds[features][number % 2 :][:1]:
                     yield _case(loss, domain, key.fold_in(number), predictions, kind, torch.float64)
+
+
+def near_the_ends(loss: Any, kinds: dict[int, list[str]], domain: Domain, key: random.Key) -> Iterator[LossCase]:
+    """Predictions close to the ends of where the loss is defined, of probabilities for example."""
+    if domain.low >= -4.0 or domain.high <= 4.0:
+        for number, distance in enumerate(DISTANCES):
+            own = key.fold_in(number)
+            factors = 2 * random.uniform(own, (3, max(kinds)), 0, 4, dtype=torch.float64).floor() + 1
+            for kind in kinds[max(kinds)]:
+                predictions = domain.near_the_ends(distance * factors)
+                yield _case(loss, domain, own, predictions, kind, torch.float64)
+
+
+def large_targets(loss: Any, kinds: dict[int, list[str]], domain: Domain, key: random.Key) -> Iterator[LossCase]:
+    """Targets of every size, where they may be any numbers, beside ordinary predictions and beside some as large."""
+    features = max(kinds)
+    if "values" in kinds[features]:
+        for number, size in enumerate(TARGET_SIZES):
+            for predictions in (domain.put(_draws(key.fold_in(number), 3, features)), size * _draws(key, 3, features)):
+                case = _case(loss, domain, key.fold_in(number), predictions, "values", torch.float64)
+                case = attrs.evolve(case, targets=size / 4 * case.targets)
+                if domain.holds(predictions) and refuses(loss.value, predictions, case.targets) is None:
+                    yield case
 
 
 def _draws(key: random.Key, rows: int, features: int) -> Tensor:

@@ -8,7 +8,17 @@ import torch
 from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.loss import properties
-from functional_mlp.testing.loss.cases import Domain, LossCase, cases, kinds_of, shaped_cases, sweep
+from functional_mlp.testing.loss.cases import (
+    LAID_OUT,
+    Domain,
+    LossCase,
+    cases,
+    kinds_of,
+    large_targets,
+    near_the_ends,
+    shaped_cases,
+    sweep,
+)
 from functional_mlp.testing.proving import prove_expressions
 from functional_mlp.testing.purity import restored_globals
 from functional_mlp.testing.search import EXAMPLES, Property, assert_functions, failures_of, for_all, for_each, named
@@ -19,7 +29,7 @@ def check_loss(
     loss: Any,
     *,
     targets: Sequence[str] | None = None,
-    predictions: tuple[float, float] = (-1e4, 1e4),
+    predictions: tuple[float, float] = (-1e8, 1e8),
     formula: properties.Formula | None = None,
     value: bool = True,
     examples: int = EXAMPLES,
@@ -42,9 +52,11 @@ def check_loss(
     - Shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is read or written, no
       result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and whatever
       other threads do.
-    - **Predictions of every size**, from 0 to ±1e4: the gradient is right, float32 gives what float64 gives up to what
-      rounding explains, nothing becomes NaN, and the value is infinite only where the gradient is.
-    - Targets of a shape that only broadcasting would fit, and empty batches, are refused with an exception.
+    - **Predictions and targets of every size**, from 0 to ±1e8, and predictions close to the ends of where the loss is
+      defined: the gradient is right, float32 gives what float64 gives up to what rounding explains, nothing becomes
+      NaN, and the value is infinite only where the gradient is. The value of predictions that are NaN is NaN.
+    - Targets of a shape that only broadcasting would fit, labels beyond the classes, and empty batches, are refused
+      with an exception.
     - The loss is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
     Parameters
@@ -81,14 +93,20 @@ def check_loss(
         gradient = properties.Gradient()
         anywhere = cases(loss, kinds, domain, dtypes=(torch.float64, torch.float32), awkward=True)
         for_all(anywhere, PURE, examples=examples, seed=seed)
+        properties.labels_beyond_the_classes_are_refused(loss, kinds)
         one_of_each = {features: some[:1] for features, some in kinds.items()}
         for dtype in (torch.float64, torch.float32):
             for_each(shaped_cases(loss, one_of_each, domain, key, dtype), functions.UNDISTURBED)
+        of_either_kind = {features: [*dict.fromkeys((some[0], some[-1]))] for features, some in kinds.items()}
+        laid_out = shaped_cases(loss, of_either_kind, domain, key, rows=LAID_OUT)
+        for_each(laid_out, [functions.no_layout_matters, properties.nan_stays_nan])
         near: list[Property[LossCase]] = [*of_formula, properties.is_mean_over_samples, gradient]
         for_all(cases(loss, kinds, domain), near, examples=examples, seed=seed)
         gradient.tally.assert_decided()
         for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples, properties.weights_count])
         for_each(sweep(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
+        for_each(near_the_ends(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
+        for_each(large_targets(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
 
 
 # In either dtype, in awkward memory.

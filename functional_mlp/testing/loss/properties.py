@@ -1,5 +1,6 @@
 """What holds for every loss, each property a function that raises `AssertionError` where it does not."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from functional_mlp.testing.loss.cases import LossCase
 from functional_mlp.testing.purity import attempt, refuses
 from functional_mlp.testing.trees import assert_close, assert_like, largest
 
+# Of samples, in turn.
+WEIGHTS = (0.5, 0.0, 1.5, 30.0, 1e-3)
+
 Formula = Callable[[Tensor, Tensor], float | Tensor]
 
 
@@ -22,6 +26,16 @@ def empty_batches_are_refused(loss: Any) -> None:
     for name, function in (("value", loss.value), ("grad", loss.grad)):
         if refuses(function, empty, empty) is None:
             raise AssertionError(f"{name} takes an empty batch: raise a ValueError")
+
+
+def labels_beyond_the_classes_are_refused(loss: Any, kinds: dict[int, list[str]]) -> None:
+    """Neither −1 nor the number of the classes is a label: indexing would take −1 for the last class."""
+    for classes in (count for count, some in kinds.items() if "classes" in some and count > 1):
+        predictions = torch.zeros(2, classes, dtype=torch.float64)
+        for label in (-1, classes):
+            for name, function in (("value", loss.value), ("grad", loss.grad)):
+                if refuses(function, predictions, torch.tensor([0, label])) is None:
+                    raise AssertionError(f"{name} takes the label {label} beside {classes} classes: raise a ValueError")
 
 
 def shapes_and_dtypes_are_kept(case: LossCase) -> None:
@@ -67,16 +81,26 @@ def weights_count(case: LossCase) -> None:
     loss, n = case.loss, len(case.predictions)
     if not isinstance(loss, Loss):
         return
-    weights = (torch.arange(n, dtype=torch.float64) % 3 + 0.5).unsqueeze(1)
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)[torch.arange(n) % len(WEIGHTS)].unsqueeze(1)
+    size = case.size * max(WEIGHTS)
     aims = attempt("encode", loss.encode, case.targets, case.predictions)
     arguments = case.predictions, aims, weights
     rows = [(case.predictions[i : i + 1], aims[i : i + 1]) for i in range(n)]
     values = torch.stack([attempt("batch_value", loss.batch_value, *row) for row in rows])
     value = attempt("batch_value", loss.batch_value, *arguments)
-    assert_close("batch_value is not 1/n Σ wᵢ ℓᵢ", value, (weights[:, 0] * values).mean(), case.size)
+    assert_close("batch_value is not 1/n Σ wᵢ ℓᵢ", value, (weights[:, 0] * values).mean(), size)
     grads = torch.cat([attempt("batch_grad", loss.batch_grad, *row) for row in rows])
     grad = attempt("batch_grad", loss.batch_grad, *arguments)
-    assert_close("batch_grad is not the gradient of 1/n Σ wᵢ ℓᵢ", grad, weights * grads / n, case.size)
+    assert_close("batch_grad is not the gradient of 1/n Σ wᵢ ℓᵢ", grad, weights * grads / n, size)
+
+
+def nan_stays_nan(case: LossCase) -> None:
+    """Of predictions that are all NaN the value is NaN, or they are refused: a run that diverges is seen to."""
+    broken = torch.full_like(case.predictions, math.nan)
+    if refuses(case.loss.value, broken, case.targets) is None:
+        value = attempt("value", case.loss.value, broken, case.targets)
+        if not value.isnan():
+            raise AssertionError(f"value gives the number {value.item()} for predictions that are nan")
 
 
 def nothing_becomes_nan(case: LossCase) -> None:
@@ -130,7 +154,7 @@ def grad_is_measured(case: LossCase) -> bool:
 
         return line
 
-    return assert_gradient("predictions", _grad(case), line_of, case.key)
+    return assert_gradient("predictions", _grad(case), line_of, case.key, case.domain.units(case.predictions))
 
 
 def _grad(case: LossCase) -> Tensor:

@@ -1,6 +1,6 @@
 """The trees that an optimizer is examined with: drawn ones, and those that every seed goes through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +24,12 @@ LEAVES: list[tuple[int, ...]] = [(3,), (2, 2), (1,), (0,), (), (2, 3), (2, 2)]
 GRADIENTS = (1.0, 4.0, 0.0, 1.0, 1e3, 1e-4, 0.0, 0.0, 30.0, 1.0, 1e-8, 1.0, 1e3, 1.0)
 
 
+# Gradients and params of these sizes are gone through for each seed. In float32 the squares of the small ones have few
+# digits, and those of the large ones are infinite.
+SIZES = (1e-100, 1e-30, 1e-12, 1e-8, 1e-4, 1e6, 1e12, 1e30, 1e100)
+SIZES_OF_FLOAT32 = (1e-12, 1e-8, 1e-4, 1e6, 1e12)
+
+
 @attrs.frozen(eq=False)
 class OptimizerCase:
     """An optimizer, params, and the gradients of a few updates."""
@@ -37,8 +43,11 @@ class OptimizerCase:
 
     def parts(self) -> Iterator["OptimizerCase"]:
         """The first updates alone."""
-        for updates in range(1, len(self.grads)):
-            yield attrs.evolve(self, grads=self.grads[:updates])
+        yield from map(self.beginning, range(1, len(self.grads)))
+
+    def beginning(self, updates: int) -> "OptimizerCase":
+        """The case with so many of its updates."""
+        return attrs.evolve(self, grads=self.grads[:updates])
 
     def states(self) -> list[Any]:
         """The state after init, and after each update."""
@@ -80,6 +89,18 @@ def long_case(optimizer: Any, key: random.Key) -> OptimizerCase:
 
     grads = [tree(size, key.fold_in(step)) for step, size in enumerate(GRADIENTS)]
     return OptimizerCase(optimizer, tree(1.0, key), grads)
+
+
+def sized_cases(optimizer: Any, key: random.Key, sizes: Sequence[float] = SIZES) -> Iterator[OptimizerCase]:
+    """Params and gradients of every size, beside ordinary ones and beside each other, for a few updates."""
+    for number, size in enumerate(sizes):
+        at_first = {"both": size, "grad": 1.0, "param": size}
+        later = {"both": size, "grad": size, "param": 1.0}
+        params, *grads = (
+            {name: factor * _odd_sixteenths(own.fold_in(i), (2,)) for i, (name, factor) in enumerate(factors.items())}
+            for own, factors in zip(key.fold_in(number).split(4), [at_first, later, later, later], strict=True)
+        )
+        yield OptimizerCase(optimizer, params, grads)
 
 
 def _odd_sixteenths(key: random.Key, shape: tuple[int, ...]) -> Tensor:

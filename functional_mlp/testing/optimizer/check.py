@@ -5,7 +5,7 @@ from typing import Any
 from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.optimizer import properties
-from functional_mlp.testing.optimizer.cases import cases, long_case
+from functional_mlp.testing.optimizer.cases import SIZES_OF_FLOAT32, cases, long_case, sized_cases
 from functional_mlp.testing.purity import restored_globals
 from functional_mlp.testing.search import EXAMPLES, assert_functions, failures_of, for_all, for_each, named
 from functional_mlp.testing.values import check_value
@@ -37,7 +37,10 @@ def check_optimizer(
       the order of the leaves nor their shapes matter.
     - Gradients that are not like the params, one of another shape that would broadcast included, raise a `ValueError`
       that names the leaf's path.
-    - The learning rate is the state's, which a schedule changes, and not the optimizer's own.
+    - The learning rate is the state's, which a schedule changes, and not the optimizer's own. Each from 1e-100 to 1e100
+      gives another step, and 0 gives none.
+    - **Gradients and params of every size**, from 1e-100 to 1e100: the first step that changes a number goes against
+      its gradient, and the formula holds.
     - float32 gives what float64 gives, up to what rounding explains.
     - On the quadratic ½c‖w‖² the first step that changes w **descends**, and so do the next ten together.
     - The optimizer is a **value**: hashed, compared, pickled, with a repr that evaluates.
@@ -67,10 +70,14 @@ def check_optimizer(
         long = [long_case(optimizer, random.key(seed))]
         for_all(cases(optimizer), PURE, examples=examples, seed=seed)
         for_each(long, UNDISTURBED)
+        for_each([long[0].beginning(2)], [functions.no_layout_matters])
         for_all(cases(optimizer), [*of_formula, *SHORT], examples=examples, seed=seed)
         properties.steps_descend(optimizer)
+        properties.steps_go_against_gradients(optimizer)
         properties.learning_rate_counts(optimizer)
         for_each(long, [*of_formula, *LONG])
+        for_each(sized_cases(optimizer, random.key(seed)), of_formula)
+        for_each(sized_cases(optimizer, random.key(seed), SIZES_OF_FLOAT32), [functions.float32_agrees_with_float64])
 
 
 # In either dtype, in awkward memory.

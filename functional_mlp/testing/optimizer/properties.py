@@ -1,6 +1,7 @@
 """What holds for every optimizer, each property a function that raises `AssertionError` where it does not."""
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.testing.optimizer.cases import OptimizerCase
+from functional_mlp.testing.optimizer.cases import SIZES, OptimizerCase
 from functional_mlp.testing.purity import attempt, refuses
 from functional_mlp.testing.trees import assert_close, assert_like, assert_same, largest, packed, side_by_side
 
@@ -17,6 +18,9 @@ Formula = Callable[[float, list[float]], float]
 
 # An optimizer may gather gradients before it changes the params; this many updates are waited for that.
 PATIENCE = 10_000
+
+# A schedule may set any learning rate.
+RATES = (1e-100, 1e-30, 1e-12, 1e-8, 1e-3, 0.1, 1.0, 30.0, 1e3, 1e6, 1e30, 1e100)
 
 
 def states_are_frozen(case: OptimizerCase) -> None:
@@ -99,14 +103,15 @@ def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
 def agrees_with_formula(case: OptimizerCase, formula: Formula) -> None:
     """Each number is what a second definition of the rule gives."""
     wide = OptimizerCase(case.optimizer, _wide(case.params), [_wide(grads) for grads in case.grads])
-    after = pytree.leaves(wide.states()[-1].params)
-    for (path, leaf, *grads), updated in zip(side_by_side(wide.params, *wide.grads), after, strict=True):
-        for place in torch.ones_like(leaf).nonzero().tolist():
-            index = tuple(place)
-            history = [grad[index].item() for grad in grads]
-            expected = attempt("formula", formula, leaf[index].item(), history)
+    states = [pytree.leaves(state.params) for state in wide.states()]
+    for number, (path, *leaves) in enumerate(side_by_side(wide.params, *wide.grads)):
+        run = torch.stack([params[number] for params in states])
+        for place in torch.ones_like(leaves[0]).nonzero().tolist():
+            start, *history = (leaf[tuple(place)].item() for leaf in leaves)
+            values = run[(slice(None), *place)]
+            expected = attempt("formula", formula, start, history)
             problem = f"params{path}{place or ''} differs from the formula after gradients {history}"
-            assert_close(problem, updated[index], torch.tensor(expected, dtype=torch.float64), 1 + largest(leaf))
+            assert_close(problem, values[-1], torch.tensor(expected, dtype=torch.float64), largest(values))
 
 
 def _wide(tree: Any) -> Any:
@@ -167,16 +172,54 @@ def _with_another_rate(optimizer: Any) -> Any:
 
 
 def learning_rate_counts(optimizer: Any) -> None:
-    """Another learning rate in the state, as a schedule sets it, gives another step."""
-    params, grads = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    """Each learning rate in the state, as a schedule sets it, gives another step, and 0 gives none.
+
+    The params are 0, so that steps of every size are seen.
+    """
+    params, grads = torch.zeros(3, dtype=torch.float64), torch.tensor([0.5, -2.0, 30.0], dtype=torch.float64)
+    state = _before_the_first_change(optimizer, params, grads)
+
+    def step(rate: float) -> Tensor:
+        with_rate = attempt("attrs.evolve", lambda: attrs.evolve(state, learning_rate=rate))
+        moved: Tensor = attempt("update", optimizer.update, with_rate, grads).params
+        return moved
+
+    for rate, larger in itertools.pairwise(RATES):
+        if torch.allclose(step(rate), step(larger), rtol=1e-6, atol=0.0):
+            raise AssertionError(
+                f"update ignores state.learning_rate: it gives the same step for the rates {rate} and {larger}"
+            )
+    if step(0.0).any():
+        raise AssertionError(
+            f"a learning rate of 0, as schedules end with, must change nothing; update moves 0 to {step(0.0).tolist()}"
+        )
+
+
+def steps_go_against_gradients(optimizer: Any) -> None:
+    """The first step that changes params goes against the gradient of each number, whatever its size.
+
+    Params are of the sign of their gradients, which a decay makes smaller as well, and so small that steps are seen.
+    """
+    rate = attempt("init", optimizer.init, torch.zeros(1, dtype=torch.float64)).learning_rate
+    grads = torch.tensor(SIZES, dtype=torch.float64).unsqueeze(1) * torch.tensor([1.0, -2.0], dtype=torch.float64)
+    params = rate * grads.clamp(-1.0, 1.0)
+    state = _before_the_first_change(optimizer, params, grads)
+    after = attempt("update", optimizer.update, state, grads).params
+    wrong = ~((after.isfinite()) & ((after - params) * grads.sign() < 0))
+    if wrong.any():
+        grad, before, moved = (tensor[wrong][0].item() for tensor in (grads, params, after))
+        raise AssertionError(f"update does not go against a gradient of {grad}: it moves {before} to {moved}")
+
+
+def _before_the_first_change(optimizer: Any, params: Tensor, grads: Tensor) -> Any:
+    """The state whose update with these gradients is the first to change the params."""
     state = attempt("init", optimizer.init, params)
-    slower = attempt("attrs.evolve", lambda: attrs.evolve(state, learning_rate=state.learning_rate / 2))
     for _ in range(PATIENCE):
-        state, slower = (attempt("update", optimizer.update, s, grads) for s in (state, slower))
-        if not torch.equal(state.params, params):
-            break
-    if torch.equal(state.params, slower.params):
-        raise AssertionError("update ignores state.learning_rate: half of it gives the same step")
+        following = attempt("update", optimizer.update, state, grads)
+        if not torch.equal(following.params, params):
+            return state
+        state = following
+    raise AssertionError(f"update never changes the params, in {PATIENCE} updates")
 
 
 def steps_descend(optimizer: Any) -> None:
@@ -184,13 +227,8 @@ def steps_descend(optimizer: Any) -> None:
     rate = attempt("init", optimizer.init, torch.zeros(1, dtype=torch.float64)).learning_rate
     curvature, scale = 1 / (10 * rate), max(1.0, 10 * rate)
     params = scale * torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64)
-    state = attempt("init", optimizer.init, params)
-    for _ in range(PATIENCE):
-        state = attempt("update", optimizer.update, state, curvature * state.params)
-        if not torch.equal(state.params, params):
-            break
-    else:
-        raise AssertionError(f"update never changes the params, in {PATIENCE} updates")
+    state = _before_the_first_change(optimizer, params, curvature * params)
+    state = attempt("update", optimizer.update, state, curvature * params)
     _assert_descends("the first step", params, state.params)
     first = state.params
     for _ in range(10):

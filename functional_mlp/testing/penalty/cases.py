@@ -21,7 +21,7 @@ from functional_mlp.testing.trees import largest
 SHAPES: list[tuple[int, ...]] = [(2, 3), (1, 1), (3,), (), (2, 1, 2), (0, 2), (1,)]
 
 # Weights of these sizes are gone through for each seed.
-SIZES = (1.0, 0.0, 1e-30, 30.0, 1e4)
+SIZES = (1.0, 0.0, 1e-30, 30.0, 1e4, 1e8)
 
 
 @attrs.frozen(eq=False)

@@ -69,7 +69,7 @@ def check_penalty(
         anywhere = cases(penalty, dtypes=(torch.float64, torch.float32), awkward=True)
         for_all(anywhere, PURE, examples=examples, seed=seed)
         swept = list(sweep(penalty, random.key(seed)))
-        for_each(swept[:1], [*functions.UNDISTURBED, properties.nan_stays_nan])
+        for_each(swept[:1], [*functions.UNDISTURBED, functions.no_layout_matters, properties.nan_stays_nan])
         of_formula: list[Property[PenaltyCase]] = []
         if formula is not None:
             of_formula = [lambda case: properties.agrees_with_formula(case, formula)]

@@ -9,13 +9,17 @@ from tests.testing.planted import (
     expressions,
     gradients,
     inits,
+    layers_everyday,
+    layouts,
     losses,
+    magnitudes,
     memory,
     needs,
     optimizers,
     penalties,
     precision,
     purity,
+    rules_everyday,
     shapes,
     sizes,
     targets,
@@ -24,7 +28,7 @@ from tests.testing.planted import (
 )
 from tests.testing.planted.gradients import BiasGradientOffByATenthOfAPercent, MissingFactor
 from tests.testing.planted.layers import Affine, Square
-from tests.testing.planted.losses import Squared
+from tests.testing.planted.losses import LogLoss, Squared
 from tests.testing.planted.optimizers import Descent
 from tests.testing.planted.table import MISTAKES, Check
 
@@ -34,6 +38,7 @@ __all__ = [
     "BiasGradientOffByATenthOfAPercent",
     "Check",
     "Descent",
+    "LogLoss",
     "MissingFactor",
     "Square",
     "Squared",
@@ -42,13 +47,17 @@ __all__ = [
     "expressions",
     "gradients",
     "inits",
+    "layers_everyday",
+    "layouts",
     "losses",
+    "magnitudes",
     "memory",
     "needs",
     "optimizers",
     "penalties",
     "precision",
     "purity",
+    "rules_everyday",
     "shapes",
     "sizes",
     "targets",

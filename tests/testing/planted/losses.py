@@ -1,6 +1,7 @@
 """A correct loss that uses nothing of the library, and mistakes planted in it."""
 
 import attrs
+import torch
 from torch import Tensor
 
 import functional_mlp as fm
@@ -23,6 +24,24 @@ class Squared:
     def check(self, predictions: Tensor, targets: Tensor) -> None:
         if predictions.shape != targets.shape or predictions.numel() == 0:
             raise ValueError("predictions and targets must have one shape, and not be empty")
+
+
+@attrs.frozen
+class LogLoss:
+    """−log softmax(ŷ)ₖ for labels k, the mean over samples; a loss without a base class."""
+
+    def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        self.check(predictions, targets)
+        return -predictions.log_softmax(1).gather(1, targets.unsqueeze(1)).mean()
+
+    def grad(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        self.check(predictions, targets)
+        right = torch.nn.functional.one_hot(targets, predictions.shape[1])
+        return (predictions.softmax(1) - right) / len(predictions)
+
+    def check(self, predictions: Tensor, targets: Tensor) -> None:
+        if targets.is_floating_point() or targets.shape != predictions.shape[:1] or not len(targets):
+            raise ValueError("targets must be a label for each of the predictions")
 
 
 @planted(check_loss, says=r"the gradient of predictions is wrong at \[0, 0\]")

@@ -69,7 +69,7 @@ class ClipsGradientsAtAHundred(fm.SGD):
         return (param - learning_rate * xp.minimum(xp.maximum(grad, -100), 100),)
 
 
-@planted(check_optimizer, 0.1, says=DIFFERS, formula=descent)
+@planted(check_optimizer, 0.1, says=f"{DIFFERS}|does not go against a gradient of", formula=descent)
 class DropsSmallGradients(fm.SGD):
     def rule(self, xp, step, learning_rate, param, grad):
         return (param - learning_rate * xp.where(xp.abs(grad) < 1e-3, 0, grad),)
@@ -84,7 +84,7 @@ class ForgetsTheFourthLeaf(Descent):
         return attrs.evolve(following, params=fm.pytree.unflatten(state.params, leaves))
 
 
-@planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|differs from the formula")
+@planted(check_optimizer, 0.1, says="is updated in another way beside other numbers|does not go against a gradient of")
 class ClipsByTheWholeNorm(Descent):
     def update(self, state, grads):
         trees.like("grads", grads, "params", state.params)
@@ -105,7 +105,7 @@ class OwnRateForTheDecay(fm.AdamW):
         return fm.Adam.rule(self, xp, step, learning_rate, decayed, grad, first_moment, second_moment)
 
 
-@planted(check_optimizer, 0.1, says=OWN_RATE)
+@planted(check_optimizer, 0.1, says=f"{OWN_RATE}|a learning rate of 0")
 class OwnRateForLargeGradients(Descent):
     def step(self, param, grad, state):
         return torch.where(grad.abs() > 20, param - self.learning_rate * grad, super().step(param, grad, state))
