@@ -51,7 +51,7 @@ def assert_gradient(name: str, claimed: Tensor, line_of: LineOf, key: random.Key
     ...     print(problem)
     the gradient of x is wrong at [1]: 4.5 is claimed, differences give 4 ± 2e-11
     """
-    units = torch.ones_like(claimed, dtype=torch.float64) if units is None else units
+    units = torch.ones(claimed.shape, dtype=torch.float64) if units is None else units.contiguous()
     direction = _in_units(direction_of(tuple(claimed.shape), key), units)
     measured = slope(line_of(direction))
     if measured is None:

@@ -26,6 +26,9 @@ LEADING: list[tuple[int, ...]] = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2
 # The leading dimensions that every seed goes through.
 SHAPES: list[tuple[int, ...]] = [(), (17,), (2, 3), (2, 1, 3)]
 
+# Of many outputs a batch of as many rows would take long.
+LARGEST_SQUARE = 17
+
 # Those that are tried in every layout.
 LAID_OUT: list[tuple[int, ...]] = [(4,), (2, 3)]
 
@@ -147,7 +150,7 @@ def shaped_points(
 
 def local_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
     """Ordinary inputs of each shape, and batches of one row and of as many rows as there are outputs."""
-    square = widths[max(widths)]
+    square = min(widths[max(widths)], LARGEST_SQUARE)
     return shaped_points(layer, widths, key, shapes=[*SHAPES, (1,), (square,)])
 
 

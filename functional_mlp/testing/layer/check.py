@@ -125,7 +125,6 @@ def check_layer(
 PURE = [
     functions.are_pure,
     properties.shapes_and_dtypes_are_kept,
-    functions.layout_does_not_matter,
     properties.arguments_may_be_one_tensor,
 ]
 
