@@ -173,9 +173,12 @@ class Course:
         )
 
     def _record(self, stretch: Stretch) -> None:
-        """Append the histories of epochs that stand, and let the schedules look at them."""
+        """Record the histories of epochs that stand, and let the schedules look at them.
+
+        Where members go back to an epoch within a stretch, the next one records those that follow anew.
+        """
         for member, own in zip(stretch.active, stretch.histories, strict=True):
-            self._recorders[member].append(own)
+            self._recorders[member].record(stretch.epochs.start - self._begun[member], own)
             self._memories[member] = _remembered(self._members[member], self._memories[member], own)
 
     def _asked_for(self, epochs: range) -> tuple[Keys, Rates]:

@@ -106,10 +106,11 @@ class Recorder:
     """A history that grows.
 
     An epoch costs the same however many have been recorded: the histories that `first` and `view` give share the
-    recorder's columns, to which it only ever appends.
+    recorder's columns. Epochs that are recorded once more take the place of what was recorded from there on, which no
+    history that was given may hold.
 
     >>> recorder = Recorder(History())
-    >>> recorder.append(History.of([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)]))
+    >>> recorder.record(0, History.of([EpochRecord(loss, 0.8, 0.6, 0.7, 0.01, 0.1) for loss in (0.5, 0.4)]))
     >>> recorder.first(1).train_loss, recorder.view(2).train_loss
     ((0.5,), (0.5, 0.4))
     """
@@ -117,9 +118,10 @@ class Recorder:
     def __init__(self, history: History) -> None:
         self._columns = {name: list(getattr(history, name)) for name in NAMES}
 
-    def append(self, history: History) -> None:
+    def record(self, place: int, history: History) -> None:
+        """Make the records of a history those from a place on."""
         for name, column in self._columns.items():
-            column.extend(getattr(history, name))
+            column[place:] = getattr(history, name)
 
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""

@@ -200,6 +200,15 @@ def test_a_member_that_is_ended_is_trained_no_more(ahead: int) -> None:
     assert course.progress(0).ended
 
 
+def test_epochs_that_are_trained_again_are_recorded_once() -> None:
+    course = course_of(Counting([None, None], epochs_ahead=4), 9, watched=True)
+    for _ in course:
+        if course.progress(0).state.epoch == 2:
+            course.end(0)
+    histories = [result.history.train_loss for result in course.results().values()]
+    assert histories == [tuple(1.0 / (1 + epoch) for epoch in range(epochs)) for epochs in (2, 9)]
+
+
 def test_an_interruption_leaves_the_last_whole_turn() -> None:
     run = Counting([None])
     course = course_of(run, 40)

@@ -67,7 +67,7 @@ def test_histories_and_metrics_with_nan_are_equal_to_their_copies() -> None:
 def test_a_recorder_gives_histories_that_do_not_change(given: Callable[[Recorder, int], fm.History]) -> None:
     recorder = Recorder(fm.History.of([FIRST]))
     one = given(recorder, 1)
-    recorder.append(fm.History.of([SECOND]))
+    recorder.record(1, fm.History.of([SECOND]))
     two = given(recorder, 2)
     assert one == fm.History.of([FIRST])
     for history in (two, pickle.loads(pickle.dumps(two)), copy.deepcopy(two), attrs.evolve(two)):
@@ -107,6 +107,13 @@ def test_a_callback_looks_at_the_last_epochs_at_the_cost_of_these() -> None:
     assert type(losses) is tuple
     assert last.seen[1:] == [(loss, loss, before, loss) for before, loss in itertools.pairwise(losses)]
     assert max(last.bytes[-20:]) < max(last.bytes[20:40]) + 2000  # a column of 2000 figures has 16000
+
+
+def test_epochs_that_are_recorded_once_more_take_the_place_of_those_before() -> None:
+    recorder = Recorder(fm.History.of([FIRST]))
+    recorder.record(1, fm.History.of([FIRST, FIRST, FIRST]))
+    recorder.record(2, fm.History.of([SECOND]))
+    assert recorder.first(9) == fm.History.of([FIRST, FIRST, SECOND])
 
 
 def test_the_length_of_a_history_needs_none_of_its_figures() -> None:
