@@ -103,14 +103,15 @@ class FusedRun:
         self.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
+        sums: Sequence[Sequence[float]]
         if self._samples <= self._session.plan.rows_per_call:
             sums = self.sums_of_epochs(own, rates, within)
             tick(len(own))
-        else:  # there is but one epoch
-            self._orders.draw(own)
-            sums = [[each] for each in self.sums_of_epoch(self._orders.memory[0], self._samples, rates[0], tick)]
+        else:
+            sums = self._sums_of_long_epochs(own, rates, tick)
         if self._validation is None or not validated or within is not None:
             return [self.outcome(sums, within)]
+        assert len(own) == 1, "several epochs are validated within the call that trains them alone"
         metrics = self._validation.metrics(self._session.array(0))
         return [Outcome(*self._rows.figures(*sums[:2]), (metrics.loss,), (metrics.accuracy,))]
 
@@ -137,6 +138,16 @@ class FusedRun:
         )
         self._move_on(len(keys), self._samples, learning_rates[-1])
         return sums
+
+    def _sums_of_long_epochs(
+        self, keys: Sequence[Key], learning_rates: Sequence[float], tick: Tick
+    ) -> Sequence[Sequence[float]]:
+        """Run epochs, each in several native calls, for one cannot be interrupted; returns the sums of each."""
+        sums = []
+        for done, (key, rate) in enumerate(zip(keys, learning_rates, strict=True)):
+            self._orders.draw([key])
+            sums.append(self.sums_of_epoch(self._orders.memory[0], self._samples, rate, _after(done, tick)))
+        return [*zip(*sums, strict=True)]
 
     def outcome(self, sums: Sequence[Sequence[float]], within: Evaluation | None) -> Outcome:
         """The outcome of epochs, given the sums of the losses and the right answers, and those over validation data."""
@@ -206,6 +217,11 @@ class FusedRun:
         trees = map(layout.unpack, arrays, self._structures)
         named = dict(zip(self._names, trees, strict=True))
         return attrs.evolve(self._template, step=step, learning_rate=learning_rate, **named)
+
+
+def _after(done: int, tick: Tick) -> Tick:
+    """What is told a share of an epoch, and tells how many are done with those before it."""
+    return lambda share: tick(done + share)
 
 
 @attrs.frozen(eq=False)

@@ -15,6 +15,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import compiling
+from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Sharing, plan_of
 from functional_mlp.engine.policy import Policy, Unrolled
@@ -129,6 +130,21 @@ def test_epochs_trained_ahead_are_those_trained_one_by_one() -> None:
     for own in seen:
         state, _ = fm.train_epoch(NETWORK, MSE, state, DATA, optimizer=optimizer, batch_size=10, engine="fused")
         assert pytree.equal(own, state)
+
+
+def test_epochs_of_several_calls_are_all_trained() -> None:
+    """Four threads take as many epochs at once as there are rows for in four calls of one."""
+    optimizer, policy = fm.SGD(0.1), modes.among_threads()
+    program = lower(NETWORK, MSE, optimizer, batch_size=25, class_targets=False, dtype=torch.float64)
+    for_a_row = policy.operations_per_call // plan_of(program, host()).rows_per_call
+    policy = attrs.evolve(policy, operations_per_call=for_a_row * len(DATA) * 2 // 3)
+
+    def losses(threads: int) -> tuple[float, ...]:
+        with modes.torch_threads(threads):
+            result = modes.fit(NETWORK, MSE, optimizer, DATA, key=KEY, epochs=5, batch_size=25, policy=policy)
+        return result.history.train_loss
+
+    assert losses(4) == losses(1)
 
 
 def test_epochs_of_a_schedule_that_a_callback_may_change_are_not_trained_ahead() -> None:

@@ -27,7 +27,6 @@ from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, function_to_run, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
-from functional_mlp.random import Key
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
 
 
@@ -100,7 +99,7 @@ class MembersRun:
     ahead = None
 
     def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy = MEASURED) -> None:
-        self._batch_size, self._members = job.batch_size, members
+        self._members = members
         self._program = program = program_of(job, members)
         self._strength = strength_of(program.penalty)
         target = host()
@@ -112,6 +111,7 @@ class MembersRun:
         self._rows_per_call, self._most_epochs_per_call = plan.rows_per_call, plan.policy.most_epochs_per_call
         self._samples = len(members[0].data)
         self._step = members[0].start.optimizer_state.step
+        self._steps = -(-self._samples // job.batch_size)  # of an epoch
         self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
@@ -162,9 +162,9 @@ class MembersRun:
         tick(0.0)
         if self._samples <= self._rows_per_call:
             self._run_epochs(keys, scalars, results, within=within)
-        else:  # there is but one epoch
-            self._run_epoch(keys[0], scalars, results, tick)
-        self._step += len(keys) * -(-self._samples // self._batch_size)
+        else:
+            self._run_long_epochs(keys, scalars, results, tick)
+        self._step += len(keys) * self._steps
         return [self._outcome(member, results, member in validated, within) for member in range(len(self._members))]
 
     def _run_epochs(self, keys: Keys, scalars: Tensor, results: Any, *, within: bool) -> None:
@@ -194,14 +194,17 @@ class MembersRun:
         """The losses and right answers of a full group, and those of each member's validation data."""
         return 2 * self._size + 2 * len(self._members)
 
-    def _run_epoch(self, keys: Sequence[Key], scalars: Tensor, results: Any, tick: Tick) -> None:
-        """Run an epoch in several calls, for a native call cannot be interrupted."""
-        self._orders.draw(keys)
-        arguments = (self._workspace.data_ptr(), self._pointers, scalars.data_ptr())
-        for first in range(0, self._samples, self._rows_per_call):
-            last = min(first + self._rows_per_call, self._samples)
-            self._function.call(*arguments, first, last, self._step, self._strength, results)
-            tick(last / self._samples)
+    def _run_long_epochs(self, keys: Keys, scalars: Tensor, results: Any, tick: Tick) -> None:
+        """Run epochs, each in several calls, for a native call cannot be interrupted."""
+        distance = self._results_of_an_epoch * ctypes.sizeof(ctypes.c_double)
+        for done, own in enumerate(keys):
+            self._orders.draw(own)
+            arguments = (self._workspace.data_ptr(), self._pointers, scalars[done].data_ptr())
+            step, sums = self._step + done * self._steps, ctypes.addressof(results) + done * distance
+            for first in range(0, self._samples, self._rows_per_call):
+                last = min(first + self._rows_per_call, self._samples)
+                self._function.call(*arguments, first, last, step, self._strength, sums)
+                tick(done + last / self._samples)
 
     def _outcome(self, member: int, results: Any, validated: bool, within: bool) -> Outcome:
         """What all epochs of a call have come to for a member."""
@@ -215,6 +218,7 @@ class MembersRun:
         elif within:
             held_out = self._validations.figures(member, results[first::distance], results[first + 1 :: distance])
         else:
+            assert len(trained[0]) == 1, "several epochs are validated within the call that trains them alone"
             held_out = self._validations.measure(member, self._tree(self._arrays(self._numbers)[0], member))
         return Outcome(*trained, *held_out)
 
