@@ -16,8 +16,11 @@ Arrays of float16 and bfloat16 are widened to float32 before an expression is re
 a sum over the features does not overflow, and a small ε is not 0.
 
 `xp.gated(s, a, b)` is s σ(a s + b s³): a number times a gate that opens as the number grows, as in SiLU and in GELU's
-approximation. It and its derivative `xp.gated_slope(s, a, b)` keep all digits in the lower tail and near the zero of
-the derivative, where the plain formulas lose them; `xp.gelu(s)`, which is s Φ(s), and `xp.gelu_slope(s)` do as well.
+approximation. `xp.gelu(s)` is s Φ(s), and `xp.gated_slope(s, a, b)` and `xp.gelu_slope(s)` are the derivatives. Plain
+formulas lose digits of all four in the lower tail, and of the derivatives near their zeros. The fused engine keeps
+them. So do torch operations, but for the derivatives of float64: these lose up to 10 of 53 binary digits in the tail,
+and near their zeros, at s = −1.28 for SiLU and −0.75 for GELU, have an absolute error of about 1e-16, which is that of
+numbers of size 1. A graph for ONNX has the plain formulas.
 
 **An activation of your own** gives its value and its derivative, from its input `s` and its output `y`:
 
@@ -117,7 +120,11 @@ class Namespace(Protocol):
         """Φ(x) = 1/√(2π) ∫₋∞ˣ exp(−t²/2) dt, the normal distribution function; small values keep their digits."""
 
     def gated(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
-        """s σ(v) with v = a s + b s³ and σ(v) = 1 / (1 + e⁻ᵛ)."""
+        """s σ(v) with v = a s + b s³ and σ(v) = 1 / (1 + e⁻ᵛ).
+
+        `a` and `b` are numbers, not arrays. The fused engine takes those from 1e-6 to 1e6, of which one may be 0; torch
+        operations take any.
+        """
 
     def gated_slope(self, s: Array, a: Coefficient, b: Coefficient) -> Array:
         """The derivative of `gated` by s: σ(v) + s σ'(v) (a + 3 b s²)."""

@@ -75,7 +75,17 @@ def number(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """`value` as an int or a float, once it is a finite number between `low` and `high`; an open end is excluded."""
+    """`value` as an int or a float, once it is a finite number between two ends.
+
+    Parameters
+    ----------
+    name, value
+        What messages call the argument, and what was given for it.
+    low, high
+        The ends.
+    open_low, open_high
+        Whether an end itself is excluded.
+    """
     given = plain_number(value)
     if not isinstance(given, int | float) or isinstance(given, bool):
         raise TypeError(f"{name} must be a number, got {describe(value)}")

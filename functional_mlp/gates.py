@@ -1,9 +1,12 @@
 """s σ(v) and s Φ(s), and their derivatives, of tensors: computed in float64 and rounded once.
 
 In the lower tail the rounding error of an exponent costs up to 10 of the 53 binary digits of a float64, which narrower
-dtypes do not notice. Values of float64 (and of float32 where the device has no float64) are compensated for it. Their
-derivatives are not: those lose these digits, are 0 below 1e-304, and near their zeros, at s = −1.28 for SiLU and −0.75
-for GELU, have the absolute error of the numbers of size 1 that they are sums of. The engine's keep all digits there.
+dtypes do not notice. Values of float64 (and of float32 where the device has no float64) are compensated for it.
+
+Derivatives of float64 are not compensated. In the lower tail they may lose these digits, and are 0 below 1e-304. Near
+their zeros, at s = −1.28 for SiLU and −0.75 for GELU, they are sums of numbers of size 1 and have the absolute error
+of these, about 1e-16: all relative digits may be lost there. The engine's derivatives of float64 keep their digits in
+both places.
 """
 
 import math

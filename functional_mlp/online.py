@@ -207,7 +207,19 @@ class Steps(Protocol):
     def step(
         self, numbers: Any, step: int, learning_rate: float, x: Any, target: Any, weight: Any
     ) -> tuple[Any, float]:
-        """The numbers after a step, and the mean loss of the samples before it."""
+        """The numbers after a step, and the mean loss of the samples before it.
+
+        Parameters
+        ----------
+        numbers
+            The parameters and the optimizer's slots before the step.
+        step
+            The number of the step, from 1 on.
+        learning_rate
+            That of the step.
+        x, target, weight
+            A sample, or a batch: inputs, targets, and weights or None.
+        """
 
     def predict(self, numbers: Any, x: Any) -> Tensor:
         """The outputs for a sample, or a batch."""

@@ -69,8 +69,14 @@ def fit(
 
     Parameters
     ----------
-    network, loss, optimizer, data
-        What is trained, what it makes small, how, and on what.
+    network
+        What is trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    data
+        The samples that it is trained on.
     key
         Is split into one for `network.init` and one for the orders; left out where `state` goes on.
     epochs
@@ -184,10 +190,16 @@ def train_epoch(
 
     Parameters
     ----------
-    network, loss, optimizer, data
-        As `fit` takes them.
+    network
+        What is trained.
+    loss
+        What training makes small.
     state
         Where training stands: the optimizer's state, the key of the orders, the number of the epoch.
+    data
+        The samples of the epoch.
+    optimizer
+        The one whose state `state` holds.
     batch_size
         Samples an update; the last batch may be short, and its gradient is the mean over what it holds.
     shuffle

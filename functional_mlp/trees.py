@@ -96,9 +96,18 @@ def like(
 ) -> list[Tensor]:
     """The leaves of a tree, once it has the structure of `template`, and each leaf the shape of its counterpart.
 
-    dtype and device must be those of `reference`, or of the counterpart where there is none. `form` is that of trees
-    which are like this, where it is known. Raises `ValueError`, and `TypeError` for a leaf that is no tensor, with the
-    leaf's path.
+    Raises `ValueError`, and `TypeError` for a leaf that is no tensor, with the leaf's path.
+
+    Parameters
+    ----------
+    name, tree
+        What messages call the tree, and the tree.
+    template_name, template
+        What messages call the template, and the template.
+    reference
+        A tensor of the dtype and on the device that the leaves must have; without it those of the counterpart.
+    form
+        The form of trees that are like this, where it is known.
     """
     quickly = None if form is None else form.leaves(tree)
     if quickly is not None:

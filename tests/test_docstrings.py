@@ -1,9 +1,11 @@
-"""The docstrings of what is public: whoever calls a function with many arguments finds each of them on a line."""
+"""The lists of arguments in docstrings: whoever calls a function with many of them finds out what each is."""
 
+import ast
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,8 @@ import functional_mlp as fm
 
 # A signature with more arguments is not read at a glance.
 MOST_UNLISTED = 5
+# Of what is public; more are not one thing, as a dtype and a device are.
+MOST_IN_AN_ENTRY = 2
 MODULES = (
     *("datasets", "distributed", "engine", "ensemble", "initializers", "interop", "penalties", "plotting", "pytree"),
     *("random", "schedules", "sklearn", "tables", "testing"),
@@ -56,10 +60,13 @@ def arguments(function: Callable[..., Any]) -> list[str]:
 
 def listed(docstring: str) -> Iterator[str]:
     """The names in the section "Parameters" of a docstring: those of one line stand at its margin."""
+    for entry in entries(docstring):
+        yield from entry
+
+
+def entries(docstring: str) -> list[list[str]]:
     _, _, section = docstring.partition("Parameters\n----------\n")
-    for line in section.splitlines():
-        if re.fullmatch(r"\w+(, \w+)*", line):
-            yield from line.split(", ")
+    return [line.split(", ") for line in section.splitlines() if re.fullmatch(r"\w+(, \w+)*", line)]
 
 
 LONG = [name for name, (function, _) in FUNCTIONS.items() if len(arguments(function)) > MOST_UNLISTED]
@@ -76,3 +83,75 @@ def test_many_arguments_are_listed_one_by_one(name: str) -> None:
 
 def test_long_signatures_are_found() -> None:
     assert {"fit", "datasets.disk", "testing.check_layer", "Adam.rule", "initializers.uniform.__call__"} <= {*LONG}
+
+
+def test_an_entry_of_a_public_list_is_of_one_thing() -> None:
+    found = [(name, entry) for name, (_, text) in FUNCTIONS.items() for entry in entries(text)]
+    assert [(name, entry) for name, entry in found if len(entry) > MOST_IN_AN_ENTRY] == []
+
+
+# Whatever is not public as well, read and not imported.
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """The names of all classes and functions of the package, and their docstrings."""
+    for node in NODES:
+        yield node.name, ast.get_docstring(node) or ""
+
+
+def defined(node: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """All functions within a piece of code, with the docstring of the class whose constructor it is, or its own."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef):
+            yield (owner if child.name == "__init__" else ast.get_docstring(child) or ""), child
+        yield from defined(child, ast.get_docstring(child) or "" if isinstance(child, ast.ClassDef) else "")
+
+
+def to_list(function: ast.FunctionDef) -> list[str]:
+    """The arguments, but for `self` and options of the command line, which are listed where their class is."""
+    given = function.args
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(positional) - len(given.defaults)) + given.defaults + given.kw_defaults
+    pairs = zip([*positional, *given.kwonlyargs], defaults, strict=True)
+    names = [each.arg for each, default in pairs if not isinstance(default, ast.Call)]
+    return [name for name in names if name not in ("self", "cls", "draw")]  # Hypothesis draws
+
+
+TREES = [ast.parse(path.read_text()) for path in sorted(Path(fm.__file__).parent.rglob("*.py"))]
+NODES = [node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+
+def unlisted(docstring: str, function: ast.FunctionDef) -> set[str]:
+    """The arguments of a long signature that neither the docstring lists nor that of what has the same arguments."""
+    names = to_list(function)
+    if len(names) <= MOST_UNLISTED:
+        return set()
+    same = re.findall(r"`(\w+)`, whose arguments these are", docstring)
+    given = {*listed(docstring)}.union(*(listed(text) for name, text in docstrings() if name in same))
+    return {*names} - given
+
+
+def says_what_a_base_says(docstring: str, function: ast.FunctionDef) -> bool:
+    return not docstring and (not function.name.startswith("_") or function.name == "__call__")
+
+
+def follows_another_library(function: ast.FunctionDef) -> bool:
+    """Constructors of estimators: scikit-learn's own page has the list, and the class says what differs."""
+    return function.name == "__init__" and "hidden_layer_sizes" in to_list(function)
+
+
+def test_many_arguments_of_what_is_private_are_listed_too() -> None:
+    found = {
+        function.name: names
+        for tree in TREES
+        for docstring, function in defined(tree)
+        if not says_what_a_base_says(docstring, function) and not follows_another_library(function)
+        if (names := unlisted(docstring, function))
+    }
+    assert found == {}
+
+
+def test_arguments_without_a_list_are_found() -> None:
+    (function,) = ast.parse("def f(self, a, b, c, *, d, e, f=1): 'F.'").body
+    assert isinstance(function, ast.FunctionDef)
+    assert unlisted("F.", function) == {*"abcdef"}

@@ -74,8 +74,10 @@ def checkers(
         As in `disk`.
     squares
         The number of squares along each side of the board.
-    noise, dtype, device
+    noise
         As in `disk`.
+    dtype, device
+        Those of the inputs and the targets.
 
     >>> checkers(random.key(0), 5).labels
     tensor([1, 1, 0, 1, 0])
@@ -130,8 +132,10 @@ def spirals(
         The number of spirals.
     turns
         How often each winds around the middle.
-    noise, dtype, device
+    noise
         As in `disk`.
+    dtype, device
+        Those of the inputs and the targets.
 
     Lang and Witbrock, "Learning to tell two spirals apart", 1988, with three turns.
 
@@ -164,8 +168,10 @@ def rings(
         As in `disk`.
     classes
         The number of circles.
-    noise, dtype, device
+    noise
         As in `disk`.
+    dtype, device
+        Those of the inputs and the targets.
 
     >>> rings(random.key(0), 4).labels
     tensor([0, 1, 0, 1])

@@ -54,21 +54,47 @@ def fit(
 
     Parameters
     ----------
-    network, loss, optimizer, data, key, epochs, batch_size, schedule, penalty, validation, params, state
-        As `functional_mlp.fit` takes them, the same on all ranks, which is compared before training: digests, and
-        what they compute on the first rows. Learning rates that a schedule gives are compared before each epoch.
-        `batch_size` is that of all ranks together. A batch may have fewer rows than there are ranks.
+    network
+        What is trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    data
+        The samples, all of them on each rank.
+    key
+        What the initial parameters and the orders are drawn with.
+    epochs
+        The number of epochs in all.
+    batch_size
+        Samples an update, those of all ranks together. A batch may have fewer rows than there are ranks.
+    schedule
+        As `fit` takes it; the learning rates that it gives are compared before each epoch.
+    penalty
+        As `fit` takes it.
+    validation
+        As `fit` takes it.
     score
         As `fit` takes it; rank 0 is asked.
-    progress, callbacks
-        As `fit` takes them, for each rank its own; where a callback of any rank returns True, all end. A bar, which
-        `progress=True` shows, is shown by rank 0.
+    params
+        Parameters to start from.
+    state
+        A state to go on from.
+    progress
+        As `fit` takes it, for each rank its own; a bar, which True shows, is shown by rank 0.
+    callbacks
+        As `fit` takes them, for each rank its own; where a callback of any rank returns True, all end.
     checkpoint
         A `functional_mlp.Checkpoint`, which rank 0 reads and writes; only its path there counts.
-    early_stopping, shuffle
-        As `fit` takes them.
+    early_stopping
+        As `fit` takes it.
+    shuffle
+        As `fit` takes it.
     group
         A process group of `torch.distributed`, by default all processes: gloo for tensors on CPUs, nccl on GPUs.
+
+    What is trained, on what, how and from where must be the same on all ranks. This is compared before training by
+    digests, and by what the ranks compute on the first rows.
 
     Ctrl-C on any rank ends all at the same step, each with the state after the last epoch. A rank that dies is a
     `RuntimeError` in all others, at once or when the group's timeout is over; a checkpoint then has what was reached.

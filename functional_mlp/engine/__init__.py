@@ -99,8 +99,14 @@ def explain(
 
     Parameters
     ----------
-    network, loss, optimizer, penalty
-        As `functional_mlp.fit` takes them.
+    network
+        What is to be trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    penalty
+        What is added to the loss for the size of the weights.
     dtype, device
         Those of the data.
 
@@ -176,8 +182,14 @@ def compile(
 
     Parameters
     ----------
-    network, loss, optimizer, penalty
-        As `functional_mlp.fit` takes them.
+    network
+        What is to be trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    penalty
+        What is added to the loss for the size of the weights.
     batch_size
         Samples an update; the last batch of an epoch may be short.
     dtype

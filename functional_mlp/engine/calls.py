@@ -178,7 +178,18 @@ class Calls:
     def share(self, scope: Scope, name: str, key: Hashable, values: Sequence[Index], body: Body) -> None:
         """Emit a call of a function of the arguments and further values, whose body `body(scope, values)` emits.
 
-        Calls with equal keys share the function. All that the body depends on must be in the key or the values.
+        Parameters
+        ----------
+        scope
+            Where the call is emitted.
+        name
+            That of the function.
+        key
+            Calls with equal keys share the function. With the values, it is all that the body depends on.
+        values
+            What the function takes after the arguments of the compiled one.
+        body
+            Emits the body.
         """
         if scope.table is not None:
             self._add_row(scope, scope.table, name, key, values, body)
@@ -229,7 +240,13 @@ class Calls:
         values: Sequence[Index],
         body: Body,
     ) -> None:
-        """`share`, whose arguments these are, for a scope with a table: its own row of it."""
+        """`share`, whose arguments these are but for the table, for a scope that has one: a row of it.
+
+        Parameters
+        ----------
+        table
+            The table that the scope has.
+        """
         numbers = [value for value in values if isinstance(value, int)]
 
         def body_of_row(inside: Scope, arguments: Sequence[Index]) -> None:

@@ -161,6 +161,7 @@ class FusedSteps:
     def _step_of_samples(
         self, numbers: Memory, step: int, learning_rate: float, x: Any, target: Any, weight: Any
     ) -> tuple[Memory, float]:
+        """`step`, whose arguments these are, of a batch or of a sample that the written function leaves to others."""
         given = self._samples(x, target, weight)
         labels = given.labels if self._classes else None
         columns = [

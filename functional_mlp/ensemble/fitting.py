@@ -130,17 +130,35 @@ def fit_ensemble(
 
     Parameters
     ----------
-    network, loss, penalty, score
-        As `fit` takes them, one for all members.
-    optimizer, data, schedule, validation
-        As `fit` takes them: one for all members, or a sequence of one each. Optimizers are of one kind, and may differ
-        in their learning rates and other numbers.
+    network
+        What is trained: one for all members.
+    loss
+        What training makes small: one for all members.
+    optimizer
+        One for all members, or a sequence of one each: of one kind, with learning rates and other numbers that may
+        differ.
+    data
+        The samples: one data set for all members, or a sequence of one each.
     keys
         A key for each member.
-    epochs, batch_size, shuffle, engine
-        As `fit` takes them.
+    epochs
+        The number of epochs of each member in all, those of the checkpoint included.
+    batch_size
+        Samples an update.
+    shuffle
+        Whether each epoch has an order of its own.
+    schedule
+        As `fit` takes it: one for all members, or a sequence of one each.
+    penalty
+        As `fit` takes it: one for all members.
+    validation
+        As `fit` takes it: one data set for all members, or a sequence of one each.
+    score
+        As `fit` takes it: one for all members.
     params
         Parameters to start from, stacked (see `functional_mlp.ensemble.stack`).
+    engine
+        As `fit` takes it.
     progress
         Is called now and then with the number of epochs done, the mean over the members; True shows a bar.
     callbacks

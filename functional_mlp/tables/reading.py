@@ -103,9 +103,12 @@ def read_table(
         The columns that are features; by default all.
     na
         Texts that stand for a missing value, beside an empty cell, NA, N/A, NaN, ? and null.
-    separator, decimal, encoding
-        How a text file is written, where its first lines do not tell: "," or what else makes columns of the header,
-        "." or ",", and UTF-8 or what the byte order mark says.
+    separator
+        What is between two cells of a text file. Default: "," or what else makes columns of the header.
+    decimal
+        What is before the decimals of a number in a text file, "." or ",". Default: what its first lines tell.
+    encoding
+        That of a text file. Default: UTF-8, or what the byte order mark says.
     preparation
         Read what this `Preparation` takes, each column as what it was learned from.
     classes

@@ -130,6 +130,7 @@ class MembersEpoch:
     def _accumulate(
         self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
     ) -> None:
+        """An `Update`, whose arguments these are, that adds a gradient to those of the batch."""
         place = self.e.add(self.steps.gradients, place)
         width.store(width.e.multiply_add(x, delta, width.load(place)), place)
 
@@ -158,6 +159,7 @@ class MembersEpoch:
         def update(
             width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
         ) -> None:
+            """An `Update`, whose arguments these are, that applies the optimizers' rule."""
             places = [e.add(place, self.steps.layout.size * slot) for slot in slots]
             xp, step, rule = rules[width.units]
             grad: Operand = Outer(xp, x, delta)

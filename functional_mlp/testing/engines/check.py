@@ -51,8 +51,22 @@ def check_engines_agree(
 
     Parameters
     ----------
-    network, loss, optimizer, data, epochs, batch_size, schedule, penalty
-        As `functional_mlp.fit` takes them.
+    network
+        What is trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    data
+        The samples.
+    epochs
+        The number of epochs.
+    batch_size
+        Samples an update.
+    schedule
+        As `functional_mlp.fit` takes it.
+    penalty
+        As `functional_mlp.fit` takes it.
     params
         Parameters to start from, in place of `network.init`'s.
     seed

@@ -235,6 +235,20 @@ def _case(
     kind: str,
     dtype: torch.dtype,
 ) -> LossCase:
-    """The case of some predictions, whose arguments but for `kind`, that of its targets, are its fields."""
+    """The case of some predictions.
+
+    Parameters
+    ----------
+    loss, domain
+        The loss, and the predictions that it takes.
+    key
+        What the targets, and whatever the case needs later, are drawn with.
+    predictions
+        The predictions (rows, features).
+    kind
+        The kind of targets: one of `TARGET_KINDS`.
+    dtype
+        That of the predictions and the targets.
+    """
     aims = targets_of_key(kind, key.fold_in(1), (predictions.shape[0], predictions.shape[1]), dtype)
     return LossCase(loss, predictions.to(dtype), aims, domain, key)
