@@ -162,7 +162,7 @@ def finish(axes, x: str, y: str) -> None:
     if high / low < 1000:
         style.logarithmic_between(axes, low, high)
     style.label_integers(axes.xaxis)
-    axes.legend(frameon=False, fontsize="small")
+    style.legend(axes, size="small")
 
 
 def misclassified() -> Figure:

@@ -343,7 +343,7 @@ def _(
             axes.minorticks_off()
         style.label_integers(axes.xaxis)
         on_any_ground(axes)
-        axes.legend(frameon=False, labelcolor=grey)
+        style.legend(axes, labelcolor=grey)
         return picture(figure, "The losses on the training points and on new ones against the epoch")
 
     def disagreement():

@@ -72,7 +72,7 @@ def learning_curves(
             raise ValueError(f"learning_curves: best_epoch must be one of the {len(history)} epochs, got {best_epoch}")
         for each in axes:
             each.axvline(best_epoch + 1, label="best epoch", **style.BEST_EPOCH.options())
-            each.legend(frameon=False)
+            style.legend(each)
     return figure
 
 
@@ -131,8 +131,7 @@ def decision_boundary(
     x_limits = float(points[:, 0].min() - margin_x), float(points[:, 0].max() + margin_x)
     y_limits = float(points[:, 1].min() - margin_y), float(points[:, 1].max() + margin_y)
 
-    figure = style.new_figure(5.2, 4.6)
-    axes = figure.subplots()
+    figure, (axes,) = style.panels(1, width=5.2, height=4.6, grid=False)
 
     def outputs_at(points: Tensor) -> Tensor:
         inputs = ((points - mean) / std).to(data.inputs.dtype).to(data.inputs.device)
@@ -187,7 +186,7 @@ def _curves(axes: "Axes", label: str, training: Sequence[float], validation: Seq
     style.name_axes(axes, "epoch", label)
     style.label_integers(axes.xaxis)
     if axes.lines:
-        axes.legend(frameon=False)
+        style.legend(axes)
 
 
 def _draw_regions(

@@ -3,9 +3,12 @@
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Curve = tuple[float, ...]
 
@@ -37,6 +40,16 @@ def std(figures: Sequence[float]) -> float:
     return math.dist(figures, [center] * len(figures)) / math.sqrt(max(len(figures) - 1, 1))
 
 
+def deviation(figures: "Tensor") -> "Tensor":
+    """`std` of figures (n, ...) in a tensor, along its first axis.
+
+    >>> import torch
+    >>> deviation(torch.tensor([[1.0], [3.0]])), deviation(torch.tensor([[1.0]]))
+    (tensor([1.4142]), tensor([0.]))
+    """
+    return figures.std(0) if len(figures) > 1 else figures.new_zeros(figures.shape[1:])
+
+
 class Summary(Protocol):
     """Whatever has a mean and a standard deviation."""
 
@@ -50,6 +63,9 @@ class Summary(Protocol):
 @frozen
 class Spread:
     """Mean, standard deviation (of n − 1; NaN for fewer than two values) and the values themselves.
+
+    That NaN is what tables and files of measurements show as no figure. `std`, `deviation` and `Band` say 0 instead,
+    for what is drawn or computed with: a band of no width.
 
     >>> Spread.of([1.0, 3.0])
     Spread(mean=2.0, std=1.4142135623730951, values=(1.0, 3.0))
@@ -84,8 +100,18 @@ def plus_minus(summary: Summary, digits: int = 4, scale: float = 1.0) -> str:
     >>> plus_minus(Spread.of([1.0, 3.0]), 1), plus_minus(Spread.of([0.5]), 2, scale=100)
     ('2.0 ± 1.4', '50.00')
     """
-    shown = f"{scale * summary.mean:.{digits}f}"
-    return shown if math.isnan(summary.std) else f"{shown} ± {scale * summary.std:.{digits}f}"
+    form = f".{digits}f"
+    return with_deviation(scale * summary.mean, scale * summary.std, (form, form))
+
+
+def with_deviation(mean: float, deviation: float, forms: tuple[str, str]) -> str:
+    """As `plus_minus`, of two figures, each in a format of its own.
+
+    >>> with_deviation(0.25, 0.125, ("+.2f", ".3f")), with_deviation(0.25, math.nan, (".1%", ".1%"))
+    ('+0.25 ± 0.125', '25.0%')
+    """
+    shown = format(mean, forms[0])
+    return shown if math.isnan(deviation) else f"{shown} ± {deviation:{forms[1]}}"
 
 
 @frozen

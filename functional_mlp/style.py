@@ -219,6 +219,19 @@ def letter(axes: Sequence[Axes], titles: Sequence[str]) -> None:
         each.set_title(f"({chr(ord('a') + index)}) {title}", loc="left", fontsize="medium")
 
 
+def legend(axes: Axes, *entries: Any, size: str = "medium", **place: Any) -> None:
+    """What is drawn in some axes, by its labels, or some entries and their labels; `place` is that of `Axes.legend`."""
+    axes.legend(*entries, frameon=False, fontsize=size, **place)
+
+
+def finish_losses(axes: Sequence[Axes], label: str, limits: tuple[float, float], titles: Sequence[str]) -> None:
+    """Panels of losses that share a logarithmic axis, with one label and one legend, in the first."""
+    logarithmic_between(axes[0], *limits)
+    axes[0].set_ylabel(label)
+    legend(axes[0], size="small")
+    letter(axes, titles)
+
+
 def line_entry(label: str, line: Line) -> Line2D:
     """What a legend shows of a line."""
     return Line2D([], [], label=label, **line.options())

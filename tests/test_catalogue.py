@@ -2,13 +2,14 @@
 
 import importlib
 import pkgutil
+from typing import get_args
 
 import pytest
 
 import functional_mlp as fm
 from functional_mlp import catalogue
 from functional_mlp.cli.network import ACTIVATIONS
-from functional_mlp.cli.training import LEARNING_RATES
+from functional_mlp.cli.training import OPTIMIZERS, OptimizerName
 from functional_mlp.layers.adapting import Adapted
 from functional_mlp.value import Value
 from tests import tables
@@ -54,4 +55,5 @@ def test_a_value_is_called_in_its_repr_as_it_is_in_the_catalogue(value: Value) -
 def test_the_command_knows_every_activation_and_optimizer_that_it_could() -> None:
     assert {type(make()) for make in ACTIVATIONS.values()} == {*catalogue.ACTIVATIONS.values()}
     # `--batch-size` does what BatchGD does.
-    assert set(LEARNING_RATES) == {name.lower() for name in catalogue.OPTIMIZERS} - {"batchgd"}
+    assert {name for name, _ in OPTIMIZERS.values()} == {*catalogue.OPTIMIZERS} - {"BatchGD"}
+    assert get_args(OptimizerName) == (*OPTIMIZERS,) == tuple(name.lower() for name, _ in OPTIMIZERS.values())

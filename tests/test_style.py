@@ -11,7 +11,10 @@ from functional_mlp.ensemble.plotting import Curve, sweep_curves
 from functional_mlp.plotting import decision_boundary
 from tests.test_structure import GRAPH, MODULES
 
-LOOKS = {"color", "colors", "linestyle", "linewidth", "linewidths", "marker", "fmt", "mfc", "mec", "mew", "hatch"}
+LOOKS = {
+    *("color", "colors", "linestyle", "linewidth", "linewidths", "marker", "fmt", "mfc", "mec", "mew", "hatch"),
+    "frameon",
+}
 
 
 def looks(source: str) -> set[str]:

@@ -97,7 +97,7 @@ def _predictions(model: Model, table: Table) -> polars.DataFrame:
     """The prediction, and how sure it is."""
     import polars
 
-    from functional_mlp.ensemble.prediction import deviation
+    from functional_mlp.spread import deviation
 
     about = model.about
     columns: dict[str, Any] = {}  # those beside the prediction

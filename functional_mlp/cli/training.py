@@ -20,14 +20,15 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
 EngineName = Literal["auto", "reference", "fused"]
 
-LEARNING_RATES: dict[OptimizerName, float] = {
-    "sgd": 0.01,
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "adam": 0.003,
-    "adamw": 0.003,
-    "rmsprop": 0.003,
-    "lion": 0.001,
+# The class in `functional_mlp`, which is not loaded for a help, and the usual learning rate.
+OPTIMIZERS: dict[OptimizerName, tuple[str, float]] = {
+    "sgd": ("SGD", 0.01),
+    "momentum": ("Momentum", 0.01),
+    "nesterov": ("Nesterov", 0.01),
+    "adam": ("Adam", 0.003),
+    "adamw": ("AdamW", 0.003),
+    "rmsprop": ("RMSProp", 0.003),
+    "lion": ("Lion", 0.001),
 }
 
 
@@ -178,7 +179,7 @@ class TrainingOptions:
             epochs=recipe.passes(samples) if self.epochs is None else self.epochs,
             loss=self.loss or recipe.loss,
             optimizer=optimizer,
-            learning_rate=LEARNING_RATES[optimizer] if learning_rate is None else learning_rate,
+            learning_rate=OPTIMIZERS[optimizer][1] if learning_rate is None else learning_rate,
             beta=beta,
             decay=recipe.decay if decay is None else decay,
             batch_size=recipe.batch_size if batch_size is None else batch_size,
@@ -284,18 +285,11 @@ class TrainingSettings:
             raise ValueError("--beta: sgd keeps nothing of the past: choose --optimizer momentum, say")
         if self.optimizer not in ("adamw", "lion") and self.weight_decay is not None:
             raise ValueError(f"--weight-decay: {self.optimizer} has none: choose adamw or lion, or give --l2")
-        kinds: dict[OptimizerName, Callable[..., fm.Optimizer]] = {
-            "sgd": fm.SGD,
-            "momentum": fm.Momentum,
-            "nesterov": fm.Nesterov,
-            "adam": fm.Adam,
-            "adamw": fm.AdamW,
-            "rmsprop": fm.RMSProp,
-            "lion": fm.Lion,
-        }
+        name, _ = OPTIMIZERS[self.optimizer]
+        make: Callable[..., fm.Optimizer] = getattr(fm, name)
         past = () if self.beta is None else (self.beta,)
         decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
-        return kinds[self.optimizer](self.learning_rate, *past, **decay)
+        return make(self.learning_rate, *past, **decay)
 
     def make_schedule(self) -> fm.schedules.Schedule:
         if self.decay is None:

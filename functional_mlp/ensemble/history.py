@@ -9,9 +9,11 @@ from functional_mlp import checks, markup, spread
 from functional_mlp.checks import Integer
 from functional_mlp.ensemble.trees import check_index
 from functional_mlp.history import NAMES, History
-from functional_mlp.spread import count
+from functional_mlp.spread import Band, count, with_deviation
 
 Figures = Sequence[float]
+# How a mean and a deviation are printed.
+FORMS = (".4g", ".2g")
 
 
 @attrs.frozen(repr=False)
@@ -43,8 +45,9 @@ class EnsembleHistory:
     def _repr_html_(self) -> str:
         mean, std = self.mean(), self.std()
         names = [name for name in NAMES if any(figure == figure for figure in getattr(mean, name))]
+        pairs = [(getattr(mean, name), getattr(std, name)) for name in names]
         rows = [
-            (epoch + 1, *(f"{getattr(mean, name)[epoch]:.4g} ± {getattr(std, name)[epoch]:.2g}" for name in names))
+            (epoch + 1, *(with_deviation(means[epoch], stds[epoch], FORMS) for means, stds in pairs))
             for epoch in markup.evenly(len(self))
         ]
         return markup.table(repr(self), ["epoch", *names], rows)
@@ -64,11 +67,10 @@ class EnsembleHistory:
     def band(self, deviations: float = 1.0) -> tuple[History, History]:
         """The mean less and plus a number of standard deviations."""
         deviations = checks.number("band: deviations", deviations, low=0.0)
-
-        def edge(sign: float) -> History:
-            return self._over_members(lambda figures: spread.mean(figures) + sign * deviations * spread.std(figures))
-
-        return edge(-1.0), edge(1.0)
+        mean, std = self.mean(), self.std()
+        edges = [Band(getattr(mean, name), getattr(std, name)).edges(deviations) for name in NAMES]
+        low, high = zip(*edges, strict=True)
+        return History(*low), History(*high)
 
     def final(self) -> History:
         """The mean over the members of each one's last epoch: a history of one epoch, or of none.

@@ -17,7 +17,7 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss, PoissonDeviance
 from functional_mlp.metrics import Metrics, measure_outputs
-from functional_mlp.spread import count
+from functional_mlp.spread import count, deviation
 
 Average = Literal["outputs", "probabilities"]
 
@@ -65,15 +65,6 @@ def spread(network: Layer, params: Params, x: Array, *, average: Average = "outp
     tensor([10.])
     """
     return deviation(_member_outputs("spread", network, params, x, average))
-
-
-def deviation(figures: Tensor) -> Tensor:
-    """The standard deviation of figures (members, ...) over the members (of n − 1); 0 for a single member.
-
-    >>> deviation(torch.tensor([[1.0], [3.0]])), deviation(torch.tensor([[1.0]]))
-    (tensor([1.4142]), tensor([0.]))
-    """
-    return figures.std(0) if len(figures) > 1 else torch.zeros_like(figures[0])
 
 
 def evaluate(

@@ -168,7 +168,7 @@ def _draw_performance(performance: Performance) -> Figure:
         each.set_xticks([0, 1], ["training", "validation"])
         each.yaxis.set_major_locator(MaxNLocator(6))
         each.set(xlim=(-0.5, 1.5), ylabel=label)
-    axes[0].legend(frameon=False, fontsize="small", ncols=3, loc="upper left")
+    style.legend(axes[0], size="small", ncols=3, loc="upper left")
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high + 0.12 * (high - low))
     return figure
@@ -203,7 +203,7 @@ def _draw_curves(model: Model) -> Figure:
         axes.set(xlabel="epoch", ylabel=label)
     style.logarithmic_between(losses, 0.025, 0.5)
     accuracies.set_ylim(0.75, 1.0)
-    losses.legend(frameon=False)
+    style.legend(losses)
     return figure
 
 

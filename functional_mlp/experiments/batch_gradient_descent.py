@@ -138,8 +138,6 @@ def _draw(result: BatchGradientDescent) -> Figure:
             x = [scale * epoch for epoch in style.epochs(band.mean)]
             style.draw_band(each, x, band, style.series(index), f"batch size {runs.batch_size}")
         each.set_xlabel("ms of training" if group is result.equal_time else "epoch")
-    style.logarithmic_between(axes[0], 0.02, 0.5)
-    axes[0].set_ylabel("validation MSE")
-    axes[0].legend(frameon=False, fontsize="small")
-    style.letter(axes, ("× 0.9 an epoch", "constant step size", "equal time"))
+    titles = ("× 0.9 an epoch", "constant step size", "equal time")
+    style.finish_losses(axes, "validation MSE", (0.02, 0.5), titles)
     return figure

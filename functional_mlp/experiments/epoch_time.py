@@ -261,6 +261,4 @@ def _shares(axes: Axes, names: Sequence[str], shares: dict[str, list[float]]) ->
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(0, 1), ylabel="share of the time")
     axes.grid(visible=False)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[::-1], labels[::-1], frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5)
-    )
+    style.legend(axes, handles[::-1], labels[::-1], size="x-small", loc="center left", bbox_to_anchor=(1, 0.5))

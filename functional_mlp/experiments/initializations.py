@@ -103,8 +103,6 @@ def _draw(results: Sequence[Initialized]) -> Figure:
             band = result.curves.validation_loss
             style.draw_band(each, style.epochs(band.mean), band, style.series(index), result.initialization)
         each.set_xlabel("epoch")
-    style.logarithmic_between(axes[0], 0.015, 0.5)
-    axes[0].set_ylabel("validation MSE")
-    axes[0].legend(frameon=False, fontsize="small")
-    style.letter(axes, ("step size × 0.9", "step size × 0.97", "constant step size"))
+    titles = ("step size × 0.9", "step size × 0.97", "constant step size")
+    style.finish_losses(axes, "validation MSE", (0.015, 0.5), titles)
     return figure

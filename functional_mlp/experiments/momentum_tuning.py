@@ -207,6 +207,6 @@ def _draw(result: MomentumTuning) -> Figure:
         each.set_xticks([], minor=True)
         each.set(xlim=(0.009, 0.115), xlabel="step size of the first epoch")
     axes[0].set(ylim=(LOWEST_SHOWN, 1.0), ylabel="validation accuracy")
-    axes[0].legend(frameon=False, fontsize="small", loc="upper right", ncols=2)
+    style.legend(axes[0], size="small", loc="upper right", ncols=2)
     style.letter(axes, [f"decay × {decay:g} an epoch" for decay in DECAYS])
     return figure

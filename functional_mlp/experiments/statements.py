@@ -6,7 +6,7 @@ from functional_mlp.experiments import paper
 from functional_mlp.experiments.document import Points
 from functional_mlp.experiments.paper import Published, PublishedTable
 from functional_mlp.experiments.trials import Performance
-from functional_mlp.spread import Spread, plus_minus
+from functional_mlp.spread import Spread, plus_minus, with_deviation
 
 ROWS = (
     ("training MSE", "training_mse"),
@@ -78,7 +78,5 @@ def difference(first: Spread, second: Spread) -> str:
     if len(gap.values) == 1:
         return f"a difference of {100 * gap.mean:+.2f} points in one run, from which nothing follows"
     chance = "more" if abs(gap.mean) > SIGNIFICANT * gap.standard_error else "no more"
-    return (
-        f"a difference of {100 * gap.mean:+.2f} ± {100 * gap.standard_error:.2f} points (standard error), which is "
-        f"{chance} than chance"
-    )
+    points = with_deviation(100 * gap.mean, 100 * gap.standard_error, ("+.2f", ".2f"))
+    return f"a difference of {points} points (standard error), which is {chance} than chance"

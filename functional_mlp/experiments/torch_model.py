@@ -142,7 +142,7 @@ def _draw_curves(cell: Cell) -> Figure:
         axes.set(xlabel="epoch", ylabel=label)
     style.logarithmic_between(losses, 0.015, 0.4)
     accuracies.set_ylim(0.75, 1.0)
-    losses.legend(frameon=False)
+    style.legend(losses)
     return figure
 
 
@@ -155,13 +155,13 @@ def _draw_agreement(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> Figur
         updates.axhline(step.epsilon * step.largest_parameter, **style.against(line).options())
     updates.set_yscale("log")
     updates.set(xlabel="update", ylabel="largest difference of a parameter")
-    updates.legend(frameon=False, loc="center right")
+    style.legend(updates, loc="center right")
     for index, cell in enumerate(cells):
         label = f"{cell.initialization}, {cell.step_size}"
         style.draw_curve(epochs, cell.largest_loss_difference, style.series(index), label)
     epochs.set_yscale("log")
     epochs.set(xlabel="epoch", ylabel="largest difference of the training MSE")
     epochs.set_ylim(bottom=1e-12)
-    epochs.legend(frameon=False, fontsize="small", loc="lower right")
+    style.legend(epochs, size="small", loc="lower right")
     style.letter((updates, epochs), ("parameters, step by step", "training MSE, epoch by epoch"))
     return figure

@@ -11,12 +11,11 @@ import torch
 from optree import PyTreeSpec
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import catalogue, checks, pytree
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import params_dtype
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.layers.combinators import Residual, Sequential
-from functional_mlp.layers.elementwise import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from functional_mlp.layers.linear import Linear, LinearParams
 
 
@@ -142,11 +141,8 @@ def _parameter(leaf: Tensor) -> "torch.nn.Parameter":
 
 
 def _activations() -> dict[type[Layer], type["torch.nn.Module"]]:
-    """For each of the activations torch's, which has numbers of the same names."""
-    nn = torch.nn
-    ours = (ReLU, Tanh, Sigmoid, LeakyReLU, ELU, Softplus, SiLU, GELU, Identity)
-    theirs = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.SiLU, nn.GELU, nn.Identity)
-    return dict(zip(ours, theirs, strict=True))
+    """For each of the activations torch's, which has the same name, and numbers of the same names."""
+    return {ours: getattr(torch.nn, name) for name, ours in catalogue.ACTIVATIONS.items()}
 
 
 def _numbers(kind: type[Layer], value: object) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from functional_mlp.arrays import as_tensor
 from functional_mlp.checks import Integer
-from functional_mlp.ensemble.prediction import deviation
 from functional_mlp.evaluation import predict
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.sklearn.progress import mean_curve
 from functional_mlp.sklearn.recipe import Task
 from functional_mlp.sklearn.samples import dense
 from functional_mlp.sklearn.weights import to_arrays, to_members
+from functional_mlp.spread import deviation
 from functional_mlp.state import FitResult, TrainState
 
 FLOATS = (np.float64, np.float32)
