@@ -131,6 +131,10 @@ def _held(code: types.CodeType, instructions: Sequence[dis.Instruction], place: 
             yield "attribute", each.argval
         elif each.opname.startswith("LOAD_FAST") and known:
             yield from _assigned(code, instructions, each.argval)
+        elif each.opname == "BINARY_SUBSCR" and known and place:  # a container within another
+            yield from _held(code, instructions, _below(instructions, place - 1, 1))
+        elif each.opname == "FOR_ITER" and known and place:
+            yield from _held(code, instructions, place - 2)
 
 
 def _assigned(code: types.CodeType, instructions: Sequence[dis.Instruction], local: str) -> Iterator[Written]:

@@ -4,7 +4,7 @@ import importlib
 import sys
 import types
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -149,12 +149,14 @@ class Deferred:
         own["_make"] = make
         return value
 
-    def __getattr__(self, name: str) -> Any:  # called where there is no such attribute yet
-        make = vars(self).get("_make")
-        if make is None or name not in self._field_names():
-            raise AttributeError(f"{type(self).__name__} has no {name!r}")
-        made = vars(self)[name] = make(name)
-        return made
+    if not TYPE_CHECKING:  # to whom each name would be one of an attribute
+
+        def __getattr__(self, name: str) -> Any:  # called where there is no such attribute yet
+            make = vars(self).get("_make")
+            if make is None or name not in self._field_names():
+                raise AttributeError(f"{type(self).__name__} has no {name!r}")
+            made = vars(self)[name] = make(name)
+            return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._field_names()}

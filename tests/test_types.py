@@ -121,6 +121,8 @@ adam.update(sgd.init(result.params), result.params)  # wrong
 result.history.train_loss.append(0.5)  # wrong
 first: str = result.history.train_loss[0]  # wrong
 result.history = fm.History()  # wrong
+print(result.history.train_los)  # wrong
+print(result.state.epcoh)  # wrong
 """
 
 

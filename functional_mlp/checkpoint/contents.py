@@ -221,17 +221,25 @@ class _Contents:
                 yield f"{name} = {'' if each is _ABSENT else self.of(each)}"
 
     def _globals(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        """The globals that a function reads, and of the user's modules among them, what it reads of these."""
+        """The globals that a function reads, and of modules of the user's and objects among them what it reads."""
         for name, chain in sorted({each for code in codes_in(function.__code__) for each in names_in(code).globals}):
             found = function.__globals__.get(name, vars(builtins).get(name, _ABSENT))
             written = name in _PLACES or ("variable", name) in self.written
             for attribute in chain:
-                if not isinstance(found, types.ModuleType) or self._is_foreign_module(found.__name__):
+                if not self._is_looked_into(found, attribute):
                     break
                 written |= ("attribute", attribute) in self.written
                 name, found = f"{name}.{attribute}", getattr(found, attribute, _ABSENT)
             if not written:
                 yield name, found
+
+    def _is_looked_into(self, found: Any, attribute: str) -> bool:
+        """Whether an attribute of a thing is looked at and not the whole: one setting of all that a program has."""
+        if isinstance(found, types.ModuleType):
+            return not self._is_foreign_module(found.__name__)
+        is_computed = hasattr(getattr(type(found), attribute, None), "__get__")
+        is_object = not isinstance(found, type | types.FunctionType) and not is_computed
+        return is_object and attribute in getattr(found, "__dict__", ())
 
     def _code(self, code: types.CodeType) -> Iterator[str]:
         for name, used in instructions_of(code):
