@@ -90,7 +90,7 @@ class Group:
     start: Callable[[], Run]
 
 
-def choose(job: Job) -> Literal["reference", "fused"]:
+def choose(job: Job, policy: Policy = MEASURED) -> Literal["reference", "fused"]:
     """The engine of a job: the fused one where it is asked for, or can run all members.
 
     Raises `ValueError` with the reason where the fused engine is asked for and cannot run them.
@@ -102,8 +102,8 @@ def choose(job: Job) -> Literal["reference", "fused"]:
     for number, member in enumerate(job.members):
         numbers.setdefault(member.optimizer, number)
     for optimizer, number in numbers.items():
-        reason = fused.explain(
-            job.network, job.loss, optimizer, penalty=job.penalty, dtype=inputs.dtype, device=inputs.device
+        reason = fused.explain_by(
+            policy, job.network, job.loss, optimizer, penalty=job.penalty, dtype=inputs.dtype, device=inputs.device
         )
         if reason is not None and job.engine == "fused":
             which = "this" if len(job.members) == 1 else f"member {number}"
@@ -116,7 +116,7 @@ def choose(job: Job) -> Literal["reference", "fused"]:
 
 def lone_group(job: Job, policy: Policy = MEASURED) -> Group:
     """The group of a job's one member, on the engine that `choose` names."""
-    return reference_group(job, 0, policy) if choose(job) == "reference" else fused_group(job, 0, policy)
+    return reference_group(job, 0, policy) if choose(job, policy) == "reference" else fused_group(job, 0, policy)
 
 
 def reference_group(job: Job, number: int, policy: Policy = MEASURED) -> Group:
@@ -156,16 +156,16 @@ def fused_groups(job: Job, policy: Policy = MEASURED) -> list[Group]:
 
 
 def group(job: Job, numbers: tuple[int, ...], start: Start, policy: Policy = MEASURED) -> Group:
-    """Some members of a job, and what starts their training; `policy` says when their orders are drawn natively."""
+    """Some members of a job, and what starts their training; `policy` says whether their orders are drawn natively."""
     members = tuple(job.members[number] for number in numbers)
     own = attrs.evolve(job, members=members)
-    return Group(numbers, members, functools.partial(_start, start, own, policy.fewest_rows_drawn_natively))
+    return Group(numbers, members, functools.partial(_start, start, own, policy))
 
 
-def _start(start: Start, job: Job, fewest_drawn_natively: int) -> Run:
+def _start(start: Start, job: Job, policy: Policy) -> Run:
     rows = sum(len(member.data) * (job.epochs - member.start.epoch) for member in job.members)
-    if job.shuffle and rows >= fewest_drawn_natively:
-        fused.draw_natively()
+    if job.shuffle and rows >= policy.fewest_rows_drawn_natively:
+        fused.draw_natively(policy)
     return start(job, job.members)
 
 
@@ -186,13 +186,18 @@ def same_kind(job: Job, kind: Callable[[Member], Hashable]) -> list[tuple[int, .
 
 
 def fused_steps(
-    network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    penalty: Penalty | None,
+    dtype: torch.dtype,
+    policy: Policy = MEASURED,
 ) -> Any | None:
     """The steps of an `Online` in native code; None where there can be none, with a warning where it fails here."""
-    reason = fused.explain(network, loss, optimizer, penalty=penalty, dtype=dtype)
+    reason = fused.explain_by(policy, network, loss, optimizer, penalty=penalty, dtype=dtype)
     if reason is None:
         try:
-            return fused.steps(network, loss, optimizer, penalty, dtype)
+            return fused.steps(network, loss, optimizer, penalty, dtype, policy)
         except fused.CannotMakeCodeError as error:
             reason = str(error)
     fused.warn_of_fallback(reason)
@@ -200,12 +205,12 @@ def fused_steps(
 
 
 def predict(network: Layer, params: Params, x: Tensor, engine: EngineName, policy: Policy = MEASURED) -> Tensor:
-    """The network's outputs for inputs (..., in_features), by an engine, or the one that is faster by a policy."""
+    """The network's outputs for inputs (..., in_features), by an engine as a policy has it run, or the faster one."""
     if not _passes_fused("predict", network, None, x, engine, policy):
         return outputs(network, params, x)
     params, x = checked_arguments(network, params, x)
     checks.features(f"{network!r}", x, network.in_features)
-    return _or_reference(engine, lambda: fused.predict(network, params, x), lambda: outputs(network, params, x))
+    return _or_reference(engine, lambda: fused.predict(network, params, x, policy), lambda: outputs(network, params, x))
 
 
 def evaluate(
@@ -224,7 +229,7 @@ def evaluate(
         return measure(network, loss, params, data)
     return _or_reference(
         engine,
-        lambda: fused.evaluate(network, loss, params, data),
+        lambda: fused.evaluate(network, loss, params, data, policy),
         lambda: measure(network, loss, params, data),
     )
 
@@ -246,7 +251,7 @@ def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engin
         return False
     if engine == "auto" and not fused.is_faster_forward(network, x.shape[:-1].numel(), policy):
         return False
-    reason = fused.explain_forward(network, loss, x)
+    reason = fused.explain_forward(network, loss, x, policy)
     if reason is not None and engine == "fused":
         raise ValueError(f"{name}: engine='fused' cannot run this: {reason}; pass engine='reference' or 'auto'")
     return reason is None

@@ -10,11 +10,13 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import engine, engines, metrics
+from functional_mlp.engine import session as sessions
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower_steps
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import Policy
-from functional_mlp.engine.session import Rows, Session
+from functional_mlp.engine.program import Program
+from functional_mlp.engine.session import Rows, Session, function_to_run
 from tests.helpers import KEY, assert_same_bits
 
 NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))
@@ -97,13 +99,34 @@ def test_no_layer_holds_the_activations_of_all_rows() -> None:
 
 
 def test_many_rows_run_fused_by_default() -> None:
-    assert not engine.is_faster_forward(NETWORK, ROWS)
-    assert engine.is_faster_forward(NETWORK, 2_000_000)
+    assert not engine.is_faster_forward(NETWORK, ROWS, Policy())
+    assert engine.is_faster_forward(NETWORK, 2_000_000, Policy())
     by_torch = fm.predict(NETWORK, PARAMS, INPUTS)
     assert_same_bits(by_torch, fm.predict(NETWORK, PARAMS, INPUTS, engine="reference"))
     policy = Policy(fewest_products=ROWS)
     assert_same_bits(engines.predict(NETWORK, PARAMS, INPUTS, "auto", policy), EXPECTED[0])
     assert engines.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, "auto", policy).loss == EXPECTED[1][0]
+
+
+def test_passes_run_by_the_policy_that_is_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, used = Policy(samples_at_once=32), []
+
+    def record(program: Program, policy: Policy) -> Any:
+        used.append(policy)
+        return function_to_run(program, policy)
+
+    monkeypatch.setattr(sessions, "function_to_run", record)
+    engines.predict(NETWORK, PARAMS, INPUTS, "fused", policy)
+    engines.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, "fused", policy)
+    assert used == [policy, policy]
+
+
+def test_what_a_policy_refuses_is_not_run() -> None:
+    policy = Policy(most_steps=1)
+    with pytest.raises(ValueError, match="the engine takes 1; pass"):
+        engines.predict(NETWORK, PARAMS, INPUTS, "fused", policy)
+    with pytest.raises(ValueError, match="the engine takes 1; pass"):
+        engines.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, "fused", policy)
 
 
 def test_what_the_engine_cannot_run_is_left_to_the_reference() -> None:
@@ -113,7 +136,7 @@ def test_what_the_engine_cannot_run_is_left_to_the_reference() -> None:
 
 
 def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(lower_steps(NETWORK, dtype=torch.float32))
+    session = Session.of(lower_steps(NETWORK, dtype=torch.float32), Policy())
     starts: list[int] = []
 
     def fail(*arguments: Any) -> None:

@@ -1,5 +1,6 @@
 """`Online`: steps from Python are those of `train_epoch`, on both engines."""
 
+import ctypes
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from river import checks as river_checks
 
 import functional_mlp as fm
+from functional_mlp import engines
 from functional_mlp.engine.online import FusedSteps
+from functional_mlp.engine.policy import Policy
 from functional_mlp.online import ReferenceSteps
 from functional_mlp.testing import datasets, losses, networks, optimizers
 from tests.docs import pages
@@ -312,3 +315,12 @@ def test_an_expression_that_changes_is_not_followed_in_silence() -> None:
     scale["of"] = 2.0
     with pytest.raises(ValueError, match="has changed"):
         online.step(state, X, TARGET)
+
+
+def test_steps_are_made_by_the_policy_that_is_handed_in() -> None:
+    optimizer = fm.SGD(0.1)
+    state = optimizer.init(NETWORK.init(fm.random.key(0)))
+    for most, kind in ((0, torch.Tensor), (1 << 20, ctypes.Array)):
+        policy = Policy(most_bytes_of_ctypes=most)
+        steps = engines.fused_steps(NETWORK, fm.MeanSquaredError(), optimizer, None, torch.float32, policy)
+        assert isinstance(steps.numbers(state), kind)

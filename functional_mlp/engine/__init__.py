@@ -115,6 +115,20 @@ def explain(
     >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float16)
     'the engine computes in torch.float32 and torch.float64, not in torch.float16'
     """
+    return explain_by(MEASURED, network, loss, optimizer, penalty=penalty, dtype=dtype, device=device)
+
+
+def explain_by(
+    policy: Policy,
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    penalty: Penalty | None,
+    dtype: torch.dtype,
+    device: torch.device | str | None = None,
+) -> str | None:
+    """As `explain`, where the engine follows a policy; the other parameters are those of `explain`."""
     checks.instance("explain: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
     checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
@@ -125,18 +139,19 @@ def explain(
         return refusal
     network = as_layer("explain: network", network)
     return _reason(
-        lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype, penalty=penalty)
+        lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype, penalty=penalty),
+        policy,
     )
 
 
-def explain_forward(network: Layer, loss: Loss | None, x: Tensor) -> str | None:
-    """As `explain`, for passes of inputs forward alone, whose outputs a loss may measure."""
+def explain_forward(network: Layer, loss: Loss | None, x: Tensor, policy: Policy) -> str | None:
+    """As `explain_by`, for passes of inputs forward alone, whose outputs a loss may measure."""
     refusal = _refusal(x.dtype, x.device)
     if refusal is not None:
         return refusal
     if loss is None:
-        return _reason(lambda: lower_steps(network, dtype=x.dtype))
-    return _reason(lambda: lower_loss(network, loss, class_targets=False, dtype=x.dtype))
+        return _reason(lambda: lower_steps(network, dtype=x.dtype), policy)
+    return _reason(lambda: lower_loss(network, loss, class_targets=False, dtype=x.dtype), policy)
 
 
 def _refusal(dtype: torch.dtype, device: torch.device | str | None) -> str | None:
@@ -148,7 +163,7 @@ def _refusal(dtype: torch.dtype, device: torch.device | str | None) -> str | Non
     return None
 
 
-def _reason(lowered: Callable[[], Program]) -> str | None:
+def _reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
     """Why the engine cannot run a program; `None` where it can."""
     reason = making.llvm_missing()
     if reason is not None:
@@ -156,15 +171,17 @@ def _reason(lowered: Callable[[], Program]) -> str | None:
     with forks.importing():
         from functional_mlp.engine import native  # loads LLVM
 
-    return native.reason(lowered)
+    return native.reason(lowered, policy)
 
 
-def steps(network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype) -> Any:
-    """The `FusedSteps` of an `Online` whose network the engine can run."""
+def steps(
+    network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype, policy: Policy
+) -> Any:
+    """The `FusedSteps`, whose parameters these are, of an `Online` whose network the engine can run."""
     with forks.importing():
         from functional_mlp.engine import online  # loads LLVM
 
-    return online.FusedSteps(network, loss, optimizer, penalty, dtype)
+    return online.FusedSteps(network, loss, optimizer, penalty, dtype, policy)
 
 
 def compile(
@@ -212,21 +229,21 @@ def compile(
         from functional_mlp.engine import native  # loads LLVM
 
     layer = as_layer("compile: network", network)
-    return native.CompiledEpoch(layer, loss, optimizer, batch_size, dtype, penalty)
+    return native.CompiledEpoch(layer, loss, optimizer, batch_size, dtype, penalty, MEASURED)
 
 
-def is_faster_forward(network: Layer, rows: int, policy: Policy = MEASURED) -> bool:
+def is_faster_forward(network: Layer, rows: int, policy: Policy) -> bool:
     """Whether the engine is the faster one to pass rows forward, the time to make the code included."""
     return rows * _numbers(network) >= policy.fewest_products
 
 
-def draw_natively() -> None:
+def draw_natively(policy: Policy) -> None:
     """Have all orders drawn in native code from now on, where there can be any: to the same bits, and faster."""
     if making.llvm_missing() is None:
         with forks.importing():
             from functional_mlp.engine import shuffle  # loads LLVM
 
-        shuffle.load_if_possible()
+        shuffle.load_if_possible(policy)
 
 
 @functools.lru_cache(maxsize=256)

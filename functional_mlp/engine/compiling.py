@@ -26,7 +26,7 @@ from functional_mlp.engine.llvm.denormals import denormals_flushed
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import I64, POINTER, Real
 from functional_mlp.engine.plan import Plan, plan_of
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.validation import Validation
@@ -129,9 +129,7 @@ class Function:
     code: Code
 
 
-def function_of(
-    program: Program, target: machine.Target, policy: Policy = MEASURED, *, divided: bool = False
-) -> Function:
+def function_of(program: Program, target: machine.Target, policy: Policy, *, divided: bool = False) -> Function:
     """The function of a program, as a policy plans it; `divided`, for several threads."""
     plan = plan_of(program, target, policy)
     return compiled(program, attrs.evolve(plan, divided=True) if divided else plan, target)

@@ -7,11 +7,11 @@ from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lengths import activation_lengths, activations, loss_length, rule_length
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.plan import lanes_of
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import CannotFuseError, LossProgram, Program, TrainingProgram, all_steps
 
 
-def check_code(program: Program, target: Target, policy: Policy = MEASURED) -> None:
+def check_code(program: Program, target: Target, policy: Policy) -> None:
     """Raise `CannotFuseError` for expressions that do what the array algebra has not, or make too much code."""
     lanes = lanes_of(program, target)
     _check_expressions(program, vectors(program.out_features, lanes), policy)

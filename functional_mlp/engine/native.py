@@ -30,7 +30,7 @@ from functional_mlp.state import Job, Member
 PROBE = Sequential(Linear(3, 2), Tanh())
 
 
-def reason(lowered: Callable[[], Program]) -> str | None:
+def reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
     """Why the engine cannot run a program, which is yet to be made, on this machine; `None` where it can."""
     try:
         with making.remembering("the processor"):
@@ -41,16 +41,16 @@ def reason(lowered: Callable[[], Program]) -> str | None:
         program = lowered()
     except CannotFuseError as error:
         return str(error)
-    refusal = _refusal(program, target) or _failure_of_probe(target)
+    refusal = _refusal(program, target, policy) or _failure_of_probe(target)
     if refusal is not None:
         return refusal
     return making.failure_of(compiling.any_batch(program, target))
 
 
 @functools.lru_cache(maxsize=256)
-def _refusal(program: Program, target: Target) -> str | None:
+def _refusal(program: Program, target: Target, policy: Policy) -> str | None:
     try:
-        check_code(program, target)
+        check_code(program, target, policy)
     except CannotFuseError as error:
         return str(error)
     return None
@@ -61,7 +61,7 @@ def _failure_of_probe(target: Target) -> str | None:
     try:
         loss, optimizer = MeanSquaredError(), SGD(0.01)
         program = lower(PROBE, loss, optimizer, batch_size=1, class_targets=False, dtype=torch.float32)
-        compiling.function_of(program, target)
+        compiling.function_of(program, target, MEASURED)
     except CannotMakeCodeError as error:
         return str(error)
     return None
@@ -93,7 +93,7 @@ class CompiledEpoch:
         batch_size: int,
         dtype: torch.dtype,
         penalty: Penalty | None,
-        policy: Policy = MEASURED,
+        policy: Policy,
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._batch_size, self._dtype, self._policy = batch_size, dtype, policy
@@ -128,21 +128,21 @@ class CompiledEpoch:
         )
 
 
-def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset) -> Metrics:
+def evaluate(network: Layer, loss: Loss, params: Any, data: Dataset, policy: Policy) -> Metrics:
     """Loss and accuracy over a data set, in native code; all arguments are taken to fit each other."""
     program = lower_loss(network, loss, class_targets=takes_classes(loss, data.targets), dtype=data.inputs.dtype)
-    run = passes.Evaluation(program, data)
+    run = passes.Evaluation(program, data, policy)
     return run.metrics(run.packed(params))
 
 
-def predict(network: Layer, params: Any, x: Tensor) -> Tensor:
+def predict(network: Layer, params: Any, x: Tensor, policy: Policy) -> Tensor:
     """The outputs for inputs (..., in_features), in native code; all arguments are taken to fit each other."""
     program = lower_steps(network, dtype=x.dtype)
-    outputs = passes.outputs(program, params, x.reshape(-1, program.in_features))
+    outputs = passes.outputs(program, params, x.reshape(-1, program.in_features), policy)
     return outputs.reshape(*x.shape[:-1], program.out_features)
 
 
-def start(job: Job, member: Member, policy: Policy = MEASURED) -> running.FusedRun:
+def start(job: Job, member: Member, policy: Policy) -> running.FusedRun:
     """A member of a job in training from its start."""
     program = lower(
         job.network,

@@ -27,6 +27,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
 from functional_mlp.engine.plan import Plan, plan_of
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 
 # The fields of a table, of 64 bits each: what every call says anew, what belongs to the table, what comes out.
@@ -133,14 +134,14 @@ _PLAIN = (
 class Call:
     """The function of a program for a number of rows, which `run` calls from state to state; threads may at once."""
 
-    def __init__(self, program: Program, rows: int) -> None:
+    def __init__(self, program: Program, rows: int, policy: Policy) -> None:
         target = machine.host()
-        plan = plan_of(program, target)
-        self.policy, self.layout = plan.policy, Layout.of(program, plan.lanes)
+        plan = plan_of(program, target, policy)
+        self.layout = Layout.of(program, plan.lanes)
         self.size = numbers_of(program, plan)
         key = f"once {rows} {program.kind} {program!r} {plan!r}" if program.is_ours else None
         self._code = load((program, rows, target), key, lambda: emit(program, plan, rows), target)
-        short = plan.rows_per_call >= plan.policy.fewest_steps_in_a_call * rows
+        short = plan.rows_per_call >= policy.fewest_steps_in_a_call * rows
         order = torch.arange(rows, device="cpu")
         strength = strength_of(program.penalty) if isinstance(program, TrainingProgram) else 0.0
         self._desks: list[Desk] = []  # those that no call works at: to take one, and to put it back, is one operation

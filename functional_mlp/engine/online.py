@@ -13,7 +13,7 @@ from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import passes, session
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.once import Call
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import CrossEntropy, Loss
@@ -81,20 +81,26 @@ class FusedSteps:
     """
 
     def __init__(
-        self, network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype
+        self,
+        network: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        penalty: Penalty | None,
+        dtype: torch.dtype,
+        policy: Policy,
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
-        self._dtype = dtype
+        self._dtype, self._policy = dtype, policy
         self._names = ("params", *optimizer.slots())
         self._structure = pytree.structure(template(network, dtype))
         self._forward_program = lower_steps(network, dtype=dtype)
         self._in_shape, self._out_shape = (self._forward_program.in_features,), (self._forward_program.out_features,)
         self._classes = self._out_shape[0] if isinstance(loss, CrossEntropy) else 0
-        self._call = functools.lru_cache(maxsize=MEASURED.most_kept_calls)(self._new_call)
-        self._forward = Call(self._forward_program, 1)
+        self._call = functools.lru_cache(maxsize=policy.most_kept_calls)(self._new_call)
+        self._forward = Call(self._forward_program, 1, policy)
         self._usual = self._call(1, 1, bool(self._classes), False)
         self._layout = self._usual.layout
-        self._new, self._address = _memory(self._usual.size, dtype, self._usual.policy)
+        self._new, self._address = _memory(self._usual.size, dtype, policy)
         shapes = {"in_shape": self._in_shape, "out_shape": self._out_shape}
         names = {**shapes, "as_tensor": as_tensor, "address": self._address}
         self.step: TakeStep = self._usual.written(
@@ -130,7 +136,7 @@ class FusedSteps:
             weighted=weighted,
             penalty=self._penalty,
         )
-        return Call(program, rows)
+        return Call(program, rows, self._policy)
 
     def numbers(self, state: OptimizerState) -> Memory:
         """The parameters of a state, and the optimizer's slots, in one array."""
@@ -189,7 +195,7 @@ class FusedSteps:
             return self.predict(numbers, session.plain(inputs))
         if len(inputs) == 1:
             return self.predict(numbers, session.plain(inputs[0])).unsqueeze(0)
-        return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs)
+        return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs, self._policy)
 
 
 def _label(target: Any) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.engine import shuffle
 from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.policy import Policy
 from functional_mlp.random import Key
 
 
@@ -18,11 +19,11 @@ class Orders:
     `shuffle` where the function lies that draws one.
     """
 
-    def __init__(self, members: int, samples: int, *, shuffled: bool) -> None:
+    def __init__(self, members: int, samples: int, *, shuffled: bool, policy: Policy) -> None:
         self.memory: Tensor = torch.arange(samples, device="cpu").expand(members, -1).contiguous()
         checks.plain_tensor("the orders", self.memory)
         self.pointer, self.samples = self.memory.data_ptr(), samples
-        self._function = shuffle.function_of(machine.host()) if shuffled else None
+        self._function = shuffle.function_of(machine.host(), policy) if shuffled else None
         self.shuffle: int | None = None if self._function is None else self._function.address
 
     def keys(self, keys: Iterable[Key]) -> bytes | None:

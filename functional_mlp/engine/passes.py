@@ -11,7 +11,7 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.lowering import takes_classes
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program
 from functional_mlp.engine.session import Rows, Session, new_workspace, plain
 from functional_mlp.engine.validation import ENTRIES
@@ -24,8 +24,8 @@ Figures = tuple[tuple[float, ...], tuple[float, ...]]
 class Evaluation:
     """Passes of a network over one data set, forward only."""
 
-    def __init__(self, program: LossProgram, data: Dataset, policy: Policy = MEASURED) -> None:
-        self._session = Session(program_of_pass(program, data), policy)
+    def __init__(self, program: LossProgram, data: Dataset, policy: Policy) -> None:
+        self._session = Session.of(program_of_pass(program, data), policy)
         self.rows = Rows.of(data, program.loss)
         self.samples = len(data)
         table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers, self.samples
@@ -65,9 +65,9 @@ def program_of_pass(program: LossProgram, data: Dataset) -> LossProgram:
     return program.with_loss(program.loss, takes_classes(program.loss, data.targets), data.weights is not None)
 
 
-def outputs(program: Program, params: Any, x: Tensor) -> Tensor:
+def outputs(program: Program, params: Any, x: Tensor, policy: Policy) -> Tensor:
     """The network's outputs (n, out_features) for inputs (n, in_features)."""
-    session = Session(program)
+    session = Session.of(program, policy)
     session.layout.pack(params, session.array(0))
     result = torch.empty(len(x), program.out_features, dtype=x.dtype, device="cpu")
     checks.plain_tensor("predict: the result", result)

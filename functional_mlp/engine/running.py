@@ -57,7 +57,7 @@ class FusedRun:
     ) -> None:
         self._program = program
         self._strength = strength_of(program.penalty)
-        self._session, self._shuffle = Session(program, policy), shuffle
+        self._session, self._shuffle = Session.of(program, policy), shuffle
         self._rows, self._samples = Rows.of(data, program.loss), len(data)
         self._validation = None if validation is None else Evaluation(program, validation, policy)
         self.within = self._validation if self._validates_within else None
@@ -72,7 +72,7 @@ class FusedRun:
 
     @cached_property
     def _orders(self) -> Orders:
-        return Orders(1, self._samples, shuffled=self._shuffle)
+        return Orders(1, self._samples, shuffled=self._shuffle, policy=self._session.plan.policy)
 
     @property
     def _validates_within(self) -> bool:

@@ -22,7 +22,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.plan import Plan, threads_of
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import share
@@ -94,20 +94,25 @@ def function_to_run(program: Program, policy: Policy) -> tuple[Function, int]:
 
 
 class Session:
-    """The function of a program at work: its workspace, and its calls."""
+    """A program's function at work, on at most some threads: its workspace, and its calls."""
 
     layout: Layout
     plan: Plan
     workspace: Tensor
     threads: int  # that make a call together, at most
 
-    def __init__(self, program: Program, policy: Policy = MEASURED) -> None:
-        self._function, self.threads = function_to_run(program, policy)
-        self.layout, self.plan = self._function.layout, self._function.plan
+    def __init__(self, program: Program, function: Function, threads: int = 1) -> None:
+        self._function, self.threads = function, threads
+        self.layout, self.plan = function.layout, function.plan
         self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.plan.piece
         spaces = self.threads if self.plan.divided and self._batch_size == 1 else 1
-        self.workspace = new_workspace(spaces * self._function.workspace_size, program.dtype)
+        self.workspace = new_workspace(spaces * function.workspace_size, program.dtype)
         self._workspace_pointer = self.workspace.data_ptr()
+
+    @classmethod
+    def of(cls, program: Program, policy: Policy) -> "Session":
+        """That of the function that a policy chooses."""
+        return cls(program, *function_to_run(program, policy))
 
     @property
     def address(self) -> int:

@@ -25,7 +25,7 @@ from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.types import I32, I64, POINTER, Real
 from functional_mlp.engine.making import CannotMakeCodeError
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.workspace import note_workspace
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 
@@ -40,7 +40,7 @@ class Function:
     call: Callable[..., None]
     address: int
     code: Code
-    places_per_call: int = MEASURED.places_per_call
+    places_per_call: int
 
     def shuffle(self, digest: bytes, order: Tensor, narrow: int = NARROW) -> None:
         """`shuffling.shuffle` in native code."""
@@ -49,27 +49,31 @@ class Function:
             self.call(order.data_ptr(), digest, first, min(first + self.places_per_call, len(order)), narrow)
 
 
-@functools.cache
-def function_of(target: machine.Target) -> Function:
-    """The shuffle for a processor; from now on all shuffles are drawn by it.
+def function_of(target: machine.Target, policy: Policy) -> Function:
+    """The shuffle for a processor; once it is made, all shuffles are drawn by it.
 
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
-    code = load(("shuffle", target), "shuffle", emit, target)
-    function = Function(code.function("shuffle", _ARGUMENTS.values()), code.code.address("shuffle"), code)
+    return _compiled(target, policy.places_drawn_ahead, policy.places_per_call)
+
+
+@functools.cache
+def _compiled(target: machine.Target, drawn_ahead: int, places_per_call: int) -> Function:
+    code = load(("shuffle", target), f"shuffle {drawn_ahead}", lambda: emit(drawn_ahead), target)
+    call, address = code.function("shuffle", _ARGUMENTS.values()), code.code.address("shuffle")
+    function = Function(call, address, code, places_per_call)
     shuffling.use(function.shuffle)
     return function
 
 
-def load_if_possible() -> None:
+def load_if_possible(policy: Policy) -> None:
     """Draw all shuffles natively from now on, where LLVM can make or load the code."""
     with contextlib.suppress(CannotMakeCodeError), making.remembering("the processor"):
-        function_of(machine.host())
+        function_of(machine.host(), policy)
 
 
-def emit(policy: Policy = MEASURED) -> ir.Module:
-    """The LLVM module of the shuffle."""
-    ahead = policy.places_drawn_ahead
+def emit(ahead: int) -> ir.Module:
+    """The LLVM module of the shuffle, which draws some places before it swaps them."""
     module = ir.Module(name="functional_mlp.shuffle")
     words = _emit_words(module)
     drawn = _emit_narrow(module, words, _emit_settled(module, words))

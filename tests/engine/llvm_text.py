@@ -30,6 +30,7 @@ from functional_mlp.engine.members.algebra import MembersRule
 from functional_mlp.engine.members.plan import members_plan_of
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.plan import plan_of
+from functional_mlp.engine.policy import MEASURED
 from functional_mlp.engine.program import LossProgram, Program
 from functional_mlp.penalties import Penalty
 from tests.engine.modes import TARGETS
@@ -150,7 +151,7 @@ class Case:
 
     def _module(self) -> Any:
         if self.kind == "shuffle":
-            return shuffle.emit()
+            return shuffle.emit(MEASURED.places_drawn_ahead)
         if self.kind in GROUPS:
             return self._module_of_group()
         program = self._program()

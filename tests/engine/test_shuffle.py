@@ -1,6 +1,5 @@
 """The native shuffle draws what the plain one does."""
 
-import attrs
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,10 +9,11 @@ import functional_mlp as fm
 from functional_mlp import shuffling
 from functional_mlp.engine import shuffle
 from functional_mlp.engine.llvm.target import host
+from functional_mlp.engine.policy import MEASURED, Policy
 from tests.forked import forked, forks_here
 from tests.helpers import KEY
 
-NATIVE = shuffle.function_of(host())
+NATIVE = shuffle.function_of(host(), MEASURED)
 
 
 def by(function, digest: bytes, n: int, narrow: int = shuffling.NARROW) -> torch.Tensor:
@@ -43,13 +43,14 @@ def test_words_that_would_favour_a_place_draw_nothing_in_either() -> None:
 
 
 def test_an_order_of_several_calls_is_the_same() -> None:
-    in_several = attrs.evolve(NATIVE, places_per_call=264)
+    in_several = shuffle.function_of(host(), Policy(places_per_call=264, places_drawn_ahead=32))
+    assert in_several.places_per_call == 264
     assert by(in_several.shuffle, KEY.digest, 1000).equal(by(NATIVE.shuffle, KEY.digest, 1000))
 
 
 def test_permutations_are_drawn_natively_once_the_engine_is_there() -> None:
-    shuffle.function_of.cache_clear()
-    assert shuffle.function_of(host()).shuffle == shuffling._shuffle
+    shuffle._compiled.cache_clear()
+    assert shuffle.function_of(host(), MEASURED).shuffle == shuffling._shuffle
     assert fm.random.permutation(KEY, 1000).equal(by(shuffling.shuffle, KEY.digest, 1000))
 
 

@@ -22,7 +22,7 @@ from functional_mlp.engine.members.program import MembersLayout, MembersProgram
 from functional_mlp.engine.members.validation import Validations
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import nothing, program_of_pass
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, function_to_run, new_workspace
 from functional_mlp.forks import cached_property
@@ -43,7 +43,7 @@ def kind_of(member: Member) -> Hashable:
     )
 
 
-def groups_of_members(job: Job, numbers: Sequence[int], policy: Policy = MEASURED) -> list[tuple[int, ...]]:
+def groups_of_members(job: Job, numbers: Sequence[int], policy: Policy) -> list[tuple[int, ...]]:
     """Members of one kind, divided into groups that fill vectors; none where that does not pay.
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
@@ -98,7 +98,7 @@ class MembersRun:
 
     ahead = None
 
-    def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy = MEASURED) -> None:
+    def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy) -> None:
         self._members = members
         self._program = program = program_of(job, members)
         self._strength = strength_of(program.penalty)
@@ -116,7 +116,7 @@ class MembersRun:
         self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
-        self._orders = Orders(len(members), self._samples, shuffled=job.shuffle)
+        self._orders = Orders(len(members), self._samples, shuffled=job.shuffle, policy=policy)
         self._validations = Validations(program.program, self._layout, members, policy)
         self._pointers, self._constants = self._data_pointers(), self._constants_of_members()
         for index, member in enumerate(members):

@@ -12,6 +12,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.engine import compiling, shuffle
 from functional_mlp.engine.llvm import target as machine
+from functional_mlp.engine.policy import MEASURED
 
 KEY = fm.random.key(0)
 NETWORK = fm.Sequential(fm.Linear(2, 3), fm.Tanh(), fm.Linear(3, 2))
@@ -21,7 +22,7 @@ DATA = fm.datasets.disk(KEY, 20)
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fm.engine.explain(NETWORK, fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere,
-    shuffle.function_of(machine.host())  # and that which draws orders
+    shuffle.function_of(machine.host(), MEASURED)  # and that which draws orders
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "cache"))
     compiling.compiled.cache_clear()
     return tmp_path / "cache"

@@ -10,6 +10,7 @@ from functional_mlp.engine.calls import Arguments
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan
+from functional_mlp.engine.policy import MEASURED
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.session import Rows, Session
 from functional_mlp.engine.single.epoch import SampleEpoch
@@ -34,7 +35,7 @@ def test_transposed_copies_have_the_bits_of_the_weights() -> None:
     )
 
     def workspace_after(samples: int) -> tuple[torch.Tensor, Session]:
-        session = Session(program)
+        session = Session.of(program, MEASURED)
         session.layout.pack(state.params, session.array(0))
         session.run(Rows.of(data, program.loss), samples, torch.arange(100), learning_rate=0.1)
         return session.workspace, session
