@@ -1,4 +1,4 @@
-"""Times epochs under other policies than the engine's own: what each number of `functional_mlp.engine.policy` gains.
+"""Times epochs under other policies than the engine's own: what numbers of `functional_mlp.engine.policy` gain.
 
     python benchmarks/policies.py [--rounds 15] [FIELD ...]
 
@@ -8,7 +8,6 @@ one's fastest: above 1, the usual value is the better one.
 """
 
 import argparse
-import ctypes
 import itertools
 import operator
 import time
@@ -19,13 +18,13 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling
+from functional_mlp.engine.compiling import compiled
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan, Sharing, plan_of
 from functional_mlp.engine.policy import MEASURED, Policy, Unrolled
 from functional_mlp.engine.program import Program
-from functional_mlp.engine.session import Rows, new_workspace
+from functional_mlp.engine.session import Rows, Session
 
 KEY = fm.random.key(0)
 
@@ -150,15 +149,12 @@ def epoch(case: Case, program: Program, plan: Plan) -> Callable[[], float]:
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     data = fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features)))
     rows = Rows.of(data, fm.MeanSquaredError())
-    function, order = compiling.compiled(program, plan, host()), fm.random.permutation(KEY, case.rows)
-    workspace = new_workspace(function.workspace_size, program.dtype)
-    function.layout.pack(case.network.init(KEY), workspace[: function.layout.size])
-    results = (ctypes.c_double * 2)()
+    session, order = Session(program, compiled(program, plan, host())), fm.random.permutation(KEY, case.rows)
+    session.layout.pack(case.network.init(KEY), session.array(0))
 
     def once() -> float:
         started = time.perf_counter()
-        pointers = (workspace.data_ptr(), *rows.pointers, order.data_ptr())
-        function.call(*pointers, 0, case.rows, case.rows, 0, 1e-4, results)
+        session.run(rows, case.rows, order, learning_rate=1e-4)
         return time.perf_counter() - started
 
     return lambda: min(once() for _ in range(10))

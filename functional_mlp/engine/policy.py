@@ -5,10 +5,10 @@ a group of networks (`functional_mlp.engine.members.plan`). The engine follows `
 policy, as tests do, is given the code and the calls that follow from it.
 
 Figures are times of an epoch in float32 with another number, as a share of that with the one that stands here, on an
-x86-64 with AVX-512 (48 KB of first cache a core), most of them from `benchmarks/policies.py`. "Paper" is its network,
-2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25 units, "wide" 200-256-128-10; the number after it
-is the batch size. Other work ran on the machine: differences of a few hundredths mean nothing. Where there is no
-figure, a number was chosen and not measured.
+x86-64 with AVX-512 (48 KB of first cache a core). `benchmarks/policies.py` takes those of the fields in its table
+`TRIALS`, and no others. "Paper" is its network, 2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25
+units, "wide" 200-256-128-10; the number after it is the batch size. Other work ran on the machine: differences of a few
+hundredths mean nothing. Where there is no figure, a number was chosen and not measured.
 """
 
 import attrs
