@@ -1,7 +1,7 @@
 """The order of the package: every import points down, and none leads in a circle.
 
-Imports inside functions count as all others do; those for type checkers alone (`if TYPE_CHECKING`) may point up, and
-lead in no circle either.
+Imports inside functions, and by `import_module`, count as all others do; those for type checkers alone
+(`if TYPE_CHECKING`) may point up, and lead in no circle either.
 """
 
 import ast
@@ -94,6 +94,9 @@ HIGHEST = len(FLOORS) - 1
 # Whoever needs the engine goes through `engines`, or, on the way out, through the public `fm.engine`: a graph for ONNX
 # holds the numbers that the engine computes with.
 MAY_USE_THE_ENGINE = ("engines", "interop.graphs")
+# What makes a value's formula loads sympy, and what draws a class's values the testing kit: both are looked for above
+# when a notebook or a test asks, for they could not make themselves known below without being loaded first.
+LOOKED_FOR_ABOVE = {"value": "symbolic.formulas", "from_type": "testing.__init__"}
 # These are known before any name of the package is.
 PLAIN = {"__version__", "__file__"}
 
@@ -134,6 +137,9 @@ def _imported(node: ast.AST) -> Iterator[str]:
         if (node.module or "").split(".")[0] == "functional_mlp":
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
     else:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            yield from (name for name in names if name.split(".")[0] == "functional_mlp")
         for child in ast.iter_child_nodes(node):
             yield from _imported(child)
 
@@ -146,7 +152,8 @@ def _names_of_the_package(tree: ast.AST) -> set[str]:
     return {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id in called}
 
 
-GRAPH = {name: imports(path.read_text()) - {name} for name, path in MODULES.items()}
+IMPORTS = {name: imports(path.read_text()) for name, path in MODULES.items()}
+GRAPH = {name: found - {name, LOOKED_FOR_ABOVE.get(name)} for name, found in IMPORTS.items()}
 
 
 def typed_imports(source: str) -> set[str]:
@@ -200,6 +207,12 @@ def test_imports_point_down(name: str) -> None:
     assert not above, f"{name} is below what it imports"
 
 
+def test_what_is_looked_for_above_is_imported_there() -> None:
+    for name, target in LOOKED_FOR_ABOVE.items():
+        assert target in IMPORTS[name]
+        assert floor(target) > floor(name)
+
+
 def test_no_imports_between_files_lead_in_a_circle() -> None:
     assert not circle(GRAPH)
     assert not circle(TYPED_GRAPH)
@@ -225,6 +238,9 @@ def test_there_is_one_door_to_the_engine() -> None:
         ("from functional_mlp import pytree, engine", {"pytree", "engine.__init__"}),
         ("def f():\n    from functional_mlp.engine import cache", {"engine.cache"}),
         ("class A:\n    def f(self):\n        import functional_mlp.random", {"random"}),
+        ('importlib.import_module("functional_mlp.engine.cache")', {"engine.cache"}),
+        ('def f():\n    return import_module("functional_mlp.testing").STRATEGIES', {"testing.__init__"}),
+        ('importlib.import_module("polars")', set()),
         ("try:\n    from functional_mlp import losses\nexcept ImportError:\n    pass", {"losses.__init__"}),
         (
             "if TYPE_CHECKING:\n    from functional_mlp import losses\nelse:\n    from functional_mlp import files",
