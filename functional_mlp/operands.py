@@ -60,6 +60,14 @@ def no_condition(condition: object) -> NotInAlgebraError:
     return NotInAlgebraError(f"xp.where takes a comparison first, s > 0 say, got {got}")
 
 
+def no_features(what: str) -> NotInAlgebraError:
+    """What is asked of all features, in an expression that sees one number."""
+    return NotInAlgebraError(
+        f"an activation, a penalty or a rule treats each number by itself, and has no {what}: "
+        "sums over features are for losses and layers"
+    )
+
+
 def called(value: Any, name: str, *arguments: Any) -> Any:
     """What a method of a value makes of arrays; `NotInAlgebraError` where that is no formula, or no such method."""
     method = getattr(value, name)
@@ -170,7 +178,7 @@ class Operators(Protocol):
 
 
 class Refusing:
-    """What neither arrays nor comparisons have: operators of bits, and functions of torch."""
+    """What neither arrays nor comparisons have: operators of bits, those that overwrite, and functions of torch."""
 
     _no_bits: ClassVar[str]
 
@@ -182,6 +190,18 @@ class Refusing:
     __ror__: BinaryOperator = __and__
     __xor__: BinaryOperator = __and__
     __rxor__: BinaryOperator = __and__
+
+    def __iadd__(self, other: Any) -> Any:
+        raise NotInAlgebraError(
+            "an expression makes new arrays, and +=, -=, *=, /=, %= and **= overwrite the caller's: "
+            "write s = s * 2 for s *= 2"
+        )
+
+    __isub__: BinaryOperator = __iadd__
+    __imul__: BinaryOperator = __iadd__
+    __itruediv__: BinaryOperator = __iadd__
+    __imod__: BinaryOperator = __iadd__
+    __ipow__: BinaryOperator = __iadd__
 
     @classmethod
     def __torch_function__(cls, function: Any, *_: Any) -> Any:

@@ -27,11 +27,13 @@ from functional_mlp.operands import (
     NotInAlgebraError,
     Number,
     OfFeatures,
+    Shape,
     StandIn,
     called,
     called_rule,
     most_features,
     no_condition,
+    no_features,
     no_operand,
     not_in_algebra,
 )
@@ -103,11 +105,11 @@ def loss_code(loss: Loss, features: int) -> str:
     """What a loss and its gradient do for `features` outputs, and where it judges them, that."""
 
     def expressions(xp: "RecordingNamespace") -> tuple[Any, ...]:
-        pair = xp.arrays(2, features)
+        pair = xp.arrays(2)
         judged = (loss.wrong_outputs(xp, *pair),) if loss.judges_outputs else ()
         return called(loss, "sample_value", xp, *pair), called(loss, "sample_grad", xp, *pair), *judged
 
-    return _code(loss, expressions)
+    return _code(loss, expressions, features)
 
 
 def rule_code(optimizer: Optimizer) -> str:
@@ -156,17 +158,19 @@ def slope(penalty: Penalty, xp: Any, strength: Any, weights: Any) -> Any:
     return value.derivative(xp, weights)
 
 
-def _code(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:
-    return repr(value) if is_ours(type(value)) else recorded(value, expressions)
+def _code(value: object, expressions: Callable[["RecordingNamespace"], Any], features: int | None = None) -> str:
+    return repr(value) if is_ours(type(value)) else recorded(value, expressions, features)
 
 
-def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any]) -> str:
+def recorded(value: object, expressions: Callable[["RecordingNamespace"], Any], features: int | None = None) -> str:
     """What expressions of a value do, a line an operation; `NotInAlgebraError` where they do what the algebra has not.
+
+    `features` is how many an array has, None where an expression sees each number by itself.
 
     >>> recorded(None, lambda xp: xp.abs(xp.scalar()) > 1)
     '%1 = abs(%0)\\n%2 = >(%1, 1)\\n%2'
     """
-    xp = RecordingNamespace()
+    xp = RecordingNamespace(features)
     try:
         results = expressions(xp)
     except Exception as error:  # whatever an expression of a user's does with arrays that it does not expect
@@ -184,6 +188,11 @@ class Recorded(OfFeatures):
     def __init__(self, xp: "RecordingNamespace", number: int, features: int | None) -> None:
         self.xp, self.number, self.features = xp, number, features
 
+    @property
+    def shape(self) -> Shape:
+        self.xp.require_features("shape")
+        return super().shape
+
 
 class RecordedComparison(Comparison):
     """The outcome of a comparison, known by its number."""
@@ -193,14 +202,20 @@ class RecordedComparison(Comparison):
 
 
 class RecordingNamespace:
-    """The array namespace `xp` whose operations are written down."""
+    """The array namespace `xp` whose operations are written down, on arrays of some features, or on single numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int | None) -> None:
         self.lines: list[str] = []
+        self._features = features
         self._count = 0
 
-    def arrays(self, count: int, features: int = 1) -> list[Recorded]:
-        return [Recorded(self, self._next(), features) for _ in range(count)]
+    def arrays(self, count: int) -> list[Recorded]:
+        return [Recorded(self, self._next(), self._features) for _ in range(count)]
+
+    def require_features(self, what: str) -> None:
+        """Raise `NotInAlgebraError` where each number is seen by itself."""
+        if self._features is None:
+            raise no_features(what)
 
     def scalar(self) -> Recorded:
         return Recorded(self, self._next(), None)
@@ -255,6 +270,8 @@ class RecordingNamespace:
             if not any(isinstance(operand, Recorded | RecordedComparison) for operand in given):
                 result = getattr(torch_namespace(torch.float64, _CPU), name)(*operands, **named)
                 return result.item() if isinstance(result, Tensor) else result
+            if name in ("sum", "max"):
+                self.require_features(f"xp.{name}")
             features = {"sum": None, "max": 1}[name] if name in ("sum", "max") else most_features(*given)
             return Recorded(self, self._note(name, *operands, **named), features)
 

@@ -78,7 +78,7 @@ class Targets:
 def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Targets]) -> Iterator[Named]:
     """That of each component of the gradient; raises `AssertionError` where the value is not one number."""
     predictions, symbols = numbered("ŷ", features), numbered("t", features)
-    xp, target = ClaimsNamespace(), targets(symbols)
+    xp, target = ClaimsNamespace(has_features=True), targets(symbols)
 
     def read() -> tuple[Any, ...]:
         arrays = xp.array(*predictions), xp.array(*target.made)

@@ -32,7 +32,9 @@ Symbols = dict[str, sympy.Dummy]
 
 
 class ShownNamespace(SymbolicNamespace):
-    """The namespace whose functions are shown by their letters, Φ and σ."""
+    """The namespace whose functions are shown by their letters, Φ and σ, of single numbers."""
+
+    has_features = False
 
     def ndtr(self, x: Any) -> Any:
         return self.elementwise(NORMAL, x)

@@ -13,7 +13,7 @@ import attrs
 import sympy
 
 from functional_mlp.algebra import no_function
-from functional_mlp.operands import Comparison, NotInAlgebraError, Operand, Shape, no_condition, no_operand
+from functional_mlp.operands import Comparison, NotInAlgebraError, Operand, Shape, no_condition, no_features, no_operand
 from functional_mlp.symbolic.constants import exactly, recognized
 from functional_mlp.symbolic.nodes import Largest, Maximum, Minimum, where
 from functional_mlp.symbolic.partial import logarithm, power, quotient, with_all
@@ -33,6 +33,7 @@ class Formula(Operand):
 
     @property
     def shape(self) -> Shape:
+        self.xp.require_features("shape")
         if not self.has_shape:
             raise NotInAlgebraError("only predictions and targets have a shape, and what has one number for each")
         return Shape([len(self.parts) if self.xp.features is None else self.xp.features])
@@ -75,6 +76,8 @@ class SymbolicNamespace:
     """
 
     features: Formula | None
+    # Whether arrays have features: the expressions of activations, penalties and rules see each number by itself.
+    has_features: bool = True
 
     def __init__(self, features: sympy.Expr | None = None) -> None:
         self.features = None if features is None else self.scalar(features)
@@ -166,10 +169,17 @@ class SymbolicNamespace:
 
         return self.elementwise(slope, s, a, b)
 
+    def require_features(self, what: str) -> None:
+        """Raise `NotInAlgebraError` where each number is seen by itself."""
+        if not self.has_features:
+            raise no_features(what)
+
     def sum(self, x: Any) -> Any:
+        self.require_features("xp.sum")
         return Formula(self, [sympy.Add(*x.parts)])
 
     def max(self, x: Any) -> Any:
+        self.require_features("xp.max")
         return Formula(self, [Largest(*x.parts) if len(x.parts) > 1 else x.parts[0]])
 
 
@@ -188,8 +198,9 @@ class ClaimsNamespace(SymbolicNamespace):
 
     constants: dict[sympy.Symbol, sympy.Rational]
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_features: bool = False) -> None:
         super().__init__()
+        self.has_features = has_features
         self.constants = {}
 
     def parts_of(self, operand: Any) -> Features:
@@ -216,6 +227,7 @@ class ClaimsNamespace(SymbolicNamespace):
     log1p: ClassVar[_Unary] = _unary(lambda x: logarithm(1 + x))
 
     def sum(self, x: Any) -> Any:
+        self.require_features("xp.sum")
         return Formula(self, [with_all(sympy.Add(*x.parts), *x.parts)])
 
 

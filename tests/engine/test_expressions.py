@@ -359,7 +359,7 @@ DIFFERENT: list[Callable[..., Any]] = [
 
 def test_expressions_that_differ_have_records_that_differ() -> None:
     def records() -> list[str]:
-        return [expressions.recorded(None, lambda xp, one=one: one(xp, *xp.arrays(1))) for one in DIFFERENT]
+        return [expressions.recorded(None, lambda xp, one=one: one(xp, *xp.arrays(1)), 1) for one in DIFFERENT]
 
     assert len(set(records())) == len(DIFFERENT)
     assert records() == records()

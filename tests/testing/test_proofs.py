@@ -1,6 +1,7 @@
 """Gradients are proved, and mistakes that no test with numbers sees are found."""
 
 import math
+import operator
 import re
 
 import attrs
@@ -10,9 +11,11 @@ import sympy
 import torch
 
 import functional_mlp as fm
+from functional_mlp.penalties import Penalty
 from functional_mlp.testing import Proof, prove
 from functional_mlp.testing.proving import prove_expressions
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES
+from tests.testing.expressions import loss
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
@@ -523,7 +526,6 @@ def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
         ),
         (lambda self, xp, s: s.all(), "arrays of the algebra have no 'all': use the functions of xp"),
         (lambda self, xp, s: s.__setitem__(0, 1), "cannot write to an array: xp.where"),
-        (lambda self, xp, s: s / s.shape[1], r"of a shape only shape\[-1\] is known, .* got shape\[1\]"),
         (lambda self, xp, s: (s, s), "value must return a formula of its arguments, got a tuple of 2"),
         (lambda self, xp, s: s > 0, "got a comparison: write xp.where"),
         (lambda self, xp, s: xp.where(s > 0, s), r"xp.where\(\) missing 1 required|xp.where takes 3 arguments, got 2"),
@@ -540,6 +542,53 @@ def test_what_python_says_in_its_own_words_is_said_in_those_of_the_algebra(value
     network = fm.Sequential(fm.Linear(2, 2), layer)
     reason = fm.engine.explain(network, fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu")
     assert re.search(says, reason)
+
+
+@pytest.mark.parametrize(
+    "overwrite",
+    [operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.imod, operator.ipow],
+    ids=lambda overwrite: overwrite.__name__,
+)
+def test_an_expression_cannot_overwrite_what_it_is_given(overwrite):
+    layer = power(lambda self, xp, s: overwrite(s, 2), lambda self, xp, s, y: 1)
+    says = r"overwrite the caller's: write s = s \* 2 for s \*= 2 \(in \S+, line \d+ of test_proofs.py: "
+    with pytest.raises(TypeError, match=says):
+        prove(layer)
+    network = fm.Sequential(fm.Linear(2, 2), layer)
+    reason = fm.engine.explain(network, fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float32, device="cpu")
+    assert re.search(says, reason)
+
+
+def test_of_a_shape_only_the_number_of_features_is_known():
+    mean = loss(lambda xp, p, t: xp.sum(p - t) / p.shape[1], lambda xp, p, t: (p - t) / p.shape[-1])
+    with pytest.raises(TypeError, match=r"of a shape only shape\[-1\] is known, .* got shape\[1\] \(in sample_value"):
+        prove(mean)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (lambda self, xp, s: xp.exp(s - xp.max(s)), "xp.max"),
+        (lambda self, xp, s: xp.exp(s) / xp.sum(xp.exp(s)), "xp.sum"),
+        (lambda self, xp, s: s / s.shape[-1], "shape"),
+    ],
+)
+def test_expressions_of_single_numbers_have_no_features(value, what):
+    layer = power(value, lambda self, xp, s, y: y * (1 - y))
+    penalty = type("Own", (Penalty,), {"value": value, "derivative": value})()
+    says = rf"treats each number by itself, and has no {what}: .* for losses .*\(in \S+, line \d+ of test_proofs.py: "
+    for thing in (layer, penalty):
+        with pytest.raises(TypeError, match=says):
+            prove(thing)
+        with pytest.raises(TypeError, match=says):
+            fm.latex(thing)
+    network, other = fm.Sequential(fm.Linear(2, 2), layer), fm.Sequential(fm.Linear(2, 2), fm.Tanh())
+    rule = type("Own", (fm.SGD,), {"rule": lambda self, xp, step, rate, param, grad: (value(self, xp, grad),)})(0.1)
+    for runs in [(network, fm.SGD(0.1)), (other, rule)]:
+        reason = fm.engine.explain(runs[0], fm.MeanSquaredError(), runs[1], dtype=torch.float32, device="cpu")
+        assert re.search(says, reason)
+    with pytest.raises(TypeError, match=says):
+        prove(rule, formula=sgd)
 
 
 @pytest.mark.parametrize("cls", [fm.ReLU, fm.CrossEntropy, fm.SGD, fm.penalties.l1, fm.Linear])
