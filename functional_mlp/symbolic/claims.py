@@ -8,6 +8,7 @@ and whatever else has `value(xp, x)` and `derivative(xp, x)`: that one is the de
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import attrs
@@ -76,17 +77,21 @@ class Targets:
 
 
 def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Targets]) -> Iterator[Named]:
-    """That of each component of the gradient; raises `AssertionError` where the value is not one number."""
+    """That of each component of the gradient; raises `AssertionError` where these, or the value, are not one number."""
     predictions, symbols = numbered("ŷ", features), numbered("t", features)
     xp, target = ClaimsNamespace(has_features=True), targets(symbols)
 
     def read() -> tuple[Any, ...]:
         arrays = xp.array(*predictions), xp.array(*target.made)
-        both = (called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad"))
-        value, gradient = map(xp.parts_of, both)
-        return value, gradient
+        both = [called(loss, name, xp, *arrays) for name in ("sample_value", "sample_grad")]
+        return both, *map(xp.parts_of, both)
 
-    value, gradient = reading(loss, read)
+    (total, slopes), value, gradient = reading(loss, read)
+    if isinstance(total, Real):
+        raise AssertionError(
+            f"sample_value must return an array of one number for a sample, got {total!r}: "
+            f"xp.sum(0 * prediction) + {total!r} is one{definition_of(loss.sample_value)}"
+        )
     if len(value) > 1:
         raise AssertionError(
             f"sample_value must return one number for a sample, got one for each of its {features} outputs: "
@@ -94,7 +99,12 @@ def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ..
         )
     whole = without_shifts(value[0], is_zero)
     within = tuple(map(Condition.positive, target.positive))
-    gradient = gradient * features if len(gradient) == 1 else gradient
+    if isinstance(slopes, Real) or len(gradient) != features:
+        got = repr(slopes) if isinstance(slopes, Real) else f"an array of {len(gradient)}"
+        raise AssertionError(
+            f"sample_grad must return an array of one number for each output, {features} here, got {got}: "
+            f"0 * prediction + it is one, where that is meant{definition_of(loss.sample_grad)}"
+        )
     for prediction, component in zip(predictions, gradient, strict=True):
         component = without_shifts(component, is_zero)
         claim = Claim(whole, prediction, component, constants=xp.constants, within=within)

@@ -108,7 +108,8 @@ def _kink(claim: Claim, wall: Wall) -> Kink | None:
         if given.has(sympy.nan) or (given.has(*INFINITE) and not is_steep):
             _refute_unless_equal(slopes[0], given, claim, wall)
         gaps = claim.exact((given - slopes[0]) * (slopes[1] - given))
-        if not is_steep and not is_zero(gaps) and wall.others.sign(gaps) < 0:
+        is_between = is_steep or is_zero(gaps) or wall.others.sign(gaps) >= 0
+        if not is_between and _wrong_on(wall, slopes[1], given, claim):
             _refute_unless_equal(slopes[0], given, claim, wall)
     jump = sympy.S.Zero
     if not is_continuous:

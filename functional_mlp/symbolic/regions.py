@@ -175,7 +175,9 @@ class Region:
             bounds.append([condition.sign * condition.expression.subs(origin) - 1])
         count = len(self.variables)
         missing, found = linprog([0] * (2 * count) + [1], rows, bounds)
-        places = [above - below for above, below in zip(found[:count], found[count : 2 * count], strict=True)]
+        places = [
+            sympy.sympify(above - below) for above, below in zip(found[:count], found[count : 2 * count], strict=True)
+        ]
         is_whole = all(place.is_Integer for v, place in zip(self.variables, places, strict=True) if v.is_integer)
         return 1 - missing, dict(zip(self.variables, places, strict=True)) if is_whole else None
 

@@ -91,7 +91,8 @@ def _of_loss(loss: Loss, time: Allowance) -> Proof:
         except AssertionError as error:
             failures.append(error)
         else:
-            return proof_of(loss, f"{loss!r}: the gradient is that of the value for all real outputs and {words}", held)
+            outputs = f"{OUTPUTS[0]} to {OUTPUTS[-1]} outputs, all real"
+            return proof_of(loss, f"{loss!r}: the gradient is that of the value for {outputs}, and {words}", held)
     raise failures[0]
 
 

@@ -179,3 +179,38 @@ def test_the_rest_of_the_time_goes_to_points(monkeypatch):
     monkeypatch.setattr("functional_mlp.symbolic.derivatives._SHARE", 1e-3)
     half = activation(lambda xp, s: xp.tanh(s / 2), lambda xp, s, y: 2 / (xp.exp(s / 2) + xp.exp(-s / 2)) ** 2)
     assert prove(half).pieces == ("everywhere (to 1e-50 at 400 points)",)
+
+
+@pytest.mark.parametrize(
+    ("value", "gradient", "says"),
+    [
+        (lambda xp, p, t: xp.sum(p - t) ** 2 / 2, lambda xp, p, t: xp.sum(p - t), "output, 2 here, got an array of 1"),
+        (lambda xp, p, t: xp.sum(p - t), lambda xp, p, t: 1.0, "sample_grad must return .* output, 1 here, got 1.0"),
+        (lambda xp, p, t: 2.5, lambda xp, p, t: 0 * p, "sample_value must return an array .* got 2.5"),
+    ],
+    ids=["one for all outputs", "a number", "a number as value"],
+)
+def test_a_loss_whose_value_or_gradient_has_another_width_is_wrong(value, gradient, says):
+    with pytest.raises(AssertionError, match=rf"{says}.* \(in sample_"):
+        prove(loss(value, gradient))
+    assert prove(loss(lambda xp, p, t: xp.sum(p - t), lambda xp, p, t: 1 + 0 * p))
+
+
+def test_a_mistake_within_a_period_is_found():
+    wrong = activation(lambda xp, s: xp.abs(s % 2 - 1), lambda xp, s, y: xp.where(s % 2 >= 1.001, 1, -1))
+    with pytest.raises(AssertionError, match="it is 1, and -1 is given"):
+        prove(wrong)
+
+
+def test_a_slope_at_a_kink_may_be_rounded():
+    def rounded(given):
+        return activation(lambda xp, s: xp.where(s >= 0, s / 1.569, 0), lambda xp, s, y: xp.where(s >= 0, given, 0))
+
+    assert len(prove(rounded(1 / 1.569)).kinks) == 1
+    with pytest.raises(AssertionError, match="the derivative is wrong: at s = 0 it is 0, and 1 is given"):
+        prove(
+            activation(
+                lambda xp, s: xp.where(s > 0, s / 1.569, 0),
+                lambda xp, s, y: xp.where(s > 0, 1 / 1.569, xp.where(s < 0, 0, 1)),
+            )
+        )

@@ -27,7 +27,7 @@ def test_every_activation_is_proved(layer):
 def test_every_loss_is_proved(loss):
     proof = prove(loss)
     assert proof.method == "by algebra"
-    assert "all real targets" in proof.statement
+    assert "for 1 to 4 outputs, all real, and all real targets" in proof.statement
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
