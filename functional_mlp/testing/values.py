@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import functional_mlp
@@ -52,7 +52,8 @@ def _pickled(value: Any) -> Any:
 
 def _evaluated(value: Any) -> Any:
     try:
-        return eval(repr(value), _names(value))
+        code = compile(repr(value), "<repr>", "eval")
+        return eval(code, _names(value, code.co_names))
     except Exception as error:
         raise AssertionError(
             f"repr must be the code that makes the value, but evaluating {value!r} raised "
@@ -60,9 +61,9 @@ def _evaluated(value: Any) -> Any:
         ) from error
 
 
-def _names(value: Any) -> dict[str, Any]:
-    """The names that a repr may use."""
-    names = {name: getattr(functional_mlp, name) for name in functional_mlp.__all__}
+def _names(value: Any, used: Collection[str]) -> dict[str, Any]:
+    """The names that a repr may use; of the public ones those that it does: to load others may take long."""
+    names = {name: getattr(functional_mlp, name) for name in functional_mlp.__all__ if name in used}
     for cls in _classes(value, set()):
         names.update(vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {})
         names[cls.__name__] = cls
