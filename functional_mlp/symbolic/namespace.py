@@ -86,6 +86,8 @@ class SymbolicNamespace:
         raise no_function(name)
 
     def array(self, *parts: sympy.Expr) -> Formula:
+        if any(isinstance(part, Operand) for part in parts):  # an expression calls it, for which there is none
+            raise no_function("array")
         return Formula(self, parts)
 
     def scalar(self, value: sympy.Expr) -> Formula:

@@ -13,6 +13,10 @@ from functional_mlp.symbolic.points import Point, random_point
 # How often each variable of a point is moved to where the conditions want it, given the others.
 _SWEEPS = 3
 
+# From which attempt on, and how far out, two of 16 points may lie: what is wrong for large numbers alone is seen there.
+# The farthest come late: exp(exp(s)) takes seconds there, to a million digits.
+_FAR = {2: (16, 2**10), 11: (256, 2**20)}
+
 _Range = tuple[sympy.Rational | None, sympy.Rational | None]
 
 
@@ -49,7 +53,7 @@ class Sampler:
         """The points that a number of tries finds: near and far ones, and those right beyond a bound."""
         source = random.Random(0)
         for attempt in range(tries):
-            point = random_point(self.variables, source, (1, 4, 16, 64)[attempt % 4], whole=attempt < 16)
+            point = random_point(self.variables, source, _scale(attempt), whole=attempt < 16)
             if start is not None and attempt % 8 >= 4:
                 point = {v: point[v] if v.is_integer else point[v] / 8 + start[v] for v in self.variables}
             bounded = self.within_bounds(point, source, sympy.S.One if attempt < 16 else sympy.Rational(1, 8))
@@ -104,6 +108,12 @@ class Sampler:
             )
             for variable, some in bounds.items()
         }
+
+
+def _scale(attempt: int) -> int:
+    """How far from 0 the point of an attempt may lie."""
+    first, far = _FAR.get(attempt % 16, (0, 0))
+    return far if far and attempt >= first else (1, 4, 16, 64)[attempt % 4]
 
 
 def _narrowed(outer: _Range, places: list[tuple[sympy.Rational, bool]]) -> _Range:

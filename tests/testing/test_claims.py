@@ -214,3 +214,11 @@ def test_a_slope_at_a_kink_may_be_rounded():
                 lambda xp, s, y: xp.where(s > 0, 1 / 1.569, xp.where(s < 0, 0, 1)),
             )
         )
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("place", "steepness"), [(200, 3), (50_000, 1)])
+def test_a_mistake_far_out_is_found(side, place, steepness):
+    wrong = activation(lambda xp, s: s + xp.exp(steepness * (side * s - place)), lambda xp, s, y: 1.0)
+    with pytest.raises(AssertionError, match=r"the derivative is wrong: at s = -?\d+"):
+        prove(wrong)

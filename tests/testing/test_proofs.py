@@ -526,6 +526,7 @@ def test_what_is_not_in_the_algebra_is_named_with_its_line(layer, says):
         ),
         (lambda self, xp, s: s.all(), "arrays of the algebra have no 'all': use the functions of xp"),
         (lambda self, xp, s: s.__setitem__(0, 1), "cannot write to an array: xp.where"),
+        (lambda self, xp, s: xp.array(s), "no function 'array'"),
         (lambda self, xp, s: (s, s), "value must return a formula of its arguments, got a tuple of 2"),
         (lambda self, xp, s: s > 0, "got a comparison: write xp.where"),
         (lambda self, xp, s: xp.where(s > 0, s), r"xp.where\(\) missing 1 required|xp.where takes 3 arguments, got 2"),
