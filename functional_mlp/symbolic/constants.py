@@ -71,7 +71,9 @@ def _simple(ratio: Fraction, tolerance: Fraction, *, exact: bool) -> sympy.Ratio
     near = ratio.limit_denominator(1000)
     if abs(near.numerator) * near.denominator > _SIMPLE:
         near = ratio.limit_denominator(30)
-    candidates = [(near, tolerance * abs(near)), (_rounded(ratio, _SIMPLE_DIGITS), None)]
+    candidates: list[tuple[Fraction, Fraction | None]] = [(_rounded(ratio, _SIMPLE_DIGITS), None)]
+    if abs(near.numerator) * near.denominator <= _SIMPLE:  # some fraction is near any large number
+        candidates.insert(0, (near, tolerance * abs(near)))
     if exact:
         candidates += [(_rounded(ratio, 14), None), (round(ratio, 5), Fraction(1, 2**53))]
     for candidate, error in candidates:

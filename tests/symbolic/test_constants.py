@@ -45,7 +45,9 @@ def test_a_number_is_recognized(number: float | Fraction, meant: sympy.Expr) -> 
     assert exactly(number) == meant
 
 
-@pytest.mark.parametrize("number", [1 + 1e-12, 0.79788456080, 0.1 * (1 + 1e-13), 1.0000000000001, 1e-16 / 3])
+@pytest.mark.parametrize(
+    "number", [1 + 1e-12, 0.79788456080, 0.1 * (1 + 1e-13), 1.0000000000001, 1e-16 / 3, 9.1e12 / 7.3]
+)
 def test_a_number_that_is_none_is_taken_to_the_bit_or_as_it_is_written(number: float) -> None:
     assert float(exactly(number)) == number
     assert exactly(number) in (sympy.Rational(*number.as_integer_ratio()), sympy.Rational(repr(number)))
