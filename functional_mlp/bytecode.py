@@ -3,9 +3,11 @@
 import dis
 import functools
 import inspect
+import os
 import sysconfig
 import types
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
@@ -170,6 +172,18 @@ def instructions_of(code: types.CodeType) -> Iterator[tuple[str, object]]:
 _STDLIB = sysconfig.get_path("stdlib")
 
 
+@functools.lru_cache(maxsize=4096)
 def is_installed(file: str) -> bool:
     """Whether a file is of Python's own library, or of a package that is installed."""
-    return file.startswith(_STDLIB) or "site-packages" in file or "dist-packages" in file
+    return file.startswith(_STDLIB) or any(_has_packages(str(folder)) for folder in Path(file).parents)
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_packages(folder: str) -> bool:
+    """Whether packages are installed in a folder: pip notes down beside them what it has put there."""
+    if Path(folder).name in ("site-packages", "dist-packages"):
+        return True
+    try:
+        return any(name.endswith(".dist-info") for name in os.listdir(folder))
+    except OSError:
+        return False

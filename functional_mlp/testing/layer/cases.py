@@ -43,8 +43,9 @@ TINY = (1e-100, 1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
 # Further out float32 may overflow on the way, and beyond 1e10 steps of a tenth look like a slope in float64.
 VERY_FAR = (1e5, 1e6, 1e8, 1e10)
 
-# Params are what init gives, times these: exactly 0, almost 0, and large.
-PARAM_SIZES = (0.0, 1e-6, 30.0)
+# Params are what init gives, times these: exactly 0, and large. Of smaller ones each step of a difference would be a
+# long one, and go across kinks.
+PARAM_SIZES = (0.0, 30.0)
 
 # Every number on a grid of this step is tried up to this size.
 STEP, NEAR = 2.0**-4, 8.0

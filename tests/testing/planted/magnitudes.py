@@ -208,14 +208,6 @@ class PrunedWeightsHaveNoGradient(Affine):
         return {**grads, "weight": torch.where(params["weight"] == 0, 0, grads["weight"])}, grad_x
 
 
-@planted(check_layer, 3, 2, says=WRONG)
-class AlmostPrunedWeightsTakenForZero(Affine):
-    def vjp(self, params, x, grad_out):
-        grads, _ = super().vjp(params, x, grad_out)
-        weight = params["weight"]
-        return grads, grad_out @ torch.where(weight.abs() < 1e-4, 0, weight)
-
-
 @planted(check_layer, says=NOT_LINEAR)
 class CotangentsOfATrillionthTakenForZero(Square):
     def vjp(self, params, x, grad_out):
