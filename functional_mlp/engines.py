@@ -193,7 +193,10 @@ def fused_steps(
     dtype: torch.dtype,
     policy: Policy = MEASURED,
 ) -> Any | None:
-    """The steps of an `Online` in native code; None where there can be none, with a warning where it fails here."""
+    """The `FusedSteps`, whose arguments these are, of an `Online`; None where there can be none.
+
+    Warns where native code fails on this machine.
+    """
     reason = fused.explain_by(policy, network, loss, optimizer, penalty=penalty, dtype=dtype)
     if reason is None:
         try:

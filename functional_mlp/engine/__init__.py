@@ -128,7 +128,13 @@ def explain_by(
     dtype: torch.dtype,
     device: torch.device | str | None = None,
 ) -> str | None:
-    """As `explain`, where the engine follows a policy; the other parameters are those of `explain`."""
+    """The answer of `explain`, whose arguments these are, where the engine follows a policy.
+
+    Parameters
+    ----------
+    policy
+        What the engine decides by.
+    """
     checks.instance("explain: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     checks.instance("explain: optimizer", optimizer, Optimizer, "subclass functional_mlp.Optimizer to write your own")
     checks.instance("explain: dtype", dtype, torch.dtype, "pass torch.float32 or torch.float64")
@@ -177,7 +183,7 @@ def _reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
 def steps(
     network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype, policy: Policy
 ) -> Any:
-    """The `FusedSteps`, whose parameters these are, of an `Online` whose network the engine can run."""
+    """The `FusedSteps`, whose arguments these are, of an `Online` whose network the engine can run."""
     with forks.importing():
         from functional_mlp.engine import online  # loads LLVM
 

@@ -78,6 +78,17 @@ class FusedSteps:
 
     What comes as a plain sample, the tensors of the dtype in their usual layout, is checked here, in less than a
     microsecond; all else is converted, or refused, by `samples`.
+
+    Parameters
+    ----------
+    network, loss, optimizer
+        Those of the `Online`.
+    penalty
+        Likewise; None for none.
+    dtype
+        Of all numbers.
+    policy
+        What the engine decides by.
     """
 
     def __init__(
