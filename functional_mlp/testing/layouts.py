@@ -83,7 +83,7 @@ _DIMENSIONS: dict[Layout, int] = {
 
 @functools.cache
 def layouts_of(dimensions: int, dtype: torch.dtype) -> list[Layout]:
-    """The layouts that tensors of so many dimensions may have, other than the contiguous one."""
+    """The layouts that a tensor with a number of dimensions may have, other than the contiguous one."""
     possible = [layout for layout in LAYOUTS if dimensions >= _DIMENSIONS.get(layout, 0)]
     return [layout for layout in possible if layout is not negated or dtype in (torch.float32, torch.float64)]
 

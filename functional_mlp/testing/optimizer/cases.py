@@ -46,7 +46,7 @@ class OptimizerCase:
         yield from map(self.beginning, range(1, len(self.grads)))
 
     def beginning(self, updates: int) -> "OptimizerCase":
-        """The case with so many of its updates."""
+        """The case with the first of its updates alone."""
         return attrs.evolve(self, grads=self.grads[:updates])
 
     def states(self) -> list[Any]:
