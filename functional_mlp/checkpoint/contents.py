@@ -1,21 +1,26 @@
-"""What values, functions and classes are, as digests: two of one digest do the same, in whatever process they are.
+"""What functions and classes do, as digests: two of one digest do the same, in whatever process they are.
 
-A value is known by its content, a function by its code and all that it reads (defaults, variables of the functions
-around it, globals), a class by its bases and members. That is done for what a user has written; what is installed is
-known by its name, and so is whatever changes as it is used: what code writes to, and objects that are compared by
-identity, as generators of random numbers are.
+A function is known by its code and what that reads (defaults, variables of the functions around it, globals), a class
+by its bases and members, each as far as nothing can change it in place: numbers, words, tuples and frozen sets of
+these, functions, classes, and the fields of frozen values. Of all else, as lists, dictionaries, tensors and other
+objects, the class alone is known, and of variables and attributes to whose names the code assigns, nothing: use may
+change them.
+
+What is installed is known by its name. Comments, docstrings, annotations and the places of lines are no part of what is
+known, but for annotations of functions within functions.
 """
 
 import builtins
-import copyreg
+import dataclasses
 import enum
 import functools
 import hashlib
-import operator
+import inspect
 import sys
 import types
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -23,18 +28,25 @@ import numpy as np
 import torch
 from attrs import define, field
 
-from functional_mlp import pytree
-from functional_mlp.bytecode import Written, codes_in, instructions_of, is_installed, names_in
-from functional_mlp.value import in_package
+from functional_mlp.bytecode import assigned_in, codes_in, instructions_of, is_installed, names_in
+from functional_mlp.value import Value, in_package
 
 _PLAIN = (int, float, complex, bool, str, bytes, types.NoneType, types.EllipsisType, types.NotImplementedType)
 # Those of them that classes are derived from.
 _EXTENDED: tuple[Any, ...] = (int, float, complex, str, bytes)
-_PLAIN_OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
-# Values that a stateless copy tells all of, though they are compared by identity.
-_COPIED = (functools.partial, functools.partialmethod, operator.itemgetter, operator.attrgetter, operator.methodcaller)
-# Where objects that are made of functions hold them.
-_HELD = ("__func__", "__wrapped__", "func", "fget", "fset", "fdel", "pyfunc")
+# Others that their repr tells all of.
+_TOLD = (Fraction, Decimal, range, slice, np.generic, torch.dtype, torch.device, torch.layout, torch.memory_format)
+# Where objects that are made of functions hold these, and what they are called with.
+_HELD = {
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.partial: ("func", "args", "keywords"),
+    functools.partialmethod: ("func", "args", "keywords"),
+    types.MethodType: ("__func__", "__self__"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    np.vectorize: ("pyfunc",),
+}
 # Members of a class that do nothing: places, words for the reader, and what attrs and Python note down.
 _NOTES = frozenset(
     (
@@ -54,40 +66,49 @@ _NOTES = frozenset(
 )
 # Globals that say where a module lies.
 _PLACES = frozenset(("__name__", "__file__", "__spec__", "__loader__", "__package__", "__path__"))
-# Functions in which an object is made: what they assign is not changed later.
-_MAKING = ("__init__", "__new__", "__post_init__", "__attrs_post_init__", "__setstate__")
 # How deep in one another values and functions are told apart: each takes some of Python's frames.
 DEEPEST = 64
 _ABSENT = object()
 
 
-def digest_of_class(kind: type) -> str:
-    """The digest of a class.
+def digest_of(found: Any) -> str:
+    """The digest of a function, a class, or an object that is called.
 
     >>> def scaled(by):
-    ...     return digest_of_class(type("Scaled", (), {"value": lambda self, x: by * x}))
+    ...     return digest_of(lambda s: by * s)
     >>> scaled(2) == scaled(2), scaled(2) == scaled(3)
     (True, False)
+    >>> scaled([2]) == scaled([3])  # lists are not looked into
+    True
     """
-    written: frozenset[Written] = frozenset()
-    while True:  # until all that the code writes to is known
-        contents = _Contents(kind.__module__.partition(".")[0], written)
-        digest = contents.of(kind)
-        if contents.found <= written:
+    first = found
+    while isinstance(first, functools.partial):
+        first = first.func
+    home = getattr(first, "__module__", None) or ""
+    variables: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
+    while True:  # until all that the code assigns to is known
+        contents = _Contents(home.partition(".")[0], variables, attributes)
+        digest = contents.of(found)
+        if contents.found_variables <= variables and contents.found_attributes <= attributes:
             return digest
-        written |= contents.found
+        variables |= contents.found_variables
+        attributes |= contents.found_attributes
 
 
 @define
 class _Contents:
-    """Goes from a class to all that it is made of.
+    """Goes from a function or a class to all that it is made of.
 
-    `home` is the package that the class is of, and `written` what code writes to; `found` is what that turns out to be.
+    `home` is the package that it is of. Code assigns to the names `variables` and `attributes`; what it turns out to
+    assign to is found.
     """
 
     home: str
-    written: frozenset[Written]
-    found: set[Written] = field(factory=set)
+    variables: frozenset[str]
+    attributes: frozenset[str]
+    found_variables: set[str] = field(factory=set)
+    found_attributes: set[str] = field(factory=set)
     _around: dict[int, int] = field(factory=dict)  # what is looked into, and how deep it lies
     _known: dict[int, tuple[str, Any]] = field(factory=dict)  # the objects too: another one may get a freed one's id
 
@@ -118,65 +139,38 @@ class _Contents:
         elif isinstance(found, types.ModuleType):
             yield from ("module", found.__name__)
         elif isinstance(found, types.CodeType):
-            yield from self._code(found)
+            yield from (f"{name} {self.of(used)}" for name, used in instructions_of(found))
         else:
             yield self.of(type(found))
             yield from self._value(found)
 
     def _value(self, value: Any) -> Iterator[str]:
-        """The content of a value, whatever its class."""
-        if isinstance(value, torch.Tensor):
-            yield from _tensor(value)
-        elif isinstance(value, np.ndarray) and value.dtype != object:
-            yield from (str(value.dtype), str(value.shape), _digest(value.tobytes()))
+        """What is known of a value beside its class."""
+        held = next((names for kind, names in _HELD.items() if isinstance(value, kind)), None)
+        if held is not None:
+            yield from (f"{name} = {self._of_held(getattr(value, name))}" for name in held)
         elif isinstance(value, enum.Enum):
-            yield from (value.name, self.of(value.value))
+            yield value.name
         elif isinstance(value, _EXTENDED):
-            yield next(repr(kind(value)) for kind in _EXTENDED if isinstance(value, kind))
-        elif isinstance(value, _PLAIN_OF_TORCH):
+            yield next(kind.__repr__(value) for kind in _EXTENDED if isinstance(value, kind))
+        elif isinstance(value, _TOLD):
             yield repr(value)
-        elif isinstance(value, dict | types.MappingProxyType):
-            keys = value if isinstance(value, OrderedDict) else _in_order(value)
-            pairs = [f"{self.of(key)}: {self.of(value[key])}" for key in keys]
-            yield from pairs if isinstance(value, OrderedDict) else sorted(pairs)
-        elif isinstance(value, set | frozenset):
-            yield from sorted(map(self.of, _in_order(value)))
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, tuple):
             yield from map(self.of, value)
-        elif isinstance(value, types.BuiltinFunctionType | types.MethodType):
+        elif isinstance(value, frozenset):
+            yield from sorted(map(self.of, value))
+        elif inspect.isroutine(value) or isinstance(value, np.ufunc):
             yield _named(value)
-            bound = value.__self__
-            yield "" if isinstance(bound, types.ModuleType | None) else self.of(bound)
-            yield from self._held(value)
+            yield from (self._of_held(getattr(value, name, None)) for name in ("__self__", "__wrapped__"))
         else:
-            yield from self._object(value)
-        if not self._is_foreign(type(value)):
-            yield from self._state(value)
+            yield from (f"{name} = {self.of(each)}" for name, each in _frozen_fields(value).items())
 
-    def _object(self, value: Any) -> Iterator[str]:
-        """What is known of an object that is none of Python's containers and numbers."""
-        if in_package(type(value).__module__) and attrs.has(type(value)):
-            yield from self._state(value)
-        elif self._is_foreign(type(value)):
-            yield getattr(value, "__qualname__", getattr(value, "__name__", ""))
-            by_content = "__eq__" in _defined(type(value)) or isinstance(value, _COPIED)
-            yield self.of(_reduced(value)) if by_content else ""
-            yield from self._held(value)
-
-    def _held(self, value: Any) -> Iterator[str]:
-        """The functions that an object is made of."""
-        for name in _HELD:
-            if (name in dir(type(value)) or name in getattr(value, "__dict__", ())) and hasattr(value, name):
-                yield f"{name} {self.of(getattr(value, name))}"
-
-    def _state(self, value: Any) -> Iterator[str]:
-        """The attributes of an object, but for those that are written to, and those that are kept once asked for."""
-        for name, each in sorted(_attributes(value).items()):
-            if ("attribute", name) not in self.written and not hasattr(getattr(type(value), name, None), "attrname"):
-                yield f"{name} = {self.of(each)}"
+    def _of_held(self, held: Any) -> str:
+        """The digest of what an object is made of: a dictionary among it holds arguments, by their names."""
+        return self.of(tuple(sorted(held.items())) if isinstance(held, dict) else held)
 
     def _class(self, kind: type) -> Iterator[str]:
-        if self._is_foreign(kind):
+        if self._is_foreign(kind.__module__):
             yield _named(kind)
             return
         yield f"class {kind.__qualname__}"
@@ -184,130 +178,86 @@ class _Contents:
         if issubclass(kind, enum.Enum):
             yield from (f"{name} = {self.of(each.value)}" for name, each in kind.__members__.items())
         for name, member in sorted(vars(kind).items()):
-            if name not in _NOTES and ("attribute", name) not in self.written and not _is_made_by_enum(kind, name):
+            if name not in _NOTES and not _is_made_by_enum(kind, name) and not self._is_assigned(name, member):
                 yield from self._member(name, member)
 
     def _member(self, name: str, member: Any) -> Iterator[str]:
         if isinstance(member, types.FunctionType) and member.__code__.co_filename.startswith("<attrs generated"):
             # Of these, one has something of the user's: properties that are kept once they are asked for.
-            names = member.__code__.co_varnames[: member.__code__.co_argcount]
-            given = dict(zip(reversed(names), reversed(member.__defaults__ or ()), strict=False))
-            member = given.get("cached_properties", {})
-            if not member:
-                return
-        yield f"{name} = {self.of(member)}"
+            kept = next((each for each in member.__defaults__ or () if isinstance(each, dict)), {})
+            yield from (f"{each} = {self.of(function)}" for each, function in sorted(kept.items()))
+        else:
+            yield f"{name} = {self.of(member)}"
 
     def _function(self, function: types.FunctionType) -> Iterator[str]:
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        held = {name: _content(cell) for name, cell in cells if name != "__class__"}
-        if self._is_foreign_module(function.__globals__.get("__name__", "")):
+        if self._is_foreign(function.__globals__.get("__name__", "")):
             yield _named(function)  # of a decorator, say: what it decorates is the user's
-            within = {**held, **vars(function)} if held else {}
-            yield from (f"{name} = {self.of(each)}" for name, each in sorted(within.items()) if _is_made_once(each))
+            yield self.of(vars(function).get("__wrapped__"))
             return
         for code in codes_in(function.__code__):
-            of_making = code is function.__code__ and code.co_name in _MAKING
-            self.found |= {each for each in names_in(code).written if not of_making or each[0] != "attribute"}
+            variables, attributes = assigned_in(code)
+            self.found_variables |= variables
+            self.found_attributes |= attributes
         yield f"def {function.__qualname__}"
         yield self.of(function.__code__)
-        yield from self._variables("argument", sorted(_defaults(function).items()))
-        yield from self._variables("variable", sorted(held.items()))
-        yield from self._variables("variable", self._globals(function))
-        yield from self._variables("attribute", sorted(vars(function).items()))
-
-    def _variables(self, kind: Any, found: Iterable[tuple[str, Any]]) -> Iterator[str]:
-        for name, each in found:
-            if (kind, name) not in self.written:
+        yield from (f"{name} = {self.of(each)}" for name, each in sorted(_defaults(function).items()))
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        held = sorted((name, _content(cell)) for name, cell in cells if name != "__class__")
+        for name, each in (*held, *self._globals(function)):
+            if name not in self.variables and not self._is_assigned(name.rpartition(".")[2], each):
                 yield f"{name} = {'' if each is _ABSENT else self.of(each)}"
 
     def _globals(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        """The globals that a function reads, and of modules of the user's and objects among them what it reads."""
+        """The globals that a function reads: of modules, classes and frozen values among them the attribute alone."""
         for name, chain in sorted({each for code in codes_in(function.__code__) for each in names_in(code).globals}):
+            if name in _PLACES:
+                continue
             found = function.__globals__.get(name, vars(builtins).get(name, _ABSENT))
-            written = name in _PLACES or ("variable", name) in self.written
             for attribute in chain:
-                if not self._is_looked_into(found, attribute):
+                inner = self._attribute(found, attribute)
+                if inner is _ABSENT:
                     break
-                written |= ("attribute", attribute) in self.written
-                name, found = f"{name}.{attribute}", getattr(found, attribute, _ABSENT)
-            if not written:
-                yield name, found
+                name, found = f"{name}.{attribute}", inner
+            yield name, found
 
-    def _is_looked_into(self, found: Any, attribute: str) -> bool:
-        """Whether an attribute of a thing is looked at and not the whole: one setting of all that a program has."""
+    def _attribute(self, found: Any, name: str) -> Any:
+        """What one attribute holds, where nothing else of a thing is read with it: one setting of all of a program."""
         if isinstance(found, types.ModuleType):
-            return not self._is_foreign_module(found.__name__)
-        is_computed = hasattr(getattr(type(found), attribute, None), "__get__")
-        is_object = not isinstance(found, type | types.FunctionType) and not is_computed
-        return is_object and attribute in getattr(found, "__dict__", ())
+            return _ABSENT if self._is_foreign(found.__name__) else vars(found).get(name, _ABSENT)
+        if isinstance(found, type):
+            member = _ABSENT if isinstance(found, enum.EnumMeta) else inspect.getattr_static(found, name, _ABSENT)
+            return _ABSENT if hasattr(type(member), "__get__") else member
+        return _frozen_fields(found).get(name, _ABSENT)
 
-    def _code(self, code: types.CodeType) -> Iterator[str]:
-        for name, used in instructions_of(code):
-            yield f"{name} {self.of(used)}"
+    def _is_assigned(self, name: str, found: Any) -> bool:
+        """Whether code may assign to an attribute: what a function or a class has defined under its name is left so."""
+        return name in self.attributes and not hasattr(type(found), "__get__") and not isinstance(found, type)
 
-    def _is_foreign(self, kind: type) -> bool:
-        """Whether a class is not the user's: the library's, Python's, or of an installed package."""
-        return self._is_foreign_module(kind.__module__)
-
-    def _is_foreign_module(self, module: str) -> bool:
+    def _is_foreign(self, module: str) -> bool:
+        """Whether a module is not the user's: the library's, Python's, or of an installed package."""
         top = module.partition(".")[0]
-        if top in (self.home, "__main__"):
-            return False
         if in_package(module) or top in sys.stdlib_module_names:
-            return True
+            return top != "__main__"
+        if top == self.home:
+            return False
         files = [getattr(sys.modules.get(name), "__file__", None) for name in (module, top)]
         return any(file is not None and is_installed(file) for file in files)
 
 
-def _is_made_once(found: Any) -> bool:
-    """Whether a thing within a function of an installed package is what that was made with."""
-    return callable(found) or isinstance(found, types.MappingProxyType)
-
-
-def _defined(kind: type) -> set[str]:
-    """The names of what a class has beside what every object has."""
-    return {name for cls in kind.__mro__[:-1] for name in vars(cls)}
+def _frozen_fields(value: Any) -> dict[str, Any]:
+    """The fields of a frozen value, by their names; none of an object of another kind."""
+    kind = type(value)
+    names: list[str] = []
+    if attrs.has(kind) and kind.__setattr__ is Value.__setattr__:  # what attrs gives all its frozen classes
+        names = [each.name for each in attrs.fields(kind)]
+    elif dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        names = [each.name for each in dataclasses.fields(kind)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _named(found: Any) -> str:
     module = getattr(found, "__module__", None) or getattr(getattr(found, "__objclass__", None), "__module__", "")
-    return f"{module}.{getattr(found, '__qualname__', type(found).__qualname__)}"
-
-
-def _tensor(tensor: torch.Tensor) -> Iterator[str]:
-    yield from (str(tensor.dtype), str(tuple(tensor.shape)))
-    if tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_quantized):
-        yield _digest(pytree.bits(tensor.cpu()).numpy().data)
-
-
-def _digest(content: "bytes | memoryview") -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _in_order(found: Iterable[Any]) -> list[Any]:
-    """The keys of a dictionary or a set in an order that is the same in each process, as far as they are told apart."""
-    return sorted(found, key=lambda each: repr(each) if type(each) in _PLAIN else _named(each))
-
-
-def _reduced(value: Any) -> Any:
-    """What a copy of a value is made of; nothing where it has none."""
-    reducer = copyreg.dispatch_table.get(type(value))
-    try:
-        reduced = value.__reduce_ex__(2) if reducer is None else reducer(value)
-    except Exception:  # whatever an object says that cannot be copied
-        return None
-    return [list(part) if isinstance(part, Iterator) else part for part in reduced]
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """What the attributes of an object hold."""
-    if attrs.has(type(value)):
-        names = [each.name for each in attrs.fields(type(value))]
-    else:
-        slots = [vars(cls).get("__slots__", ()) for cls in type(value).__mro__]
-        names = [name for own in slots for name in ((own,) if isinstance(own, str) else own)]
-        names += getattr(value, "__dict__", ())
-    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return f"{module}.{getattr(found, '__qualname__', getattr(found, '__name__', type(found).__qualname__))}"
 
 
 def _defaults(function: types.FunctionType) -> dict[str, Any]:
@@ -326,4 +276,4 @@ def _content(cell: types.CellType) -> Any:
 
 def _is_made_by_enum(kind: type, name: str) -> bool:
     """Whether a member of a class is one of those that an enumeration is given beside its functions."""
-    return issubclass(kind, enum.Enum) and (name in kind.__members__ or name.startswith(("_", "__")))
+    return issubclass(kind, enum.Enum) and (name in kind.__members__ or name.startswith("_"))

@@ -17,6 +17,7 @@ from functional_mlp.checkpoint.loading import Saved, load
 from functional_mlp.checkpoint.saving import save_run
 from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
+from functional_mlp.files import PathLike
 from functional_mlp.metrics import scored
 from functional_mlp.state import Job, Member, Progress, TrainState, learning_rates
 from functional_mlp.stopping import EarlyStopping
@@ -28,10 +29,14 @@ FIRST_EPOCHS = 5
 SECONDS = 2.0
 
 
-def _path(value: Any) -> Path:
+def _path(value: PathLike) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"Checkpoint: path must be a path, got {checks.describe(value)}: pass 'model.safetensors', say")
     return Path(value)
+
+
+def _every(value: checks.Integer | None) -> int | None:
+    return None if value is None else checks.plain_integer(value)
 
 
 def _check_allowed(checkpoint: Any, attribute: Any, allowed: Any) -> None:
@@ -59,12 +64,14 @@ class Checkpoint:
     the file, and writes it less often where that would take long.
 
     The file knows the call that it is of: the network, the key, the loss and the optimizer, digests of the data, the
-    validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty, the
-    early stopping, the score, and the code of classes of your own. A call in which one of them differs is refused
-    with a `CheckpointError` that names it; `allow` names those of `data`, `validation`, `batch_size`, `shuffle`,
-    `schedule`, `penalty`, `params`, `early_stopping`, `score`, `optimizer`, `loss` and `code` whose change is meant,
-    and `orders` for a run that was begun by a version of the library which drew other orders from a key. `extra` is
-    saved with the state, and `registry` holds classes of your own: see `save`.
+    validation data and the parameters given, the batch size, whether rows are shuffled, the schedule, the penalty,
+    the early stopping, the score, and the code of classes and functions of your own, with the numbers, words and
+    other values without change that it reads: not what is in lists, dictionaries, tensors and other objects, nor
+    what the code itself assigns to. A call in which one of them differs is refused with a `CheckpointError` that
+    names it; `allow` names those of `data`, `validation`, `batch_size`, `shuffle`, `schedule`, `penalty`, `params`,
+    `early_stopping`, `score`, `optimizer`, `loss` and `code` whose change is meant, and `orders` for a run that was
+    begun by a version of the library which drew other orders from a key. `extra` is saved with the state, and
+    `registry` holds classes of your own: see `save`.
 
     A file that cannot be written is an `OSError` before training; where the disk fills up later, training goes on with
     a `RuntimeWarning`, and the file stays as it was.
@@ -85,7 +92,7 @@ class Checkpoint:
     """
 
     path: Path = field(converter=_path)
-    every: int | None = field(default=None, converter=checks.plain_number, validator=optional(checks.positive_integer))
+    every: int | None = field(default=None, converter=_every, validator=optional(checks.positive_integer))
     extra: Any = field(default=None, kw_only=True)
     registry: Registry = field(default=Registry(), kw_only=True)
     allow: tuple[str, ...] = field(default=(), kw_only=True, validator=_check_allowed)

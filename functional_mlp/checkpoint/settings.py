@@ -1,6 +1,7 @@
 """What a run was asked for beside its network, loss and optimizer: kept with it, so that another call is told apart."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,7 @@ class Settings:
 
     Data and parameters stand as their digests. The engine is left out: both agree up to rounding. `orders` says how the
     orders of epochs follow from the key: a run that older versions began would go on in others than it began with.
-    `code` has digests of the classes of the caller's own, by their names.
+    `code` has digests of the classes of the caller's own by their names, and of functions by those of the arguments.
     """
 
     data: str
@@ -65,18 +66,28 @@ class Settings:
             score=None if job.score is None else _named(job.score),
             orders=shuffling.NAME,
             code=digests_of(
-                (job.network, job.loss, member.optimizer, member.schedule, job.penalty, job.early_stopping)
+                {
+                    "network": job.network,
+                    "loss": job.loss,
+                    "optimizer": member.optimizer,
+                    "schedule": member.schedule,
+                    "penalty": job.penalty,
+                    "early_stopping": job.early_stopping,
+                    "score": job.score,
+                }
             ),
         )
 
     def differences(self, call: "Settings") -> Iterator[tuple[str, str]]:
         """The arguments in which a call differs from the run of these settings, each with a sentence's half."""
-        for name in (each.name for each in fields(Settings) if each.name != "code"):
+        own = [each.name for each in fields(Settings) if each.name != "code"]
+        other = [name for name in own if getattr(self, name) != getattr(call, name)]
+        for name in other:
             ours, theirs = getattr(self, name), getattr(call, name)
-            if ours != theirs:
-                yield name, f"{name} is {_shown(ours)} there, and {_shown(theirs)} in this call"
+            yield name, f"{name} is {_shown(ours)} there, and {_shown(theirs)} in this call"
         for name in changed(self.code, call.code):
-            yield "code", f"code of {name} is another there than in this call"
+            if name not in other:
+                yield name if name in CHANGEABLE else "code", f"code of {name} is another there than in this call"
 
 
 def digest(tree: Any) -> str:
@@ -103,11 +114,11 @@ def described(data: Dataset) -> str:
     return f"{rows} rows of {features}, digest {digest((data.inputs, data.targets, *weights))}"
 
 
-def _named(schedule: Any) -> str:
-    """A schedule as the code that makes it, or as the name of a function of the caller's own."""
-    if isinstance(schedule, Value):
-        return repr(schedule)
-    return f"{getattr(schedule, '__module__', '')}.{getattr(schedule, '__qualname__', type(schedule).__qualname__)}"
+def _named(value: Any) -> str:
+    """A value as the code that makes it, without the places of objects in memory; a function by its name."""
+    if isinstance(value, Value):
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 
 def _shown(value: Any) -> str:

@@ -1,14 +1,17 @@
 """`fit` with a checkpoint: what it saves, what it goes on with, and how it stops."""
 
 import _thread
+import functools
 import math
 import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 
@@ -320,11 +323,52 @@ def test_another_function_of_the_same_name_is_another_schedule(path: Path) -> No
     ):
         fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path))
     assert_same_run(
-        fit(epochs=3, schedule=times(1.0), checkpoint=fm.Checkpoint(path)), fit(epochs=3, schedule=times(1))
+        fit(epochs=3, schedule=times(1.0), checkpoint=fm.Checkpoint(path)), fit(epochs=3, schedule=times(1.0))
     )
     changed = fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path, allow=("schedule",)))
     assert changed.history.learning_rate == (0.01, 0.01, 0.01, 0.005, 0.005)
     assert_same_run(fit(schedule=times(0.5), checkpoint=fm.Checkpoint(path)), changed)
+
+
+def later(epoch: int, factor: float) -> float:
+    return 1.0 if epoch < 9 else factor
+
+
+def called(factor: float) -> Any:
+    """An object that is called, of a class of one name."""
+    return type("Later", (), {"__call__": lambda self, epoch: later(epoch, factor)})()
+
+
+@attrs.frozen(repr=False)
+class Held(fm.schedules.Schedule):
+    """A schedule that holds a function."""
+
+    function: Callable[[int], float]
+
+    def factor(self, epoch: int) -> float:
+        return self.function(epoch)
+
+
+# Schedules, of one name each, that differ in the epochs that are still to come.
+TO_COME: dict[str, Callable[[float], Any]] = {
+    "variable of the function around": lambda factor: lambda epoch: later(epoch, factor),
+    "default": lambda factor: lambda epoch, factor=factor: later(epoch, factor),
+    "partial": lambda factor: functools.partial(later, factor=factor),
+    "object that is called": called,
+    "function in a field": lambda factor: Held(lambda epoch: later(epoch, factor)),
+}
+
+
+@pytest.mark.parametrize("case", TO_COME)
+def test_a_schedule_is_known_by_all_that_it_does(case: str, path: Path) -> None:
+    def train(epochs: int, factor: float) -> fm.FitResult:
+        return fit(epochs=epochs, schedule=TO_COME[case](factor), checkpoint=fm.Checkpoint(path))
+
+    train(1, 0.5)
+    assert train(2, 0.5).state.epoch == 2
+    with pytest.raises(fm.CheckpointError, match=r"code of schedule is another .*allow=\('schedule',\)") as caught:
+        train(3, 0.25)
+    assert caught.value.differs == ("schedule",)
 
 
 def error_above(threshold: float) -> Any:
@@ -340,6 +384,8 @@ def test_another_function_of_the_same_name_is_another_score(path: Path) -> None:
     with pytest.raises(fm.CheckpointError, match=r"score gave epoch 1 0\.\d+ there, and 0\.\d+ in this call") as caught:
         scored(3, 0.5)
     assert caught.value.differs == ("score",)
+    with pytest.raises(fm.CheckpointError, match="code of score is another there"):
+        scored(3, 0.3 + 1e-9)
     assert_same_run(scored(3, 0.3), fit(epochs=3, score=error_above(0.3)))
     changed = scored(4, 0.5, allow=("score",))
     assert changed.history.validation_accuracy[:3] == scored(4, 0.5).history.validation_accuracy[:3]
