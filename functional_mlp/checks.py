@@ -114,6 +114,12 @@ def plain_integer(value: Integer) -> int:
     return plain
 
 
+def plain_float(value: float) -> float:
+    """An attrs converter: a number as Python's, as `plain_integer` for those that are no integers."""
+    plain: float = plain_number(value)
+    return plain
+
+
 def in_range(name: str, value: float, dtype: torch.dtype, *, share: float = 1.0) -> None:
     """Raise unless `value` is within a share of the range of a dtype, beyond which it would be infinite."""
     largest = share * largest_number(dtype)

@@ -81,7 +81,7 @@ def _unpickled(online: "Online", step: int, learning_rate: float, contents: dict
     return online.init(online.optimizer.State(learning_rate=learning_rate, step=step, **trees))
 
 
-def _as_network(network: Any) -> Layer:
+def _as_network(network: Layer) -> Layer:
     return as_layer("Online: network", network)
 
 

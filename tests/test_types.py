@@ -44,6 +44,7 @@ either: fm.Optimizer = sgd if accuracy > 0.5 else adam
 row: tuple[torch.Tensor, ...] = data[np.int64(0)]
 loader = torch.utils.data.DataLoader(cast("torch.utils.data.Dataset[Any]", data))
 module: torch.nn.Module = fm.interop.to_torch(network, params)
+fm.Checkpoint(Path("run.safetensors"), every=np.int64(5), allow=("code",))
 ensemble: fm.EnsembleResult = fm.fit_ensemble(network, loss, optimizer, data, keys=key.split(3), epochs=2)
 """
 
@@ -109,6 +110,10 @@ fm.testing.check_layer(network, seed="zero")  # wrong
 fm.Linear(2.0, 2)  # wrong
 fm.random.key("0")  # wrong
 fm.fit(network, loss, optimizer, data, key=key, epochs=10.0)  # wrong
+fm.Checkpoint(3)  # wrong
+fm.Checkpoint("run.safetensors", every="5")  # wrong
+fm.Online(3, loss, optimizer)  # wrong
+fm.OptimizerState((), "fast", 1)  # wrong
 fm.plotting.learning_curves([0.5, 0.4])  # wrong
 fm.fit(network, loss, optimizer, data, key=0, epochs=1)  # wrong
 result = fm.fit(network, loss, optimizer, data, key=key, epochs=1, engine="auto")

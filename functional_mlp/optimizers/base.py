@@ -29,7 +29,7 @@ class OptimizerState:
     """
 
     params: Params = field(repr=pytree.outline)
-    learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_number)
+    learning_rate: float = field(metadata=pytree.STRUCTURE, converter=checks.plain_float)
     step: int = field(metadata=pytree.STRUCTURE, converter=checks.plain_integer)
 
     def _repr_html_(self) -> str:
