@@ -137,8 +137,11 @@ def load(key: str | None, emit: Callable[[], ir.Module], target: Target) -> Mach
     digest = _digest(key, target)
     code = cache.read(digest)
     if code is None:
-        code = assemble(text or str(emit()), target)
-        cache.write(digest, code)
+        with _llvm:  # which one thread uses at a time: what several ask for at once, the others find made
+            code = cache.read(digest)
+            if code is None:
+                code = assemble(text or str(emit()), target)
+                cache.write(digest, code)
     return MachineCode(code, target)
 
 

@@ -97,7 +97,7 @@ def test_code_of_a_user_is_known_by_what_it_emits(cache: Path, assembled: list[s
     assert len(assembled) == 2
 
 
-def test_threads_may_compile_at_once(cache: Path) -> None:
+def test_threads_may_compile_at_once_and_the_same_code_is_made_by_one(cache: Path, assembled: list[str]) -> None:
     networks = [fm.Sequential(fm.Linear(2, width), fm.Tanh(), fm.Linear(width, 2)) for width in (3, 4, 5, 3, 4, 5)]
 
     def run(network: fm.Layer) -> fm.TrainState:
@@ -107,6 +107,7 @@ def test_threads_may_compile_at_once(cache: Path) -> None:
         states = list(pool.map(run, networks))
     for first, second in zip(states[:3], states[3:], strict=True):
         assert fm.pytree.equal(first, second)
+    assert len(assembled) == 3
 
 
 def _train_in_process(cache: str) -> bytes:
