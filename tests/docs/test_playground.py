@@ -18,8 +18,9 @@ from tests.docs.pages import commands, left_to
 
 SECONDS = 120
 SLIDERS = (
-    *("How many", "Noise", "Seed", "Hidden layers", "Width", "Networks"),
-    *("Learning rate", "Batch size", "Epochs"),
+    *("How many", "Noise", "Seed", "Hidden layers"),
+    *("Width of layer 1", "Width of layer 2", "Width of layer 3"),
+    *("Networks", "Learning rate", "Batch size", "Epochs"),
 )
 CHOICES = {0: "three spirals", 1: "Tanh", 2: "mean squared error", 3: "SGD"}
 BOUNDARY, SPREAD = "img[alt^='The plane in the colours']", "img[alt^='The deviation of the members']"
@@ -101,7 +102,10 @@ class Visit:
         eventually(lambda: self.picture() not in ("", before), f"another picture, for another {what}")
 
     def press(self, slider: str, key: str = "ArrowRight") -> None:
-        self.page.get_by_role("slider").nth(SLIDERS.index(slider)).press(key)
+        self.slider(slider).press(key)
+
+    def slider(self, name: str) -> Any:
+        return self.page.locator("marimo-slider", has_text=name).get_by_role("slider")
 
 
 WIDE, NARROW = (1400, "light"), (400, "dark")
@@ -137,6 +141,18 @@ def test_every_control_trains_anew(visit: Visit) -> None:
         )
 
 
+def test_each_hidden_layer_has_a_width_of_its_own(visit: Visit) -> None:
+    # From the layers 2-16-16-2 to 2-12-16-2, 2-12-12-2 and 2-12-2: how many parameters, and controls of widths.
+    for slider, parameters, widths in (
+        ("Width of layer 1", "278", 2),
+        ("Width of layer 2", "218", 2),
+        ("Hidden layers", "62", 1),
+    ):
+        visit.press(slider, "ArrowLeft")
+        eventually(visit.page.get_by_text(parameters, exact=True).count, f"a network with {parameters} parameters")
+        assert visit.slider("Width of layer").count() == widths
+
+
 def test_a_run_that_diverges_is_said_to(visit: Visit) -> None:
     visit.changes(lambda: visit.page.locator("select").nth(2).select_option("mean squared error"), "loss")
     visit.changes(lambda: visit.page.locator("select").nth(3).select_option("SGD"), "optimizer")
@@ -147,6 +163,6 @@ def test_a_run_that_diverges_is_said_to(visit: Visit) -> None:
 def test_a_slider_that_is_dragged_leaves_no_error(visit: Visit) -> None:
     before = visit.picture()
     for step in range(40):
-        visit.press(SLIDERS[step % 5], "ArrowLeft" if step % 3 else "ArrowRight")
+        visit.press(SLIDERS[step % 4], "ArrowLeft" if step % 3 else "ArrowRight")
     eventually(lambda: visit.picture() not in ("", before), "another picture, for a drag")
     visit.page.wait_for_timeout(3000)  # the errors of what is late, which `visit` and `serving` look for
