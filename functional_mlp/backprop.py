@@ -32,6 +32,7 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.passes import WrittenPasses
 from functional_mlp.penalties import Penalty, check_penalty
 
 
@@ -55,14 +56,18 @@ def value_and_grad(
     checks.instance("value_and_grad: loss", loss, Loss, "subclass functional_mlp.Loss to write your own")
     check_penalty("value_and_grad", penalty)
 
-    def evaluate(params: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, Params]:
-        params, x = checked_arguments(layer, params, x)
+    def passes(params: Params, x: Tensor, targets: Tensor, call: Callable[..., Tensor]) -> tuple[Tensor, Params]:
         prediction, tape = layer.forward(params, x)
-        targets = loss.checked_targets(prediction, targets)
+        targets = call(loss.checked_targets, prediction, targets)
         value, grad_out = loss.batch_value_and_grad(prediction, targets)
         grads = layer.backward_params(params, tape, grad_out)
         if penalty is not None:
             value, grads = value + penalty.total(params), penalty.added_to_grads(grads, params)
         return narrowed(value, prediction.dtype), grads
+
+    written = WrittenPasses(passes, layer, loss, penalty)
+
+    def evaluate(params: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, Params]:
+        return written(*checked_arguments(layer, params, x), targets)
 
     return evaluate

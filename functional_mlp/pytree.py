@@ -30,7 +30,7 @@ NAMESPACE = "functional_mlp"
 
 C = TypeVar("C", bound=type[Any])
 
-# The classes of nodes that are their children and nothing else, with the attributes that hold these.
+# The classes of nodes that are made of their children alone, with the attributes that hold these.
 ATTRIBUTES: dict[type, tuple[str, ...]] = {}
 
 
@@ -55,7 +55,7 @@ def node(cls: C) -> C:
             return cls(*children)
         return cls(**dict(zip(aliases, (*children, *settings), strict=True)))
 
-    if not settings:
+    if by_place:
         ATTRIBUTES[cls] = children
     entry = optree.integrations.attrs.AttrsEntry
     optree.register_pytree_node(cls, flatten, unflatten, path_entry_type=entry, namespace=NAMESPACE)

@@ -168,6 +168,13 @@ def _place(cls: type, name: str) -> int:
     return next(place for place, base in enumerate(cls.__mro__) if name in vars(base))
 
 
+def with_all_inside(layer: Layer) -> Iterator[Layer]:
+    """A layer, and those inside it, however deep."""
+    yield layer
+    for inner in _layers_in(layer):
+        yield from with_all_inside(inner)
+
+
 def _layers_in(layer: Layer) -> Iterator[Layer]:
     """The layers among the fields of one, alone or in a tuple."""
     for field in attrs.fields(type(layer)):

@@ -1,0 +1,102 @@
+"""The two passes of a network, and their straight code for inputs of the kinds that come again and again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from functional_mlp import pytree
+from functional_mlp.forks import cached_property
+from functional_mlp.layers.adapting import Adapted
+from functional_mlp.layers.base import Layer, Params, with_all_inside
+from functional_mlp.losses import Loss
+from functional_mlp.penalties import Penalty
+from functional_mlp.reads import Reads, Unchanged, never_sure
+from functional_mlp.recording import Recorded, Recording
+from functional_mlp.unpacking import Packing, Unpacking, packing, unpacking
+from functional_mlp.value import EXPRESSIONS, is_ours
+
+# What is given of the passes: the loss, and its gradient.
+Gradients = tuple[Tensor, Params]
+# The passes, for params and inputs that are known to fit, and targets that are yet to be checked.
+Passes = Callable[[Params, Tensor, Tensor], Gradients]
+# The same, with what calls a function that looks at numbers.
+_Function = Callable[[Params, Tensor, Tensor, Callable[..., Tensor]], Gradients]
+
+# The functions that the passes call of layers, losses and penalties.
+_CALLED = (
+    *(*EXPRESSIONS, "forward", "backward", "backward_params"),
+    *("checked_targets", "batch_value_and_grad", "batch_value", "batch_grad", "sample_values"),
+    *("total", "added_to_grads", "added_to"),
+)
+# Shapes, dtypes and devices for which straight code is kept.
+_MOST_KINDS = 64
+
+_Kind = tuple[torch.Size, torch.dtype, torch.device]
+
+
+class WrittenPasses:
+    """The passes as a function says, in straight code for inputs of a kind that has come before.
+
+    Only the library's own layers, losses and penalties are sure to call the same functions of torch each time.
+    """
+
+    def __init__(self, function: _Function, network: Layer, loss: Loss, penalty: Penalty | None) -> None:
+        self._function = function
+        self._network, self._loss, self._penalty = network, loss, penalty
+        self._written: dict[_Kind, Passes | None] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without the code, whose parts not all can be pickled
+        return type(self), (self._function, self._network, self._loss, self._penalty)
+
+    def __call__(self, params: Params, x: Tensor, targets: Tensor) -> Gradients:
+        kind = x.shape, x.dtype, x.device
+        written = self._written.get(kind)
+        if written is not None and self._unchanged():
+            return written(params, x, targets)
+        if kind in self._written and self._unchanged():
+            return self._record(kind, params, x, targets)
+        if len(self._written) < _MOST_KINDS:
+            self._written[kind] = written
+        return self._as_is(params, x, targets)
+
+    def _as_is(self, params: Params, x: Tensor, targets: Tensor) -> Gradients:
+        return self._function(params, x, targets, _call)
+
+    def _record(self, kind: _Kind, params: Params, x: Tensor, targets: Tensor) -> Gradients:
+        leaves, structure = pytree.flatten(params)
+        recording = Recording([*leaves, x, targets])
+        *leaves, x, targets = recording.inputs
+        with recording:
+            gradients = self._function(structure.unflatten(leaves), x, targets, recording.aside)
+        results, structure_of_results = pytree.flatten(gradients)
+        recorded = recording.function(results)
+        if recorded is None:
+            self._written[kind] = self._as_is
+        else:
+            self._written[kind] = _of_trees(recorded, unpacking(structure), packing(structure_of_results))
+        return gradients
+
+    @cached_property
+    def _unchanged(self) -> Unchanged:
+        """Whether the functions of the layers, the loss and the penalty are those of the library."""
+        values = *with_all_inside(self._network), self._loss, self._penalty
+        kinds = {type(value) for value in values if value is not None}
+        if Adapted in kinds or not all(map(is_ours, kinds)):
+            return never_sure
+        return Reads.of(dict.fromkeys(kinds, ()), _CALLED).unchanged()
+
+
+def _of_trees(recorded: Recorded, unpacked: Unpacking, packed: Packing) -> Passes:
+    """What was seen of the leaves, for the trees that they come in."""
+
+    def passes(params: Params, x: Tensor, targets: Tensor) -> Gradients:
+        gradients: Gradients = packed(recorded(*(unpacked(params) or ()), x, targets))
+        return gradients
+
+    return passes
+
+
+def _call(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    return function(*arguments)
