@@ -18,7 +18,8 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine.compiling import compiled
+from functional_mlp.engine.compiling import NetworkSource
+from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan, Sharing, plan_of
@@ -149,7 +150,7 @@ def epoch(case: Case, program: Program, plan: Plan) -> Callable[[], float]:
     inputs = fm.random.normal(KEY, (case.rows, program.in_features))
     data = fm.Dataset(inputs, fm.random.normal(KEY, (case.rows, program.out_features)))
     rows = Rows.of(data, fm.MeanSquaredError())
-    session, order = Session(program, compiled(program, plan, host())), fm.random.permutation(KEY, case.rows)
+    session, order = Session(compiled(NetworkSource(program, plan), host())), fm.random.permutation(KEY, case.rows)
     session.layout.pack(case.network.init(KEY), session.array(0))
 
     def once() -> float:

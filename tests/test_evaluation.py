@@ -1,7 +1,6 @@
 """Passes forward: which engine makes them, on how many threads, and in how much memory."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -16,7 +15,7 @@ from functional_mlp.engine.lowering import lower_steps
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program
-from functional_mlp.engine.session import Rows, Session, function_to_run
+from functional_mlp.engine.session import Rows, Session, code_to_run
 from tests.helpers import KEY, assert_same_bits
 
 NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))
@@ -113,9 +112,9 @@ def test_passes_run_by_the_policy_that_is_handed_in(monkeypatch: pytest.MonkeyPa
 
     def record(program: Program, policy: Policy) -> Any:
         used.append(policy)
-        return function_to_run(program, policy)
+        return code_to_run(program, policy)
 
-    monkeypatch.setattr(sessions, "function_to_run", record)
+    monkeypatch.setattr(sessions, "code_to_run", record)
     engines.predict(NETWORK, PARAMS, INPUTS, "fused", policy)
     engines.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA, "fused", policy)
     assert used == [policy, policy]
@@ -143,7 +142,7 @@ def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> Non
         starts.append(arguments[5])
         raise ArithmeticError
 
-    monkeypatch.setattr(session, "_function", SimpleNamespace(call=fail))
+    monkeypatch.setattr(session, "_call", fail)
     nothing = torch.empty(0)
     rows = Rows(INPUTS, nothing, nothing, ROWS, answered=False)
     with pytest.raises(ArithmeticError):

@@ -54,7 +54,7 @@ def test_orders_of_many_rows_are_drawn_natively_on_the_reference_too(
     fewest: int, natively: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shuffling, "_shuffle", shuffling.shuffle)  # as in a process that has drawn none
-    shuffle._compiled.cache_clear()
+    shuffle.function_of.cache_clear()
     own = job(NETWORK, LOSS, [(OPTIMIZER, DATA, KEY)], epochs=3, batch_size=10)
     engines.reference_group(own, 0, Policy(fewest_rows_drawn_natively=fewest)).start()
     assert (shuffling._shuffle is not shuffling.shuffle) is natively

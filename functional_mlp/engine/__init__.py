@@ -6,7 +6,8 @@ comes to it by `engines.choose`, which asks `explain`, and then
     native.py     `start`: the network, loss and optimizer of a job become a program
     running.py    a network in training: its epochs are calls of native code
     session.py    the memory that this code runs in, and the calls
-    compiling.py  the code: from memory, from the disk, or emitted as LLVM and compiled
+    functions.py  how all code is compiled: from memory, from the disk, or emitted as LLVM
+    compiling.py  the code of a network
 
 What is trained, and how code is made of it:
 
@@ -31,14 +32,13 @@ What emits code:
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
     epochs.py     whole epochs in one call; validation.py, passes forward between them; shuffle.py, their orders
     once.py       a single step in one short call
-    llvm/         emitter.py, the assembler: vectors, memory, loops (types.py, indices.py, stored.py, denormals.py);
+    llvm/         emitter.py, the assembler: vectors, memory, loops (types.py, indices.py, records.py, …);
                   vector.py and operands.py, the array algebra over LLVM vectors: expressions emit instructions;
                   functions.py and gates.py, exp, log, tanh, … of vectors; target.py, processors and machine code
 
 What else calls native code:
 
     passes.py     passes forward; online.py, the steps of an `Online`; orders.py, orders of epochs
-    functions.py  what all compiled functions have in common
     crew.py       the threads that run one function together; barrier.py, where they wait for each other
 
 A small network is emitted in one piece. In others, layers share functions: those of one shape where there are few

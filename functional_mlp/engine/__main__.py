@@ -5,7 +5,7 @@ import argparse
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm.target import host, instructions
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
@@ -33,7 +33,7 @@ def main() -> None:
     plan = plan_of(program, host())
     mark = "#" if options.assembly else ";"
     print(_commented(f"{program}\n\n{_places(program, plan.lanes)}", mark))
-    code = str(compiling.emit(program, plan))
+    code = str(NetworkSource(program, plan).emit())
     print(instructions(code, host()) if options.assembly else code)
 
 

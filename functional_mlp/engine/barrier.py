@@ -55,7 +55,7 @@ def _let_others_run() -> int:
     return address
 
 
-def alone(builder: ir.IRBuilder) -> Share:
+def alone(builder: ir.IRBuilder) -> Share[ir.Value]:
     """The share of a thread that is alone: it finds that all have come, at each barrier."""
     numbers = ir.ArrayType(I64, TEAM_BYTES // 8)
     team = builder.alloca(numbers)
@@ -63,7 +63,7 @@ def alone(builder: ir.IRBuilder) -> Share:
     return Share(ir.Constant(I64, 0), ir.Constant(I64, 1), builder.bitcast(team, POINTER))
 
 
-def emit_barrier(builder: ir.IRBuilder, share: Share, plan: Plan) -> None:
+def emit_barrier(builder: ir.IRBuilder, share: Share[ir.Value], plan: Plan) -> None:
     """Emit a barrier: the code after it runs once all threads of the team have come."""
     module = builder.module
     builder.call(module.globals.get(NAME) or _barrier(module, plan), [share.threads, share.team])

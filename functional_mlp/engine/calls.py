@@ -12,74 +12,46 @@ network makes a long table and no more code than a shallow one.
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, NamedTuple
 
 import attrs
 
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
+from functional_mlp.engine.llvm.records import Double, Integer, Item, Pointer, records_of, types_of
+from functional_mlp.engine.llvm.types import I64, POINTER
 from functional_mlp.engine.plan import Plan, Sharing
 
 
-@attrs.frozen(eq=False)
-class Share:
-    """What a thread is told where several run a function: its `rank`, the number of `threads`, and their `team`."""
-
-    rank: ir.Value
-    threads: ir.Value
-    team: ir.Value
-
-    TYPES = (I64, I64, POINTER)
-
-    @classmethod
-    def types(cls) -> dict[str, ir.Type]:
-        """The names of the arguments that give it, and their types."""
-        return dict(zip([field.name for field in attrs.fields(cls)], cls.TYPES, strict=True))
-
-
-@attrs.frozen(eq=False)
-class Arguments:
-    """The arguments of a compiled function.
+class Arguments(NamedTuple, Generic[Item]):
+    """The arguments of the function of a network: an epoch, or a pass forward.
 
     Rows `first` to `last` of `order`, of `samples` in all, are passed through the network; updates are counted from
     `step`, with this learning rate, and this strength of the penalty. `results` holds the sum of the losses and the
-    number of samples that were right, and both are added to. Where the work is divided among threads, each is told its
-    `share`.
+    number of samples that were right, and both are added to.
     """
 
-    workspace: ir.Value
-    inputs: ir.Value
-    targets: ir.Value
-    labels: ir.Value
-    order: ir.Value
-    first: ir.Value
-    last: ir.Value
-    samples: ir.Value
-    step: ir.Value
-    learning_rate: ir.Value
-    strength: ir.Value
-    results: ir.Value
-    share: Share | None = None
+    workspace: Pointer[Item]
+    inputs: Pointer[Item]
+    targets: Pointer[Item]
+    labels: Pointer[Item]
+    order: Pointer[Item]
+    first: Integer[Item]
+    last: Integer[Item]
+    samples: Integer[Item]
+    step: Integer[Item]
+    learning_rate: Double[Item]
+    strength: Double[Item]
+    results: Pointer[Item]
 
-    TYPES = (POINTER, POINTER, POINTER, POINTER, POINTER, I64, I64, I64, I64, DOUBLE, DOUBLE, POINTER)
 
-    @classmethod
-    def types(cls, *, divided: bool) -> dict[str, ir.Type]:
-        """The names of the arguments, and their types."""
-        *names, _ = (field.name for field in attrs.fields(cls))
-        return dict(zip(names, cls.TYPES, strict=True)) | (Share.types() if divided else {})
+class Share(NamedTuple, Generic[Item]):
+    """What a thread is told where several run a function: its `rank`, the number of `threads`, and their `team`."""
 
-    @classmethod
-    def of(cls, values: Sequence[ir.Value]) -> "Arguments":
-        """The arguments that `values` gives, of a function with or without a share."""
-        count = len(cls.TYPES)
-        arguments = cls(*values[:count])
-        return attrs.evolve(arguments, share=Share(*values[count:])) if len(values) > count else arguments
-
-    def values(self) -> list[ir.Value]:
-        *own, share = attrs.astuple(self, recurse=False)
-        return own if share is None else [*own, *attrs.astuple(share, recurse=False)]
+    rank: Integer[Item]
+    threads: Integer[Item]
+    team: Pointer[Item]
 
 
 @attrs.frozen(eq=False)
@@ -94,22 +66,29 @@ class Table:
 class Scope:
     """Where code is emitted: the `arguments` of its function, and what places and calls mean there.
 
-    Places of activations, and of their gradients, are counted from `activations`, those of parameters from the
-    workspace. `plan` says how code is shared; calls of functions go into the `table`, where there is one.
+    Where the work is divided among threads, each is told its `share`. Places of activations, and of their gradients,
+    are counted from `activations`, those of parameters from the workspace. `plan` says how code is shared; calls of
+    functions go into the `table`, where there is one.
     """
 
-    arguments: Arguments
+    arguments: Arguments[ir.Value]
+    share: Share[ir.Value] | None
     activations: ir.Value
     plan: Plan
     table: Table | None = None
 
     @classmethod
-    def of_function(cls, arguments: Arguments, plan: Plan) -> "Scope":
-        return cls(arguments, arguments.workspace, plan)
+    def of_function(cls, plan: Plan, arguments: Arguments[ir.Value], share: Share[ir.Value] | None = None) -> "Scope":
+        return cls(arguments, share, arguments.workspace, plan)
 
     @property
     def workspace(self) -> ir.Value:
         return self.arguments.workspace
+
+    @property
+    def given(self) -> list[ir.Value]:
+        """What the function has been given, and gives to those that it calls."""
+        return [*self.arguments, *(self.share or ())]
 
     def counted_from(self, activations: ir.Value) -> "Scope":
         """The same with activations elsewhere."""
@@ -196,7 +175,7 @@ class Calls:
             return
         constants = [self.e.index(value) for value in values]
         function = self._function(scope, name, key, [value.type for value in constants], body)
-        self.builder.call(function, [*scope.arguments.values(), *constants])
+        self.builder.call(function, [*scope.given, *constants])
         self.e.stored.forget_all()
 
     def _function(self, scope: Scope, name: str, key: Hashable, types: Sequence[ir.Type], body: Body) -> ir.Function:
@@ -204,14 +183,15 @@ class Calls:
         known = self._functions.get(key)
         if known is not None:
             return known
-        b, arguments = self.builder, [value.type for value in scope.arguments.values()]
-        count, function_type = len(arguments), ir.FunctionType(ir.VoidType(), [*arguments, *types])
+        b, kinds = self.builder, [Arguments] if scope.share is None else [Arguments, Share]
+        given = types_of(*kinds).values()
+        function_type = ir.FunctionType(ir.VoidType(), [*given, *types])
         function = ir.Function(b.module, function_type, b.module.get_unique_name(name))
         function.linkage = "internal"
         self._functions[key] = function
         block = b.block
         b.position_at_end(function.append_basic_block("entry"))
-        body(Scope.of_function(Arguments.of(function.args[:count]), scope.plan), function.args[count:])
+        body(Scope.of_function(scope.plan, *records_of(function.args, *kinds)), function.args[len(given) :])
         b.ret_void()
         b.position_at_end(block)
         return function
@@ -278,7 +258,7 @@ class Calls:
             row = self.e.address(constant, i, row_type)
             function = b.load(row, typ=ir.PointerType(function_type))
             numbers = self.e.address(row, 1, I64)
-            b.call(function, [*scope.arguments.values(), *table.values, numbers])
+            b.call(function, [*scope.given, *table.values, numbers])
             self.e.stored.forget_all()
 
         self.e.loop("calls", 0, len(rows), 1, call)

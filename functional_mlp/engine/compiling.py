@@ -1,82 +1,108 @@
-"""The compiled functions of a network."""
+"""The code of a network: an epoch, or a pass forward."""
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Mapping
+from typing import Generic, NamedTuple
 
 import attrs
 
 from functional_mlp.engine.batch.epoch import BatchEpoch
 from functional_mlp.engine.batch.passes import ForwardPasses
-from functional_mlp.engine.calls import Arguments, Share
-from functional_mlp.engine.epochs import (
-    EPOCHS_OF_ONE,
-    KEY,
-    EpochsOfOne,
-    Turn,
-    emit_epochs,
-    emit_shuffle,
-    is_given,
-    on_first_thread,
-)
-from functional_mlp.engine.functions import Code, begin, load
+from functional_mlp.engine.calls import Arguments, Scope, Share
+from functional_mlp.engine.epochs import EpochsOfOne, Turn, emit_epochs, emit_shuffle, is_given, on_first_thread
+from functional_mlp.engine.functions import Source, begin
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.denormals import denormals_flushed
 from functional_mlp.engine.llvm.emitter import Emitter
-from functional_mlp.engine.llvm.types import I64, POINTER, Real
-from functional_mlp.engine.plan import Plan, plan_of
-from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.llvm.records import Item, Kind, Pointer
+from functional_mlp.engine.llvm.types import I64, Real
+from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import LossProgram, Program, TrainingProgram
+from functional_mlp.engine.shuffle import KEY
 from functional_mlp.engine.single.epoch import SampleEpoch
 from functional_mlp.engine.validation import Validation
 from functional_mlp.engine.workspace import note_workspace
+from functional_mlp.forks import cached_property
 
 
-def emit(program: Program, plan: Plan) -> ir.Module:
-    """The LLVM module of the function of a program, named as its kind."""
-    module = ir.Module(name=f"functional_mlp.{program.kind}")
-    function, builder = begin(module, program.kind, types_of(program, plan))
-    arguments = Arguments.of(function.args[: len(Arguments.types(divided=plan.divided))])
-    if isinstance(program, TrainingProgram):
-        # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
-        # each step ten times as long.
-        with denormals_flushed(builder, plan.architecture):
-            if program.batch_size == 1:
-                size = SampleEpoch(program, plan, builder, arguments).emit()
-            else:
-                size = BatchEpoch(program, plan, builder, arguments).emit()
-    elif isinstance(program, LossProgram):
-        size = ForwardPasses(program, plan, builder, arguments).measure(program)
-    else:
-        size = ForwardPasses(program, plan, builder, arguments).predict(function.args[-1])
-    builder.ret_void()
-    if isinstance(program, TrainingProgram):
-        _emit_epochs(function, program, plan)
-    note_workspace(module, size)
-    return module
+class Outputs(NamedTuple, Generic[Item]):
+    """The further arguments of a pass forward that measures no loss: where the outputs go."""
+
+    predictions: Pointer[Item]
 
 
-def types_of(program: Program, plan: Plan) -> dict[str, ir.Type]:
-    """The arguments of the function of a program, and their types: where it makes outputs, the last says where."""
-    more = {"predictions": POINTER} if program.kind == "predict" else {}
-    return Arguments.types(divided=plan.divided) | more
+@attrs.frozen
+class NetworkSource(Source):
+    """A program, and how its code is made. There is a function of the program's kind, and of an epoch also `epochs`."""
 
+    program: Program
+    plan: Plan
 
-def _emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> None:
-    """Emit `epochs`, whose turn draws the order of a key and calls `epoch`, with a learning rate of its own.
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the parameters lie in the workspace."""
+        return Layout.of(self.program, self.plan.lanes)
 
-    An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what lies
-    there is the order of all. Of several threads the first one draws. On one thread, after each epoch follows the pass
-    forward that `validation` tells of (see `functional_mlp.engine.validation`), unless it is null. The results of each
-    epoch, and of the pass after it, follow those of the one before, and so do the parameters and slots after it in
-    `snapshots`, unless that is null.
-    """
-    size = Layout.of(program, plan.lanes).size
-    numbers = size * (1 + len(program.optimizer.slots()))
+    @property
+    def numbers(self) -> int:
+        """The size of the parameters and, in training, of the optimizer's slots."""
+        slots = len(self.program.optimizer.slots()) if isinstance(self.program, TrainingProgram) else 0
+        return self.layout.size * (1 + slots)
 
-    def one(turn: Turn[EpochsOfOne[ir.Value]]) -> None:
-        e, b, own = turn.e, turn.e.builder, turn.arguments
+    @property
+    def what(self) -> Hashable:
+        return any_batch(self.program)
+
+    @property
+    def key(self) -> str | None:
+        # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
+        return f"{self.program.kind} {self.program!r} {self.plan!r}" if self.program.is_ours else None
+
+    @property
+    def functions(self) -> Mapping[str, tuple[Kind, ...]]:
+        share = (Share,) if self.plan.divided else ()
+        if self.program.kind == "epoch":
+            return {"epoch": (Arguments, *share), "epochs": (EpochsOfOne, *share)}
+        return {self.program.kind: (Arguments, *share, *([Outputs] if self.program.kind == "predict" else []))}
+
+    def check_unchanged(self) -> None:
+        self.program.check_unchanged()
+
+    def emit(self) -> ir.Module:
+        program, plan = self.program, self.plan
+        module = ir.Module(name=f"functional_mlp.{program.kind}")
+        b, given = begin(module, program.kind, *self.functions[program.kind])
+        if isinstance(program, TrainingProgram):
+            scope = Scope.of_function(plan, *given)
+            # In training numbers decay: a velocity of an idle weight soon has no normal exponent, and would make
+            # each step ten times as long.
+            with denormals_flushed(b, plan.architecture):
+                if program.batch_size == 1:
+                    size = SampleEpoch(program, b, scope).emit()
+                else:
+                    size = BatchEpoch(program, b, scope).emit()
+        elif isinstance(program, LossProgram):
+            size = ForwardPasses(program, b, Scope.of_function(plan, *given)).measure(program)
+        else:
+            *own, outputs = given
+            size = ForwardPasses(program, b, Scope.of_function(plan, *own)).predict(outputs.predictions)
+        b.ret_void()
+        if isinstance(program, TrainingProgram):
+            emit_epochs(module, self.functions["epochs"], program.batch_size, self._turn)
+        note_workspace(module, size)
+        return module
+
+    def _turn(self, turn: Turn[EpochsOfOne[ir.Value]]) -> None:
+        """Emit a turn of `epochs`, which draws the order of a key and calls `epoch`, with a learning rate of its own.
+
+        An order is drawn into the memory `order`, by the function at the address `shuffle`; where `keys` is null, what
+        lies there is the order of all. Of several threads the first one draws. On one thread, after each epoch follows
+        the pass forward that `validation` tells of (see `functional_mlp.engine.validation`), unless it is null. The
+        results of each epoch, and of the pass after it, follow those of the one before, and so do the parameters and
+        slots after it in `snapshots`, unless that is null.
+        """
+        e, b, own, plan = turn.e, turn.e.builder, turn.arguments, self.plan
         with b.if_then(is_given(b, own.keys)), on_first_thread(b, turn.share, plan):
             emit_shuffle(b, own.shuffle, own.order, e.address(own.keys, turn.number, KEY), own.samples)
         rate = e.load_number(own.learning_rates, turn.number)
@@ -95,68 +121,25 @@ def _emit_epochs(epoch: ir.Function, program: TrainingProgram, plan: Plan) -> No
             learning_rate=rate,
             strength=own.strength,
             results=result,
-            share=turn.share,
         )
-        b.call(epoch, arguments.values())
+        b.call(b.module.get_global("epoch"), [*arguments, *(turn.share or ())])
         if turn.share is None:
             with b.if_then(is_given(b, own.validation)):
-                validation = Validation(b, program.dtype, plan.lanes)
-                validation.copy(own.workspace, own.validation, size)
+                validation = Validation(b, self.program.dtype, plan.lanes)
+                validation.copy(own.workspace, own.validation, self.layout.size)
                 validation.emit(own.validation, e.address(result, 2))
         with b.if_then(is_given(b, own.snapshots)), on_first_thread(b, turn.share, plan):
-            place = e.multiply(turn.number, numbers)
-            Emitter(b, Real(program.dtype), plan.lanes).copy(
-                "snapshot", 0, numbers, (own.workspace, 0), (own.snapshots, place)
+            place = e.multiply(turn.number, self.numbers)
+            Emitter(b, Real(self.program.dtype), plan.lanes).copy(
+                "snapshot", 0, self.numbers, (own.workspace, 0), (own.snapshots, place)
             )
 
-    emit_epochs(epoch.module, EPOCHS_OF_ONE, program.batch_size, one, divided=plan.divided)
-
-
-@attrs.frozen(eq=False)
-class Function:
-    """A compiled function of a program, and its address.
-
-    `workspace_size` is the size of the memory that it needs, in numbers; `layout` says where the parameters lie in
-    it, and `plan` how it was made. `call_epochs` is there for epochs alone.
-    """
-
-    call: Callable[..., None]
-    address: int
-    call_epochs: Callable[..., None] | None
-    workspace_size: int
-    layout: Layout
-    plan: Plan
-    code: Code
-
-
-def function_of(program: Program, target: machine.Target, policy: Policy, *, divided: bool = False) -> Function:
-    """The function of a program, as a policy plans it; `divided`, for several threads."""
-    plan = plan_of(program, target, policy)
-    return compiled(program, attrs.evolve(plan, divided=True) if divided else plan, target)
-
 
 @functools.lru_cache(maxsize=256)
-def compiled(program: Program, plan: Plan, target: machine.Target) -> Function:
-    """The machine code of a program: from memory, from the disk, or made.
-
-    Raises `CannotMakeCodeError` where LLVM cannot make or load it.
-    """
-    # What the library's own expressions emit is known by its source; for those of a user it must be looked at.
-    key = f"{program.kind} {program!r} {plan!r}" if program.is_ours else None
-    program.check_unchanged()
-    code = load(any_batch(program, target), key, lambda: emit(program, plan), target)
-    call = code.function(program.kind, types_of(program, plan).values())
-    share = Share.types().values() if plan.divided else ()
-    call_epochs = code.function("epochs", [*EPOCHS_OF_ONE, *share]) if program.kind == "epoch" else None
-    layout = Layout.of(program, plan.lanes)
-    return Function(call, code.address(program.kind), call_epochs, code.workspace_size, layout, plan, code)
-
-
-@functools.lru_cache(maxsize=256)
-def any_batch(program: Program, target: machine.Target) -> Hashable:
+def any_batch(program: Program) -> Program:
     """What the programs that do one thing with a network have in common, whatever the batches."""
     if isinstance(program, LossProgram):
         program = attrs.evolve(program, class_targets=False, weighted=False)
     if isinstance(program, TrainingProgram):
         program = attrs.evolve(program, batch_size=1)
-    return program, target
+    return program

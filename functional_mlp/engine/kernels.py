@@ -92,7 +92,7 @@ class Kernels(Calls):
 
         Where there is but one thread, all are.
         """
-        share = scope.arguments.share
+        share = scope.share
         if share is None:
             return 0, count
         b, e = self.builder, self.e
@@ -106,13 +106,13 @@ class Kernels(Calls):
 
     def wait_for_threads(self, scope: Scope) -> None:
         """Wait for the other threads, where there are any."""
-        if scope.arguments.share is not None:
-            emit_barrier(self.builder, scope.arguments.share, scope.plan)
+        if scope.share is not None:
+            emit_barrier(self.builder, scope.share, scope.plan)
             self.e.stored.forget_all()
 
     def each_own_vector(self, scope: Scope, name: str, features: Index, body: Callable[[Index, Index], None]) -> None:
         """As `each_vector`, for this thread's part of the vectors."""
-        if scope.arguments.share is None:
+        if scope.share is None:
             self.each_vector(scope, name, features, body)
             return
         first, last = self.own_part(scope, features, self.lanes)
@@ -220,7 +220,7 @@ class Kernels(Calls):
 
             e.vectors("transpose.columns", columns, column_block, unrolled)
 
-        if scope.arguments.share is None:
+        if scope.share is None:
             e.vectors("transpose.rows", rows, row_block, unrolled)
         else:
             self.each_own_vector(scope, "transpose.rows", rows, row_block)
@@ -242,7 +242,7 @@ class Kernels(Calls):
                 place = self.e.address(scope.arguments.results, index, DOUBLE)
                 self.builder.store(self.builder.fadd(self.builder.load(place, typ=DOUBLE), total), place)
 
-        share = scope.arguments.share
+        share = scope.share
         if share is None:
             add()
             return

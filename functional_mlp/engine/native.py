@@ -9,12 +9,15 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import compiling, making, passes, running, session
+from functional_mlp.engine import making, passes, running, session
+from functional_mlp.engine.compiling import NetworkSource, any_batch
+from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps, takes_classes
 from functional_mlp.engine.making import CannotMakeCodeError
-from functional_mlp.engine.policy import MEASURED, Policy
+from functional_mlp.engine.plan import plan_of
+from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import CannotFuseError, Program, TrainingProgram
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Sequential
@@ -44,7 +47,7 @@ def reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
     refusal = _refusal(program, target, policy) or _failure_of_probe(target)
     if refusal is not None:
         return refusal
-    return making.failure_of(compiling.any_batch(program, target))
+    return making.failure_of((any_batch(program), target))
 
 
 @functools.lru_cache(maxsize=256)
@@ -61,7 +64,7 @@ def _failure_of_probe(target: Target) -> str | None:
     try:
         loss, optimizer = MeanSquaredError(), SGD(0.01)
         program = lower(PROBE, loss, optimizer, batch_size=1, class_targets=False, dtype=torch.float32)
-        compiling.function_of(program, target, MEASURED)
+        compiled(NetworkSource(program, plan_of(program, target)), target)
     except CannotMakeCodeError as error:
         return str(error)
     return None
@@ -97,7 +100,7 @@ class CompiledEpoch:
     ) -> None:
         self._network, self._loss, self._optimizer, self._penalty = network, loss, optimizer, penalty
         self._batch_size, self._dtype, self._policy = batch_size, dtype, policy
-        session.function_to_run(self._program(isinstance(loss, CrossEntropy)), policy)
+        session.code_to_run(self._program(isinstance(loss, CrossEntropy)), policy)
 
     def __repr__(self) -> str:
         given = (self._network, self._loss, self._optimizer)

@@ -6,94 +6,146 @@ a call is told lies in a table beside the workspace, and the native function is 
 that ctypes hands over costs about a tenth of a microsecond, as much as the arithmetic of a small network.
 """
 
+import ast
 import ctypes
 import functools
-import re
-import struct
-from textwrap import indent
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Generic, NamedTuple
 
+import attrs
 import torch
 from llvmlite import ir
 from torch import Tensor
 
-from functional_mlp.engine import compiling, session
+from functional_mlp.engine import session
 from functional_mlp.engine.barrier import alone
 from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.compiling import NetworkSource, Outputs
 from functional_mlp.engine.expressions import strength_of
-from functional_mlp.engine.functions import begin, load
-from functional_mlp.engine.layout import Layout
+from functional_mlp.engine.functions import begin, compiled
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
-from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER, Real
-from functional_mlp.engine.plan import Plan, plan_of
+from functional_mlp.engine.llvm.records import (
+    FIELD_SIZE,
+    Double,
+    Integer,
+    Item,
+    Kind,
+    Pointer,
+    format_of,
+    records_of,
+    types_of,
+)
+from functional_mlp.engine.llvm.types import DOUBLE, I64, Real
+from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 
-# The fields of a table, of 64 bits each: what every call says anew, what belongs to the table, what comes out.
-SAID = {
-    "source": POINTER,
-    "destination": POINTER,
-    "inputs": POINTER,
-    "targets": POINTER,
-    "labels": POINTER,
-    "label": I64,
-    "step": I64,
-    "learning_rate": DOUBLE,
-}
-KEPT = {"workspace": POINTER, "order": POINTER, "strength": DOUBLE}
-RESULTS = {"loss_sum": DOUBLE, "right": DOUBLE}
-FIELDS = [*SAID, *KEPT, *RESULTS]
 
-FIELD_SIZE = 8
-_SAID, _KEPT, _RESULT = struct.Struct("=QQQQQqqd"), struct.Struct("=QQd"), struct.Struct("=d")
-_KEPT_AT, _RESULT_AT = FIELD_SIZE * len(SAID), FIELD_SIZE * (len(SAID) + len(KEPT))
+class Said(NamedTuple, Generic[Item]):
+    """What every call says.
+
+    `source` and `destination` are the addresses of the numbers before, and of those after, which are the outputs where
+    the function only passes forward; `inputs` and `targets` those of the rows, and of their targets, where it reads
+    any. `labels` is that of the rows' labels; a single row's is `label`, and lies in the table. `step` and
+    `learning_rate` are those of the update.
+    """
+
+    source: Pointer[Item]
+    destination: Pointer[Item]
+    inputs: Pointer[Item]
+    targets: Pointer[Item]
+    labels: Pointer[Item]
+    label: Integer[Item]
+    step: Integer[Item]
+    learning_rate: Double[Item]
+
+
+class Kept(NamedTuple, Generic[Item]):
+    """What belongs to a table."""
+
+    workspace: Pointer[Item]
+    order: Pointer[Item]
+    strength: Double[Item]
+
+
+class Results(NamedTuple, Generic[Item]):
+    """What comes out."""
+
+    loss_sum: Double[Item]
+    right: Double[Item]
+
+
+class Table(NamedTuple, Generic[Item]):
+    """The argument of `once`: a table of what is said, what is kept, and what comes out."""
+
+    table: Pointer[Item]
+
+
+FIELDS = [*types_of(Said, Kept, Results)]
+_SAID, _KEPT, _RESULTS = format_of(Said), format_of(Kept), format_of(Results)
+_KEPT_AT, _RESULTS_AT = _SAID.size, _SAID.size + _KEPT.size
 _LABEL_AT = FIELD_SIZE * FIELDS.index("label")
 
 
-def emit(program: Program, plan: Plan, rows: int) -> ir.Module:
-    """The module of a program's function, with `once`, which passes `rows` rows through it, by a table."""
-    module = compiling.emit(program, plan)
-    function = module.get_global(program.kind)
-    once, builder = begin(module, "once", {"table": POINTER})
-    (table,) = once.args
-    e = Emitter(builder, Real(program.dtype), plan.lanes)
+@attrs.frozen
+class OnceSource(NetworkSource):
+    """A program's function, with `once`, which passes `rows` rows through it, by a table."""
 
-    def place(name: str) -> ir.Value:
-        return e.address(table, FIELDS.index(name), I64)
+    rows: int
 
-    told = {name: builder.load(place(name), typ=kind) for name, kind in {**SAID, **KEPT}.items()}
-    workspace, numbers = told["workspace"], numbers_of(program, plan)
-    e.copy("copy", 0, numbers, (told["source"], 0), (workspace, 0))
-    for name in RESULTS:
-        builder.store(ir.Constant(DOUBLE, 0.0), place(name))
-    arguments = Arguments(
-        workspace=workspace,
-        inputs=told["inputs"],
-        targets=told["targets"],
-        labels=told["labels"],
-        order=told["order"],
-        first=ir.Constant(I64, 0),
-        last=ir.Constant(I64, rows),
-        samples=ir.Constant(I64, rows),
-        step=told["step"],
-        learning_rate=told["learning_rate"],
-        strength=told["strength"],
-        results=place("loss_sum"),
-        share=alone(builder) if plan.divided else None,
-    )
-    more = [told["destination"]] if program.kind == "predict" else []
-    builder.call(function, [*arguments.values(), *more])
-    if isinstance(program, TrainingProgram):
-        e.copy("copy", 0, numbers, (workspace, 0), (told["destination"], 0))
-    builder.ret_void()
-    return module
+    @property
+    def is_short(self) -> bool:
+        return self.plan.rows_per_call >= self.plan.policy.fewest_steps_in_a_call * self.rows
 
+    @property
+    def what(self) -> Hashable:
+        return self.rows, self.program
 
-def numbers_of(program: Program, plan: Plan) -> int:
-    """The size of what a call reads: the parameters, and in training the optimizer's slots."""
-    slots = len(program.optimizer.slots()) if isinstance(program, TrainingProgram) else 0
-    return Layout.of(program, plan.lanes).size * (1 + slots)
+    @property
+    def key(self) -> str | None:
+        key = super().key
+        return None if key is None else f"once {self.rows} {key}"
+
+    @property
+    def functions(self) -> Mapping[str, tuple[Kind, ...]]:
+        return {"once": (Table,)}
+
+    def emit(self) -> ir.Module:
+        program, plan, rows = self.program, self.plan, ir.Constant(I64, self.rows)
+        module = NetworkSource(program, plan).emit()
+        b, ((table,),) = begin(module, "once", *self.functions["once"])
+        e = Emitter(b, Real(program.dtype), plan.lanes)
+
+        def place(name: str) -> ir.Value:
+            return e.address(table, FIELDS.index(name), I64)
+
+        loaded = (b.load(place(name), typ=kind) for name, kind in types_of(Said, Kept).items())
+        said, kept = records_of(loaded, Said, Kept)
+        e.copy("copy", 0, self.numbers, (said.source, 0), (kept.workspace, 0))
+        for name in Results._fields:
+            b.store(ir.Constant(DOUBLE, 0.0), place(name))
+        arguments = Arguments(
+            workspace=kept.workspace,
+            inputs=said.inputs,
+            targets=said.targets,
+            labels=said.labels,
+            order=kept.order,
+            first=ir.Constant(I64, 0),
+            last=rows,
+            samples=rows,
+            step=said.step,
+            learning_rate=said.learning_rate,
+            strength=kept.strength,
+            results=place(Results._fields[0]),
+        )
+        share = alone(b) if plan.divided else ()
+        outputs = Outputs(said.destination) if program.kind == "predict" else ()
+        b.call(module.get_global(program.kind), [*arguments, *share, *outputs])
+        if isinstance(program, TrainingProgram):
+            e.copy("copy", 0, self.numbers, (kept.workspace, 0), (said.destination, 0))
+        b.ret_void()
+        return module
 
 
 class Desk:
@@ -105,7 +157,8 @@ class Desk:
         workspace = session.new_workspace(workspace_size, dtype)
         self.table = bytearray(FIELD_SIZE * len(FIELDS))
         view = (ctypes.c_char * len(self.table)).from_buffer(self.table)
-        _KEPT.pack_into(self.table, _KEPT_AT, workspace.data_ptr(), order.data_ptr(), strength)
+        kept = Kept(workspace=workspace.data_ptr(), order=order.data_ptr(), strength=strength)
+        _KEPT.pack_into(self.table, _KEPT_AT, *kept)
         self.address = ctypes.addressof(view)
         self.labels = self.address + _LABEL_AT
         self._kept = workspace, order, view
@@ -122,7 +175,7 @@ except IndexError:
     desk = new_desk()
 pack(desk.table, 0, {said})
 once(desk.address)
-(loss_sum,) = unpack(desk.table, result_at)
+{results} = unpack(desk.table, results_at)
 desks.append(desk)
 """
 _PLAIN = (
@@ -136,12 +189,8 @@ class Call:
 
     def __init__(self, program: Program, rows: int, policy: Policy) -> None:
         target = machine.host()
-        plan = plan_of(program, target, policy)
-        self.layout = Layout.of(program, plan.lanes)
-        self.size = numbers_of(program, plan)
-        key = f"once {rows} {program.kind} {program!r} {plan!r}" if program.is_ours else None
-        self._code = load((program, rows, target), key, lambda: emit(program, plan, rows), target)
-        short = plan.rows_per_call >= policy.fewest_steps_in_a_call * rows
+        self._code = compiled(OnceSource(program, plan_of(program, target, policy), rows), target)
+        self.layout, self.size = self._code.source.layout, self._code.source.numbers
         order = torch.arange(rows, device="cpu")
         strength = strength_of(program.penalty) if isinstance(program, TrainingProgram) else 0.0
         self._desks: list[Desk] = []  # those that no call works at: to take one, and to put it back, is one operation
@@ -151,9 +200,9 @@ class Call:
             "desks": self._desks,
             "new_desk": functools.partial(Desk, self._code.workspace_size, program.dtype, order, strength),
             "pack": _SAID.pack_into,
-            "once": self._code.function("once", [POINTER], short=short),
-            "unpack": _RESULT.unpack_from,
-            "result_at": _RESULT_AT,
+            "once": self._code.functions["once"],
+            "unpack": _RESULTS.unpack_from,
+            "results_at": _RESULTS_AT,
             "Tensor": Tensor,
             "dtype": program.dtype,
             "strided": torch.strided,
@@ -163,30 +212,37 @@ class Call:
     def written(self, text: str, **names: Any) -> Any:
         """The function that a text defines in Python, of `names` and of what stands there for calls and questions.
 
-        The line `CALL(source, destination, inputs, targets, labels, label, step, learning_rate)` passes rows through
-        the native function, after which `loss_sum` is the sum of their losses. `PLAIN(x, shape)` says whether native
-        code can read an object as it is: a tensor of a shape, in the usual layout.
-
-        What a call is told
-        -------------------
-        source, destination
-            The addresses of the numbers before, and of those after, which are the outputs where it only passes forward.
-        inputs, targets
-            The addresses of the rows, and of their targets, where the function reads any.
-        labels, label
-            The address of the rows' labels: `desk.labels` is that of `label`, for a single row.
-        step, learning_rate
-            Those of the update.
+        `CALL(source=…, destination=…, …)`, with the fields of `Said` by name, or `CALL(*said)` passes rows through the
+        native function; the fields of `Results` are then known by their names. `desk.labels` is the address of a single
+        row's label. `PLAIN(x, shape)` says whether native code can read an object as it is: a tensor of a shape, in the
+        usual layout.
         """
-        text = re.sub(r"PLAIN\((\w+), (\w+)\)", lambda found: _PLAIN.format(x=found[1], shape=found[2]), text)
-        text = re.sub(r"( *)CALL\((.*)\)\n", lambda found: indent(_CALL.format(said=found[2]), found[1]), text)
         known = self._names | names
-        exec(text, known)
-        return known[text.split("(")[0].split()[-1]]
+        function = ast.fix_missing_locations(_InPlace().visit(ast.parse(text)))
+        exec(compile(function, "<once>", "exec"), known)
+        return known[function.body[0].name]
+
+
+class _InPlace(ast.NodeTransformer):
+    """Writes calls and questions in their place."""
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        call = node.value
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "CALL":
+            return self.generic_visit(node)
+        named = {str(keyword.arg): ast.unparse(keyword.value) for keyword in call.keywords}
+        said = Said(**named) if named else map(ast.unparse, call.args)
+        return ast.parse(_CALL.format(said=", ".join(said), results=", ".join(Results._fields))).body
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if ast.unparse(node.func) != "PLAIN":
+            return self.generic_visit(node)
+        x, shape = map(ast.unparse, node.args)
+        return ast.parse(_PLAIN.format(x=x, shape=shape), mode="eval").body
 
 
 _RUN = """
-def run(source, destination, inputs, targets, labels, step, learning_rate):
-    CALL(source, destination, inputs, targets, labels, -1, step, learning_rate)
+def run(said):
+    CALL(*said)
     return loss_sum
 """

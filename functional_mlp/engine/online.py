@@ -12,7 +12,7 @@ from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
 from functional_mlp.engine import passes, session
 from functional_mlp.engine.lowering import lower, lower_steps
-from functional_mlp.engine.once import Call
+from functional_mlp.engine.once import Call, Said
 from functional_mlp.engine.policy import Policy
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
@@ -56,7 +56,16 @@ def step(numbers, step, learning_rate, x, target, weight):
                 values = outputs.data_ptr() if PLAIN(outputs, out_shape) else 0
             if values or 0 <= label < classes:
                 after = new()
-                CALL(address(numbers), address(after), row.data_ptr(), values, desk.labels, label, step, learning_rate)
+                CALL(
+                    source=address(numbers),
+                    destination=address(after),
+                    inputs=row.data_ptr(),
+                    targets=values,
+                    labels=desk.labels,
+                    label=label,
+                    step=step,
+                    learning_rate=learning_rate,
+                )
                 return after, loss_sum
     return step_of_samples(numbers, step, learning_rate, x, target, weight)
 """
@@ -68,7 +77,16 @@ def predict(numbers, x):
     outputs = empty_like(like_outputs)
     if type(outputs) is not Tensor:  # where torch is told to make tensors without memory
         plain_tensor("predict: the result", outputs)
-    CALL(address(numbers), outputs.data_ptr(), row.data_ptr(), 0, desk.labels, -1, 0, 0.0)
+    CALL(
+        source=address(numbers),
+        destination=outputs.data_ptr(),
+        inputs=row.data_ptr(),
+        targets=0,
+        labels=desk.labels,
+        label=-1,
+        step=0,
+        learning_rate=0.0,
+    )
     return outputs
 """
 
@@ -189,16 +207,18 @@ class FusedSteps:
         filled = torch.full((given.rows,), -1, device=CPU) if labels is None else session.plain(labels)
         batch_size = 1 if inputs.ndim == 1 else max(2, given.rows)
         after = self._new()
-        loss_sum = self._call(given.rows, batch_size, labels is not None, given.weights is not None).run(
-            self._address(numbers),
-            self._address(after),
-            inputs.data_ptr(),
-            0 if targets is None else targets.data_ptr(),
-            filled.data_ptr(),
-            step,
-            learning_rate,
+        said = Said(
+            source=self._address(numbers),
+            destination=self._address(after),
+            inputs=inputs.data_ptr(),
+            targets=0 if targets is None else targets.data_ptr(),
+            labels=filled.data_ptr(),
+            label=-1,
+            step=step,
+            learning_rate=learning_rate,
         )
-        return after, loss_sum / given.rows
+        call = self._call(given.rows, batch_size, labels is not None, given.weights is not None)
+        return after, call.run(said) / given.rows
 
     def _predict_others(self, numbers: Memory, x: Any) -> Tensor:
         inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)

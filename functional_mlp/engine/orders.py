@@ -23,15 +23,15 @@ class Orders:
         self.memory: Tensor = torch.arange(samples, device="cpu").expand(members, -1).contiguous()
         checks.plain_tensor("the orders", self.memory)
         self.pointer, self.samples = self.memory.data_ptr(), samples
-        self._function = shuffle.function_of(machine.host(), policy) if shuffled else None
-        self.shuffle: int | None = None if self._function is None else self._function.address
+        self._shuffle = shuffle.function_of(machine.host(), policy) if shuffled else None
+        self.shuffle: int | None = None if self._shuffle is None else self._shuffle.address
 
     def keys(self, keys: Iterable[Key]) -> bytes | None:
         """Keys, in the form in which native code takes them; none where nothing is to be drawn."""
-        return None if self._function is None else b"".join([key.digest for key in keys])
+        return None if self._shuffle is None else b"".join([key.digest for key in keys])
 
     def draw(self, keys: Sequence[Key]) -> None:
         """Draw the order of each member."""
-        if self._function is not None:
+        if self._shuffle is not None:
             for key, order in zip(keys, self.memory, strict=True):
-                self._function.shuffle(key.digest, order)
+                self._shuffle(key.digest, order)

@@ -14,7 +14,7 @@ from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program
 from functional_mlp.engine.session import Rows, Session, new_workspace, plain
-from functional_mlp.engine.validation import ENTRIES
+from functional_mlp.engine.validation import HeldOut
 from functional_mlp.metrics import Metrics
 
 # Losses and accuracies, one each an epoch.
@@ -28,8 +28,15 @@ class Evaluation:
         self._session = Session.of(program_of_pass(program, data), policy)
         self.rows = Rows.of(data, program.loss)
         self.samples = len(data)
-        table = self._session.address, self._session.workspace.data_ptr(), *self.rows.pointers, self.samples
-        self.table = (ctypes.c_int64 * ENTRIES)(*table)
+        told = HeldOut(
+            function=self._session.address,
+            workspace=self._session.workspace.data_ptr(),
+            inputs=self.rows.pointers.inputs,
+            targets=self.rows.pointers.targets,
+            labels=self.rows.pointers.labels,
+            rows=self.samples,
+        )
+        self.table = (ctypes.c_int64 * len(told))(*told)
 
     @property
     def is_short(self) -> bool:

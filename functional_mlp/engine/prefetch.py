@@ -3,12 +3,11 @@
 In the order of an epoch each row lies anywhere, and is known long before it is needed.
 """
 
-from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
-from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import TrainingProgram
 
 LINE_BYTES = 64
@@ -17,13 +16,13 @@ LINE_BYTES = 64
 class Prefetch:
     """Emits what asks for the rows at positions of the order."""
 
-    def __init__(self, kernels: Kernels, program: TrainingProgram, plan: Plan, arguments: Arguments) -> None:
-        self._kernels, self._program, self._arguments = kernels, program, arguments
-        self._most_lines = plan.policy.most_lines_fetched
+    def __init__(self, kernels: Kernels, program: TrainingProgram, scope: Scope) -> None:
+        self._kernels, self._program, self._arguments = kernels, program, scope.arguments
+        self._most_lines = scope.plan.policy.most_lines_fetched
         number = kernels.real.size
         bytes_of_row = (program.in_features + program.target_stride) * number + 8
-        fewest = ir.Constant(I64, -(-plan.policy.fewest_bytes_fetched // bytes_of_row))
-        self._are_far = kernels.builder.icmp_signed(">=", arguments.samples, fewest)
+        fewest = ir.Constant(I64, -(-scope.plan.policy.fewest_bytes_fetched // bytes_of_row))
+        self._are_far = kernels.builder.icmp_signed(">=", self._arguments.samples, fewest)
 
     def fetch(self, position: Index) -> None:
         """Ask for the row at a position, where there is one and the data are large."""

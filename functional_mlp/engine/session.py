@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import torch
@@ -15,18 +15,28 @@ from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
 from functional_mlp.engine.barrier import Team
-from functional_mlp.engine.compiling import Function, function_of
+from functional_mlp.engine.calls import Arguments, Share
+from functional_mlp.engine.compiling import NetworkSource, Outputs
 from functional_mlp.engine.epochs import EpochsOfOne
+from functional_mlp.engine.functions import Code, compiled
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
-from functional_mlp.engine.plan import Plan, threads_of
+from functional_mlp.engine.plan import Plan, plan_of, threads_of
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import share
 from functional_mlp.random import Key
+
+
+class Pointers(NamedTuple):
+    """Where the inputs, the targets and the labels of a data set lie."""
+
+    inputs: int
+    targets: int
+    labels: int
 
 
 @attrs.frozen(eq=False)
@@ -42,12 +52,12 @@ class Rows:
     labels: Tensor
     weight: float
     answered: bool
-    pointers: tuple[int, int, int] = attrs.field(init=False)
+    pointers: Pointers = attrs.field(init=False)
     samples: int = attrs.field(init=False)
 
     @pointers.default
-    def _pointers(self) -> tuple[int, int, int]:
-        return self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr()
+    def _pointers(self) -> Pointers:
+        return Pointers(self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr())
 
     @samples.default
     def _samples(self) -> int:
@@ -85,12 +95,15 @@ def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
     return workspace
 
 
-def function_to_run(program: Program, policy: Policy) -> tuple[Function, int]:
-    """The function of a program for this machine, and on how many threads it runs at most."""
+def code_to_run(program: Program, policy: Policy) -> tuple[Code[NetworkSource], int]:
+    """The code of a program for this machine, as a policy plans it, and on how many threads it runs at most."""
     target = machine.host()
     threads = threads_of(program, target, torch.get_num_threads(), policy)
     in_batches = isinstance(program, TrainingProgram) and program.batch_size > 1
-    return function_of(program, target, policy, divided=threads > 1 and in_batches), threads
+    plan = plan_of(program, target, policy)
+    if threads > 1 and in_batches:
+        plan = attrs.evolve(plan, divided=True)
+    return compiled(NetworkSource(program, plan), target), threads
 
 
 class Session:
@@ -100,24 +113,22 @@ class Session:
     plan: Plan
     workspace: Tensor
     threads: int  # that make a call together, at most
+    address: int  # where the function lies
 
-    def __init__(self, program: Program, function: Function, threads: int = 1) -> None:
-        self._function, self.threads = function, threads
-        self.layout, self.plan = function.layout, function.plan
+    def __init__(self, code: Code[NetworkSource], threads: int = 1) -> None:
+        self._code, self.threads, program = code, threads, code.source.program
+        self.layout, self.plan = code.source.layout, code.source.plan
+        self.address, self._call = code.addresses[program.kind], code.functions[program.kind]
+        self._call_epochs = code.functions.get("epochs")
         self._batch_size = program.batch_size if isinstance(program, TrainingProgram) else self.plan.piece
         spaces = self.threads if self.plan.divided and self._batch_size == 1 else 1
-        self.workspace = new_workspace(spaces * function.workspace_size, program.dtype)
+        self.workspace = new_workspace(spaces * code.workspace_size, program.dtype)
         self._workspace_pointer = self.workspace.data_ptr()
 
     @classmethod
     def of(cls, program: Program, policy: Policy) -> "Session":
-        """That of the function that a policy chooses."""
-        return cls(program, *function_to_run(program, policy))
-
-    @property
-    def address(self) -> int:
-        """Where the function lies."""
-        return self._function.address
+        """That of the code that a policy chooses."""
+        return cls(*code_to_run(program, policy))
 
     def array(self, index: int) -> Tensor:
         """The place of the params in the workspace (0), or of a slot of the optimizer (1, …)."""
@@ -150,13 +161,26 @@ class Session:
         A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
         """
         results = (ctypes.c_double * 2)()
-        pointers = (self.workspace.data_ptr(), *rows.pointers, order.data_ptr())
         stops = [0]
         while stops[-1] < samples:
             stops.append(min(self._stop(stops[-1]), samples))
         calls = [
             functools.partial(
-                self._function.call, *pointers, first, last, samples, step, learning_rate, strength, results
+                self._call,
+                *Arguments(
+                    workspace=self._workspace_pointer,
+                    inputs=rows.pointers.inputs,
+                    targets=rows.pointers.targets,
+                    labels=rows.pointers.labels,
+                    order=order.data_ptr(),
+                    first=first,
+                    last=last,
+                    samples=samples,
+                    step=step,
+                    learning_rate=learning_rate,
+                    strength=strength,
+                    results=results,
+                ),
             )
             for first, last in itertools.pairwise(stops)
         ]
@@ -197,15 +221,14 @@ class Session:
         """
         count, samples = len(keys), orders.samples
         results = (ctypes.c_double * (4 * count))()
-        call_epochs = self._function.call_epochs
-        assert call_epochs is not None, "only epochs are run many at a time"
+        assert self._call_epochs is not None, "only epochs are run many at a time"
         call = functools.partial(
-            call_epochs,
+            self._call_epochs,
             *EpochsOfOne(
                 workspace=self._workspace_pointer,
-                inputs=rows.pointers[0],
-                targets=rows.pointers[1],
-                labels=rows.pointers[2],
+                inputs=rows.pointers.inputs,
+                targets=rows.pointers.targets,
+                labels=rows.pointers.labels,
                 order=orders.pointer,
                 shuffle=orders.shuffle,
                 keys=orders.keys(keys),
@@ -231,7 +254,7 @@ class Session:
         size = self.plan.rows_per_share
         starts = range(0, samples, size)
         results = (ctypes.c_double * (2 * len(starts)))()
-        pointers, written = rows.pointers, () if predictions is None else (predictions.data_ptr(),)
+        outputs = () if predictions is None else Outputs(predictions.data_ptr())
         shares = enumerate(starts)  # each thread goes on with the next that is left
 
         def work(rank: int, threads: int, team: Team) -> None:
@@ -239,11 +262,21 @@ class Session:
             for index, first in shares:
                 if team.is_abandoned:
                     return
-                sums = ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double)
-                last = min(first + size, samples)
-                self._function.call(
-                    workspace.data_ptr(), *pointers, 0, first, last, samples, 0, 0.0, 0.0, sums, *written
+                arguments = Arguments(
+                    workspace=workspace.data_ptr(),
+                    inputs=rows.pointers.inputs,
+                    targets=rows.pointers.targets,
+                    labels=rows.pointers.labels,
+                    order=None,
+                    first=first,
+                    last=min(first + size, samples),
+                    samples=samples,
+                    step=0,
+                    learning_rate=0.0,
+                    strength=0.0,
+                    results=ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double),
                 )
+                self._call(*arguments, *outputs)
 
         threads = torch.get_num_threads()
         crew.together(work, min(threads, len(starts)), threads)
@@ -269,7 +302,7 @@ class Session:
             for done, call in enumerate(calls, start=1):
                 if team.is_abandoned:
                     return
-                call(rank, threads, team.address)
+                call(*Share(rank=rank, threads=threads, team=team.address))
                 if rank == 0:
                     tell(done)
 

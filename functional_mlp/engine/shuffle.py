@@ -2,16 +2,12 @@
 
 It is a module of its own, made once for a processor. Compiled epochs are given its address, and draw their orders in
 the call that trains.
-
-    void shuffle(int64 *order, const char *key, int64 first, int64 last, int64 narrow)
-
-makes the first `last` places of `order` a permutation of 0, …, last − 1, where the first `first` ones, a multiple of
-eight, are one already. Places below `narrow` are drawn from halves of words, and those from there on from whole ones.
 """
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Generic, NamedTuple
 
 import attrs
 import torch
@@ -19,94 +15,129 @@ from torch import Tensor
 
 from functional_mlp import checks, shuffling
 from functional_mlp.engine import making
-from functional_mlp.engine.functions import Code, begin, load
+from functional_mlp.engine.functions import Code, Source, begin, compiled
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.records import Integer, Item, Kind, Pointer, types_of
 from functional_mlp.engine.llvm.types import I32, I64, POINTER, Real
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.workspace import note_workspace
+from functional_mlp.random import DIGEST_SIZE
 from functional_mlp.shuffling import HALVES, INCREMENTS, MULTIPLIERS, NARROW, ROUNDS, WORDS
 
-_ARGUMENTS = {"order": POINTER, "key": POINTER, "first": I64, "last": I64, "narrow": I64}
 _I128 = ir.IntType(128)
 
 
-@attrs.frozen(eq=False)
-class Function:
-    """The compiled shuffle: its address, and the code that it lies in. A call draws no more than some places."""
+class Places(NamedTuple, Generic[Item]):
+    """The arguments of the shuffle, which draws places of an order with a key.
 
-    call: Callable[..., None]
-    address: int
-    code: Code
+    The first `last` places of `order` become a permutation of 0, …, last − 1, where the first `first` ones, a multiple
+    of eight, are one already. Places below `narrow` are drawn from halves of words, and those from there on from whole
+    ones.
+    """
+
+    order: Pointer[Item]
+    key: Pointer[Item]
+    first: Integer[Item]
+    last: Integer[Item]
+    narrow: Integer[Item]
+
+
+SHUFFLE = ir.FunctionType(ir.VoidType(), list(types_of(Places).values()))
+KEY = ir.ArrayType(ir.IntType(8), DIGEST_SIZE)
+
+
+@attrs.frozen
+class ShuffleSource(Source):
+    """The shuffle, which draws some places before it swaps them."""
+
+    drawn_ahead: int
+
+    what = "shuffle"
+    functions: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"shuffle": (Places,)}
+
+    @property
+    def key(self) -> str:
+        return f"shuffle {self.drawn_ahead}"
+
+    def check_unchanged(self) -> None:
+        """There are no expressions of anybody's in it."""
+
+    def emit(self) -> ir.Module:
+        ahead = self.drawn_ahead
+        module = ir.Module(name="functional_mlp.shuffle")
+        words = _emit_words(module)
+        drawn = _emit_narrow(module, words, _emit_settled(module, words))
+        wide = _emit_wide(module, words)
+        b, (places,) = begin(module, "shuffle", Places)
+        order, key, first, last, narrow = places
+        e = Emitter(b, Real(torch.float64), 1)
+        here = b.alloca(ir.ArrayType(I64, ahead), name="drawn")
+
+        def swap(i: ir.Value, j: ir.Value) -> None:
+            there = e.address(order, j, I64)
+            b.store(b.load(there, typ=I64, align=8), e.address(order, i, I64), align=8)
+            b.store(i, there, align=8)
+
+        def draw_and_swap(start: ir.Value) -> None:
+            stop = e.smaller(e.add(start, ahead), end)
+
+            def draw(place: ir.Value) -> None:
+                b.call(drawn, [key, place, order, e.address(here, e.subtract(place, start), I64)])
+
+            def take(place: ir.Value) -> None:
+                swap(place, b.load(e.address(here, e.subtract(place, start), I64), typ=I64, align=8))
+
+            e.loop("draw", start, stop, HALVES, draw)
+            e.loop("take", start, stop, 1, take)
+
+        end = e.smaller(last, narrow)
+        e.loop("narrow", first, end, ahead, draw_and_swap)
+        begin_wide = b.select(b.icmp_signed("<", first, narrow), narrow, first)
+        e.loop("wide", begin_wide, last, 1, lambda i: swap(i, b.call(wide, [key, i])))
+        b.ret_void()
+        note_workspace(module, 0)
+        return module
+
+
+@attrs.frozen
+class Shuffle:
+    """The compiled shuffle, of which a call draws no more than some places."""
+
+    code: Code[ShuffleSource]
     places_per_call: int
 
-    def shuffle(self, digest: bytes, order: Tensor, narrow: int = NARROW) -> None:
+    @property
+    def address(self) -> int:
+        return self.code.addresses["shuffle"]
+
+    def __call__(self, digest: bytes, order: Tensor, narrow: int = NARROW) -> None:
         """`shuffling.shuffle` in native code."""
         checks.plain_tensor("the order", order)
         for first in range(0, len(order), self.places_per_call):
-            self.call(order.data_ptr(), digest, first, min(first + self.places_per_call, len(order)), narrow)
+            last = min(first + self.places_per_call, len(order))
+            self.code.functions["shuffle"](
+                *Places(order=order.data_ptr(), key=digest, first=first, last=last, narrow=narrow)
+            )
 
 
-def function_of(target: machine.Target, policy: Policy) -> Function:
+@functools.cache
+def function_of(target: machine.Target, policy: Policy) -> Shuffle:
     """The shuffle for a processor; once it is made, all shuffles are drawn by it.
 
     Raises `CannotMakeCodeError` where LLVM cannot make or load it.
     """
-    return _compiled(target, policy.places_drawn_ahead, policy.places_per_call)
-
-
-@functools.cache
-def _compiled(target: machine.Target, drawn_ahead: int, places_per_call: int) -> Function:
-    code = load(("shuffle", target), f"shuffle {drawn_ahead}", lambda: emit(drawn_ahead), target)
-    call, address = code.function("shuffle", _ARGUMENTS.values()), code.code.address("shuffle")
-    function = Function(call, address, code, places_per_call)
-    shuffling.use(function.shuffle)
-    return function
+    shuffle = Shuffle(compiled(ShuffleSource(policy.places_drawn_ahead), target), policy.places_per_call)
+    shuffling.use(shuffle)
+    return shuffle
 
 
 def load_if_possible(policy: Policy) -> None:
     """Draw all shuffles natively from now on, where LLVM can make or load the code."""
     with contextlib.suppress(CannotMakeCodeError), making.remembering("the processor"):
         function_of(machine.host(), policy)
-
-
-def emit(ahead: int) -> ir.Module:
-    """The LLVM module of the shuffle, which draws some places before it swaps them."""
-    module = ir.Module(name="functional_mlp.shuffle")
-    words = _emit_words(module)
-    drawn = _emit_narrow(module, words, _emit_settled(module, words))
-    wide = _emit_wide(module, words)
-    function, b = begin(module, "shuffle", _ARGUMENTS)
-    order, key, first, last, narrow = function.args
-    e = Emitter(b, Real(torch.float64), 1)
-    here = b.alloca(ir.ArrayType(I64, ahead), name="drawn")
-
-    def swap(i: ir.Value, j: ir.Value) -> None:
-        there = e.address(order, j, I64)
-        b.store(b.load(there, typ=I64, align=8), e.address(order, i, I64), align=8)
-        b.store(i, there, align=8)
-
-    def draw_and_swap(start: ir.Value) -> None:
-        stop = e.smaller(e.add(start, ahead), end)
-
-        def draw(place: ir.Value) -> None:
-            b.call(drawn, [key, place, order, e.address(here, e.subtract(place, start), I64)])
-
-        def take(place: ir.Value) -> None:
-            swap(place, b.load(e.address(here, e.subtract(place, start), I64), typ=I64, align=8))
-
-        e.loop("draw", start, stop, HALVES, draw)
-        e.loop("take", start, stop, 1, take)
-
-    end = e.smaller(last, narrow)
-    e.loop("narrow", first, end, ahead, draw_and_swap)
-    begin_wide = b.select(b.icmp_signed("<", first, narrow), narrow, first)
-    e.loop("wide", begin_wide, last, 1, lambda i: swap(i, b.call(wide, [key, i])))
-    b.ret_void()
-    note_workspace(module, 0)
-    return module
 
 
 def _internal(

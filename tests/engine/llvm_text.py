@@ -22,16 +22,18 @@ import attrs
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, once, shuffle
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.lowering import lower_loss, lower_steps
-from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
+from functional_mlp.engine.members.compiling import GroupSource
 from functional_mlp.engine.members.plan import members_plan_of
 from functional_mlp.engine.members.program import MembersProgram
+from functional_mlp.engine.once import OnceSource
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import MEASURED
 from functional_mlp.engine.program import LossProgram, Program
+from functional_mlp.engine.shuffle import ShuffleSource
 from functional_mlp.penalties import Penalty
 from tests.engine.modes import TARGETS
 
@@ -151,21 +153,22 @@ class Case:
 
     def _module(self) -> Any:
         if self.kind == "shuffle":
-            return shuffle.emit(MEASURED.places_drawn_ahead)
+            return ShuffleSource(MEASURED.places_drawn_ahead).emit()
         if self.kind in GROUPS:
             return self._module_of_group()
         program = self._program()
         plan = plan_of(program, self._target)
         if self.kind == "once":
-            return once.emit(program, plan, self.batch_size)
-        return compiling.emit(program, attrs.evolve(plan, divided=self.kind == "divided" or plan.divided))
+            return OnceSource(program, plan, self.batch_size).emit()
+        divided = self.kind == "divided" or plan.divided
+        return NetworkSource(program, attrs.evolve(plan, divided=divided)).emit()
 
     def _module_of_group(self) -> Any:
         rule, task = self._rule(), ALL_TASKS[self.task]
         group = MembersProgram(self._loss_program(), rule, self.batch_size, task.penalty)
         plan = members_plan_of(group.program, len(rule.slots()), self.batch_size, self._target)
         members = plan.lanes if self.kind == "full groups" else max(plan.lanes // 2, 2)
-        return members_compiling.emit(group, attrs.evolve(plan, members=members))
+        return GroupSource(group, attrs.evolve(plan, members=members)).emit()
 
     def _program(self) -> Program:
         if self.kind == "predict":

@@ -10,7 +10,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp.engine import cache as disk
-from functional_mlp.engine import compiling
+from functional_mlp.engine.functions import compiled
 from tests.helpers import assert_close
 
 KEY = "0123456789abcdef" * 4
@@ -29,9 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     fm.engine.explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "above" / "cache"))
     disk._warn.cache_clear()
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
     yield tmp_path / "above" / "cache"
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def train(learning_rate: float = 0.1, engine: str = "fused") -> fm.TrainState:
 
 def test_another_learning_rate_takes_the_same_code(folder: Path) -> None:
     first = train(0.1)
-    made = sorted(os.listdir(folder)), compiling.compiled.cache_info().misses
+    made = sorted(os.listdir(folder)), compiled.cache_info().misses
     second = train(0.5)
-    assert (sorted(os.listdir(folder)), compiling.compiled.cache_info().misses) == made
+    assert (sorted(os.listdir(folder)), compiled.cache_info().misses) == made
     assert not fm.pytree.equal(first, second)
     assert_close(second.optimizer_state.params, train(0.5, "reference").optimizer_state.params, tolerance=1e-5)
 
@@ -115,7 +115,7 @@ def test_training_goes_on_without_a_cache(folder: Path) -> None:
     folder.chmod(0o777)
     with pytest.warns(RuntimeWarning, match="can be written by other users"):
         first = train()
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
     assert fm.pytree.equal(train(), first)
     assert os.listdir(folder) == []
 
@@ -194,7 +194,7 @@ def test_training_makes_damaged_code_anew(folder: Path) -> None:
     whole = file.read_bytes()
     for damaged in (b"", whole[:-1], whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]):
         file.write_bytes(damaged)
-        compiling.compiled.cache_clear()
+        compiled.cache_clear()
         assert fm.pytree.equal(train(), first)
         assert file.read_bytes() == whole
 

@@ -10,7 +10,7 @@ from llvmlite.ir.instructions import Comment
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import compiling
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Sharing, plan_of
@@ -86,7 +86,7 @@ def test_the_code_does_not_grow_with_the_number_of_shapes(optimizer: fm.Optimize
     def module(shapes: int) -> ir.Module:
         sizes = tuple(60 - 53 * number // shapes for number in range(shapes + 1))
         program = lower(network(sizes), MSE, optimizer, batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return compiling.emit(program, plan_of(program, AVX512))
+        return NetworkSource(program, plan_of(program, AVX512)).emit()
 
     assert instructions(module(32)) == instructions(module(8))
 
@@ -98,7 +98,7 @@ def test_the_calls_of_a_deep_network_are_a_table(batch_size: int) -> None:
         program = lower(
             fm.Sequential(*layers), MSE, fm.SGD(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return compiling.emit(program, plan_of(program, AVX512))
+        return NetworkSource(program, plan_of(program, AVX512)).emit()
 
     assert instructions(module(200)) == instructions(module(40))
 

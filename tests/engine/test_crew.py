@@ -2,8 +2,9 @@
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, Generic, NamedTuple
 
 import attrs
 import pytest
@@ -15,12 +16,13 @@ from functional_mlp.engine import crew
 from functional_mlp.engine.barrier import Team, emit_barrier
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.crew import together
-from functional_mlp.engine.functions import begin, load
+from functional_mlp.engine.functions import Source, begin, compiled
 from functional_mlp.engine.llvm.emitter import Emitter
+from functional_mlp.engine.llvm.records import Item, Kind, Pointer
 from functional_mlp.engine.llvm.target import host
-from functional_mlp.engine.llvm.types import I64, POINTER, Real
+from functional_mlp.engine.llvm.types import I64, Real
 from functional_mlp.engine.lowering import lower_steps
-from functional_mlp.engine.plan import plan_of
+from functional_mlp.engine.plan import Plan, plan_of
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.workspace import note_workspace
 from tests.engine import modes
@@ -31,33 +33,50 @@ KEY = fm.random.key(0)
 MEETINGS = 1000
 
 
-@pytest.fixture(scope="module")
-def meet() -> Callable[..., None]:
-    """meet(rank, threads, team, place): a thread's part in some meetings; it adds up how many there were."""
-    plan = plan_of(lower_steps(fm.Linear(1, 1), dtype=torch.float64), host())
+class Counted(NamedTuple, Generic[Item]):
+    """Where a thread counts its meetings."""
 
-    def emit() -> ir.Module:
+    place: Pointer[Item]
+
+
+@attrs.frozen
+class Meetings(Source):
+    """A thread's part in some meetings, which adds up how many there were."""
+
+    plan: Plan
+
+    what = "meetings"
+    key = None
+    functions: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"meetings": (Share, Counted)}
+
+    def check_unchanged(self) -> None:
+        pass
+
+    def emit(self) -> ir.Module:
         module = ir.Module("meetings")
-        function, builder = begin(module, "meetings", Share.types() | {"place": POINTER})
-        *share, place = function.args
+        builder, (share, counted) = begin(module, "meetings", Share, Counted)
         e = Emitter(builder, Real(torch.float64), 1)
 
         def one(i: ir.Value) -> None:
-            emit_barrier(builder, Share(*share), plan)
-            builder.store(builder.add(builder.load(place, typ=I64), ir.Constant(I64, 1)), place)
+            emit_barrier(builder, share, self.plan)
+            builder.store(builder.add(builder.load(counted.place, typ=I64), ir.Constant(I64, 1)), counted.place)
 
         e.loop("meetings", 0, MEETINGS, 1, one)
         builder.ret_void()
         note_workspace(module, 0)
         return module
 
-    code = load("meetings", None, emit, host())
-    function = code.function("meetings", (Share.types() | {"place": POINTER}).values())
+
+@pytest.fixture(scope="module")
+def meet() -> Callable[..., None]:
+    """meet(rank, threads, team, counts): a thread's part in some meetings."""
+    plan = plan_of(lower_steps(fm.Linear(1, 1), dtype=torch.float64), host())
+    code = compiled(Meetings(plan), host())
 
     def meet(rank: int, threads: int, team: Team, counts: ctypes.Array[ctypes.c_int64]) -> None:
-        function(rank, threads, team.address, ctypes.addressof(counts) + 8 * rank)
+        share = Share(rank=rank, threads=threads, team=team.address)
+        code.functions["meetings"](*share, *Counted(ctypes.addressof(counts) + 8 * rank))
 
-    meet.code = code  # type: ignore[attr-defined]  # kept as long as the function is
     return meet
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, lengths
+from functional_mlp.engine import lengths
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Sharing, plan_of
 from functional_mlp.engine.policy import MEASURED
@@ -82,7 +83,7 @@ def test_long_rules_are_emitted_few_times() -> None:
         program = lower(
             network, MSE, Iterated(0.1, times), batch_size=batch_size, class_targets=False, dtype=torch.float32
         )
-        return str(compiling.emit(program, plan_of(program, AVX512)))
+        return str(NetworkSource(program, plan_of(program, AVX512)).emit())
 
     for batch_size in (1, 10):
         roots = [text(times, batch_size).count('call <16 x float> @"llvm.sqrt') for times in (20, 21)]

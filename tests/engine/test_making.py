@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, making, native
+from functional_mlp.engine import making, native
+from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.llvm import target as machine
 
 KEY = fm.random.key(0)
@@ -134,7 +135,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(machine, "assemble", attempt)
 
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
     making._warn.cache_clear()
     return refuse
 

@@ -14,7 +14,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.engine import compiling
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.llvm.target import host
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Sharing, plan_of
@@ -195,7 +195,7 @@ def test_equal_layers_add_little_code(batch_size: int) -> None:
         layers = [layer for _ in range(depth) for layer in (fm.Linear(25, 25), fm.Tanh())]
         network = fm.Sequential(*layers)
         program = lower(network, MSE, fm.Adam(0.1), batch_size=batch_size, class_targets=False, dtype=torch.float32)
-        return str(compiling.emit(program, plan_of(program, AVX512))).count("\n")
+        return str(NetworkSource(program, plan_of(program, AVX512)).emit()).count("\n")
 
     assert lines(30) < 2 * lines(10)
 

@@ -29,7 +29,7 @@ def by(function, digest: bytes, n: int, narrow: int = shuffling.NARROW) -> torch
 )
 @settings(max_examples=100)
 def test_both_shuffles_give_the_same_bits(digest: bytes, n: int, narrow: int) -> None:
-    assert by(NATIVE.shuffle, digest, n, narrow).equal(by(shuffling.shuffle, digest, n, narrow))
+    assert by(NATIVE, digest, n, narrow).equal(by(shuffling.shuffle, digest, n, narrow))
 
 
 def test_words_that_would_favour_a_place_draw_nothing_in_either() -> None:
@@ -39,25 +39,25 @@ def test_words_that_would_favour_a_place_draw_nothing_in_either() -> None:
     halves = torch.stack([torch.from_numpy(half.astype("int64")) for half in (tried & 0xFFFFFFFF, tried >> 32)], 1)
     rests = halves.reshape(-1) * places % 2**32
     assert (rests < 2**32 % places).sum() > 3
-    assert by(NATIVE.shuffle, KEY.digest, n).equal(by(shuffling.shuffle, KEY.digest, n))
+    assert by(NATIVE, KEY.digest, n).equal(by(shuffling.shuffle, KEY.digest, n))
 
 
 def test_an_order_of_several_calls_is_the_same() -> None:
     in_several = shuffle.function_of(host(), Policy(places_per_call=264, places_drawn_ahead=32))
     assert in_several.places_per_call == 264
-    assert by(in_several.shuffle, KEY.digest, 1000).equal(by(NATIVE.shuffle, KEY.digest, 1000))
+    assert by(in_several, KEY.digest, 1000).equal(by(NATIVE, KEY.digest, 1000))
 
 
 def test_permutations_are_drawn_natively_once_the_engine_is_there() -> None:
-    shuffle._compiled.cache_clear()
-    assert shuffle.function_of(host(), MEASURED).shuffle == shuffling._shuffle
+    shuffle.function_of.cache_clear()
+    assert shuffle.function_of(host(), MEASURED) == shuffling._shuffle
     assert fm.random.permutation(KEY, 1000).equal(by(shuffling.shuffle, KEY.digest, 1000))
 
 
 def test_nothing_is_written_beyond_an_order() -> None:
     for n in range(40):
         memory = torch.full((n + 8,), -1)
-        NATIVE.shuffle(KEY.digest, memory[4 : 4 + n])
+        NATIVE(KEY.digest, memory[4 : 4 + n])
         assert memory[:4].eq(-1).all()
         assert memory[4 + n :].eq(-1).all()
 
@@ -70,4 +70,4 @@ def test_a_forked_process_draws_the_same() -> None:
 
 def test_memory_without_numbers_is_refused() -> None:
     with pytest.raises(ValueError, match="hold"):
-        NATIVE.shuffle(KEY.digest, torch.empty(5, dtype=torch.int64, device="meta"))
+        NATIVE(KEY.digest, torch.empty(5, dtype=torch.int64, device="meta"))

@@ -19,7 +19,7 @@ class Division:
 
     def __init__(self, kernels: Kernels, scope: Scope, units: int) -> None:
         self._kernels, self._scope, self._units = kernels, scope, units
-        e, b, share = kernels.e, kernels.builder, scope.arguments.share
+        e, b, share = kernels.e, kernels.builder, scope.share
         assert share is not None, "there is but one thread"
         self._unit = 2 * kernels.lanes
         pairs = e.index(vectors(units, self._unit))

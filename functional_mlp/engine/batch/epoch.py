@@ -15,14 +15,13 @@ from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.passes import BatchPasses
 from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.batch.steps import Output
-from functional_mlp.engine.calls import Arguments, Scope
+from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Body
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.prefetch import Prefetch
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
@@ -48,7 +47,8 @@ class BatchEpoch(BatchPasses):
     gradients: int
     prefetch: Prefetch
 
-    def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
+    def __init__(self, program: TrainingProgram, builder: ir.IRBuilder, scope: Scope) -> None:
+        plan = scope.plan
         kernels = Kernels(program, plan, builder)
         self.loss, size = SampleLoss(kernels, program), kernels.layout.size
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
@@ -60,8 +60,8 @@ class BatchEpoch(BatchPasses):
             program if self.whole else None,
             self.gradients,
         )
-        end, scope = self.gradients + (0 if self.whole else size), Scope.of_function(arguments, plan)
-        self.prefetch = Prefetch(kernels, program, plan, arguments)
+        end = self.gradients + (0 if self.whole else size)
+        self.prefetch = Prefetch(kernels, program, scope)
         super().__init__(program, scope, products, end=end, way_back=True)
 
     def emit(self) -> int:

@@ -9,14 +9,13 @@ from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.piece import Memory, Piece
 from functional_mlp.engine.batch.steps import BatchSteps, Output
-from functional_mlp.engine.calls import Arguments, Scope
+from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.program import LossProgram, Program
 
 
@@ -109,9 +108,9 @@ class BatchPasses:
 class ForwardPasses(BatchPasses):
     """Emits a pass over rows `first` to `last` of the data, in their own order, into a function."""
 
-    def __init__(self, program: Program, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
-        kernels = Kernels(program, plan, builder)
-        products, scope = LinearProducts(kernels, plan.piece), Scope.of_function(arguments, plan)
+    def __init__(self, program: Program, builder: ir.IRBuilder, scope: Scope) -> None:
+        kernels = Kernels(program, scope.plan, builder)
+        products = LinearProducts(kernels, scope.plan.piece)
         super().__init__(program, scope, products, end=kernels.layout.size, way_back=False)
 
     def measure(self, program: LossProgram) -> int:

@@ -22,10 +22,7 @@ from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
 from functional_mlp.engine.members.plan import MembersPlan
 from functional_mlp.engine.members.program import (
-    INPUTS,
-    LABELS,
-    ORDERS,
-    TARGETS,
+    MemberData,
     MembersArguments,
     MembersProgram,
     Width,
@@ -45,7 +42,7 @@ class MembersEpoch:
     batch_size: int
     penalty: Penalty | None
     builder: ir.IRBuilder
-    arguments: MembersArguments
+    arguments: MembersArguments[ir.Value]
     members: int
     steps: MembersSteps
     e: Emitter
@@ -53,7 +50,7 @@ class MembersEpoch:
     doubles: ir.VectorType
 
     def __init__(
-        self, program: MembersProgram, plan: MembersPlan, builder: ir.IRBuilder, arguments: MembersArguments
+        self, program: MembersProgram, plan: MembersPlan, builder: ir.IRBuilder, arguments: MembersArguments[ir.Value]
     ) -> None:
         self.program, self.rule, self.batch_size = program.program, program.rule, program.batch_size
         self.penalty = program.penalty
@@ -207,13 +204,14 @@ class MembersEpoch:
         """The row of its data that each member comes to."""
         b, e = self.builder, self.e
         return [
-            b.load(e.address(self._pointer(ORDERS, member), position, I64), typ=I64, align=8)
+            b.load(e.address(self._pointer("order", member), position, I64), typ=I64, align=8)
             for member in range(self.members)
         ]
 
-    def _pointer(self, table: int, member: int) -> ir.Value:
-        """The address of a member's inputs, targets, labels or order."""
-        place = self.e.address(self.arguments.pointers, table * self.members + member, POINTER)
+    def _pointer(self, name: str, member: int) -> ir.Value:
+        """An address of a member's data."""
+        row = MemberData._fields.index(name)
+        place = self.e.address(self.arguments.pointers, row * self.members + member, POINTER)
         return self.builder.load(place, typ=POINTER, align=8)
 
     def _gathered(self, pointers: Sequence[ir.Value], offset: Index) -> ir.Value:
@@ -224,13 +222,13 @@ class MembersEpoch:
             vector = self.builder.insert_element(vector, number, ir.Constant(I64, member))
         return vector
 
-    def _row_addresses(self, table: int, rows: Sequence[ir.Value], columns: int) -> list[ir.Value]:
+    def _row_addresses(self, name: str, rows: Sequence[ir.Value], columns: int) -> list[ir.Value]:
         e = self.e
-        return [e.address(self._pointer(table, member), e.multiply(row, columns)) for member, row in enumerate(rows)]
+        return [e.address(self._pointer(name, member), e.multiply(row, columns)) for member, row in enumerate(rows)]
 
     def _load_inputs(self, rows: Sequence[ir.Value]) -> int:
         features = self.program.in_features
-        x, addresses = (self.steps.reserve(features), self._row_addresses(INPUTS, rows, features))
+        x, addresses = (self.steps.reserve(features), self._row_addresses("inputs", rows, features))
 
         def body(i: Index) -> None:
             self.steps.store(self._gathered(addresses, i), self.e.add(x, i))
@@ -275,13 +273,13 @@ class MembersEpoch:
         return vector if self.steps.one.e.real.type is DOUBLE else self.builder.fpext(vector, self.doubles)
 
     def _targets(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
-        addresses = self._row_addresses(TARGETS, rows, self.program.target_stride)
+        addresses = self._row_addresses("targets", rows, self.program.target_stride)
         return [self._gathered(addresses, i) for i in range(self.program.out_features)]
 
     def _weights(self, rows: Sequence[ir.Value]) -> ir.Value:
         """The weight of each member's row, the last number of its targets."""
         return self._gathered(
-            self._row_addresses(TARGETS, rows, self.program.target_stride), self.program.target_features
+            self._row_addresses("targets", rows, self.program.target_stride), self.program.target_features
         )
 
     def _labels(self, rows: Sequence[ir.Value]) -> ir.Value:
@@ -289,7 +287,7 @@ class MembersEpoch:
         b, e = self.builder, self.e
         labels = ir.Constant(e.integers_type, ir.Undefined)
         for member, row in enumerate(rows):
-            label = b.load(e.address(self._pointer(LABELS, member), row, I64), typ=I64, align=8)
+            label = b.load(e.address(self._pointer("labels", member), row, I64), typ=I64, align=8)
             label = label if self.steps.one.e.real.integer == I64 else b.trunc(label, self.steps.one.e.real.integer)
             labels = b.insert_element(labels, label, ir.Constant(I64, member))
         return labels

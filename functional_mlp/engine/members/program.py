@@ -1,6 +1,7 @@
 """What the code for a group of members depends on: the program, the arguments, and where numbers lie in memory."""
 
 from collections.abc import Callable
+from typing import Generic, NamedTuple
 
 import attrs
 import torch
@@ -11,7 +12,7 @@ from functional_mlp.engine.layout import Places, vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
+from functional_mlp.engine.llvm.records import Double, Integer, Item, Pointer
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule
 from functional_mlp.engine.program import Affine, CannotFuseError, LossProgram, Program, affine_steps
 from functional_mlp.forks import cached_property
@@ -70,36 +71,31 @@ class MembersProgram:
             raise CannotFuseError("the rule or the penalty has changed since the run began: start another one")
 
 
-@attrs.frozen(eq=False)
-class MembersArguments:
-    """The arguments of the compiled function.
+class MembersArguments(NamedTuple, Generic[Item]):
+    """The arguments of the epoch of a group.
 
-    `pointers` holds, a number a member, the addresses of their inputs, targets, labels and orders; `scalars` their
-    learning rates and what else differs between their optimizers; `results` the sums of their losses and the numbers
-    of samples that were right, which are both added to. `strength` is that of the penalty.
+    `pointers` holds the `MemberData` of the members, field by field, a number a member each; `scalars` their learning
+    rates and what else differs between their optimizers; `results` the sums of their losses and the numbers of samples
+    that were right, which are both added to. `strength` is that of the penalty.
     """
 
-    workspace: ir.Value
-    pointers: ir.Value
-    scalars: ir.Value
-    first: ir.Value
-    last: ir.Value
-    step: ir.Value
-    strength: ir.Value
-    results: ir.Value
-
-    @classmethod
-    def types(cls) -> dict[str, ir.Type]:
-        """The names of the arguments, and their types."""
-        types = (POINTER, POINTER, POINTER, I64, I64, I64, DOUBLE, POINTER)
-        return dict(zip([field.name for field in attrs.fields(cls)], types, strict=True))
-
-    def values(self) -> tuple[ir.Value, ...]:
-        """The arguments in order."""
-        return attrs.astuple(self, recurse=False)
+    workspace: Pointer[Item]
+    pointers: Pointer[Item]
+    scalars: Pointer[Item]
+    first: Integer[Item]
+    last: Integer[Item]
+    step: Integer[Item]
+    strength: Double[Item]
+    results: Pointer[Item]
 
 
-INPUTS, TARGETS, LABELS, ORDERS = range(4)
+class MemberData(NamedTuple):
+    """Where the inputs, the targets, the labels and the order of a member lie."""
+
+    inputs: int
+    targets: int
+    labels: int
+    order: int
 
 
 @attrs.frozen

@@ -13,18 +13,19 @@ from torch import Tensor
 from functional_mlp import pytree
 from functional_mlp.engine.epochs import EpochsOfMembers
 from functional_mlp.engine.expressions import strength_of
+from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.llvm.target import Target, host
 from functional_mlp.engine.lowering import MOST_SAMPLES, check_penalty_expressions, lower_loss, takes_classes
 from functional_mlp.engine.members.algebra import MembersRule, real_numbers_aside
-from functional_mlp.engine.members.compiling import compiled
+from functional_mlp.engine.members.compiling import GroupSource
 from functional_mlp.engine.members.plan import MembersPlan, gain_from_groups, members_plan_of
-from functional_mlp.engine.members.program import MembersLayout, MembersProgram
+from functional_mlp.engine.members.program import MemberData, MembersArguments, MembersProgram
 from functional_mlp.engine.members.validation import Validations
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import nothing, program_of_pass
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import CannotFuseError
-from functional_mlp.engine.session import Rows, function_to_run, new_workspace
+from functional_mlp.engine.session import Rows, code_to_run, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
@@ -57,11 +58,11 @@ def groups_of_members(job: Job, numbers: Sequence[int], policy: Policy) -> list[
         return []
     plan = _plan_of(program, target, policy)
     try:
-        compiled(program, plan, target)
+        compiled(GroupSource(program, plan), target)
         held_out = {id(data): data for data in (job.members[number].validation for number in numbers)}
         for data in held_out.values():
             if data is not None:
-                function_to_run(program_of_pass(program.program, data), policy)
+                code_to_run(program_of_pass(program.program, data), policy)
     except CannotFuseError:
         return []
     count = math.ceil(len(numbers) / plan.members)
@@ -105,15 +106,15 @@ class MembersRun:
         target = host()
         plan = _plan_of(program, target, policy)
         self._size = plan.members
-        self._function = compiled(program, plan, target)
-        self._layout = MembersLayout.of(program.program, plan.units)
+        self._code = compiled(GroupSource(program, plan), target)
+        self._layout = self._code.source.layout
         self._names = ("params", *program.rule.slots())
         self._rows_per_call, self._most_epochs_per_call = plan.rows_per_call, plan.policy.most_epochs_per_call
         self._samples = len(members[0].data)
         self._step = members[0].start.optimizer_state.step
         self._steps = -(-self._samples // job.batch_size)  # of an epoch
         self._learning_rates = [member.start.optimizer_state.learning_rate for member in members]
-        self._workspace = new_workspace(self._function.workspace_size, program.program.dtype)
+        self._workspace = new_workspace(self._code.workspace_size, program.program.dtype)
         self._numbers = self._workspace[: self._layout.size * self._size * len(self._names)]
         self._rows = {id(member.data): Rows.of(member.data, job.loss) for member in members}
         self._orders = Orders(len(members), self._samples, shuffled=job.shuffle, policy=policy)
@@ -131,7 +132,7 @@ class MembersRun:
     def _data_pointers(self) -> Any:
         """The table of addresses."""
         columns = [
-            (*self._rows[id(member.data)].pointers, order.data_ptr())
+            MemberData(**self._rows[id(member.data)].pointers._asdict(), order=order.data_ptr())
             for member, order in zip(self._members, self._orders.memory, strict=True)
         ]
         table = [address for row in zip(*self._filled_up(columns), strict=True) for address in row]
@@ -170,7 +171,7 @@ class MembersRun:
     def _run_epochs(self, keys: Keys, scalars: Tensor, results: Any, *, within: bool) -> None:
         """Run epochs in one call, with their validation where it is `within` it."""
         validations = self._validations if within else None
-        self._function.call_epochs(
+        self._code.functions["epochs"](
             *EpochsOfMembers(
                 workspace=self._workspace.data_ptr(),
                 pointers=self._pointers,
@@ -199,11 +200,19 @@ class MembersRun:
         distance = self._results_of_an_epoch * ctypes.sizeof(ctypes.c_double)
         for done, own in enumerate(keys):
             self._orders.draw(own)
-            arguments = (self._workspace.data_ptr(), self._pointers, scalars[done].data_ptr())
-            step, sums = self._step + done * self._steps, ctypes.addressof(results) + done * distance
             for first in range(0, self._samples, self._rows_per_call):
                 last = min(first + self._rows_per_call, self._samples)
-                self._function.call(*arguments, first, last, step, self._strength, sums)
+                arguments = MembersArguments(
+                    workspace=self._workspace.data_ptr(),
+                    pointers=self._pointers,
+                    scalars=scalars[done].data_ptr(),
+                    first=first,
+                    last=last,
+                    step=self._step + done * self._steps,
+                    strength=self._strength,
+                    results=ctypes.addressof(results) + done * distance,
+                )
+                self._code.functions["epoch"](*arguments)
                 tick(done + last / self._samples)
 
     def _outcome(self, member: int, results: Any, validated: bool, within: bool) -> Outcome:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from functional_mlp.engine import walk
-from functional_mlp.engine.calls import Arguments, Scope
+from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import vectors
@@ -27,7 +27,6 @@ from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
 from functional_mlp.engine.loss import SampleLoss
-from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.prefetch import Prefetch
 from functional_mlp.engine.program import Affine, Branch, Pointwise, TrainingProgram, affine_steps
 from functional_mlp.engine.single.exchange import Exchange
@@ -53,7 +52,8 @@ class SampleEpoch:
     layers: SampleLayers
     places: SamplePlaces
 
-    def __init__(self, program: TrainingProgram, plan: Plan, builder: ir.IRBuilder, arguments: Arguments) -> None:
+    def __init__(self, program: TrainingProgram, builder: ir.IRBuilder, scope: Scope) -> None:
+        plan = scope.plan
         self.kernels, self.slots = Kernels(program, plan, builder), len(program.optimizer.slots())
         self.e, self.builder, self.program = self.kernels.e, builder, program
         self.loss = SampleLoss(self.kernels, program)
@@ -64,10 +64,10 @@ class SampleEpoch:
         copies, end = places_of_copies(self.kernels, plan, self.exchange.end)
         self.products = Products(self.kernels, Tails(self.kernels, plan, self.slots, end))
         self.layers = SampleLayers(program, self.products, self.exchange, self.places.layers, copies)
-        if arguments.share is not None:
-            own = self.exchange.own_workspace(arguments.workspace, arguments.share.rank)
-            arguments = attrs.evolve(arguments, workspace=own)
-        self.scope = Scope.of_function(arguments, plan)
+        arguments = scope.arguments
+        if scope.share is not None:
+            arguments = arguments._replace(workspace=self.exchange.own_workspace(scope.workspace, scope.share.rank))
+        self.scope = Scope.of_function(plan, arguments, scope.share)
 
     def emit(self) -> int:
         """Emit the function's body; returns the size of the workspace, in numbers.
@@ -86,7 +86,7 @@ class SampleEpoch:
         first = Pass(scope.counted_from(here), None)
         outcome = self._backward_pass(first, arguments.first, *self._forward_pass(first, arguments.first))
         there = self.e.address(scope.workspace, tails.end + self.places.end)
-        prefetch = Prefetch(self.kernels, self.program, scope.plan, arguments)
+        prefetch = Prefetch(self.kernels, self.program, scope)
 
         def sample(position: Index, before: ir.Value, activations: ir.Value, *totals: ir.Value) -> list[ir.Value]:
             prefetch.fetch(self.e.add(position, scope.plan.policy.samples_fetched_ahead))
@@ -115,7 +115,7 @@ class SampleEpoch:
 
     def _make_copies(self, scope: Scope) -> None:
         """Write the transposed copies."""
-        scope = attrs.evolve(scope, arguments=attrs.evolve(scope.arguments, share=None))  # each thread makes its own
+        scope = attrs.evolve(scope, share=None)  # each thread makes its own
         matrices = {matrix.step.number: matrix for matrix in self.kernels.layout.matrices}
         with self.kernels.table(scope) as inside:
             for number, place in self.layers.copies.items():

@@ -65,8 +65,8 @@ class Exchange:
         return self.builder.load(workspace_size(self.builder.module), typ=I64)
 
     def wait(self, scope: Scope) -> None:
-        assert scope.arguments.share is not None
-        emit_barrier(self.builder, scope.arguments.share, scope.plan)
+        assert scope.share is not None
+        emit_barrier(self.builder, scope.share, scope.plan)
         self.e.stored.forget_all()
 
     # A layer
@@ -83,8 +83,8 @@ class Exchange:
 
     def first(self, scope: Scope) -> ir.Value:
         """The first thread's workspace, to which all write."""
-        assert scope.arguments.share is not None
-        distance = self.e.multiply(scope.arguments.share.rank, self._size())
+        assert scope.share is not None
+        distance = self.e.multiply(scope.share.rank, self._size())
         return self.e.address(scope.workspace, self.builder.neg(distance))
 
     def place_of_block(self, place: Index, number: Index, rows: Index) -> Index:
@@ -146,6 +146,6 @@ class Exchange:
     @contextlib.contextmanager
     def _elsewhere(self, scope: Scope) -> Iterator[None]:
         """What is emitted runs on all threads but the first."""
-        assert scope.arguments.share is not None
-        with self.builder.if_then(self.builder.icmp_signed("!=", scope.arguments.share.rank, ir.Constant(I64, 0))):
+        assert scope.share is not None
+        with self.builder.if_then(self.builder.icmp_signed("!=", scope.share.rank, ir.Constant(I64, 0))):
             yield

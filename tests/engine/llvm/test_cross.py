@@ -9,11 +9,11 @@ import torch
 from llvmlite import binding
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling
+from functional_mlp.engine.compiling import NetworkSource
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
-from functional_mlp.engine.members import compiling as members_compiling
 from functional_mlp.engine.members.algebra import MembersRule
+from functional_mlp.engine.members.compiling import GroupSource
 from functional_mlp.engine.members.plan import members_plan_of
 from functional_mlp.engine.members.program import MembersProgram
 from functional_mlp.engine.plan import plan_of
@@ -85,7 +85,7 @@ def test_an_epoch_is_made(
     )
     plan = plan_of(program, target)
     assert plan.lanes == 16 // dtype.itemsize
-    code = machine.assemble(str(compiling.emit(program, plan)), target)
+    code = machine.assemble(str(NetworkSource(program, plan).emit()), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "epochs", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)  # denormal numbers are taken as zero, and then no longer
@@ -99,7 +99,7 @@ def measuring(dtype: torch.dtype) -> LossProgram:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_pass_forward_is_made(kind: str, dtype: torch.dtype, target: machine.Target) -> None:
     program: Program = measuring(dtype) if kind == "evaluate" else lower_steps(NETWORKS["small"], dtype=dtype)
-    code = machine.assemble(str(compiling.emit(program, plan_of(program, target))), target)
+    code = machine.assemble(str(NetworkSource(program, plan_of(program, target)).emit()), target)
     assert is_of(code, target)
     assert has_functions(code, target, kind, "workspace_size")
     assert accesses_of_control_register(code) == (0, 0)
@@ -111,7 +111,7 @@ def test_an_epoch_of_many_networks_is_made(batch_size: int, dtype: torch.dtype, 
     optimizers = [fm.Adam(0.1), fm.Adam(0.1, beta1=0.5)]
     program = MembersProgram(measuring(dtype), MembersRule.of(optimizers), batch_size)
     plan = members_plan_of(program.program, len(program.rule.slots()), batch_size, target)
-    code = machine.assemble(str(members_compiling.emit(program, plan)), target)
+    code = machine.assemble(str(GroupSource(program, plan).emit()), target)
     assert is_of(code, target)
     assert has_functions(code, target, "epoch", "workspace_size")
     assert accesses_of_control_register(code) == (1, 2)

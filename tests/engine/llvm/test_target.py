@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp.engine import compiling, shuffle
+from functional_mlp.engine import shuffle
+from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.llvm import target as machine
 from functional_mlp.engine.policy import MEASURED
 
@@ -24,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fm.engine.explain(NETWORK, fm.MeanSquaredError(), fm.SGD(0.1))  # makes the engine's first code elsewhere,
     shuffle.function_of(machine.host(), MEASURED)  # and that which draws orders
     monkeypatch.setenv("FUNCTIONAL_MLP_CACHE", str(tmp_path / "cache"))
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
     return tmp_path / "cache"
 
 
@@ -44,7 +45,7 @@ def assembled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_code_is_made_once_and_loaded_from_the_disk_after_that(cache: Path, assembled: list[str]) -> None:
     first = train()
     assert len(assembled) == len(list(cache.iterdir())) == 1
-    compiling.compiled.cache_clear()
+    compiled.cache_clear()
     assert fm.pytree.equal(train(), first)
     assert len(assembled) == 1
 

@@ -6,7 +6,8 @@ import torch
 from llvmlite import ir
 
 import functional_mlp as fm
-from functional_mlp.engine.calls import Arguments
+from functional_mlp.engine.calls import Arguments, Scope
+from functional_mlp.engine.functions import begin
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan
@@ -17,8 +18,8 @@ from functional_mlp.engine.single.epoch import SampleEpoch
 
 
 def copies_of(program: TrainingProgram, plan: Plan) -> dict[int, int]:
-    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), Arguments.TYPES), "epoch")
-    epoch = SampleEpoch(program, plan, ir.IRBuilder(function.append_basic_block()), Arguments(*function.args))
+    builder, given = begin(ir.Module(), "epoch", Arguments)
+    epoch = SampleEpoch(program, builder, Scope.of_function(plan, *given))
     epoch.emit()
     return epoch.layers.copies
 
