@@ -1,6 +1,7 @@
 """`python -m functional_mlp.engine`: what the engine makes of a network, for reading."""
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 
@@ -15,8 +16,8 @@ from functional_mlp.engine.program import Program, TrainingProgram
 PAPER_NETWORK = "Sequential(Linear(2, 25), ReLU(), Linear(25, 25), ReLU(), Linear(25, 25), Tanh(), Linear(25, 2))"
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     names = {name: getattr(fm, name) for name in fm.__all__}
     # The expressions are those of whoever runs the command.
     network, loss, optimizer = (eval(text, names) for text in (options.network, options.loss, options.optimizer))

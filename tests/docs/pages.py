@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from functional_mlp.cli import main
+from functional_mlp.engine.__main__ import main as show_code
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -30,6 +31,8 @@ BLOCK = re.compile(
     r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$(?P<between>\n\n```text\n(?P<output>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
+# Our commands, as functions of their arguments.
+PROGRAMS = {"functional-mlp": main, "python -m functional_mlp.engine": show_code}
 NOT_RUN = ("python3 -m venv", "pip install", ".venv/bin/pip install", "source ", "python benchmarks/")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -58,8 +61,9 @@ def output_of(block: re.Match[str], page: Path, module: types.ModuleType) -> str
     with contextlib.redirect_stdout(printed):
         if block["language"] == "sh":
             for command in commands(block["code"]):
-                code = main(shlex.split(command)[1:])
-                assert code == 0, f"{page.name}: {command} ended with {code}"
+                (name,) = (name for name in PROGRAMS if command.startswith(f"{name} "))
+                code = PROGRAMS[name](shlex.split(command.removeprefix(name)))
+                assert not code, f"{page.name}: {command} ended with {code}"
         else:
             try:
                 exec(compile(block["code"], str(page), "exec"), vars(module))
@@ -71,9 +75,10 @@ def output_of(block: re.Match[str], page: Path, module: types.ModuleType) -> str
 def commands(code: str) -> list[str]:
     """The commands of a block that can be run here; `AssertionError` for one that is neither of ours nor installs."""
     lines = [line for line in code.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
-    unknown = [line for line in lines if not line.startswith(("functional-mlp ", *NOT_RUN))]
+    ours = tuple(f"{name} " for name in PROGRAMS)
+    unknown = [line for line in lines if not line.startswith((*ours, *NOT_RUN))]
     assert not unknown, f"no test can run {unknown}"
-    return [line for line in lines if line.startswith("functional-mlp ")]
+    return [line for line in lines if line.startswith(ours)]
 
 
 def with_outputs(page: Path) -> str:
