@@ -71,8 +71,8 @@ def paint_classes(axes, network: fm.Layer, params, data: fm.Dataset) -> None:
     for index in range(shares.shape[2]):
         x, y = data.inputs[data.labels == index].T
         axes.scatter(x, y, s=4, color=style.series(index).color, edgecolors="white", linewidths=0.15)
-    axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", anchor="N")
+    axes.axis("off")
 
 
 def _rgb(color: str) -> list[float]:
@@ -244,6 +244,13 @@ def svg(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+def png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
+
+
 if __name__ == "__main__":
     _, name, path = sys.argv
-    globals()[name]().savefig(path, dpi=110)
+    write = {".png": png, ".svg": svg}[Path(path).suffix]
+    Path(path).write_bytes(write(globals()[name]()))
