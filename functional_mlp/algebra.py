@@ -276,6 +276,11 @@ def narrowed(array: Tensor, dtype: torch.dtype) -> Tensor:
     return array.to(dtype) if dtype in _HALF and array.dtype == torch.float32 else array
 
 
+# In a `with` of it torch does not ask of each operation whether it belongs to a graph of its autograd: that is a
+# fourteenth of a small network's step. No tensor that is met there may have such a graph.
+below_autograd = torch._C._AutoDispatchBelowAutograd
+
+
 @functools.lru_cache(maxsize=64)
 def torch_namespace(dtype: torch.dtype, device: torch.device) -> TorchNamespace:
     """The torch reading for arrays of a dtype and device."""

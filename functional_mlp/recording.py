@@ -11,12 +11,13 @@ one call shows what all others do. Torch is called as it was seen to be, and giv
 ...     doubled = (x.T * 2).sum(0)
 >>> print(recording.source([doubled]))
 def recorded(a0):
-    v0 = a0.T
-    v1 = g0(v0, 2)
-    del v0
-    v2 = g1(v1, 0)
-    del v1
-    return [v2]
+    with below_autograd():
+        v0 = a0.T
+        v1 = g0(v0, 2)
+        del v0
+        v2 = g1(v1, 0)
+        del v1
+        return [v2]
 >>> recording.function([doubled])(torch.tensor([[3.0, 4.0]]))
 [tensor([14.])]
 """
@@ -27,6 +28,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from functional_mlp.algebra import below_autograd
 
 # What may be asked of a tensor without a look at its numbers.
 _KINDS = (
@@ -65,8 +68,11 @@ class Recording(TorchFunctionMode):
         return result
 
     def function(self, results: Sequence[Tensor]) -> Recorded | None:
-        """What gives these results of other inputs; None where the numbers of inputs may decide what is called."""
-        source, names = self.source(results), dict(self._globals)
+        """What gives these results of other inputs, which have no graphs of torch's autograd.
+
+        None where the numbers of inputs may decide what is called.
+        """
+        source, names = self.source(results), {"below_autograd": below_autograd, **self._globals}
         if not self._is_whole:
             return None
         exec(source, names)  # it was written below, of the names of operations
@@ -83,7 +89,7 @@ class Recording(TorchFunctionMode):
             needed |= _made(text)
             body.append(f"{name} = {text}")
         head = f"def recorded({', '.join(f'a{number}' for number in range(len(self.inputs)))}):"
-        return "\n    ".join([head, *reversed(body)])
+        return "\n        ".join([head + "\n    with below_autograd():", *reversed(body)])
 
     def _see(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         is_attribute = function.__name__ == "__get__"

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from functional_mlp import checks, markup, pytree, trees
-from functional_mlp.algebra import Array, narrowed, torch_namespace, widened
+from functional_mlp.algebra import Array, below_autograd, narrowed, torch_namespace, widened
 from functional_mlp.from_type import drawn
 from functional_mlp.leaves import Leaves, leaves_namespace, tensors_of
 from functional_mlp.operands import NotInAlgebraError
@@ -133,8 +133,9 @@ class Optimizer(Value, Generic[S]):
         xp = None if form is None or type(self).apply_rule is not Optimizer.apply_rule else leaves_namespace(form.kind)
         if xp is not None:
             try:
-                updated = self.rule(xp, step, learning_rate, *[Leaves(xp, own) for own in leaves])
-                return [tensors_of(own) for own in updated]
+                with below_autograd():
+                    updated = self.rule(xp, step, learning_rate, *[Leaves(xp, own) for own in leaves])
+                    return [tensors_of(own) for own in updated]
             except NotInAlgebraError:
                 pass
         by_leaf = [self.apply_rule(step, learning_rate, *arrays) for arrays in zip(*leaves, strict=True)]
