@@ -50,11 +50,12 @@ class Case:
     optimizer: fm.Optimizer
     batch_size: int = 1
     rows: int = 500
+    loss: fm.Loss = attrs.field(factory=fm.MeanSquaredError)
 
     def program(self) -> Program:
         return lower(
             self.network,
-            fm.MeanSquaredError(),
+            self.loss,
             self.optimizer,
             batch_size=self.batch_size,
             class_targets=False,
@@ -66,6 +67,9 @@ SINGLE = Case("paper, 1", PAPER, fm.SGD(0.01))
 MOMENTUM = Case("paper, 1, momentum", PAPER, fm.Momentum(0.01))
 BATCH = Case("paper, 10", PAPER, fm.SGD(0.01), 10)
 LARGE_BATCH = Case("paper, 100", PAPER, fm.SGD(0.01), 100)
+LOGITS = [
+    Case(f"paper, {size}, cross-entropy", PAPER, fm.SGD(0.01), size, loss=fm.CrossEntropy()) for size in (10, 100)
+]
 WHOLE = Case("paper, 500", PAPER, fm.SGD(0.01), 500)
 SMOOTH = Case("tanh, 100", dense(2, 25, 25, 25, 2, activation=fm.Tanh()), fm.SGD(0.01), 100)
 SHAPES_1, SHAPES_50 = Case("six shapes, 1", SHAPES, fm.SGD(0.01)), Case("six shapes, 50", SHAPES, fm.SGD(0.01), 50)
@@ -93,6 +97,7 @@ TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
     "one_by_one": ([0, 8, 128], [BATCH, LARGE_BATCH]),
     "most_outputs_compared": ([0, 16], [SINGLE, LARGE_BATCH, OUTPUTS_10]),
     "most_outputs_added": ([0, 16], [SINGLE, LARGE_BATCH, OUTPUTS_10]),
+    "most_outputs_side_by_side": ([0], [BATCH, LARGE_BATCH, *LOGITS]),
     "long_rule": ([True, False], [ADAM, ADAM_10, ADAM_SHAPES]),
     "most_loss_vectors": ([0, 64], [CLASSES]),
     "most_copied_vectors": ([0, 30, 1000], [SINGLE, WIDE_1]),

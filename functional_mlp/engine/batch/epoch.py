@@ -6,22 +6,20 @@ made for each batch.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import attrs
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
+from functional_mlp.engine.batch.losses import PieceLosses
 from functional_mlp.engine.batch.passes import BatchPasses
 from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.batch.steps import Output
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
-from functional_mlp.engine.llvm.emitter import Body
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import DOUBLE, I64
-from functional_mlp.engine.loss import SampleLoss
+from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.prefetch import Prefetch
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.update import penalize, rule_after
@@ -42,7 +40,6 @@ class BatchEpoch(BatchPasses):
     """Emits the epoch of a program with batches of more than one sample into a function."""
 
     program: TrainingProgram
-    loss: SampleLoss
     whole: bool
     gradients: int
     prefetch: Prefetch
@@ -50,7 +47,7 @@ class BatchEpoch(BatchPasses):
     def __init__(self, program: TrainingProgram, builder: ir.IRBuilder, scope: Scope) -> None:
         plan = scope.plan
         kernels = Kernels(program, plan, builder)
-        self.loss, size = SampleLoss(kernels, program), kernels.layout.size
+        size = kernels.layout.size
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
         self.whole = program.batch_size <= plan.piece and not plan.brief_rule
         self.gradients = size * (1 + len(program.optimizer.slots()))
@@ -99,7 +96,7 @@ class BatchEpoch(BatchPasses):
         with self._update_after(samples) as update:
             piece = Piece(self.scope, 0, samples.count, samples.batch, update)
             grad, backward, losses = self._forward(piece, samples)
-            results = self._losses(piece, lambda r, *totals: add(self.builder, totals, losses(r)), totals)
+            results = losses.add(piece.begin, piece.end, totals)
             with self._table(piece) as inside:
                 backward(inside, grad)
             return results
@@ -109,26 +106,11 @@ class BatchEpoch(BatchPasses):
 
         The losses are kept, and each thread adds them all up in their order.
         """
-        b, scope = self.builder, self.scope
+        scope = self.scope
         waiting: list[Callable[[Piece], None]] = []
         begin, end = self.kernels.own_part(scope, samples.count, scope.plan.policy.unit_of_samples)
         own = Piece(scope, begin, self.e.index(end), samples.batch, waiting=waiting, whole=samples.count)
         grad, backward, losses = self._forward(own, samples)
-        outcomes = self.e.address(scope.workspace, self.memory.reserve(2 * 8 // self.kernels.real.size, self.samples))
-        distance = self.memory.stride(1) * self.kernels.real.size // 8
-
-        def place(r: Index, index: int) -> ir.Value:
-            return self.e.address(outcomes, self.e.add(self.e.multiply(r, distance), index), DOUBLE)
-
-        def keep(r: Index) -> None:
-            for index, value in enumerate(losses(r)):
-                b.store(value, place(r, index), align=self.kernels.real.size)
-
-        def add_kept(r: Index, *totals: ir.Value) -> list[ir.Value]:
-            kept = [b.load(place(r, index), typ=DOUBLE, align=self.kernels.real.size) for index in range(2)]
-            return add(b, totals, kept)
-
-        self._losses(own, keep, ())
         with self._table(own) as inside:
             backward(inside, grad)
         self.kernels.wait_for_threads(self.scope)  # all gradients of outputs are there
@@ -137,7 +119,7 @@ class BatchEpoch(BatchPasses):
             with self._table(whole) as inside:
                 for make in waiting:
                     make(inside)
-            return self._losses(whole, add_kept, totals)
+            return losses.add(whole.begin, whole.end, totals)
 
     @contextlib.contextmanager
     def _update_after(self, samples: Samples) -> Iterator[Update | None]:
@@ -155,10 +137,9 @@ class BatchEpoch(BatchPasses):
         with self.kernels.table(piece.scope, *values) as inside:
             yield attrs.evolve(piece, scope=inside)
 
-    def _forward(self, piece: Piece, samples: Samples) -> tuple[int, Backward[Piece], Callable[[Index], Any]]:
-        """The forward pass; returns the place of the gradient of the output, and what emits the way back to it.
-
-        The last is what emits the loss of a sample, which makes its gradient, and whether it is right.
+    def _forward(self, piece: Piece, samples: Samples) -> tuple[int, Backward[Piece], PieceLosses]:
+        """The forward pass and the losses; returns the place of the gradient of the output, what emits the way back
+        from it, and the losses, which are still to be added up.
         """
         e, b, scope = self.e, self.builder, self.scope
 
@@ -170,18 +151,10 @@ class BatchEpoch(BatchPasses):
         e.loop("ahead", piece.begin, piece.end, 1, lambda r: self.prefetch.fetch(e.add(following, r)))
         with self._table(piece) as inside:
             output, backward = walk.forward(self.steps, inside, self.program.steps, Output(x))
-        features = self.program.out_features
-        grad, stride = self.steps.reserve(features), self.memory.stride(features)
-
-        def losses(r: Index) -> list[ir.Value]:
-            offset, row = e.multiply(r, stride), row_of(r)
-            places = e.add(output.place, offset), e.add(grad, offset)
-            return self.loss.emit(scope, row, *places, samples.scale)
-
+        grad = self.steps.reserve(self.program.out_features)
+        losses = PieceLosses(self.kernels, self.program, scope, self.memory, self.samples)
+        losses.emit(piece.begin, piece.end, row_of, output.place, grad, samples.scale)
         return grad, backward, losses
-
-    def _losses(self, piece: Piece, sample: Body, carried: Sequence[ir.Value]) -> list[ir.Value]:
-        return self.e.loop("loss.sample", piece.begin, piece.end, 1, sample, carried)
 
     def _apply_gradients(self, batch: ir.Value) -> None:
         """The rule for every parameter with the gradient that was added up, which is set back to zero."""
@@ -196,7 +169,3 @@ class BatchEpoch(BatchPasses):
                 e.store(e.constant(0), workspace, e.add(self.gradients, place))
 
             e.loop("parameters", begin, end, self.kernels.lanes, apply)
-
-
-def add(builder: ir.IRBuilder, totals: Sequence[ir.Value], more: Sequence[ir.Value]) -> list[ir.Value]:
-    return [builder.fadd(total, value) for total, value in zip(totals, more, strict=True)]

@@ -3,11 +3,12 @@
 Products need the weights in both orientations, so a transposed copy is made of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from functional_mlp.engine import walk
 from functional_mlp.engine.batch.linear import LinearProducts
-from functional_mlp.engine.batch.piece import Memory, Piece
+from functional_mlp.engine.batch.losses import PieceLosses
+from functional_mlp.engine.batch.piece import Memory, Piece, RowOf
 from functional_mlp.engine.batch.steps import BatchSteps, Output
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
@@ -15,7 +16,6 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import DOUBLE, I64
-from functional_mlp.engine.loss import SampleLoss
 from functional_mlp.engine.program import LossProgram, Program
 
 
@@ -68,7 +68,7 @@ class BatchPasses:
         b.position_at_end(after)
         self.kernels.add_to_results(self.scope, totals)
 
-    def _load_inputs(self, begin: Index, end: ir.Value, row_of: Callable[[Index], ir.Value]) -> int:
+    def _load_inputs(self, begin: Index, end: ir.Value, row_of: RowOf) -> int:
         features, scope = self.program.in_features, self.scope
         x, stride = self.steps.reserve(features), self.memory.stride(features)
 
@@ -115,40 +115,42 @@ class ForwardPasses(BatchPasses):
 
     def measure(self, program: LossProgram) -> int:
         """The function's body, which adds up losses and right answers; returns the size of the workspace."""
-        loss, b = SampleLoss(self.kernels, program), self.builder
+        losses = PieceLosses(self.kernels, program, self.scope, self.memory, self.samples)
 
-        def add(row: ir.Value, place: Index, *totals: ir.Value) -> list[ir.Value]:
-            return [b.fadd(total, more) for total, more in zip(totals, loss.emit(self.scope, row, place), strict=True)]
+        def measure(row_of: RowOf, count: ir.Value, outputs: int, totals: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            losses.emit(0, count, row_of, outputs)
+            return losses.add(0, count, totals)
 
-        return self._forward(add)
+        return self._forward(measure)
 
     def predict(self, predictions: ir.Value) -> int:
         """The function's body, which writes the outputs to `predictions`; returns the size of the workspace."""
+        stride = self.memory.stride(self.program.out_features)
 
-        def write(row: ir.Value, place: Index, *totals: ir.Value) -> list[ir.Value]:
-            self._write(row, place, predictions)
-            return list(totals)
+        def write(row_of: RowOf, count: ir.Value, outputs: int, totals: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            def sample(r: Index) -> None:
+                self._write(row_of(r), self.e.add(outputs, self.e.multiply(r, stride)), predictions)
+
+            self.e.loop("sample", 0, count, 1, sample)
+            return totals
 
         return self._forward(write)
 
-    def _forward(self, use: Callable[..., list[ir.Value]]) -> int:
-        """totals = use(row, place of the outputs, *totals) for each sample."""
+    def _forward(self, use: Callable[[RowOf, ir.Value, int, Sequence[ir.Value]], Sequence[ir.Value]]) -> int:
+        """totals = use(row of a sample, how many there are, place of their outputs, totals) for each piece."""
         self._transpose_weights()
         scope, arguments, b = self.scope, self.scope.arguments, self.builder
 
-        def piece(first: ir.Value, loss_sum: ir.Value, right: ir.Value) -> list[ir.Value]:
+        def piece(first: ir.Value, *totals: ir.Value) -> list[ir.Value]:
+            def row_of(r: Index) -> ir.Value:
+                return b.add(first, self.e.index(r))
+
             last = self.e.smaller(b.add(first, ir.Constant(I64, self.samples)), arguments.last)
             count = b.sub(last, first)
-            x = self._load_inputs(0, count, lambda r: b.add(first, self.e.index(r)))
+            x = self._load_inputs(0, count, row_of)
             with self.kernels.table(scope, count) as inside:
                 output, _ = walk.forward(self.steps, Piece(inside, 0, count), self.program.steps, Output(x))
-            stride = self.memory.stride(self.program.out_features)
-
-            def sample(r: Index, *totals: ir.Value) -> list[ir.Value]:
-                row, place = b.add(first, self.e.index(r)), self.e.add(output.place, self.e.multiply(r, stride))
-                return use(row, place, *totals)
-
-            return [last, *self.e.loop("sample", 0, count, 1, sample, [loss_sum, right])]
+            return [last, *use(row_of, count, output.place, totals)]
 
         self._over_pieces(piece)
         return self.memory.end

@@ -11,6 +11,8 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.program import Pointwise
 
+RowOf = Callable[[Index], ir.Value]  # the row of the data that a sample of a piece is
+
 
 class Update(Protocol):
     """Uses the gradient of the vector of parameters at a place, which are weights or biases."""

@@ -15,9 +15,10 @@ import torch
 from functional_mlp.engine.expressions import RecordingNamespace, recorded
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
-from functional_mlp.engine.llvm.operands import Array, Condition, Scalar
+from functional_mlp.engine.llvm.features import FeaturesNamespace
+from functional_mlp.engine.llvm.operands import Condition, Scalar
 from functional_mlp.engine.llvm.types import DOUBLE, Real
-from functional_mlp.engine.llvm.vector import Scalars, VectorNamespace
+from functional_mlp.engine.llvm.vector import Scalars
 from functional_mlp.operands import NotInAlgebraError, Number, Operand, StandIn
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.value import is_ours
@@ -44,7 +45,7 @@ class Uniform(Scalar):
         self.number = number
 
 
-class MembersNamespace(VectorNamespace):
+class MembersNamespace(FeaturesNamespace):
     """The array namespace `xp` for vectors that hold one number of each member."""
 
     def __init__(self, emitter: Emitter, scalars: MembersScalars) -> None:
@@ -69,22 +70,6 @@ class MembersNamespace(VectorNamespace):
         if isinstance(condition, Condition):
             condition = Condition([self.repeated(value) for value in condition.values], condition.features)
         return super().where(condition, if_true, if_false)
-
-    def features(self, values: Sequence[ir.Value]) -> Array:
-        """The features of a sample, a vector each."""
-        return Array(self, values, len(values))
-
-    def sum(self, x: Any) -> Operand:
-        total, *rest = _feature_vectors(x)
-        for value in rest:
-            total = self.emitter.fadd(total, value)
-        return self.features([total])
-
-    def max(self, x: Any) -> Operand:
-        largest, *rest = _feature_vectors(x)
-        for value in rest:
-            largest = self.emitter.of_vector("maximum", largest, value)
-        return self.features([largest])
 
     # Operations of scalars
 
@@ -134,12 +119,6 @@ class MembersNamespace(VectorNamespace):
 
     def _doubles(self, *operands: Any) -> list[ir.Value]:
         return [self._members_scalars.doubles_of(operand) for operand in operands]
-
-
-def _feature_vectors(x: Any) -> list[ir.Value]:
-    if not isinstance(x, Array):
-        raise NotInAlgebraError("xp.sum and xp.max run over the features of an array")
-    return x.values
 
 
 def _key(operand: Any) -> Any:

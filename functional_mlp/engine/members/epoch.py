@@ -17,7 +17,7 @@ from functional_mlp.engine import walk
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.operands import Array, Outer, Scalar
+from functional_mlp.engine.llvm.operands import Outer, Scalar
 from functional_mlp.engine.llvm.types import DOUBLE, I64, POINTER
 from functional_mlp.engine.members.algebra import MembersNamespace, MembersRule, MembersScalars, Uniform
 from functional_mlp.engine.members.plan import MembersPlan
@@ -29,6 +29,7 @@ from functional_mlp.engine.members.program import (
 )
 from functional_mlp.engine.members.steps import MembersSteps, Update
 from functional_mlp.engine.program import LossProgram
+from functional_mlp.engine.side_by_side import LossesSideBySide
 from functional_mlp.engine.update import penalized
 from functional_mlp.operands import Operand
 from functional_mlp.penalties import Penalty
@@ -245,32 +246,17 @@ class MembersEpoch:
 
         The weight of a sample that has one counts in all three, which are 0 where it is.
         """
-        e, b, xp, features = self.e, self.builder, self.xp, self.program.out_features
-        b.comment(f"loss: {self.program.loss!r}")
+        features = self.program.out_features
         y = [self.steps.load(prediction + i) for i in range(features)]
         labels = self._labels(rows)
-        target = self._one_hot(labels) if self.program.class_targets else self._targets(rows)
-        arrays = xp.features(y), xp.features(target)
+        targets = None if self.program.class_targets else self._targets(rows)
         weight = self._weights(rows) if self.program.weighted else None
-        if weight is not None:
-            scale = weight if scale is None else e.fmul(weight, scale)
-            counts = b.fcmp_ordered("!=", weight, e.constant(0))
         grad = self.steps.reserve(features)
-        for i, vector in enumerate(xp.vectors(self.program.loss.sample_grad(xp, *arrays), features)):
-            scaled = vector if scale is None else e.fmul(vector, scale)
-            self.steps.store(scaled if weight is None else b.select(counts, scaled, e.constant(0)), grad + i)
-        loss = self._as_doubles(xp.vectors(self.program.loss.sample_value(xp, *arrays))[0])
-        right = self._is_right(y, arrays, labels)
-        if weight is not None:
-            factor, zero = (
-                self._as_doubles(weight),
-                ir.Constant(self.doubles, [ir.Constant(DOUBLE, 0.0)] * self.members),
-            )
-            loss, right = (b.select(counts, b.fmul(number, factor), zero) for number in (loss, right))
+        losses = LossesSideBySide(self.e, self.xp, self.program)
+        loss, right = losses.emit(
+            y, targets, labels, weight, scale, lambda i, vector: self.steps.store(vector, grad + i)
+        )
         return grad, loss, right
-
-    def _as_doubles(self, vector: ir.Value) -> ir.Value:
-        return vector if self.steps.one.e.real.type is DOUBLE else self.builder.fpext(vector, self.doubles)
 
     def _targets(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         addresses = self._row_addresses("targets", rows, self.program.target_stride)
@@ -291,30 +277,3 @@ class MembersEpoch:
             label = label if self.steps.one.e.real.integer == I64 else b.trunc(label, self.steps.one.e.real.integer)
             labels = b.insert_element(labels, label, ir.Constant(I64, member))
         return labels
-
-    def _one_hot(self, labels: ir.Value) -> list[ir.Value]:
-        e, b = self.e, self.builder
-        return [
-            b.select(b.icmp_signed("==", labels, e.integers(i)), e.constant(1), e.constant(0))
-            for i in range(self.program.out_features)
-        ]
-
-    def _is_right(self, y: Sequence[ir.Value], arrays: tuple[Array, Array], labels: ir.Value) -> ir.Value:
-        """1.0 where the sample is right, by its outputs or by its label, and else 0.0."""
-        b, xp, loss = self.builder, self.xp, self.program.loss
-        if loss.judges_outputs:
-            (wrong,) = xp.vectors(loss.wrong_outputs(xp, *arrays))
-            is_right = b.fcmp_ordered("==", wrong, self.e.constant(0))
-        else:
-            is_right = self._has_label_largest(y, labels)
-        one, zero = (ir.Constant(self.doubles, [ir.Constant(DOUBLE, n)] * self.members) for n in (1.0, 0.0))
-        return b.select(is_right, one, zero)
-
-    def _has_label_largest(self, y: Sequence[ir.Value], labels: ir.Value) -> ir.Value:
-        """Whether the first of the largest outputs is the label's; NaN counts as the largest, as in torch."""
-        e, b = self.e, self.builder
-        best, place = y[0], e.integers(0)
-        for i, number in enumerate(y[1:], start=1):
-            better = b.and_(b.fcmp_unordered(">", number, best), b.fcmp_ordered("ord", best, best))
-            best, place = (b.select(better, number, best), b.select(better, e.integers(i), place))
-        return b.icmp_signed("==", place, labels)
