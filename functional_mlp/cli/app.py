@@ -21,7 +21,6 @@ from functional_mlp.cli.sweep import sweep
 from functional_mlp.cli.terminal import fail
 from functional_mlp.cli.trace import trace
 from functional_mlp.cli.train import train
-from functional_mlp.interrupts import one_interrupt
 
 app: App = App(
     name="functional-mlp",
@@ -36,13 +35,11 @@ for command in (train, summary, trace, sweep, predict, evaluate, export, inspect
     app.command(command)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command, and return its exit code; errors of the user's making are one line on standard error."""
-    is_program = arguments is None
     try:
-        with one_interrupt(last=is_program):
-            app(sys.argv[1:] if is_program else arguments, exit_on_error=False, print_error=False)
-            sys.stdout.flush()  # a reader that has gone is noticed here
+        app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()  # a reader that has gone is noticed here
     except CycloptsError as error:
         return fail(f"{error} ({_help_of(error)})", MISUSED)
     except BrokenPipeError:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from functional_mlp.cli.training import TRAINING_GROUP
 from functional_mlp.extras import installing
-from functional_mlp.interrupts import no_interrupt
+from functional_mlp.interrupts import no_interrupt, one_interrupt
 
 
 @Parameter(name="*", group=TRAINING_GROUP)
@@ -28,6 +28,10 @@ class ClusterOptions:
     @contextmanager
     def executor(self) -> Iterator[Executor | None]:
         """The executor of the workers, None where training stays here; raises `OSError` where nobody answers."""
+        with one_interrupt():
+            yield from self._executor()
+
+    def _executor(self) -> Iterator[Executor | None]:
         if self.cluster is None:
             yield None
             return

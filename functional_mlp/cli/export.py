@@ -11,6 +11,7 @@ from functional_mlp.cli.model import Model
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.paths import check_files
 from functional_mlp.cli.terminal import say
+from functional_mlp.interrupts import one_interrupt
 from functional_mlp.spread import count
 
 
@@ -41,7 +42,8 @@ def export(
     if out.exists() and not force:
         raise ValueError(f"--out: {out} is there already: name another file, or add --force to write over it")
     known = Model.load(model)
-    known.export(out)
+    with one_interrupt():
+        known.export(out)
     columns = known.about.preparation.columns
     say(printing.out(), f"{count(len(columns), 'column')} in, {known.about.target!r} out: {out}")
     printing.finish({"columns": list(columns), "target": known.about.target, "model": out})

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.extras import installing
+from functional_mlp.interrupts import one_interrupt
 
 PACKAGE = Path(__file__).parents[1]
 # Where the notebook is: in a wheel, and in a checkout.
@@ -47,7 +48,7 @@ def playground(
     command += [] if port is None else ["--port", str(port)]
     command += [] if browser else ["--headless"]
     # In a session of its own Ctrl-C does not reach the server, which would ask whether it is meant.
-    with _exit_when_told(), subprocess.Popen(command, start_new_session=True) as server:
+    with one_interrupt(), _exit_when_told(), subprocess.Popen(command, start_new_session=True) as server:
         try:
             code = server.wait()
         except KeyboardInterrupt:  # how a page is ended

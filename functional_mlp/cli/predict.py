@@ -15,6 +15,7 @@ from functional_mlp.cli.output import Printing
 from functional_mlp.cli.paths import check_files, named_and_placed
 from functional_mlp.cli.terminal import say, say_notes, write_out
 from functional_mlp.files import write_atomically
+from functional_mlp.interrupts import no_interrupt
 
 if TYPE_CHECKING:
     import polars
@@ -87,10 +88,12 @@ def predict(
         write_out(_content(answers, ".csv").decode())
         say_notes(printing.err(), notes)
         return
-    write_atomically(out, _content(answers, out.suffix.lower()))
-    say(printing.out(), f"{len(table):,} rows: {out}")
-    say_notes(printing.err(), notes)
-    printing.finish({"rows": len(table), "predictions": out, "notes": notes})
+    content = _content(answers, out.suffix.lower())
+    with no_interrupt():
+        write_atomically(out, content)
+        say(printing.out(), f"{len(table):,} rows: {out}")
+        say_notes(printing.err(), notes)
+        printing.finish({"rows": len(table), "predictions": out, "notes": notes})
 
 
 def _predictions(model: Model, table: Table) -> polars.DataFrame:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.terminal import say
-from functional_mlp.interrupts import no_interrupt
+from functional_mlp.interrupts import no_interrupt, one_interrupt
 
 
 def reproduce(
@@ -45,7 +45,8 @@ def reproduce(
     def announce(experiment: str) -> None:
         say(progress, f"{time.perf_counter() - started:5.0f} s  {experiment}")
 
-    result = reproduction.run(reproduction.QUICK if quick else reproduction.FULL, seed, announce)
+    with one_interrupt():
+        result = reproduction.run(reproduction.QUICK if quick else reproduction.FULL, seed, announce)
     announce("writing the report")
     with no_interrupt():
         files = report.write(result, out)

@@ -19,6 +19,7 @@ from functional_mlp.cli.progress import training_display
 from functional_mlp.cli.terminal import plain_warnings
 from functional_mlp.cli.training import RuleOptions, TrainingOptions, TrainingSettings
 from functional_mlp.cli.wording import in_options
+from functional_mlp.interrupts import one_interrupt
 
 if TYPE_CHECKING:
     from functional_mlp.random import Key
@@ -86,7 +87,8 @@ class Run:
 
     def fit(self, key: Key, console: Console, checkpoint: fm.Checkpoint | None = None) -> fm.FitResult:
         """`fit` with a display, and without its warnings: the end of the run says what diverged."""
-        with training_display(console, self.settings.epochs) as display, _quietly("fit: "), in_options():
+        shown = training_display(console, self.settings.epochs)
+        with one_interrupt(), shown as display, _quietly("fit: "), in_options():
             observers: dict[str, Any] = {
                 "progress": display.progress,
                 "callbacks": [display.callback],

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp import interrupts
-from functional_mlp.cli import ending, main, members, scores
+from functional_mlp.cli import ending, members, scores
 from functional_mlp.escaping import printable
 from tests.checkpoint.cases import rewritten
 
@@ -299,7 +300,7 @@ def test_ctrl_c_before_the_results_ends_a_command_with_130(run: Run, table: Path
 def test_other_answers_to_ctrl_c_than_pythons_stay(answer: Callable | signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, answer)
     try:
-        with interrupts.one_interrupt(last=True), interrupts.no_interrupt():
+        with interrupts.ending_interrupt(os.abort), interrupts.no_interrupt():
             assert signal.getsignal(signal.SIGINT) == answer
         assert signal.getsignal(signal.SIGINT) == answer
     finally:
@@ -391,18 +392,57 @@ def test_ctrl_c_that_is_held_down_to_the_end_of_the_process_loses_nothing(run: R
     assert fm.load("model").history is not None
 
 
-def test_ctrl_c_while_the_command_is_loaded_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """The loading of what the command is made of is interrupted where a module would be found."""
+# Presses Ctrl-C where a module would be found, which swallows what that raises.
+PRESSED_WHILE_LOADING = """
+import os, signal, sys
+from functional_mlp.cli import main
+class Pressing:
+    def find_spec(self, name, path, target=None):
+        if name == "functional_mlp.cli.app":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                pass
+sys.meta_path.insert(0, Pressing())
+sys.exit(main())
+"""
 
-    class Interrupted:
-        def find_spec(self, name: str, path: object, target: object = None) -> None:
-            if name == "functional_mlp.cli.app":
-                raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "functional_mlp.cli.app", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
-    assert main(["--version"]) == 130
-    assert capsys.readouterr() == ("", "functional-mlp: interrupted\n")
+def test_ctrl_c_while_the_command_is_loaded_ends_it_quietly() -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSED_WHILE_LOADING, *TRAIN], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "functional-mlp: interrupted\n")
+
+
+def test_ctrl_c_that_python_drops_is_raised_again() -> None:
+    """Pressed on in a finalizer, and while what was dropped is answered."""
+
+    class Pressing:
+        def __del__(self) -> None:
+            for _ in range(3):
+                interrupt()
+
+    with interrupts.one_interrupt():
+        Pressing()  # which is dropped at once
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(100)
+
+
+def test_ctrl_c_ends_a_program_until_training_begins() -> None:
+    ends: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with interrupts.ending_interrupt(lambda: ends.append(1)):
+            interrupt()
+            interrupt()
+            assert len(ends) == 2
+            with pytest.raises(KeyboardInterrupt), interrupts.one_interrupt():
+                interrupt()
+            with interrupts.one_interrupt():
+                interrupt()  # the first has been heard
+        interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ends) == 2
 
 
 @pytest.mark.parametrize("arguments", [("summary",), ("summary", "--json")])
