@@ -6,7 +6,8 @@
 thinc writes its backward passes by hand, as this library does. Each of its layers is adapted to the three functions
 `init`, `apply` and `vjp`, and `check_vjp` is run in float64 at drawn points: is the backward pass the transposed
 Jacobian of the forward pass? Beside the verdict stands the difference from central differences, relative to the largest
-number of the gradient. An empty batch is tried in a process of its own, which it may end.
+number of the gradient. The same is asked far out, with inputs that are FAR times as large. An empty batch is tried in a
+process of its own, which it may end.
 """
 
 import subprocess
@@ -24,6 +25,7 @@ import functional_mlp as fm
 from functional_mlp.testing import check_vjp
 
 POINTS = 20
+FAR = 10
 STEP = 1e-5
 NAMES = (
     *("Linear", "Relu", "Mish", "HardSwish", "HardSwishMobilenet", "HardSigmoid", "HardTanh", "ReluK", "ClippedLinear"),
@@ -72,11 +74,11 @@ class Adapted:
         return model
 
 
-def points(layer: Adapted) -> Iterator[tuple[Any, Tensor, Tensor]]:
-    """Parameters, inputs and gradients of the output, of a batch of 4."""
+def points(layer: Adapted, size: float) -> Iterator[tuple[Any, Tensor, Tensor]]:
+    """Parameters, inputs of a size and gradients of the output, of a batch of 4."""
     for index in range(POINTS):
         params_key, x_key, grad_key = fm.random.key(index).split(3)
-        params, x = layer.init(params_key), fm.random.normal(x_key, (4, layer.in_features), dtype=torch.float64)
+        params, x = layer.init(params_key), size * fm.random.normal(x_key, (4, layer.in_features), dtype=torch.float64)
         yield params, x, fm.random.normal(grad_key, tuple(layer.apply(params, x).shape), dtype=torch.float64)
 
 
@@ -95,12 +97,12 @@ def difference(layer: Adapted, params: Any, x: Tensor, grad_out: Tensor) -> floa
     return None if off == 0 and largest == 0 else (off / largest).item()
 
 
-def verdict(layer: Adapted) -> tuple[str, float]:
+def verdict(layer: Adapted, size: float = 1) -> tuple[str, float]:
     """What `check_vjp` says, and the median over the points of the difference: a point may be at a kink."""
     try:
-        found = [difference(layer, *point) for point in points(layer)]
+        found = [difference(layer, *point) for point in points(layer, size)]
         differences = [each for each in found if each is not None]
-        for point in points(layer):
+        for point in points(layer, size):
             check_vjp(layer, *point)
     except AssertionError as failure:
         return str(failure).splitlines()[0], float(np.median(differences))
@@ -128,11 +130,14 @@ layer.vjp(params, torch.zeros(0, 3, dtype=torch.float64), torch.zeros(0, 3, dtyp
 
 def main() -> None:
     for name in NAMES:
-        same, other = (verdict(Adapted(name, n_in, n_out)) for n_in, n_out in ((3, 3), (3, 2)))
-        print(f"{name}\n  3 -> 3  {same[1]:.1e}  {same[0]}")
-        if name != "LayerNorm":
-            print(f"  3 -> 2  {other[1]:.1e}  {other[0]}")
-        print(f"  no rows          {empty_batch(name)}", flush=True)
+        print(name)
+        asked = {"3 -> 3": ((3, 3), 1), "3 -> 2": ((3, 2), 1), "3 -> 3, far out": ((3, 3), FAR)}
+        if name == "LayerNorm":  # which has one size
+            del asked["3 -> 2"]
+        for what, (sizes, size) in asked.items():
+            said, off = verdict(Adapted(name, *sizes), size)
+            print(f"  {what:16} {off:.1e}  {said}")
+        print(f"  {'no rows':16} {empty_batch(name)}", flush=True)
 
 
 if __name__ == "__main__":
