@@ -175,8 +175,15 @@ def _unit_interval(key: Key, n: int) -> Tensor:
 
 def _hash(parent: bytes, tag: bytes, number: int) -> bytes:
     # The tag personalizes the hash and the number is written in decimal: no two inputs coincide.
-    message = parent + str(number).encode()
-    return hashlib.blake2b(message, digest_size=DIGEST_SIZE, person=tag).digest()
+    begun = _begun(tag).copy()
+    begun.update(parent + str(number).encode())
+    return begun.digest()
+
+
+@functools.cache
+def _begun(tag: bytes) -> "hashlib.blake2b":
+    """A hash of a tag before its message: to copy it takes half of the time of making it."""
+    return hashlib.blake2b(digest_size=DIGEST_SIZE, person=tag)
 
 
 def check_key(name: str, key: object) -> None:
