@@ -1,5 +1,6 @@
 """Sequences whose items are made when they are asked for."""
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
@@ -11,8 +12,8 @@ Kind = type[tuple[Any, ...]] | type[list[Any]]
 class View(Sequence[T], Generic[T]):
     """What stands for a tuple, or a list, of which each item is made when it is asked for: `item(place)`.
 
-    It is equal to such a tuple, printed, hashed, added and pickled as one; it cannot be changed. An item costs the same
-    however many there are.
+    It is equal to such a tuple, ordered, printed, hashed, added and pickled as one; it cannot be changed. An item costs
+    the same however many there are.
 
     >>> squares = View(4, lambda place: place**2)
     >>> squares, squares[-1], squares[1:3], squares == (0, 1, 4, 9)
@@ -50,6 +51,22 @@ class View(Sequence[T], Generic[T]):
         if isinstance(other, View):
             return bool(self.whole() == other.whole())
         return bool(self.whole() == other) if isinstance(other, self._kind) else NotImplemented
+
+    def __lt__(self, other: Any) -> bool:
+        return self._ordered(operator.lt, other)
+
+    def __le__(self, other: Any) -> bool:
+        return self._ordered(operator.le, other)
+
+    def __gt__(self, other: Any) -> bool:
+        return self._ordered(operator.gt, other)
+
+    def __ge__(self, other: Any) -> bool:
+        return self._ordered(operator.ge, other)
+
+    def _ordered(self, compare: Callable[[Any, Any], bool], other: Any) -> bool:
+        whole = other.whole() if isinstance(other, View) else other
+        return compare(self.whole(), whole) if isinstance(whole, self._kind) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.whole())

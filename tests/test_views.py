@@ -1,6 +1,8 @@
 """A view stands for a tuple or a list, and makes the items that are asked for alone."""
 
+import itertools
 import json
+import operator
 import pickle
 from typing import Any
 
@@ -34,6 +36,14 @@ def test_a_view_does_what_it_stands_for(kind: Any) -> None:
         assert type(view[places]) is kind
     assert (view == whole, whole == view, view == View(4, FIGURES.__getitem__, kind)) == (True, True, True)
     assert (view == whole[:3], view == View(3, FIGURES.__getitem__, kind), view == set(whole)) == (False,) * 3
+    for compare, other in itertools.product(
+        (operator.lt, operator.le, operator.gt, operator.ge), (whole, whole[:3], kind((0.5, 0.3)))
+    ):
+        seen = View(len(other), other.__getitem__, kind)
+        assert compare(view, other) == compare(view, seen) == compare(whole, other)
+        assert compare(other, view) == compare(other, whole)
+    with pytest.raises(TypeError, match="not supported between instances"):
+        assert view < {0.5}
     assert repr(view) == repr(whole)
     assert (view + whole, whole + view, view + view, 2 * view) == ((whole * 2),) * 4
     assert (list(reversed(view)), view.index(0.125), view.count(1.0), 0.25 in view) == ([*FIGURES[::-1]], 2, 1, True)

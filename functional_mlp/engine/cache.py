@@ -156,8 +156,8 @@ def _own_files(folder: Path) -> Iterator[Path]:
         for path in list(folder.iterdir()):
             if _NAMES.fullmatch(path.name):
                 with contextlib.suppress(OSError), open(path, "rb", opener=_open_at_once) as file:
-                    regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                    if regular and MAGIC.startswith(file.read(len(MAGIC))):
+                    beginning = file.read(len(MAGIC)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+                    if beginning == MAGIC or (path.suffix == ".tmp" and MAGIC.startswith(beginning or b"")):
                         yield path
 
 

@@ -225,7 +225,13 @@ def test_clearing_deletes_only_what_the_library_made(entry: Path) -> None:
     folder = entry.parent
     left_over = folder / ".functional_mlp-0123456789abcdef.tmp"
     left_over.write_bytes(disk.MAGIC[:5])  # of a process that was killed
-    strangers = {"main.o": b"mine", f"{OTHER}.o": b"mine too", "notes.txt": disk.MAGIC, "x.tmp": b""}
+    strangers = {
+        "main.o": b"mine",
+        f"{OTHER}.o": b"mine too",
+        f"{'d' * 64}.o": b"",
+        "notes.txt": disk.MAGIC,
+        "x.tmp": b"",
+    }
     for name, content in strangers.items():
         (folder / name).write_bytes(content)
     (folder / f"{'e' * 64}.o").mkdir()
