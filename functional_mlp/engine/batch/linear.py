@@ -10,6 +10,7 @@ from typing import TypeVar
 import attrs
 
 from functional_mlp.engine.batch.division import Division
+from functional_mlp.engine.batch.dots import DotProducts
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
 from functional_mlp.engine.batch.piece import Piece, Update
 from functional_mlp.engine.calls import Scope
@@ -26,7 +27,7 @@ from functional_mlp.layers.elementwise import Elementwise
 
 @attrs.frozen(eq=False)
 class ForwardPlaces:
-    """For s = w x + b, and y = σ(s)."""
+    """For s = w x + b, and y = σ(s). Weights lie by input, or where products are `DotProducts`, by output."""
 
     begin: Index
     end: ir.Value
@@ -79,13 +80,14 @@ class LinearProducts:
     e: Emitter
     builder: ir.IRBuilder
     products: TiledProducts
+    dots: DotProducts
 
     def __init__(
         self, kernels: Kernels, samples: int, training: TrainingProgram | None = None, gradients: int = 0
     ) -> None:
         self.kernels, self.samples, self.training, self.gradients = kernels, samples, training, gradients
         self.e, self.builder = kernels.e, kernels.builder
-        self.products = TiledProducts(kernels)
+        self.products, self.dots = TiledProducts(kernels), DotProducts(kernels)
 
     def _kernel(
         self,
@@ -144,6 +146,7 @@ class LinearProducts:
     ) -> None:
         """s = w x + b, and y = σ(s) of the activation above; threads may make their own units, of all samples."""
         e, keeps_s = self.e, above is None or reads_input(above)
+        adds_lanes = piece.scope.plan.adds_lanes_of(self.kernels.layout.matrices[step.number])
 
         def emit(scope: Scope, sizes: Sizes, at: ForwardPlaces) -> None:
             in_stride, out_stride = self.kernels.stride(sizes.inputs), self.kernels.stride(sizes.outputs)
@@ -164,13 +167,13 @@ class LinearProducts:
                 columns=sizes.outputs,
                 depth=sizes.inputs,
                 left=(at.x, in_stride, 1),
-                right=(at.weights, out_stride),
+                right=(at.weights, in_stride if adds_lanes else out_stride),
                 start=bias,
                 finish=finish,
                 usual_rows=self.samples,
                 own_columns=Division(self.kernels, scope, sizes.outputs).units() if by_units else None,
             )
-            self.products.emit(scope, product)
+            (self.dots if adds_lanes else self.products).emit(scope, product)
 
         self._kernel(piece, "forward", step, f"{activation_code(above)} {by_units}", places, emit)
 

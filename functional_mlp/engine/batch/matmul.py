@@ -62,7 +62,7 @@ class TiledProducts:
         """The tiles of all rows, for `width` vectors of columns."""
         e, name, (begin, end) = self.e, product.name, product.rows
         rows = e.subtract(end, begin)
-        height = _tile_height(rows, width, product.usual_rows, scope.plan.registers)
+        height = _tile_height(rows, width, product.usual_rows, scope.plan.sums_in_registers // width)
 
         def tile(row: Index, height: int) -> None:
             self._tile(scope, product, row, height, [e.add(first, v * self.kernels.lanes) for v in range(width)])
@@ -82,6 +82,8 @@ class TiledProducts:
         place, row_stride, depth_stride = product.left
         right, right_stride = product.right
         begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets]
+        # Outside the loop, where rows lie at a distance that is a value: LLVM would multiply in each turn.
+        rows_of_left = [e.add(place, e.multiply(e.add(row, h), row_stride)) for h in range(height)]
 
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
             row_of_right = e.add(right, e.multiply(k, right_stride))
@@ -90,8 +92,7 @@ class TiledProducts:
             vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
             results = []
             for h in range(height):
-                at = e.add(e.multiply(e.add(row, h), row_stride), e.multiply(k, depth_stride))
-                factor = e.broadcast(scope.workspace, e.add(place, at))
+                factor = e.broadcast(scope.workspace, e.add(rows_of_left[h], e.multiply(k, depth_stride)))
                 for v, vector in enumerate(vectors_of_right):
                     results.append(e.multiply_add(factor, vector, sums[h * width + v]))
             return results
@@ -136,9 +137,8 @@ class TiledProducts:
             block(looped * lanes, tail)
 
 
-def _tile_height(rows: Index, width: int, usual_rows: int, registers: int) -> int:
+def _tile_height(rows: Index, width: int, usual_rows: int, most: int) -> int:
     """How many rows a tile has: as many as the registers hold, fewer where that leaves fewer rows over."""
-    most = (registers - registers // 4) // width
     total = rows if isinstance(rows, int) else usual_rows
 
     def cost(height: int) -> float:

@@ -94,7 +94,8 @@ class BatchPasses:
         """
         copies = {}
         for matrix in self.kernels.layout.matrices:
-            if not matrix.input_major or (way_back and matrix.step.number > 0):
+            forward = not matrix.input_major and not self.scope.plan.adds_lanes_of(matrix)
+            if forward or (way_back and matrix.input_major and matrix.step.number > 0):
                 copies[matrix.step.number] = self.memory.reserve(matrix.rows, matrix.columns)
         return copies
 

@@ -59,14 +59,15 @@ class BatchSteps:
             kept = reads_input(at.following.layer)
             above = Activation(at.following, s, self.reserve(step.out_features) if kept else s)
         matrix, copy = self.kernels.layout.matrices[step.number], self.copies.get(step.number, 0)
-        by_input, by_output = (matrix.offset, copy) if matrix.input_major else (copy, matrix.offset)
+        forwards = matrix.input_major or piece.scope.plan.adds_lanes_of(matrix)
+        weights, by_output = matrix.offset if forwards else copy, copy if matrix.input_major else matrix.offset
         y = 0 if above is None else above.y
         begin, end = piece.begin, piece.end
         by_units = self._divides_units(piece, step, at)
         if by_units:
             begin, end = Division(self.kernels, piece.scope, step.out_features).rows((begin, end), piece.whole)
             self.kernels.wait_for_threads(piece.scope)
-        places = ForwardPlaces(begin, end, x.place, by_input, matrix.bias_offset, s, y)
+        places = ForwardPlaces(begin, end, x.place, weights, matrix.bias_offset, s, y)
         self.products.forward(piece, step, None if above is None else above.step.layer, places, by_units=by_units)
         if by_units:
             self.kernels.wait_for_threads(piece.scope)
