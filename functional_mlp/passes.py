@@ -45,7 +45,7 @@ class WrittenPasses:
     def __init__(self, function: _Function, network: Layer, loss: Loss, penalty: Penalty | None) -> None:
         self._function = function
         self._network, self._loss, self._penalty = network, loss, penalty
-        self._written: dict[_Kind, Passes | None] = {}
+        self._written: dict[_Kind, Passes | None] = {}  # None for a kind that came once
 
     def __reduce__(self) -> tuple[Any, ...]:  # without the code, whose parts not all can be pickled
         return type(self), (self._function, self._network, self._loss, self._penalty)
@@ -55,7 +55,7 @@ class WrittenPasses:
         written = self._written.get(kind)
         if written is not None and self._unchanged():
             return written(params, x, targets)
-        if kind in self._written and self._unchanged():
+        if kind in self._written and isinstance(targets, Tensor) and self._unchanged():
             return self._record(kind, params, x, targets)
         if len(self._written) < _MOST_KINDS:
             self._written[kind] = written

@@ -1,6 +1,7 @@
 """The straight code of the passes does what they do, for what is the library's own, and as long as it is."""
 
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.passes import WrittenPasses
-from tests.helpers import KEY, assert_same_bits, draw, random_network
+from tests.helpers import KEY, assert_same_bits, draw, random_network, unusable_tensors
 from tests.tables import ACTIVATIONS, LOSSES, PENALTIES
 
 NETWORK = fm.Sequential(fm.Linear(3, 4), fm.ReLU(), fm.Linear(4, 2))
@@ -55,6 +56,20 @@ def test_what_comes_again_is_straight_code_with_the_same_bits(network: Any, loss
             assert_same_bits(passes(params, x, targets)[1], grads)
             params = pytree.map(lambda param, grad: param - 0.1 * grad, params, grads)
     assert len(calls) == 2 * len(kinds)
+
+
+UNUSABLE = {"a list": ([1.0], "a list"), **unusable_tensors((4, 2))}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_targets_are_refused_at_each_call(kind: str) -> None:
+    evaluate = fm.value_and_grad(NETWORK, MSE)
+    params, x, targets = ARGUMENTS
+    unusable, name = UNUSABLE[kind]
+    for _ in range(3):
+        with pytest.raises((TypeError, ValueError), match=f"targets must .*{re.escape(name)}"):
+            evaluate(params, x, unusable)
+        evaluate(params, x, targets)
 
 
 def forward_alone(params: Any, x: Any, targets: Any, call: Any) -> Any:
