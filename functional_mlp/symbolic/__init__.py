@@ -19,8 +19,12 @@
     allowance.py   a bound on the time
     findings.py    kinks and refutations
     slopes.py      what is to be proved of two expressions
+    sections.py    a claim where an expression is 0
+    around.py      the slopes of the pieces around a point
     comparing.py   formulas at many points
-    kinks.py       what happens between pieces
+    dividing.py    the pieces of a claim
+    kinks.py       what happens across a surface between pieces
+    between.py     all that lies between pieces
     derivatives.py whether one expression is the derivative of another, piece by piece
     claims.py      what values claim by their expressions
     letters.py     the letters of the field for the numbers of values

@@ -6,6 +6,7 @@ import attrs
 import sympy
 
 from functional_mlp.symbolic.constants import FLOAT_TOLERANCE, Constants, exact
+from functional_mlp.symbolic.identities import coefficients, is_zero
 from functional_mlp.symbolic.points import Point
 
 DIGITS, AGREEING = 60, 50
@@ -38,17 +39,40 @@ def compared(expected: sympy.Expr, given: sympy.Expr, point: Point, constants: C
     >>> compared(sympy.Rational(1, 3), c, {}, {c: third}).agreement
     <Agreement.TO_ROUNDING: 1>
     """
-    there, given_there = (_evaluated(expression, point, constants, DIGITS) for expression in (expected, given))
+    there, given_there = (evaluated(expression, point, constants, DIGITS) for expression in (expected, given))
     if _agree(there, given_there):
         return Compared(there, given_there, Agreement.TO_DIGITS)
     difference = abs(there - given_there)
-    is_rounding = (
-        bool(constants) and difference.is_finite and difference <= _rounding(given - expected, point, constants)
+    if constants and difference.is_finite and difference <= _rounding(given - expected, point, constants):
+        return Compared(there, given_there, Agreement.TO_ROUNDING)
+    return Compared(there, given_there, Agreement.NONE)
+
+
+def by_algebra(expected: sympy.Expr, given: sympy.Expr, constants: Constants) -> Agreement:
+    """How well algebra finds that two smooth formulas agree everywhere."""
+    if is_zero(exact(given - expected, constants)):
+        return Agreement.TO_DIGITS
+    return Agreement.TO_ROUNDING if is_rounding(given - expected, constants) else Agreement.NONE
+
+
+def is_rounding(difference: sympy.Expr, constants: Constants) -> bool:
+    """Whether the rounding of its constants explains each term of a difference.
+
+    >>> s, c = sympy.Symbol("s", real=True), sympy.Symbol("c", positive=True)
+    >>> rounded = {c: sympy.Rational(0.333333333333333314829616256247)}
+    >>> is_rounding((3 * c - 1) * s**2, rounded), is_rounding((3 * c - 1) * s**2 + s / 10**20, rounded)
+    (True, False)
+    """
+    letters = difference.free_symbols & constants.keys()
+    if not letters:
+        return False
+    return all(
+        one.free_symbols <= letters and abs(evaluated(one, {}, constants, DIGITS)) <= _rounding(one, {}, constants)
+        for one in coefficients(difference, letters)
     )
-    return Compared(there, given_there, Agreement.TO_ROUNDING if is_rounding else Agreement.NONE)
 
 
-def _evaluated(expression: sympy.Expr, point: Point, constants: Constants, digits: int) -> sympy.Expr:
+def evaluated(expression: sympy.Expr, point: Point, constants: Constants, digits: int) -> sympy.Expr:
     return exact(expression, constants).subs(point).evalf(digits, maxn=_MOST_DIGITS)
 
 
@@ -64,7 +88,7 @@ def _unknown(number: sympy.Expr) -> sympy.Expr:
 
     >>> s = sympy.Symbol("s", real=True)
     >>> zero = sympy.sqrt(2 + s**2 + 2 * sympy.sqrt(1 + s**2)) - 1 - sympy.sqrt(1 + s**2)
-    >>> left = _evaluated(zero, {s: sympy.Integer(2)}, {}, DIGITS)
+    >>> left = evaluated(zero, {s: sympy.Integer(2)}, {}, DIGITS)
     >>> left == 0, _agree(left, sympy.S.Zero), _agree(left, sympy.Float("1e-100"))
     (False, True, False)
     """
@@ -75,7 +99,7 @@ def _unknown(number: sympy.Expr) -> sympy.Expr:
 def _rounding(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.Expr:
     """How much of a difference the rounding of its constants may be: Σ |c · ∂difference/∂c| times that of a float."""
     effects = (
-        abs(_evaluated(constant * difference.diff(constant), point, constants, 15))
+        abs(evaluated(constant * difference.diff(constant), point, constants, 15))
         for constant in sorted(difference.free_symbols & constants.keys(), key=str)
     )
     return sympy.Rational(FLOAT_TOLERANCE.numerator, FLOAT_TOLERANCE.denominator) * sympy.Add(*effects)

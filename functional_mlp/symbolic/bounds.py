@@ -1,5 +1,6 @@
 """The sign that a formula has for its form, where its variables have bounds: β g₁² + (1 − β) g₂² for 0 < β < 1."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -32,6 +33,49 @@ def sign_within(expression: sympy.Expr, bounds: Bounds) -> int:
     return _of_fraction(expression, bounds) if expression.is_rational_function() else 0
 
 
+def zeros_within(expression: sympy.Expr, bounds: Bounds) -> tuple[sympy.Expr, ...]:
+    """Sums of squares of which one is 0 wherever a formula is, of one sign by `sign_within`, or where it is no number.
+
+    >>> g, h, m = sympy.symbols("g h m", real=True)
+    >>> b = sympy.Symbol("b", positive=True)
+    >>> within = lambda variable: (0, 1) if variable == b else (None, None)
+    >>> zeros_within(b * g**2 * m**2 + (1 - b) * h**2, within), zeros_within(b + g**2, within)
+    ((g**2 + h**2, h**2 + m**2), ())
+    """
+    found = dict.fromkeys(frozenset(one) for one in _zeros(expression, bounds))
+    least = [one for one in found if not any(other < one for other in found)]
+    return tuple(sorted((sympy.Add(*(variable**2 for variable in one)) for one in least), key=str))
+
+
+def _zeros(expression: sympy.Expr, bounds: Bounds) -> list[set[sympy.Symbol]]:
+    """Sets of variables; a formula is 0 where all of one are."""
+    if expression.is_number or expression.is_nonzero:
+        return []
+    if expression.is_Mul:
+        return [one for factor in expression.args for one in _zeros(factor, bounds)]
+    if expression.is_Pow:
+        return _zeros(expression.base, bounds)
+    if not expression.is_rational_function():  # a sum of terms of one sign
+        return _together([_zeros(term, bounds) for term in expression.args])
+    return [one for side in sympy.fraction(sympy.together(expression)) for one in _zeros_of_polynomial(side, bounds)]
+
+
+def _zeros_of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> list[set[sympy.Symbol]]:
+    shifted, positive = _beyond_bounds(polynomial, bounds)
+    gens = sorted(shifted.free_symbols, key=sympy.default_sort_key)
+    monomials = sympy.Poly(shifted, *gens).monoms() if gens else [()]
+    free = [
+        {gen for gen, power in zip(gens, monomial, strict=True) if power and gen not in positive}
+        for monomial in monomials
+    ]
+    return _together([[{variable} for variable in some] for some in free])
+
+
+def _together(ways: list[list[set[sympy.Symbol]]]) -> list[set[sympy.Symbol]]:
+    """The ways in which all of several are 0, from those of each."""
+    return [set().union(*one) for one in itertools.product(*ways)]
+
+
 def _of_power(power: sympy.Expr, bounds: Bounds) -> int:
     sign = sign_within(power.base, bounds)
     if sign > 0 or not power.exp.is_Integer:
@@ -51,14 +95,7 @@ def _of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> int:
 
     A variable without bounds may have even powers, and may not be in all terms, for these are 0 where it is.
     """
-    positive, meanings = set(), {}
-    for variable in polynomial.free_symbols:
-        low, high = bounds(variable)
-        if low is not None or high is not None:
-            beyond = sympy.Dummy("beyond", positive=True)
-            positive.add(beyond)
-            meanings[variable] = _beyond(low, high, beyond)
-    shifted = sympy.fraction(sympy.together(polynomial.xreplace(meanings)))[0]
+    shifted, positive = _beyond_bounds(polynomial, bounds)
     gens = sorted(shifted.free_symbols, key=sympy.default_sort_key)
     if not gens:
         return _of_number(shifted)
@@ -71,6 +108,18 @@ def _of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> int:
         if gen not in positive and (any(power % 2 for power in powers) or min(powers) > 0):
             return 0
     return signs.pop() if len(signs) == 1 else 0
+
+
+def _beyond_bounds(polynomial: sympy.Expr, bounds: Bounds) -> tuple[sympy.Expr, set[sympy.Symbol]]:
+    """A polynomial with positive numbers for its bounded variables, times a denominator, and these numbers."""
+    positive, meanings = set(), {}
+    for variable in polynomial.free_symbols:
+        low, high = bounds(variable)
+        if low is not None or high is not None:
+            beyond = sympy.Dummy("beyond", positive=True)
+            positive.add(beyond)
+            meanings[variable] = _beyond(low, high, beyond)
+    return sympy.fraction(sympy.together(polynomial.xreplace(meanings)))[0], positive
 
 
 def _of_number(number: sympy.Expr) -> int:

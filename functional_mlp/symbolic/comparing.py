@@ -31,24 +31,20 @@ class Comparing:
     is_over: bool = False
 
     def go_on(self, time: Allowance) -> None:
-        """Look at further points; raises `Refuted` at one where they differ."""
-        wrong: list[Refuted] = []
-
-        def look() -> None:
-            # What was interrupted goes on no more, and begins anew.
-            for point, expected, given in itertools.islice(self.formulas(), len(self.agreements), POINTS):
-                found = compared(expected, given, point, self.constants)
-                if found.agreement is Agreement.NONE:
-                    values, error = (found.expected, found.given), exact(given - expected, self.constants)
-                    wrong.append(Refuted(self.where, point, values, error))
-                    return
-                self.agreements.append(found.agreement)
-            self.is_over = True
-
+        """Look at further points while there is time; raises `Refuted` at one where they differ."""
         with contextlib.suppress(OutOfTime):
-            time.run(look)
-        if wrong:
-            raise wrong[0]
+            time.run(lambda: self.look(POINTS))
+
+    def look(self, count: int) -> None:
+        """Look at points up to a number of them; raises `Refuted` at one where they differ."""
+        # What was interrupted goes on no more, and begins anew.
+        for point, expected, given in itertools.islice(self.formulas(), len(self.agreements), count):
+            found = compared(expected, given, point, self.constants)
+            if found.agreement is Agreement.NONE:
+                values, error = (found.expected, found.given), exact(given - expected, self.constants)
+                raise Refuted(self.where, point, values, error)
+            self.agreements.append(found.agreement)
+        self.is_over = True
 
     @property
     def method(self) -> str:
@@ -57,4 +53,6 @@ class Comparing:
             raise OutOfTime
         is_exact = min(self.agreements) is Agreement.TO_DIGITS
         precision = f"1e-{AGREEING}" if is_exact else "the rounding of its constants"
-        return f"to {precision} at {len(self.agreements)} points"
+        wanted = "" if self.is_over else f" of {POINTS}"
+        hurry = "" if self.is_over else ", for which there was time"
+        return f"to {precision} at {len(self.agreements)}{wanted} points{hurry}"

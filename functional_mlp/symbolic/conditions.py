@@ -1,10 +1,12 @@
 """Conditions: that an expression is positive, or negative."""
 
 import functools
+from collections.abc import Iterable
 
 import attrs
 import sympy
 
+from functional_mlp.symbolic.nodes import sign_of_number
 from functional_mlp.symbolic.points import Point, sign_at
 from functional_mlp.symbolic.turning import sign_of_form
 from functional_mlp.symbolic.words import in_words
@@ -63,3 +65,24 @@ def normal(expression: sympy.Expr) -> tuple[sympy.Expr, int]:
     is_negative = bool(min(terms, key=lambda term: str(term[1]))[0].is_negative)
     flipped = is_negative != bool(content.is_negative)
     return (-primitive if is_negative else primitive), -1 if flipped else 1
+
+
+def conditions_where(
+    variable: sympy.Symbol, place: sympy.Expr, conditions: Iterable[Condition]
+) -> tuple[Condition, ...] | None:
+    """What conditions say where a variable is a formula of the others; None where one does not hold.
+
+    >>> s, t = sympy.symbols("s t", real=True)
+    >>> [str(condition) for condition in conditions_where(s, 2 * t, [Condition(s - 1, 1)])]
+    ['t > 1/2']
+    >>> conditions_where(s, t, [Condition(s - t, 1)]) is None
+    True
+    """
+    found = []
+    for condition in conditions:
+        there = condition.sign * sympy.expand(condition.expression.subs(variable, place))
+        if not there.is_number:
+            found.append(Condition.positive(there))
+        elif sign_of_number(there) <= 0:
+            return None
+    return tuple(found)

@@ -65,21 +65,25 @@ def recognized(number: float | Fraction) -> sympy.Expr | None:
 def _simple(ratio: Fraction, tolerance: Fraction, *, exact: bool) -> sympy.Rational | None:
     """The fraction or decimal number of few digits that a ratio is within the tolerance.
 
-    By itself, and not as a factor, it may have as many digits as are written, and be what 1 − x left of a number of
-    up to five places: its error is then that of x.
+    By itself, and not as a factor, it may have as many digits as are written, and be what 1 − x or x − 1 leaves of a
+    number x of up to five places, to the last bit.
     """
     near = ratio.limit_denominator(1000)
     if abs(near.numerator) * near.denominator > _SIMPLE:
         near = ratio.limit_denominator(30)
-    candidates: list[tuple[Fraction, Fraction | None]] = [(_rounded(ratio, _SIMPLE_DIGITS), None)]
+    candidates = [_rounded(ratio, _SIMPLE_DIGITS)]
     if abs(near.numerator) * near.denominator <= _SIMPLE:  # some fraction is near any large number
-        candidates.insert(0, (near, tolerance * abs(near)))
-    if exact:
-        candidates += [(_rounded(ratio, 14), None), (round(ratio, 5), Fraction(1, 2**53))]
-    for candidate, error in candidates:
-        if candidate and abs(ratio - candidate) <= (tolerance * abs(candidate) if error is None else error):
-            return sympy.Rational(candidate.numerator, candidate.denominator)
-    return None
+        candidates.insert(0, near)
+    found = next((one for one in candidates if one and abs(ratio - one) <= tolerance * abs(one)), None)
+    if found is None and exact:
+        written, short = _rounded(ratio, 14), round(ratio, 5)
+        is_float = tolerance == FLOAT_TOLERANCE
+        left = (1.0 - float(1 - short), float(1 + short) - 1.0) if is_float and abs(ratio) < 1 else ()
+        if ratio in (written, float(written) if is_float else written):
+            found = written
+        elif short and ratio in left:
+            found = short
+    return None if found is None else sympy.Rational(found.numerator, found.denominator)
 
 
 def _rounded(ratio: Fraction, digits: int) -> Fraction:

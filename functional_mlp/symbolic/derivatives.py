@@ -8,35 +8,22 @@ Where the pieces cannot be told in time, points of the whole space are looked at
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import sympy
 
+from functional_mlp.symbolic.agreement import Agreement, by_algebra
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
+from functional_mlp.symbolic.between import between
 from functional_mlp.symbolic.comparing import TRIES, Comparing
-from functional_mlp.symbolic.findings import Kink, Refuted
-from functional_mlp.symbolic.identities import is_zero
-from functional_mlp.symbolic.kinks import looked_at
-from functional_mlp.symbolic.points import At, OnWall, Point, sign_at
-from functional_mlp.symbolic.regions import NoPoint, Region, Undecided
+from functional_mlp.symbolic.dividing import TooManyPieces, divided
+from functional_mlp.symbolic.findings import METHODS, NO_NUMBER, Kink, Piece, Refuted
+from functional_mlp.symbolic.points import At, OnWall, Point
+from functional_mlp.symbolic.regions import NoPoint, Region
 from functional_mlp.symbolic.slopes import Claim
 
-BY_ALGEBRA = "by algebra"
-NO_NUMBER = "the value is no real number"
-# Pieces that an expression may have, or else points are looked at without them.
-MOST_PIECES = 1000
 # How much of the time that is left algebra may take, and the first look at the points of one piece.
 _SHARE = 0.25
-
-
-@attrs.frozen
-class Piece:
-    """A region in which a claim holds, what the derivative is there, and how that is known."""
-
-    region: Region
-    derivative: sympy.Expr
-    method: Any
 
 
 @attrs.frozen
@@ -64,50 +51,18 @@ def proved(claim: Claim, time: Allowance, share: float = 1.0) -> Holds:
     """
     algebra = time.part(_SHARE)
     try:
-        parts, walls, blank = algebra.run(lambda: _divided(claim))
-    except (OutOfTime, _TooManyPieces):
+        space = algebra.run(lambda: divided(claim))
+    except (OutOfTime, TooManyPieces):
         return Holds(claim, [_sampled(claim, time.part(max(share, _SHARE)))], is_divided=False)
-    begun = [_begun(part, region, algebra, time) for part, region in parts]
+    if not space.parts:
+        raise NoPoint(space.blank[0])
+    begun = [_begun(part, region, algebra, time) for part, region in space.parts]
     if all(piece.method == NO_NUMBER for piece in begun):
         raise ValueError("the value is nowhere a real number")
-    looks = {wall: looked_at(claim, wall, algebra) for wall in walls}
-    kinks = [kink for found in looks.values() for kink in found or ()]
-    unseen = [wall for wall, found in looks.items() if found is None]
+    thin = between(claim, space.walls, algebra)
     searched = {expression for piece in begun for expression in piece.region.searched}
-    return Holds(claim, _finished(begun, time.part(share)), kinks, unseen, sorted(searched, key=str), blank)
-
-
-class _TooManyPieces(Exception):  # noqa: N818 - points are looked at then
-    """A claim has more pieces than can be gone through."""
-
-
-def _divided(claim: Claim) -> tuple[list[tuple[Claim, Region]], list[sympy.Expr], list[Region]]:
-    """The claim in each region, the walls between them, and the regions that may be empty."""
-    parts, walls, blank = [], set(), []
-    pending = [claim.everywhere]
-    while pending:
-        region = pending.pop()
-        try:
-            parts.append((claim.resolved(region), region))
-        except NoPoint as nowhere:
-            blank.append(nowhere.region)
-        except Undecided as undecided:
-            beside = [wall for wall in undecided.walls if wall.free_symbols <= claim.own.keys()]
-            if any(sign_at(wall, claim.own) == 0 for wall in beside):
-                beside = []  # there are no sides to choose from
-            walls |= set(undecided.walls) - set(beside)
-            pending += [part for part in undecided.parts if not beside or _is_on_side(part, claim.own)]
-        if len(parts) + len(pending) > MOST_PIECES:
-            raise _TooManyPieces
-    if not parts:
-        raise NoPoint(blank[0])
-    return parts, sorted(walls, key=str), blank
-
-
-def _is_on_side(region: Region, own: Point) -> bool:
-    """Whether numbers meet the conditions of a region that are about them alone."""
-    about = (condition for condition in region.conditions if condition.expression.free_symbols <= own.keys())
-    return all(condition.holds(own) for condition in about)
+    pieces = [*_finished(begun, time.part(share)), *thin.pieces]
+    return Holds(claim, pieces, thin.kinks, thin.unseen, sorted(searched, key=str), space.blank)
 
 
 def _begun(claim: Claim, region: Region, algebra: Allowance, time: Allowance) -> Piece:
@@ -117,8 +72,9 @@ def _begun(claim: Claim, region: Region, algebra: Allowance, time: Allowance) ->
         return Piece(region, derivative, NO_NUMBER)
     shown = claim.exact(derivative)
     with contextlib.suppress(OutOfTime):
-        if algebra.part(0.5).run(lambda: is_zero(claim.exact(claim.given - derivative))):
-            return Piece(region, shown, BY_ALGEBRA)
+        agreement = algebra.part(0.5).run(lambda: by_algebra(derivative, claim.given, claim.constants))
+        if agreement is not Agreement.NONE:
+            return Piece(region, shown, METHODS[agreement])
 
     def formulas() -> Iterator[tuple[Point, sympy.Expr, sympy.Expr]]:
         return ((point, derivative, claim.given) for point in region.points(region.point, TRIES))

@@ -1,25 +1,62 @@
 """What is found where a claim is not simply right, and how it is told: kinks, and refutations."""
 
 import contextlib
+from collections.abc import Iterable
+from typing import Any
 
 import attrs
 import sympy
 
+from functional_mlp.symbolic.agreement import Agreement
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import remainder
 from functional_mlp.symbolic.points import Point
-from functional_mlp.symbolic.regions import Region
+from functional_mlp.symbolic.regions import EVERYWHERE, Region
 from functional_mlp.symbolic.words import digits_of, in_words
 
+BY_ALGEBRA = "by algebra"
+NO_NUMBER = "the value is no real number"
+METHODS = {Agreement.TO_DIGITS: BY_ALGEBRA, Agreement.TO_ROUNDING: "by algebra, to the rounding of its constants"}
 # How much of the time that is left the formula of a refutation may take.
 _SHARE = 0.25
+
+
+def where_too(place: str, where: str) -> str:
+    """Words that say where, as a sentence begins with them, and a place before that if there is one.
+
+    >>> where_too("t = 0", "where s > 1, "), where_too("t = 0", ""), where_too("", "where s > 1, ")
+    ('where t = 0 and s > 1, ', 'where t = 0, ', 'where s > 1, ')
+    """
+    if not place:
+        return where
+    return (
+        f"where {place} and {where.removeprefix('where ')}" if where.startswith("where ") else f"where {place}, {where}"
+    )
+
+
+@attrs.frozen
+class Piece:
+    """A region in which a claim holds, what the derivative is there, and how that is known.
+
+    Of a section it is one where variables are at a `place`, in words.
+    """
+
+    region: Region
+    derivative: sympy.Expr
+    method: Any
+    place: str = ""
+
+    def __str__(self) -> str:
+        where = str(self.region)
+        return f"{self.place} and {where}" if self.place and where != EVERYWHERE else self.place or where
 
 
 @attrs.frozen
 class Kink:
     """Where the derivatives from both sides differ, or the value jumps, and what is given there.
 
-    `jump` is nan where the value is not finite; `others` is where the other variables are.
+    `jump` is nan where the value is not finite; `others` is where the other variables are, and `where` in words those
+    that are fixed.
     """
 
     variable: sympy.Symbol
@@ -29,6 +66,7 @@ class Kink:
     right: sympy.Expr
     given: sympy.Expr
     jump: sympy.Expr
+    where: str = ""
 
     def __str__(self) -> str:
         """What "it", the derivative, is on both sides, and what else there is to say.
@@ -40,7 +78,7 @@ class Kink:
         >>> print(Kink(s, one, Region(()), one, one, one, one))
         at s = 1 it is 1 from both sides, and 1 is given; the value jumps by 1
         """
-        at = f"{self.others.where()}at {self.variable} = {in_words(self.place)}"
+        at = f"{where_too(self.where, self.others.where())}at {self.variable} = {in_words(self.place)}"
         return f"{at} {self._slopes()}, and {in_words(self.given)} is given{self._of_value()}"
 
     def _slopes(self) -> str:
@@ -71,6 +109,15 @@ class Refuted(Exception):  # noqa: N818 - what came out
     def __init__(self, where: str, point: Point | None, values: tuple[sympy.Expr, sympy.Expr], error: sympy.Expr):
         super().__init__(where)
         self.where, self.point, self.values, self.error = where, point, values, error
+
+    def beside(self, place: str, fixed: Iterable[tuple[sympy.Symbol, sympy.Expr]]) -> "Refuted":
+        """The refutation of a claim in which some variables are formulas of the others, told with these."""
+        point = None
+        if self.point is not None:
+            free = {symbol for _, formula in fixed for symbol in formula.free_symbols} - self.point.keys()
+            point = dict.fromkeys(sorted(free, key=str), sympy.S.Zero) | dict(self.point)  # it is the same for all
+            point = {variable: formula.subs(point) for variable, formula in fixed} | point
+        return Refuted(where_too(place, self.where), point, self.values, self.error)
 
     def told(self, time: Allowance) -> str:
         """The refutation in words, with its formula in lowest terms if there is time for that."""

@@ -7,6 +7,8 @@ A formula that is found to be 0 is: one that is not found to be may be 0 for a r
 
 import contextlib
 import functools
+import math
+from collections.abc import Set
 
 import sympy
 from sympy.polys.polyerrors import PolynomialError
@@ -27,6 +29,8 @@ def is_zero(expression: sympy.Expr) -> bool:
     >>> is_zero(sympy.tanh(s).diff(s) - 4 * sympy.exp(-2 * s) / (1 + sympy.exp(-2 * s)) ** 2)
     True
     >>> is_zero(sympy.log(1 + sympy.exp(s)) - s - sympy.log(1 + sympy.exp(-s)))
+    True
+    >>> is_zero((s**sympy.Symbol("p")).diff(s) - sympy.Symbol("p") * s ** (sympy.Symbol("p") - 1))
     True
     """
     if expression.is_number and expression.is_Rational:
@@ -49,6 +53,24 @@ def remainder(expression: sympy.Expr) -> sympy.Expr:
         if max(_degree(numerator), _degree(denominator)) <= _MOST_FACTORED:
             lowest = sympy.factor(sympy.cancel(lowest))
     return unknowns.restored(lowest)
+
+
+def coefficients(expression: sympy.Expr, letters: Set[sympy.Symbol]) -> list[sympy.Expr]:
+    """What a formula's numerator has before its powers of variables and functions: formulas of some letters.
+
+    >>> s, c, d = sympy.symbols("s c d", real=True)
+    >>> coefficients(c * sympy.exp(s) - d * sympy.exp(s) + c * s, {c, d})
+    [c - d, c]
+    """
+    if expression.has(*_NO_NUMBERS) or expression.count_ops() > MOST_OPERATIONS:
+        return [expression]
+    unknowns = _Unknowns(expression)
+    numerator, _ = _numerator(unknowns)
+    of_letters = {symbol for symbol in numerator.free_symbols if unknowns.restored(symbol).free_symbols <= letters}
+    powers = sorted(numerator.free_symbols - of_letters, key=str)
+    if not powers or not numerator.is_polynomial(*powers):
+        return [unknowns.restored(numerator)]
+    return [unknowns.restored(one) for one in sympy.Poly(numerator, *powers).coeffs()]
 
 
 def _degree(polynomial: sympy.Expr) -> int:
@@ -113,7 +135,17 @@ class _Unknowns:
             return self.rational(e.base) ** e.exp
         if e.is_Pow and e.exp.is_Rational:
             return self._root(e.base, e.exp)
+        if e.is_Pow:
+            return math.prod(self._power(e.base, term) for term in sympy.Add.make_args(sympy.expand(e.exp)))
         return self._unknown(e.func(*map(self._canonical, e.args)) if e.args else e)
+
+    def _power(self, base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
+        """A power with a formula of one term for an exponent: a whole power of an unknown, where that is a multiple."""
+        if exponent.is_Rational:
+            return self.rational(base**exponent)
+        coefficient = exponent.as_coeff_Mul()[0]
+        whole = coefficient if coefficient.is_Integer else sympy.S.One
+        return self._unknown(self._canonical(base) ** (exponent / whole)) ** whole
 
     def _canonical(self, e: sympy.Expr) -> sympy.Expr:
         """What two arguments share that are equal, for functions of which nothing else is known."""

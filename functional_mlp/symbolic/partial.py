@@ -10,6 +10,8 @@ from typing import Any
 
 import sympy
 
+INFINITE = (sympy.zoo, sympy.oo, -sympy.oo)
+
 
 class Quotient(sympy.Function):  # type: ignore[misc] # sympy's functions have no types
     """a / b: infinite for b = 0, and no number for a = b = 0."""
@@ -36,6 +38,36 @@ class Absent(sympy.Function):  # type: ignore[misc]
 
 
 PARTIAL = (Quotient, Logarithm, Power, Absent)
+# What is not finite where one argument is not.
+_PASSED_ON = (sympy.Add, sympy.Mul, sympy.Abs)
+
+
+def absent(expression: sympy.Expr) -> sympy.Expr:
+    """`Absent`, of as little as says the same.
+
+    >>> s, t = sympy.symbols("s t", real=True)
+    >>> absent(2 + sympy.Abs(Quotient(s - t, t)))
+    Absent(Quotient(1, t))
+    """
+    if not expression.has(*PARTIAL, *INFINITE, sympy.nan):
+        return sympy.S.Zero
+    if isinstance(expression, _PASSED_ON):
+        return sympy.Add(*map(absent, expression.args))
+    if isinstance(expression, Quotient) and not expression.args[1].has(*PARTIAL):
+        return Absent(Quotient(sympy.S.One, expression.args[1])) + absent(expression.args[0])
+    return expression if isinstance(expression, Absent) else Absent(expression)
+
+
+def is_nowhere(expression: sympy.Expr) -> bool:
+    """Whether it is seen that an expression is no finite number anywhere, for it divides by 0.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> is_nowhere(s + sympy.Abs(Quotient(s, 0))), is_nowhere(sympy.exp(Quotient(s, 0)))
+    (True, False)
+    """
+    if isinstance(expression, Quotient):
+        return bool(expression.args[1].is_zero) or is_nowhere(expression.args[0])
+    return isinstance(expression, (*_PASSED_ON, Absent)) and any(map(is_nowhere, expression.args))
 
 
 def quotient(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
@@ -69,21 +101,41 @@ def with_all(result: sympy.Expr, *operands: sympy.Expr) -> sympy.Expr:
     """
     kept = result.atoms(*PARTIAL)
     dropped = [operand for operand in operands if operand.has(*PARTIAL) and not operand.atoms(*PARTIAL) <= kept]
-    return result + sympy.Add(*map(Absent, dropped)) if dropped else result
+    return result + sympy.Add(*map(absent, dropped)) if dropped else result
 
 
-def decided(node: sympy.Expr, arguments: Sequence[sympy.Expr], sign: Callable[[sympy.Expr], int]) -> Any:
-    """What a node is of arguments that are numbers, or infinite, where the signs of formulas are known.
+def substituted(expression: sympy.Expr, variable: sympy.Symbol, place: sympy.Expr) -> sympy.Expr:
+    """An expression with a formula for a variable, and what sympy drops of it then.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> substituted(t * Logarithm(t), t, sympy.S.Zero)
+    Absent(Logarithm(0))
+    """
+    if expression == variable:
+        return place
+    if not expression.has(variable):
+        return expression
+    arguments = [substituted(argument, variable, place) for argument in expression.args]
+    return with_all(expression.func(*arguments), *arguments)
+
+
+def decided(
+    node: sympy.Expr,
+    arguments: Sequence[sympy.Expr],
+    sign: Callable[[sympy.Expr], int],
+    vanishes: Callable[[sympy.Expr], bool],
+) -> Any:
+    """What a node is of arguments that are numbers, or infinite, where signs of formulas are known, and which are 0.
 
     >>> s = sympy.Symbol("s", real=True)
-    >>> decided(Logarithm(s), [s], lambda expression: 1), decided(Logarithm(s), [s], lambda expression: -1)
-    (log(s), nan)
+    >>> [decided(Logarithm(s), [s], lambda expression, sign=sign: sign, lambda expression: False) for sign in (1, -1)]
+    [log(s), nan]
     """
     if isinstance(node, Absent):
         return sympy.nan if _is_infinite(arguments[0]) else sympy.S.Zero
     if isinstance(node, Quotient):
         a, b = arguments
-        if _is_infinite(a) or _is_infinite(b) or sign(b) != 0:
+        if _is_infinite(a) or _is_infinite(b) or not vanishes(b):
             return a / b
         side = sympy.oo * sign(a) if b.is_nonnegative else sympy.zoo
         return sympy.nan if sign(a) == 0 else side
@@ -102,4 +154,4 @@ def _at_zero(sign_of_exponent: int) -> sympy.Expr:
 
 
 def _is_infinite(expression: sympy.Expr) -> bool:
-    return bool(expression.has(sympy.oo, -sympy.oo, sympy.zoo))
+    return bool(expression.has(*INFINITE))

@@ -35,6 +35,9 @@ class At:
             raise OnWall
         return sign
 
+    def vanishes(self, expression: sympy.Expr) -> bool:
+        return self.sign(expression) == 0
+
     def floor(self, expression: sympy.Expr) -> sympy.Expr:
         """The whole number below an expression; raises `OnWall` where it is one itself."""
         number = expression.subs(self.point)

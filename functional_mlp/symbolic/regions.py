@@ -14,7 +14,7 @@ import attrs
 import sympy
 from sympy.solvers.simplex import linprog
 
-from functional_mlp.symbolic.bounds import sign_within
+from functional_mlp.symbolic.bounds import sign_within, zeros_within
 from functional_mlp.symbolic.conditions import Condition, normal
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.nodes import sign_of_number
@@ -34,6 +34,8 @@ class Signs(Protocol):
 
     def sign(self, expression: sympy.Expr) -> int: ...
 
+    def vanishes(self, expression: sympy.Expr) -> bool: ...
+
     def floor(self, expression: sympy.Expr) -> sympy.Expr: ...
 
 
@@ -41,7 +43,8 @@ class Signs(Protocol):
 class Region:
     """An open part of the space of some real variables; `point` lies in it, and is None where none was found.
 
-    `searched` are the expressions whose zeros are only known from a search. `floors` are expressions, each with the
+    `searched` are the expressions whose zeros are only known from a search. `nonzero` are those that are 0 in thinner
+    parts alone, surfaces or lines, which are left out. `floors` are expressions, each with the
     symbol of the whole number that lies below it in the region, whichever that is: a variable more.
     """
 
@@ -49,6 +52,7 @@ class Region:
     conditions: tuple[Condition, ...] = ()
     point: Any = attrs.field(default=None, eq=False)
     searched: frozenset[sympy.Expr] = frozenset()
+    nonzero: frozenset[sympy.Expr] = frozenset()
     floors: tuple[tuple[sympy.Expr, sympy.Symbol], ...] = ()
 
     @classmethod
@@ -63,13 +67,13 @@ class Region:
             return sign_of_number(expression)
         if expression.is_positive or expression.is_negative:
             return 1 if expression.is_positive else -1
+        by_form = self._sign_by_form(expression)
+        if by_form:
+            return by_form
         if is_zero(expression):
             return 0
         if len(expression.free_symbols) == 1:
             return self._sign_on_a_line(expression, *expression.free_symbols)
-        by_form = sign_within(expression, self.bounds)
-        if by_form:
-            return by_form
         parts = turning(expression)
         signs = [self._side(part) for part in parts]
         if len(parts) == 1 and normal(expression)[0] == normal(parts[0])[0]:
@@ -78,11 +82,47 @@ class Region:
             raise NoPoint(self)
         return sign_at(expression, self.point)
 
-    def _sign_on_a_line(self, expression: sympy.Expr, variable: sympy.Symbol) -> int:
+    def vanishes(self, expression: sympy.Expr) -> bool:
+        """Whether an expression is 0 throughout the region; where it is in thinner parts alone, these are left out."""
+        if expression.is_number:
+            return sign_of_number(expression) == 0
+        if expression.is_nonzero or self._sign_by_form(expression):
+            return False
+        if is_zero(expression):
+            return True
+        known = {condition.expression for condition in self.conditions}
+        if len(expression.free_symbols) == 1:
+            (variable,) = expression.free_symbols
+            roots = self._known_roots(expression, variable)
+            walls = [sympy.expand(variable - root) for root in roots]
+        else:
+            walls = list(turning(expression))
+        self._leave_out(expression, tuple(wall for wall in walls if normal(wall)[0] not in known))
+        return False
+
+    def _sign_by_form(self, expression: sympy.Expr) -> int:
+        """The sign of what is 0 at most where several variables are; these parts are left out."""
+        if len(expression.free_symbols) == 1:
+            return 0  # its zeros are points, between which there are pieces
+        sign = sign_within(expression, self.bounds)
+        if sign and expression not in self.nonzero:
+            self._leave_out(expression, zeros_within(expression, self.bounds))
+        return sign
+
+    def _leave_out(self, expression: sympy.Expr, walls: tuple[sympy.Expr, ...]) -> None:
+        """Go on without the parts in which one of some expressions is 0, and with them another."""
+        if walls and expression not in self.nonzero:
+            without = attrs.evolve(self, nonzero=self.nonzero | {expression}, point=None)
+            raise Undecided([attrs.evolve(without, point=without.find_point(self.point))], walls)
+
+    def _known_roots(self, expression: sympy.Expr, variable: sympy.Symbol) -> tuple[sympy.Expr, ...]:
         roots = real_roots(expression, variable)
         if not roots.known and expression not in self.searched:
             raise Undecided([attrs.evolve(self, searched=self.searched | {expression})], ())
-        for root in roots.places:
+        return roots.places
+
+    def _sign_on_a_line(self, expression: sympy.Expr, variable: sympy.Symbol) -> int:
+        for root in self._known_roots(expression, variable):
             self._side(sympy.expand(variable - root))
         return sign_at(expression, self.point or self._on_the_line_of(variable))
 
@@ -124,7 +164,7 @@ class Region:
 
     @functools.cached_property
     def _sampler(self) -> Sampler:
-        return Sampler(self.variables, self.conditions)
+        return Sampler(self.variables, self.conditions, self.nonzero)
 
     def points(self, start: Point | None, tries: int) -> Iterator[Point]:
         """Points of the region that a number of tries finds."""

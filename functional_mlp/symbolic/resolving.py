@@ -27,6 +27,9 @@ def resolved(expression: sympy.Expr, signs: Signs, constants: Constants = Mappin
     def sign(inner: sympy.Expr) -> int:
         return signs.sign(exact(inner, constants))
 
+    def vanishes(inner: sympy.Expr) -> bool:
+        return signs.vanishes(exact(inner, constants))
+
     if isinstance(expression, Where):
         left, right, if_true, if_false = (expression.args[i] for i in range(1, 5))
         difference = resolved(left, signs, constants) - resolved(right, signs, constants)
@@ -38,7 +41,7 @@ def resolved(expression: sympy.Expr, signs: Signs, constants: Constants = Mappin
         if arguments[-1] is sympy.nan:  # the others are not asked for
             return sympy.nan
     if isinstance(expression, PARTIAL):
-        return resolved(decided(expression, arguments, sign), signs, constants)
+        return resolved(decided(expression, arguments, sign, vanishes), signs, constants)
     if isinstance(expression, sympy.Abs):
         return sign(arguments[0]) * arguments[0]
     if isinstance(expression, sympy.sign):
@@ -53,7 +56,7 @@ def resolved(expression: sympy.Expr, signs: Signs, constants: Constants = Mappin
     if isinstance(expression, Largest):
         numbers = [exact(argument, constants) for argument in arguments]
         return arguments[numbers.index(_largest(numbers, signs))]
-    return expression.func(*arguments)
+    return resolved(expression.func(*arguments), signs, constants)  # sympy makes |s| of √s², say
 
 
 def _largest(arguments: list[sympy.Expr], signs: Signs) -> sympy.Expr:

@@ -8,7 +8,7 @@ import attrs
 import sympy
 
 from functional_mlp.symbolic.conditions import Condition
-from functional_mlp.symbolic.points import Point, random_point
+from functional_mlp.symbolic.points import Point, random_point, sign_at
 
 # How often each variable of a point is moved to where the conditions want it, given the others.
 _SWEEPS = 3
@@ -41,13 +41,15 @@ class _Bound:
 
 @attrs.frozen(slots=False)
 class Sampler:
-    """Points of the space of some variables at which conditions hold."""
+    """Points of the space of some variables at which conditions hold, and some expressions are not 0."""
 
     variables: tuple[sympy.Symbol, ...]
     conditions: tuple[Condition, ...]
+    nonzero: frozenset[sympy.Expr] = frozenset()
 
     def contains(self, point: Point) -> bool:
-        return all(condition.holds(point) for condition in self.conditions)
+        meets_all = all(condition.holds(point) for condition in self.conditions)
+        return meets_all and all(sign_at(expression, point) for expression in self.nonzero)
 
     def points(self, start: Point | None, tries: int) -> Iterator[Point]:
         """The points that a number of tries finds: near and far ones, and those right beyond a bound."""

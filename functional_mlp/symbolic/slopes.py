@@ -3,13 +3,13 @@
 import attrs
 import sympy
 
-from functional_mlp.symbolic.conditions import Condition
+from functional_mlp.symbolic.conditions import Condition, conditions_where
 from functional_mlp.symbolic.constants import Constants, exact
-from functional_mlp.symbolic.partial import PARTIAL, Absent
+from functional_mlp.symbolic.partial import INFINITE, absent, is_nowhere, substituted
 from functional_mlp.symbolic.points import Point
 from functional_mlp.symbolic.regions import Region, Signs
 from functional_mlp.symbolic.resolving import resolved
-from functional_mlp.symbolic.walls import INFINITE
+from functional_mlp.symbolic.words import in_words
 
 
 @attrs.frozen
@@ -17,7 +17,7 @@ class Claim:
     """`given` is factor · ∂value/∂variable, with letters for numbers that may be rounded, which `constants` has.
 
     It is looked at `within` some conditions, and where `own` is given, the values of some variables, on their side of
-    the conditions that are about these variables alone.
+    the conditions that are about these variables alone. `fixed` are variables that it had, and formulas for them.
     """
 
     value: sympy.Expr
@@ -27,12 +27,33 @@ class Claim:
     constants: Constants = attrs.field(factory=dict, eq=False)
     within: tuple[Condition, ...] = ()
     own: Point = attrs.field(factory=dict, eq=False)
+    fixed: tuple[tuple[sympy.Symbol, sympy.Expr], ...] = ()
 
     @classmethod
     def of_equality(cls, expected: sympy.Expr, given: sympy.Expr, constants: Constants, own: Point) -> "Claim":
         """That an expression is another: the derivative of a multiple of it by the factor."""
         factor = sympy.Dummy("factor", real=True)
         return cls(factor * expected, factor, given, constants=constants, own=own)
+
+    def section(self, variable: sympy.Symbol, place: sympy.Expr, *conditions: Condition) -> "Claim | None":
+        """The claim where a variable is a formula of the others, and some conditions hold; None where that is nowhere.
+
+        The variable is not the one that it is about.
+        """
+        signs = [Condition(variable, 1 if variable.is_positive else -1)] if variable.is_nonzero else []
+        within = conditions_where(variable, place, (*self.within, *signs))
+        if within is None:
+            return None
+        value, given, factor = (
+            substituted(expression, variable, place) for expression in (self.value, self.given, self.factor)
+        )
+        fixed = (*((one, formula.subs(variable, place)) for one, formula in self.fixed), (variable, place))
+        return attrs.evolve(self, value=value, given=given, factor=factor, within=(*within, *conditions), fixed=fixed)
+
+    @property
+    def place(self) -> str:
+        """Where the variables are that are fixed, in words."""
+        return " and ".join(f"{variable} = {in_words(formula)}" for variable, formula in self.fixed)
 
     @property
     def everywhere(self) -> Region:
@@ -50,11 +71,12 @@ class Claim:
         """The terms of the value that the variable is in, and that the others are numbers."""
         terms = sympy.Add.make_args(self.value)
         rest = sympy.Add(*(term for term in terms if not term.has(self.variable)))
-        others = Absent(rest) if rest.has(*PARTIAL, sympy.nan, *INFINITE) else sympy.S.Zero
-        return sympy.Add(others, *(term for term in terms if term.has(self.variable)))
+        return sympy.Add(absent(rest), *(term for term in terms if term.has(self.variable)))
 
     def value_by(self, signs: Signs) -> sympy.Expr:
         """The value where conditions are decided; nan where it is no finite number."""
+        if is_nowhere(self._depending):
+            return sympy.nan
         value = resolved(self._depending, signs, self.constants)
         return sympy.nan if value.has(sympy.nan, *INFINITE) else value
 

@@ -6,11 +6,11 @@ import attrs
 import sympy
 
 from functional_mlp.symbolic.nodes import NoRealNumber, sign_of_number
+from functional_mlp.symbolic.partial import INFINITE
 from functional_mlp.symbolic.regions import Region
 
 # What a zero that was searched for leaves of a sum that is 0 there, as a share of its terms.
 NEGLIGIBLE = sympy.Float("1e-50")
-INFINITE = (sympy.zoo, sympy.oo, -sympy.oo)
 # Derivatives that are taken to find the sign right beside a zero.
 _MOST_DERIVATIVES = 20
 
@@ -31,6 +31,10 @@ class Wall:
         if len(sides) > 1:
             raise NoRealNumber(f"{expression} is no real number where {self.variable} = {self.place}")
         return sides.pop()
+
+    def vanishes(self, expression: sympy.Expr) -> bool:
+        there = self.on(expression)
+        return self.sign(expression) == 0 if there.has(sympy.nan, *INFINITE) else self.others.vanishes(there)
 
     def floor(self, expression: sympy.Expr) -> sympy.Expr:
         number = sympy.floor(self.on(expression))
@@ -69,6 +73,9 @@ class Side:
                 return found
             expression, direction = sympy.diff(expression, self.wall.variable), direction * self.side
         raise NoRealNumber(f"{expression} has no sign beside {self.wall.variable} = {self.wall.place}")
+
+    def vanishes(self, expression: sympy.Expr) -> bool:
+        return self.sign(expression) == 0
 
     def _sign_of_limit(self, expression: sympy.Expr) -> int:
         above, below = sympy.fraction(sympy.together(expression))

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -21,7 +21,7 @@ from functional_mlp.symbolic.findings import Refuted
 from functional_mlp.symbolic.letters import number_symbols, signed_symbols
 from functional_mlp.symbolic.networks import activations_in
 from functional_mlp.testing.proof import CannotProveError, Proof
-from functional_mlp.testing.statements import for_all_numbers, proof_of, together
+from functional_mlp.testing.statements import conditions_of, for_all_numbers, proof_of, together
 from functional_mlp.testing.symbols import Choices, kinds_of_targets
 from functional_mlp.value import replaced
 
@@ -32,19 +32,22 @@ _OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, Recursio
 OUTPUTS = range(1, 5)
 
 
-def proof(thing: Any, formula: Callable[..., Any] | None, steps: int, seconds: float) -> Proof:
+def proof(
+    thing: Any, formula: Callable[..., Any] | None, steps: int, targets: Sequence[str] | None, seconds: float
+) -> Proof:
     """`prove`, without the name of what is proved before an error."""
     checks.not_a_class("what prove is given", thing)
     time = Allowance(checks.number("prove: seconds", seconds, low=0, open_low=True))
+    if targets is not None and not isinstance(thing, Loss):
+        raise TypeError(f"prove: targets is for losses, got it with {checks.describe(thing)}")
     if isinstance(thing, Optimizer):
         return _of_rule(thing, formula, steps, time)
-
     if formula is not None:
         raise TypeError(f"prove: formula is for optimizers, got it with {checks.describe(thing)}")
     if isinstance(thing, Elementwise):
         return _of_elementwise(thing, time)
     if isinstance(thing, Loss):
-        return _of_loss(thing, time)
+        return _of_loss(thing, targets, time)
     if isinstance(thing, Layer):
         return _of_activations(thing, time)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
@@ -66,7 +69,10 @@ def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
             held = _held(layer, functools.partial(claims.of_elementwise, layer, some, own=own), time.part(0.4))
             numbers = f", {for_all_numbers(list(some.values()), held)}"
             break
-    held = held or _held(layer, lambda: claims.of_elementwise(layer, {}), time)
+    if held is None or conditions_of(held):  # what is open for all numbers may be wrong for the layer's own
+        alone = _held(layer, lambda: claims.of_elementwise(layer, {}), time)
+        if held is None or not conditions_of(alone):
+            held, numbers = alone, ""
     names = [name for name, _ in held]
     what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
     return proof_of(layer, f"{layer!r}: {what} of the value for all real s{numbers}", held)
@@ -82,10 +88,10 @@ def _of_activations(network: Layer, time: Allowance) -> Proof:
     return together(network, [_of_elementwise(activation, time) for activation in activations])
 
 
-def _of_loss(loss: Loss, time: Allowance) -> Proof:
+def _of_loss(loss: Loss, wanted: Sequence[str] | None, time: Allowance) -> Proof:
     _require_expressions(loss, Loss)
     failures = []
-    for words, choices in kinds_of_targets(loss):
+    for words, choices in kinds_of_targets(loss, wanted):
         try:
             held = _held(loss, functools.partial(_of_outputs, loss, choices), time)
         except AssertionError as error:

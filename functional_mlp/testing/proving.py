@@ -1,7 +1,7 @@
 """Proving gradients and rules; sympy is loaded where something is proved, and no sooner."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from functional_mlp.layers.elementwise import Elementwise
@@ -16,7 +16,14 @@ from functional_mlp.value import replaced
 SECONDS = 10.0
 
 
-def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
+def prove(
+    thing: Any,
+    *,
+    formula: Callable[..., Any] | None = None,
+    steps: int = 5,
+    targets: Sequence[str] | None = None,
+    seconds: float | None = None,
+) -> Proof:
     """Show that the expressions of a value are right for all real numbers; `AssertionError` where they are not.
 
     `thing` is one of
@@ -24,8 +31,8 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
     - a network: that of each of its activations;
     - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
-      does not hold and the loss encodes its targets, they are those that it takes: between 0 and 1, probabilities, or
-      classes. The proof says which;
+      does not hold and the loss encodes its targets, they are those that it takes: from 0 on, between 0 and 1,
+      probabilities, or classes. With `targets`, as `check_loss` takes them, they are those kinds. The proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
       by their names: `learning_rate`, `beta`; each has the sign of the optimizer's own number, and is 0 where that is
@@ -33,16 +40,19 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     - a `Penalty`, or whatever else has `value(xp, x)` and `derivative(xp, x)`.
 
     The numbers of a layer stand for any real numbers, if it holds for any; or else for those of the same signs as its
-    own, or for these alone. The line is divided at the conditions that the expressions contain, and where what they
-    divide by, and take roots and logarithms of, changes its sign, as the code does it, before any formula is made
-    simpler. Each piece is proved by itself; nothing is claimed where the value is no finite number. Where algebra does
-    not find that the difference is 0, the difference is evaluated with 60 digits at many points. Where the pieces
+    own, or for these alone, as where something is left open for all. Space is divided at the conditions that the
+    expressions contain, and where what they take roots and logarithms of changes its sign, as the code does it, before
+    any formula is made simpler. Each piece is proved by itself, and so is what lies between: surfaces, and where these
+    meet, down to points. Nothing is claimed where the value is no finite number. Where algebra does not find that the
+    difference is 0, it is evaluated at many points, and must be within 1e-50 of the larger of both. Where the pieces
     themselves cannot be told, these are points of the whole space. The proof says so. All of it takes at most `seconds`
     of work, that is, of the clock and of the processor: what one second is enough for is proved the same on every
-    machine, however busy that is.
+    machine, however busy that is. By default it is 10 seconds.
 
-    A float that is no simple number may have been rounded, as the product of two constants is. A difference that this
-    rounding explains is none, and the proof says that the claim holds "to the rounding of its constants".
+    A float stands for the simple number that it is nearest to, 0.1 or 1/√(2π), within 5·2⁻⁵³ of itself. One that is
+    near none may have been rounded, as the product of two constants is, by as much. A difference that this explains is
+    none: that of each term, whatever its size, where the proof says "by algebra, to the rounding of its constants"; or
+    that of all terms together, at points. A relative error of 1e-12 in a coefficient is found.
 
     Raises `CannotProveError`, a ValueError, where `seconds` are too few to look at a single point, or sympy gives up,
     and `TypeError` for what has no expressions, and where these branch on a symbol, index or call torch, with the line
@@ -64,16 +74,22 @@ def prove(thing: Any, *, formula: Callable[..., Any] | None = None, steps: int =
     Momentum(0.1): 5 steps from zero state are those of paper for all positive η, β
     """
     with failures_of(f"prove({named(thing)})"):
-        return _proof(thing, formula, steps, seconds)
+        return _proof(thing, formula, steps, targets, seconds)
 
 
-def _proof(thing: Any, formula: Callable[..., Any] | None = None, steps: int = 5, seconds: float = SECONDS) -> Proof:
+def _proof(
+    thing: Any,
+    formula: Callable[..., Any] | None = None,
+    steps: int = 5,
+    targets: Sequence[str] | None = None,
+    seconds: float | None = None,
+) -> Proof:
     from functional_mlp.testing.proofs import proof  # loads sympy
 
-    return proof(thing, formula, steps, seconds)
+    return proof(thing, formula, steps, targets, SECONDS if seconds is None else seconds)
 
 
-def prove_expressions(thing: Any) -> None:
+def prove_expressions(thing: Any, targets: Sequence[str] | None = None) -> None:
     """`prove`, where a layer, a loss or a penalty is written in the array algebra; nothing is said about others.
 
     What cannot be decided, or holds under a condition, is said in a `RuntimeWarning`, for then the tests alone speak
@@ -82,7 +98,7 @@ def prove_expressions(thing: Any) -> None:
     for base in (Elementwise, Loss, Penalty):
         if isinstance(thing, base) and not replaced(thing, base, base.DERIVED):
             try:
-                doubts = " and ".join(_proof(thing).conditions)
+                doubts = " and ".join(_proof(thing, targets=targets).conditions)
             except NotInAlgebraError:
                 continue  # there are no expressions to be proved
             except CannotProveError as error:

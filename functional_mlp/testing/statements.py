@@ -8,11 +8,11 @@ import sympy
 
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.symbolic import formulas
-from functional_mlp.symbolic.derivatives import BY_ALGEBRA, NO_NUMBER, Holds
-from functional_mlp.symbolic.findings import Kink
+from functional_mlp.symbolic.derivatives import Holds
+from functional_mlp.symbolic.findings import BY_ALGEBRA, NO_NUMBER, Kink
 from functional_mlp.symbolic.printing import tex, tex_or_words
 from functional_mlp.symbolic.regions import EVERYWHERE, Region
-from functional_mlp.symbolic.roots import FARTHEST
+from functional_mlp.symbolic.roots import FARTHEST, real_roots
 from functional_mlp.symbolic.spelling import text
 from functional_mlp.symbolic.words import in_words
 from functional_mlp.testing.proof import Proof
@@ -35,15 +35,43 @@ def for_all_numbers(symbols: list[sympy.Symbol], held: list[tuple[str, Holds]]) 
         sign = "positive " if symbol.is_positive else "negative " if symbol.is_negative else ""
         signs[sign].append(str(symbol))
     kinds = [sign + ", ".join(letters) for sign, letters in signs.items() if letters]
+    regions = [(piece.region, how.claim.own.keys()) for _, how in held for piece in how.pieces]
     conditions = {
         condition
-        for _, how in held
-        for piece in how.pieces
-        for condition in piece.region.conditions
-        if condition.expression.free_symbols <= how.claim.own.keys()
+        for region, own in regions
+        for condition in region.conditions
+        if condition.expression.free_symbols <= own
     }
-    where = str(Region(tuple(symbols), tuple(sorted(conditions, key=str)))) if conditions else EVERYWHERE
-    return " and ".join(kinds) + ("" if where == EVERYWHERE else f" with {where}")
+    left_out = {one for region, own in regions for one in region.nonzero if one.free_symbols <= own}
+    words = str(Region(tuple(symbols), tuple(sorted(conditions, key=str))))
+    where = [] if words == EVERYWHERE else [words]
+    where += sorted({words for one in left_out for words in _unequal(one)})
+    return " and ".join(kinds) + (f" with {' and '.join(where)}" if where else "")
+
+
+def _unequal(expression: sympy.Expr) -> list[str]:
+    """That an expression is not 0, for the one variable in it, if there is one."""
+    if len(expression.free_symbols) > 1:
+        return [f"{in_words(expression)} ≠ 0"]
+    (variable,) = expression.free_symbols
+    places, all_numbers = real_roots(expression, variable).places, Region.everywhere((variable,))
+    return [f"{variable} ≠ {in_words(place)}" for place in places if all_numbers.contains({variable: place})]
+
+
+def conditions_of(held: list[tuple[str, Holds]]) -> tuple[str, ...]:
+    """What claims hold under, and is not shown."""
+    searched = _searched(held)
+    conditions = [f"all zeros of {', '.join(searched)} were found"] if searched else []
+    conditions += [] if all(how.is_divided for _, how in held) else ["no piece lies between the points"]
+    conditions += [f"it holds where {wall} as well" for wall in _unseen(held)]
+    return tuple(
+        conditions + list(dict.fromkeys(f"no numbers have {region}" for _, how in held for region in how.blank))
+    )
+
+
+def _searched(held: list[tuple[str, Holds]]) -> list[str]:
+    """The conditions of which the zeros are only known from a search."""
+    return list(dict.fromkeys(str(expression) for _, how in held for expression in how.searched))
 
 
 def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
@@ -52,19 +80,15 @@ def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof
     if NO_NUMBER in methods:
         statement += f" where {NO_NUMBER.replace('no ', 'a ')}"
     method = _BY_PIECES if methods - {NO_NUMBER, BY_ALGEBRA} else BY_ALGEBRA
-    searched = list(dict.fromkeys(str(expression) for _, how in held for expression in how.searched))
-    conditions = [f"all zeros of {', '.join(searched)} were found"] if searched else []
-    conditions += [] if all(how.is_divided for _, how in held) else ["no piece lies between the points"]
-    conditions += [f"it holds where {wall} as well" for wall in _unseen(held)]
-    conditions += list(dict.fromkeys(f"no numbers have {region}" for _, how in held for region in how.blank))
-    notes = [f"zeros of {expression} were searched for from {-FARTHEST:g} to {FARTHEST:g}" for expression in searched]
+    conditions, far = conditions_of(held), f"from {-FARTHEST:g} to {FARTHEST:g}"
+    notes = [f"zeros of {expression} were searched for {far}" for expression in _searched(held)]
     return Proof(
         statement,
         _pieces(held, {BY_ALGEBRA} if method == BY_ALGEBRA else set()),
         (*_kinks(held), *notes),
         method,
         _typeset(thing, ", ".join([statement, method, *conditions]), held),
-        tuple(conditions),
+        conditions,
     )
 
 
@@ -90,7 +114,7 @@ def _pieces(held: list[tuple[str, Holds]], unsaid: set[str]) -> tuple[str, ...]:
     names: dict[str, dict[str, None]] = {}
     for name, how in held:
         for piece in how.pieces:
-            region = str(piece.region) if piece.method in unsaid else f"{piece.region} ({piece.method})"
+            region = str(piece) if piece.method in unsaid else f"{piece} ({piece.method})"
             names.setdefault(region, {})[name] = None
     everything = {name for name, _ in held}
     lines = [

@@ -1,7 +1,7 @@
 """The kinds of targets that losses take."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,18 @@ def targets_of_key(kind: str, key: random.Key, shape: tuple[int, int], dtype: to
     """Targets of a kind from a key, with the ends of what the kind admits among them."""
     draws = random.uniform(key, shape, -16, INTEGERS + 16, dtype=torch.float64)
     return TARGET_KINDS[kind](draws.round().clamp(0, INTEGERS).long(), dtype)
+
+
+def kinds_of_all(wanted: Sequence[str], function: str) -> set[str]:
+    """Kinds that are asked for; `ValueError` where one is unknown.
+
+    >>> kinds_of_all(["values", "classes"], "check_loss") == {"classes", "values"}
+    True
+    """
+    unknown = set(wanted) - TARGET_KINDS.keys()
+    if unknown:
+        raise ValueError(f"{function}: targets must be kinds out of {list(TARGET_KINDS)}, got {sorted(unknown)}")
+    return set(wanted)
 
 
 def accepted_kinds(loss: Any, features: int) -> list[str]:

@@ -158,7 +158,7 @@ class BySize(fm.CrossEntropy):
 
 
 def test_probabilities_are_not_negative():
-    proof = prove(BySize())
+    proof = prove(BySize(), targets=["probabilities"])
     assert proof.statement.endswith("targets that are probabilities above 0, or classes")
     assert "0 < t1 < 1: 2 outputs" in proof.pieces
 

@@ -15,7 +15,7 @@ from functional_mlp.testing.calls import Call, reversed_rows, rolled
 from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import inherits, refuses
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
-from functional_mlp.testing.targets import TARGET_KINDS, accepted_kinds, targets, targets_of_key
+from functional_mlp.testing.targets import accepted_kinds, kinds_of_all, targets, targets_of_key
 from functional_mlp.testing.trees import largest
 
 FEATURES = (1, 2, 3, 4, 12)
@@ -119,9 +119,7 @@ class LossCase:
 
 def kinds_of(loss: Any, wanted: Sequence[str] | None) -> dict[int, list[str]]:
     """The kinds of targets that a loss is examined with, for each number of features."""
-    unknown = set(wanted or ()) - TARGET_KINDS.keys()
-    if unknown:
-        raise ValueError(f"check_loss: targets must be kinds out of {list(TARGET_KINDS)}, got {sorted(unknown)}")
+    kinds_of_all(wanted or (), "check_loss")
     kinds = {features: accepted_kinds(loss, features) if wanted is None else list(wanted) for features in FEATURES}
     for features, accepted in kinds.items():
         if not accepted:

@@ -85,7 +85,7 @@ def check_loss(
         assert_functions("a loss", loss, "value", "grad")
         if value:
             check_value(loss)
-        prove_expressions(loss)
+        prove_expressions(loss, targets)
         kinds, domain, key = kinds_of(loss, targets), Domain(*predictions), random.key(seed)
         properties.empty_batches_are_refused(loss)
 
