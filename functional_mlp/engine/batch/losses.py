@@ -83,12 +83,12 @@ class PieceLosses:
     ) -> None:
         """`emit`, with the outputs of a sample in the lanes."""
         e, stride = self._e, self._kernels.stride(self._program.out_features)
-        loss = SampleLoss(self._kernels, self._program)
 
         def sample(r: Index) -> None:
             offset = e.multiply(r, stride)
             of_grad = None if grad is None else e.add(grad, offset)
-            self._keep(r, loss.emit(self._scope, row_of(r), e.add(prediction, offset), of_grad, scale))
+            loss = SampleLoss(self._kernels, self._program, self._scope, e.add(prediction, offset))
+            self._keep(r, loss.emit(row_of(r), of_grad, scale))
 
         e.loop("loss.sample", begin, end, 1, sample)
 
@@ -103,18 +103,19 @@ class PieceLosses:
     ) -> None:
         """`emit`, with a sample in each lane. Lanes beyond the last sample repeat it, and write what it has written."""
         e, stride = self._e, self._kernels.stride(self._program.out_features)
-        losses = LossesSideBySide(e, FeaturesNamespace(e, Scalars(e)), self._program)
+        losses = LossesSideBySide(self._program, FeaturesNamespace(e, Scalars(e)))
         activations, last = self._scope.activations, e.subtract(end, 1)
 
         def several(first: Index) -> None:
             samples = [e.smaller(e.add(first, lane), last) for lane in range(e.lanes)]
             rows, offsets = [row_of(r) for r in samples], [e.multiply(r, stride) for r in samples]
+            labels = self._labels(rows)
             y = self._columns([e.add(prediction, offset) for offset in offsets], lambda at, _: e.load(activations, at))
             grads: list[ir.Value] = []
-            outcome = losses.emit(
+            outcome = losses.outcome(
                 y,
                 self._targets(rows),
-                self._labels(rows),
+                lambda: labels,
                 self._weights(rows),
                 scale,
                 None if grad is None else lambda _, vector: grads.append(vector),

@@ -252,9 +252,9 @@ class MembersEpoch:
         targets = None if self.program.class_targets else self._targets(rows)
         weight = self._weights(rows) if self.program.weighted else None
         grad = self.steps.reserve(features)
-        losses = LossesSideBySide(self.e, self.xp, self.program)
-        loss, right = losses.emit(
-            y, targets, labels, weight, scale, lambda i, vector: self.steps.store(vector, grad + i)
+        losses = LossesSideBySide(self.program, self.xp)
+        loss, right = losses.outcome(
+            y, targets, lambda: labels, weight, scale, lambda i, vector: self.steps.store(vector, grad + i)
         )
         return grad, loss, right
 

@@ -44,7 +44,6 @@ class SampleEpoch:
     kernels: Kernels
     slots: int
     products: Products
-    loss: SampleLoss
     scope: Scope
     e: Emitter
     builder: ir.IRBuilder
@@ -56,7 +55,6 @@ class SampleEpoch:
         plan = scope.plan
         self.kernels, self.slots = Kernels(program, plan, builder), len(program.optimizer.slots())
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.loss = SampleLoss(self.kernels, program)
         self.shares_loss = vectors(program.out_features, self.kernels.lanes) > plan.policy.most_loss_vectors
         doubles = 2 if self.shares_loss else 0  # which a function gives back in memory
         self.places = SamplePlaces.of(program, self.kernels.lanes, outcome=doubles * 8 // self.kernels.real.size)
@@ -155,13 +153,14 @@ class SampleEpoch:
         """The loss of a sample and whether it is right, and the gradient; in a shared function where that is long."""
         grad = self.places.grad
         if not self.shares_loss:
-            return self.loss.emit(scope, row, prediction, grad)
+            return SampleLoss(self.kernels, self.program, scope, prediction).emit(row, grad)
         place = self.places.outcome * self.kernels.real.size // 8
 
         def body(inside: Scope, values: Sequence[Index]) -> None:
             activations, row = values
             inside = inside.counted_from(activations)
-            for index, value in enumerate(self.loss.emit(inside, row, prediction, grad)):
+            outcome = SampleLoss(self.kernels, self.program, inside, prediction).emit(row, grad)
+            for index, value in enumerate(outcome):
                 self.builder.store(value, self.e.address(activations, place + index, DOUBLE))
 
         self.kernels.share(scope, "loss", "loss", (scope.activations, row), body)
