@@ -70,6 +70,7 @@ class Course:
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
         self._asked: tuple[range, Keys, Rates] = range(0), [], []
+        self._ended = 0  # how many times a member was told to end
         start = self._run.snapshot()
         self._standings = [
             Standing(
@@ -118,20 +119,20 @@ class Course:
                 last = end
                 continue
             self._record(stretch)
-            each = len(epochs) // len(stretch.snapshots)
+            each, ended = len(epochs) // len(stretch.snapshots), self._ended
             for after in stretch.snapshots:
-                looked_at = range(epoch, epoch + each)
-                before, snapshot = snapshot, after
-                reached = self._move_on(stretch, looked_at, before=before, after=after)
-                epoch = looked_at.stop
+                reached = self._move_on(stretch, range(epoch, epoch + each), before=snapshot, after=after)
+                epoch, snapshot = epoch + each, after
                 if len(epochs) > 1:
                     self._tick(epoch)
                 if reached:
                     yield reached
-                if epoch < epochs.stop and self._active() != active:  # fewer members go on than were trained ahead
+                if epoch == epochs.stop:
+                    break
+                if self._ended > ended:  # fewer members go on than were trained ahead
                     self._run.restore(snapshot)
                     break
-                if epoch < epochs.stop and self._ahead is not None:  # and if what they are trained by has not changed
+                if self._ahead is not None:  # and if what they are trained by has not changed
                     self._ahead.check_unchanged()
 
     def _active(self) -> list[int]:
@@ -225,7 +226,11 @@ class Course:
         """
         moved = Standing(epochs.stop, after, epochs.stop)
         if stretch.settled and self._job.early_stopping is None:
-            self._standings = [moved if member in stretch.active else own for member, own in enumerate(self._standings)]
+            count = len(self._standings)
+            everyone = len(stretch.active) == count
+            self._standings = (
+                [moved] * count if everyone else [own if own.is_over else moved for own in self._standings]
+            )
             return stretch.active
         standings, reached = list(self._standings), []
         for member, own, improved in zip(stretch.active, stretch.histories, stretch.improved, strict=True):
@@ -270,6 +275,7 @@ class Course:
 
     def end(self, member: int) -> None:
         """Train a member no further."""
+        self._ended += 1
         self._standings[member] = self._standings[member]._replace(ended=True)
 
     def reached(self, member: int) -> tuple[TrainState, History]:
@@ -302,7 +308,7 @@ class Course:
     def _state(self, member: int, epoch: int, snapshot: Snapshot) -> TrainState:
         """A member's state in a snapshot; its tensors are copied when they are asked for, which may be never."""
         run, key = self._run, self._keys[member]
-        state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), key=key, epoch=epoch)
+        state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), {"key": key, "epoch": epoch})
         return state
 
     def _retaken(self, member: int, epochs: range, before: Snapshot) -> TrainState:
@@ -317,7 +323,7 @@ class Course:
             self._run.restore(now)
             return state
 
-        state: TrainState = TrainState.deferred(take, key=self._keys[member], epoch=epochs.stop)
+        state: TrainState = TrainState.deferred(take, {"key": self._keys[member], "epoch": epochs.stop})
         return state
 
     def _history(self, member: int, epoch: int) -> History:

@@ -70,8 +70,9 @@ class Ahead(Protocol):
     ) -> tuple[Sequence[Outcome], list[Snapshot]]:
         """As the run's `epochs`, with the snapshots after each epoch."""
 
-    def check_unchanged(self) -> None:
-        """Raise `ValueError` where an expression has changed since the run began, as `epochs` does."""
+    @property
+    def check_unchanged(self) -> Callable[[], None]:
+        """Raises `ValueError` where an expression has changed since the run began, as `epochs` does."""
 
 
 # Starts the training of the members of a job.

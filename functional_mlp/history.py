@@ -126,11 +126,11 @@ class Recorder:
     def first(self, length: int) -> History:
         """The history of the first `length` epochs, whose tuples are made when they are asked for."""
         columns = self._columns
-        history: History = History.deferred(lambda name: tuple(columns[name][:length]), _length=length)
+        history: History = History.deferred(lambda name: tuple(columns[name][:length]), {"_length": length})
         return history
 
     def view(self, length: int) -> History:
         """The history of the first `length` epochs, in views: to look into it costs what is looked at."""
         columns = self._columns
-        history: History = History.deferred(lambda name: View(length, columns[name].__getitem__), _length=length)
+        history: History = History.deferred(lambda name: View(length, columns[name].__getitem__), {"_length": length})
         return history

@@ -135,18 +135,17 @@ class Deferred:
     ... class Powers(Deferred):
     ...     square: int
     ...     cube: int
-    >>> powers = Powers.deferred(lambda name: 9 if name == "square" else 27)
+    >>> powers = Powers.deferred(lambda name: 9 if name == "square" else 27, {})
     >>> powers.cube, powers == Powers(9, 27)
     (27, True)
     """
 
     @classmethod
-    def deferred(cls, make: Callable[[str], Any], **fields: Any) -> Any:
-        """The value with some fields given, and the others as `make` makes them, by name."""
+    def deferred(cls, make: Callable[[str], Any], own: dict[str, Any]) -> Any:
+        """The value with some fields of its `own`, and the others as `make` makes them, by name."""
         value = object.__new__(cls)
-        own = value.__dict__
-        own.update(fields)
         own["_make"] = make
+        object.__setattr__(value, "__dict__", own)
         return value
 
     if not TYPE_CHECKING:  # to whom each name would be one of an attribute

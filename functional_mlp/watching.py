@@ -60,13 +60,13 @@ class Watch:
                 if self._is_due(course.epochs_done) and course.epochs_done < self.job.epochs:
                     self._save()
             try:
-                ended = [member for member in reached if asked_all(self._callbacks, course.reached, member)]
+                for member in reached:
+                    if asked_all(self._callbacks, course.reached, member):
+                        course.end(member)
             except Exception:
                 if self._is_due(course.epochs_done, seconds=math.inf):
                     self._save()  # what was trained is not lost with a callback
                 raise
-            for member in ended:
-                course.end(member)
 
     def finish(self, course: Course) -> None:
         """Keep what the members of a course have reached at its end."""
@@ -135,7 +135,7 @@ def copied(progress: Progress) -> tuple[TrainState, History]:
         own: OptimizerState = pytree.map(torch.clone, before.optimizer_state)
         return own
 
-    state: TrainState = TrainState.deferred(copy, key=before.key, epoch=before.epoch)
+    state: TrainState = TrainState.deferred(copy, {"key": before.key, "epoch": before.epoch})
     return state, progress.history
 
 
@@ -147,5 +147,6 @@ def asked_all(callbacks: Sequence[Callback], reached: Callable[[T], tuple[TrainS
     ends = False
     for callback in callbacks:
         state, history = reached(by)
-        ends |= bool(callback(state.epoch - 1, state, history))
+        if callback(state.epoch - 1, state, history):
+            ends = True
     return ends

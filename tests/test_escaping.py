@@ -4,6 +4,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp.checkpoint import container
+from functional_mlp.escaping import printable
 
 NETWORK = fm.Linear(2, 1)
 
@@ -18,3 +19,11 @@ def test_an_error_of_a_file_steers_no_terminal(tmp_path, change):
         fm.load(path)
     assert "\x1b" not in str(caught.value)
     assert r"\x1b[31mX" in str(caught.value)
+
+
+HIDDEN = "\u00ad\u034f\u115f\u180e\u200b\u200d\u2028\u2029\u2060\u3164\ufe0f\ufeff\U000e0041\U000e0101"
+
+
+@pytest.mark.parametrize("hidden", list(HIDDEN), ids=ascii)
+def test_what_cannot_be_seen_is_shown(hidden: str) -> None:
+    assert printable(f"a{hidden}b") == f"a{hidden.encode('unicode_escape').decode()}b"

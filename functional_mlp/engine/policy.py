@@ -165,9 +165,9 @@ class Policy:
     most_epochs_per_call: int = 256
     # Epochs that are trained before callbacks are told of the first of them, where they are so short that one call
     # could train `looks_in_a_call` times their number: some 1 ms. An empty callback then makes an epoch of 200
-    # samples 1.5 times as long (2-2) and 1.3 (paper), with 8 ahead 1.8 and 1.4, with 16 1.6 and 1.3, with 64 1.5 and
-    # 1.3, and one by one 3.1 and 1.9.
-    most_epochs_ahead: int = 32
+    # samples 1.9 times as long (2-2, squared errors) and 1.2 (paper), with 32 ahead 2.1 and 1.25, with 16 2.4 and 1.3,
+    # with 128 1.9 and 1.2, and one by one 6.6 and 2.3.
+    most_epochs_ahead: int = 64
     looks_in_a_call: int = 8
     # Passes forward of fewer multiplications are soon over with torch, while the code is yet to be made. The first pass
     # of a process at this number, on two busy cores, took torch 0.66 and 0.16 s (8-64-64-1, 64-256-256-10), the engine

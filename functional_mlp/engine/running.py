@@ -1,7 +1,7 @@
 """A network in training on the fused engine."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import attrs
@@ -83,24 +83,25 @@ class FusedRun:
 
     @property
     def epochs_at_once(self) -> int:
+        return max(1, min(self._epochs_per_call, self._session.plan.policy.most_epochs_per_call))
+
+    @property
+    def _epochs_per_call(self) -> int:
+        """How many epochs take as long as a call is to take."""
         if self._validation is not self.within:
             return 1
-        plan, held_out = self._session.plan, 0 if self._validation is None else self._validation.samples
-        rows = self._samples + held_out
-        at_once = self._session.threads * plan.rows_per_call // rows  # for threads take as long together
-        return max(1, min(at_once, plan.policy.most_epochs_per_call))
+        held_out = 0 if self._validation is None else self._validation.samples
+        rows = self._session.threads * self._session.plan.rows_per_call  # for threads take as long together
+        return rows // (self._samples + held_out)
 
     @property
     def ahead(self) -> "Ahead | None":
         policy = self._session.plan.policy
-        most = min(policy.most_epochs_ahead, self.epochs_at_once // policy.looks_in_a_call)
-        return Ahead(self, most) if most > 1 else None
-
-    def check_unchanged(self) -> None:
-        self._program.check_unchanged()
+        most = min(policy.most_epochs_ahead, self._epochs_per_call // policy.looks_in_a_call)
+        return Ahead(self, most, self._program.check_unchanged) if most > 1 else None
 
     def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
-        self.check_unchanged()
+        self._program.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
         sums: Sequence[Sequence[float]]
@@ -204,7 +205,8 @@ class FusedRun:
 
     def snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
         """The snapshots after the last epochs, whose numbers native code has copied to memory."""
-        steps = (self._step - left * self._steps_of(self._samples) for left in reversed(range(len(memory))))
+        each = self._steps_of(self._samples)
+        steps = range(self._step - (len(memory) - 1) * each, self._step + 1, each)
         return [
             (numbers.copy(), step, rate)  # whoever keeps one does not keep them all
             for numbers, step, rate in zip(memory.numpy(), steps, learning_rates, strict=True)
@@ -230,6 +232,7 @@ class Ahead:
 
     run: FusedRun
     most: int
+    check_unchanged: Callable[[], None]
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, validated: Collection[int]
@@ -239,6 +242,3 @@ class Ahead:
         memory = run.new_snapshots(len(own))
         sums = run.sums_of_epochs(own, rates, within, memory)
         return [run.outcome(sums, within)], run.snapshots_in(memory, rates)
-
-    def check_unchanged(self) -> None:
-        self.run.check_unchanged()

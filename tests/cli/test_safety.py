@@ -258,14 +258,6 @@ def test_what_is_no_danger_stays_as_it_is() -> None:
     assert printable(NASTY) == ESCAPED
 
 
-HIDDEN = "\u00ad\u034f\u115f\u180e\u200b\u200d\u2028\u2029\u2060\u3164\ufe0f\ufeff\U000e0041\U000e0101"
-
-
-@pytest.mark.parametrize("hidden", list(HIDDEN), ids=ascii)
-def test_what_cannot_be_seen_is_shown(hidden: str) -> None:
-    assert printable(f"a{hidden}b") == f"a{hidden.encode('unicode_escape').decode()}b"
-
-
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
