@@ -21,6 +21,7 @@ from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 
+# Of the vectors whose instructions are counted: there are about as many whatever their lanes.
 _LANES = 4
 
 

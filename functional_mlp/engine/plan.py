@@ -47,12 +47,8 @@ class Plan:
 
     @property
     def rows_per_share(self) -> int:
-        """The rows that pass forward in one call: few, so that cores are busy to the end.
-
-        An eighth is chosen: shares of a whole to a 128th were measured on busy cores, and differed by less than the
-        noise.
-        """
-        return max(1, self.rows_per_call // 8 // self.piece) * self.piece
+        """The rows that pass forward in one call: few, so that cores are busy to the end."""
+        return max(1, self.rows_per_call // self.policy.shares_of_a_call // self.piece) * self.piece
 
     @property
     def in_one_piece(self) -> bool:
@@ -70,7 +66,7 @@ class Plan:
     @property
     def heights_of_rests(self) -> tuple[int, ...]:
         """Which tiles take the rows that are left over by those of a product; then each is taken alone."""
-        return (4,) if self.divided else ()
+        return (self.policy.height_of_rests_if_divided,) if self.divided else ()
 
     @property
     def brief_rule(self) -> bool:
@@ -85,11 +81,10 @@ class Plan:
     @property
     def unrolled(self) -> Unrolled:
         """Less is unrolled in functions, and no product where a long rule is applied within it."""
-        most = self.policy.unrolled_in_one_piece
         if self.in_one_piece:
-            return most
-        products = 0 if self.long_rule else most.products // 4
-        return attrs.evolve(most, vectors=1, products=products, transposed_blocks=0)
+            return self.policy.unrolled_in_one_piece
+        most = self.policy.unrolled_in_functions
+        return attrs.evolve(most, products=0) if self.long_rule else most
 
     def copied(self, matrices: Sequence[Matrix]) -> list[Matrix]:
         """Which small matrices are kept transposed as well, where samples are taken one by one.

@@ -75,6 +75,9 @@ class Policy:
     # What is emitted one after the other
 
     unrolled_in_one_piece: Unrolled = Unrolled()
+    # In functions, whose code is to be short: 0.97 to 1.04 for no vectors and for eight, 1.00 to 1.03 for no products
+    # and for 128, 1.00 for two transposed blocks (six shapes and ten layers, 1 and 50).
+    unrolled_in_functions: Unrolled = Unrolled(vectors=1, products=32, transposed_blocks=0)
     # Blocks of at most this many numbers are transposed number by number: 1.00 for none, 1.02 for 128 (paper, 10).
     one_by_one: int = 32
     # The largest of at most this many outputs is found without a loop: 1.00 for none, 1.01 for 16 (paper, 1), which
@@ -159,6 +162,9 @@ class Policy:
     operations_per_unit: int = 100
     operations_per_weight: int = 6
     operations_per_slot: int = 20
+    # The parts of such a call that the rows of a pass forward are divided into, so that cores are busy to the end: for
+    # one to 128 the times differed by less than the noise of busy cores.
+    shares_of_a_call: int = 8
     # Of short epochs a call gets no more: their keys and learning rates, and what becomes of them, take Python's time,
     # 1.4 µs an epoch, and memory. Fewer take 1.12 (64) and 1.03 (128), and more 1.03 (512) and 0.99 (1024), of the time
     # of a `fit` (2-2, five rows).
@@ -174,8 +180,9 @@ class Policy:
     # 0.20 and 0.18 where its code was on disk, 0.36 and 0.33 where it was not; at four times as many, torch 2.2 and
     # 0.64, the engine 0.27 and 0.22 at most. Later passes took the engine less than a third of torch's time.
     fewest_products: int = 500_000_000
-    # While native code runs for longer than a few microseconds, other threads are let run: that takes some of them. A
-    # step of which a call of `operations_per_call` holds at least this many is short.
+    # While native code runs for longer than a few microseconds, other threads are let run. A step of an `Online` of
+    # which a call of `operations_per_call` holds at least this many is short, and they are not: 1.02 where they are,
+    # and nobody else runs (paper).
     fewest_steps_in_a_call: int = 1000
     # Batches of these many sizes of an `Online` have their code kept, the latest: some 120 kB each. A step of another
     # size takes 1 ms, to find its code on disk, in place of 0.02 (2-25-25-2, 2 to 65 rows).
@@ -188,7 +195,8 @@ class Policy:
     # The rows of all orders of a run for which it is worth to load LLVM, whichever engine trains: to load it takes 0.2
     # to 0.6 s, to draw a million rows 0.1 s in Python and 0.002 s in native code.
     fewest_rows_drawn_natively: int = 5_000_000
-    # Places that one call draws, a multiple of eight: some milliseconds, between which Ctrl-C is heard.
+    # Places that one call draws, a multiple of eight, in 21 ms, after which Ctrl-C is heard. Of the time for 16 million
+    # 1.00 for a quarter, 0.99 for four times as many.
     places_per_call: int = 1 << 22
     # Places are drawn this far ahead of their use, and prefetched. The shuffle of five million takes 3.3 times as long
     # without, and with 64 of them, 1.04 with 1024.
@@ -211,6 +219,9 @@ class Policy:
     # sample takes three barriers there, and about a microsecond that is not divided.
     fewest_weights_divided: int = 100_000
     fewest_weights_of_a_thread: int = 50_000
+    # The height of the tiles that take the rows which are left over by those of a product, where threads divide them;
+    # what they leave is taken row by row. On two cores 1.12 for one, 0.99 for two and for six (30-128-64-2, 44 and 50).
+    height_of_rests_if_divided: int = 4
     # How often a thread looks for the others before it lets these run. On two quiet cores more gain nothing; beside
     # fifteen other programs epochs of 30-128-64-2 at batch size 256 took 9 ms with 3 looks, 18 to 23 with 30 or 100, 31
     # with 1000, and 132 with 10,000.
