@@ -43,3 +43,11 @@ and for LaTeX
 
 sympy is loaded with this package, and only then.
 """
+
+try:
+    import sympy as _sympy  # noqa: F401 - where it is missing, this is where that is said
+except ImportError as error:
+    raise ImportError(
+        f"formulas and proofs need sympy, which comes with torch and cannot be imported here ({error}): "
+        "pip install sympy"
+    ) from error

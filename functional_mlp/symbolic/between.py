@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 import sympy
-from sympy.polys.polyerrors import BasePolynomialError
 
 from functional_mlp.symbolic.agreement import Agreement, by_algebra
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
@@ -22,15 +21,14 @@ from functional_mlp.symbolic.comparing import TRIES, Comparing
 from functional_mlp.symbolic.dividing import TooManyPieces, divided
 from functional_mlp.symbolic.findings import BY_ALGEBRA, METHODS, NO_NUMBER, Kink, Piece, Refuted
 from functional_mlp.symbolic.kinks import across
-from functional_mlp.symbolic.nodes import NoRealNumber
+from functional_mlp.symbolic.nodes import GIVES_UP, NoRealNumber
 from functional_mlp.symbolic.points import Point
 from functional_mlp.symbolic.regions import NoPoint, Region
 from functional_mlp.symbolic.sections import Unsolved, sections
 from functional_mlp.symbolic.slopes import Claim
 
-_OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError)
 # What comes up where it is not found out what a surface or a section says.
-_UNKNOWN = (OutOfTime, Unsolved, NoRealNumber, NoPoint, TooManyPieces, *_OF_SYMPY)
+_UNKNOWN = (OutOfTime, Unsolved, NoRealNumber, NoPoint, TooManyPieces, *GIVES_UP)
 ONE_AROUND = "what is given is a slope of pieces around"
 # Points that are looked at of a piece of a section, where algebra does not prove it.
 _POINTS = 40

@@ -13,7 +13,7 @@ _MOST_OPERATIONS = 150
 
 
 def sign_within(expression: sympy.Expr, bounds: Bounds) -> int:
-    """The sign that a formula has everywhere within bounds, but where several variables are 0; 0 where none is seen.
+    """The sign that a formula has within bounds, but where it is 0 by `zeros_within`; 0 where none is seen.
 
     >>> g, h = sympy.symbols("g h", real=True)
     >>> b = sympy.Symbol("b", positive=True)
@@ -27,40 +27,43 @@ def sign_within(expression: sympy.Expr, bounds: Bounds) -> int:
         return math.prod(sign_within(factor, bounds) for factor in expression.args)
     if expression.is_Pow:
         return _of_power(expression, bounds)
-    if expression.is_Add and not expression.is_rational_function():
-        signs = [sign_within(term, bounds) for term in expression.args]
-        return signs[0] if len(set(signs)) == 1 else 0
-    return _of_fraction(expression, bounds) if expression.is_rational_function() else 0
+    of_terms = _of_terms(expression, bounds) if expression.is_Add else 0
+    if of_terms or not expression.is_rational_function():
+        return of_terms
+    return _of_fraction(expression, bounds)
 
 
 def zeros_within(expression: sympy.Expr, bounds: Bounds) -> tuple[sympy.Expr, ...]:
-    """Sums of squares of which one is 0 wherever a formula is, of one sign by `sign_within`, or where it is no number.
+    """Formulas, or sums of squares, of which one is 0 wherever one of one sign is, or where that is no number.
 
     >>> g, h, m = sympy.symbols("g h m", real=True)
     >>> b = sympy.Symbol("b", positive=True)
     >>> within = lambda variable: (0, 1) if variable == b else (None, None)
     >>> zeros_within(b * g**2 * m**2 + (1 - b) * h**2, within), zeros_within(b + g**2, within)
     ((g**2 + h**2, h**2 + m**2), ())
+    >>> zeros_within((1 - b) * (g - h) ** 2, within)
+    (g - h,)
     """
     found = dict.fromkeys(frozenset(one) for one in _zeros(expression, bounds))
     least = [one for one in found if not any(other < one for other in found)]
-    return tuple(sorted((sympy.Add(*(variable**2 for variable in one)) for one in least), key=str))
+    walls = (next(iter(one)) if len(one) == 1 else sympy.Add(*(formula**2 for formula in one)) for one in least)
+    return tuple(sorted(walls, key=str))
 
 
-def _zeros(expression: sympy.Expr, bounds: Bounds) -> list[set[sympy.Symbol]]:
-    """Sets of variables; a formula is 0 where all of one are."""
+def _zeros(expression: sympy.Expr, bounds: Bounds) -> list[set[sympy.Expr]]:
+    """Sets of formulas; one is 0 where all of a set are."""
     if expression.is_number or expression.is_nonzero:
         return []
     if expression.is_Mul:
         return [one for factor in expression.args for one in _zeros(factor, bounds)]
     if expression.is_Pow:
-        return _zeros(expression.base, bounds)
-    if not expression.is_rational_function():  # a sum of terms of one sign
+        return _zeros(expression.base, bounds) if sign_within(expression.base, bounds) else [{expression.base}]
+    if expression.is_Add and _of_terms(expression, bounds):
         return _together([_zeros(term, bounds) for term in expression.args])
     return [one for side in sympy.fraction(sympy.together(expression)) for one in _zeros_of_polynomial(side, bounds)]
 
 
-def _zeros_of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> list[set[sympy.Symbol]]:
+def _zeros_of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> list[set[sympy.Expr]]:
     shifted, positive = _beyond_bounds(polynomial, bounds)
     gens = sorted(shifted.free_symbols, key=sympy.default_sort_key)
     monomials = sympy.Poly(shifted, *gens).monoms() if gens else [()]
@@ -71,16 +74,23 @@ def _zeros_of_polynomial(polynomial: sympy.Expr, bounds: Bounds) -> list[set[sym
     return _together([[{variable} for variable in some] for some in free])
 
 
-def _together(ways: list[list[set[sympy.Symbol]]]) -> list[set[sympy.Symbol]]:
+def _together(ways: list[list[set[sympy.Expr]]]) -> list[set[sympy.Expr]]:
     """The ways in which all of several are 0, from those of each."""
     return [set().union(*one) for one in itertools.product(*ways)]
 
 
+def _of_terms(sum_: sympy.Expr, bounds: Bounds) -> int:
+    """The sign that all terms of a sum have."""
+    first, *others = sum_.args
+    sign = sign_within(first, bounds)
+    return sign if sign and all(sign_within(term, bounds) == sign for term in others) else 0
+
+
 def _of_power(power: sympy.Expr, bounds: Bounds) -> int:
+    if power.exp.is_even:
+        return 1
     sign = sign_within(power.base, bounds)
-    if sign > 0 or not power.exp.is_Integer:
-        return max(sign, 0)
-    return sign if power.exp.is_odd else abs(sign)
+    return sign if power.exp.is_Integer else max(sign, 0)
 
 
 def _of_fraction(expression: sympy.Expr, bounds: Bounds) -> int:

@@ -138,6 +138,8 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
     values = own_numbers(optimizer, symbols) | own_numbers(optimizer, own)
     rate = xp.scalar(symbols["learning_rate"]) if own else optimizer.learning_rate
     numbers = {name: symbols.get(name, sympy.S.Zero) for name in number_symbols(optimizer)}
+    others = {field.name: getattr(optimizer, field.name) for field in attrs.fields(type(optimizer))}
+    others = {name: value for name, value in others.items() if name not in numbers}
     gradients = [sympy.Symbol(f"g{step}", real=True) for step in range(1, steps + 1)]
     w = sympy.Symbol("w", real=True)
     slots = [xp.array(sympy.Integer(0)) for _ in optimizer.slots()]
@@ -148,6 +150,6 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
 
         updated, *slots = reading(optimizer, read)
         slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
-        expected = read_formula(called_formula(formula, w, gradients[:step], numbers), xp)
+        expected = read_formula(called_formula(formula, w, gradients[:step], numbers, others), xp)
         given = xp.parts_of(updated)[0]
         yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants, values))

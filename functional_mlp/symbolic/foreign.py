@@ -21,10 +21,18 @@ _ADVICE = {
 
 
 def called_formula(
-    formula: Callable[..., Any], w: sympy.Symbol, gradients: list[sympy.Symbol], numbers: Mapping[str, sympy.Expr]
+    formula: Callable[..., Any],
+    w: sympy.Symbol,
+    gradients: list[sympy.Symbol],
+    numbers: dict[str, sympy.Expr],
+    others: Mapping[str, Any],
 ) -> sympy.Expr:
-    """What a formula makes of a parameter, gradients and numbers; `TypeError` with the line where that is none."""
+    """What a formula makes of a parameter, gradients and numbers, and of others that it asks for by their names.
+
+    `TypeError` with the line where that is none.
+    """
     name = getattr(formula, "__name__", repr(formula))
+    numbers = numbers | wanted_of(formula, others)
     try:
         result = formula(w, gradients, **numbers)
     except Exception as error:  # whatever a formula of a user's does with symbols that it does not expect
@@ -33,11 +41,23 @@ def called_formula(
         kind = f"a {type(result).__name__} of {len(result)}" if isinstance(result, tuple | list) else repr(result)
         raise TypeError(f"{name} must return the new w, one formula of sympy's, got {kind}{definition_of(formula)}")
     whole = sympy.sympify(result)
-    unknown = whole.free_symbols - {w, *gradients}.union(*(number.free_symbols for number in numbers.values()))
+    symbols = (number.free_symbols for number in numbers.values() if isinstance(number, sympy.Expr))
+    unknown = whole.free_symbols - {w, *gradients}.union(*symbols)
     if unknown:
         names = ", ".join(sorted(map(str, unknown)))
         raise TypeError(f"{name} must use what it is given, got a formula with {names} in it{definition_of(formula)}")
     return whole
+
+
+def wanted_of(formula: Callable[..., Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values that a formula has a parameter for, by their names; all where it takes any.
+
+    >>> wanted_of(lambda w, gradients, power: w, {"power": 2, "betas": (0.9, 0.99)})
+    {'power': 2}
+    """
+    parameters = inspect.signature(formula).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in others.items() if takes_any or name in parameters}
 
 
 def _wrong(formula: Callable[..., Any], name: str, numbers: Mapping[str, Any], error: Exception) -> TypeError:

@@ -75,9 +75,13 @@ def _letters(names: Iterable[str]) -> dict[str, str]:
 
 
 def numbers_of(value: Value, kinds: tuple[type, ...]) -> dict[str, Any]:
-    """The fields of a value that hold a number of some kinds."""
-    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-    return {name: number for name, number in fields.items() if type(number) in kinds}
+    """The fields of a value that hold a number of some kinds; a whole one in a field for floats is a float there."""
+    found = {}
+    for field in attrs.fields(type(value)):
+        number = getattr(value, field.name)
+        if type(number) in kinds or (type(number) is int and field.type in (float, "float")):
+            found[field.name] = number
+    return found
 
 
 def with_symbols(value: Value, symbols: Mapping[str, sympy.Symbol], xp: SymbolicNamespace) -> Any:

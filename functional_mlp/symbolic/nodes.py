@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import sympy
+from sympy.polys.polyerrors import BasePolynomialError
 
 from functional_mlp.symbolic.partial import PARTIAL
 
+# What sympy raises where it gives up.
+GIVES_UP = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError)
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 

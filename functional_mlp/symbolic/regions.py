@@ -74,8 +74,9 @@ class Region:
             return 0
         if len(expression.free_symbols) == 1:
             return self._sign_on_a_line(expression, *expression.free_symbols)
-        parts = turning(expression)
-        signs = [self._side(part) for part in parts]
+        # Where there are bounds for some variables, the sign may be seen by the form.
+        parts = sorted(turning(expression), key=lambda part: len(part.free_symbols))
+        signs = [self.sign(part) if len(part.free_symbols) == 1 else self._side(part) for part in parts]
         if len(parts) == 1 and normal(expression)[0] == normal(parts[0])[0]:
             return signs[0] * normal(expression)[1] * normal(parts[0])[1]
         if self.point is None:

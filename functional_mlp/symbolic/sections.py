@@ -79,6 +79,11 @@ def sections(claim: Claim, expression: sympy.Expr) -> list[Claim]:
     """
     if is_zero(expression):
         return [claim]
+    squares = _squares(expression)
+    if len(squares) > 1:
+        some = sections(claim, squares[0])
+        rest = sympy.Add(*(base**2 for base in squares[1:]))
+        return [section for part in some for section in sections(part, rest.subs(part.fixed))]
     for variable in sorted(expression.free_symbols, key=str):
         zeros = zeros_of(expression, variable)
         if zeros is not None and not (variable.is_integer and any(one.formula.free_symbols for one in zeros.places)):
@@ -86,6 +91,18 @@ def sections(claim: Claim, expression: sympy.Expr) -> list[Claim]:
     if expression.free_symbols:
         raise Unsolved(f"no formula says where {expression} is 0")
     return []
+
+
+def _squares(expression: sympy.Expr) -> list[sympy.Expr]:
+    """What a sum is of even powers of; nothing where it is no such sum.
+
+    >>> s, t = sympy.symbols("s t", real=True)
+    >>> _squares(s**2 + 3 * (s - t) ** 4), _squares(s**2 - t**2)
+    ([s, s - t], [])
+    """
+    terms = [term.as_coeff_Mul() for term in sympy.Add.make_args(expression)]
+    are_squares = all(number.is_positive and power.is_Pow and power.exp.is_even for number, power in terms)
+    return [power.base for _, power in terms] if are_squares else []
 
 
 def _sections_at(claim: Claim, expression: sympy.Expr, variable: sympy.Symbol, zeros: Zeros) -> list[Claim]:

@@ -4,12 +4,11 @@ import contextlib
 
 import mpmath
 import sympy
-from sympy.polys.polyerrors import BasePolynomialError
 from sympy.utilities.lambdify import implemented_function
 
 from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.identities import is_zero
-from functional_mlp.symbolic.nodes import Maximum, Minimum, NoRealNumber, Where, is_smooth, where
+from functional_mlp.symbolic.nodes import GIVES_UP, Maximum, Minimum, NoRealNumber, Where, is_smooth, where
 from functional_mlp.symbolic.printing import LargestOf, LogOrZero, Total
 from functional_mlp.symbolic.regions import Region, Undecided
 from functional_mlp.symbolic.resolving import resolved
@@ -21,7 +20,7 @@ NORMAL = implemented_function(sympy.Function("Φ", real=True), mpmath.ncdf)
 # Formulas that take longer are left as they are. Each of the library's own takes a twentieth of a second or less.
 SECONDS = 2.0
 # What comes up where it cannot be told which pieces there are.
-_UNDECIDED = (OutOfTime, ArithmeticError, BasePolynomialError, NotImplementedError, TypeError, ValueError)
+_UNDECIDED = (OutOfTime, *GIVES_UP, TypeError, ValueError)
 # Pieces that are looked at.
 _MOST_PIECES = 8
 

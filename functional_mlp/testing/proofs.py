@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
-from sympy.polys.polyerrors import BasePolynomialError
 
 from functional_mlp import checks
 from functional_mlp.layers.base import Layer
@@ -20,14 +19,13 @@ from functional_mlp.symbolic.derivatives import Holds, proved
 from functional_mlp.symbolic.findings import Refuted
 from functional_mlp.symbolic.letters import number_symbols, signed_symbols
 from functional_mlp.symbolic.networks import activations_in
+from functional_mlp.symbolic.nodes import GIVES_UP
 from functional_mlp.testing.proof import CannotProveError, Proof
 from functional_mlp.testing.statements import conditions_of, for_all_numbers, proof_of, together
 from functional_mlp.testing.symbols import Choices, kinds_of_targets
 from functional_mlp.value import replaced
 
 _MORE_TIME = "give it more, seconds=60"
-# What sympy raises where it gives up.
-_OF_SYMPY = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError, TypeError, ValueError)
 # Numbers of outputs that a loss is proved for.
 OUTPUTS = range(1, 5)
 
@@ -143,7 +141,7 @@ def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowanc
         except OutOfTime:
             reason = f"there was no time to look at a single point: {_MORE_TIME}"
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from None
-        except _OF_SYMPY as error:
+        except (*GIVES_UP, TypeError, ValueError) as error:
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
     return held
 

@@ -36,7 +36,8 @@ def prove(
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
       by their names: `learning_rate`, `beta`; each has the sign of the optimizer's own number, and is 0 where that is
-      0. Conditions are those of sympy's `Max`, `Min`, `Abs` and `Piecewise`;
+      0. What else it has, a whole `power` or a tuple of `betas`, is given as it is to a formula that asks for it.
+      Conditions are those of sympy's `Max`, `Min`, `Abs` and `Piecewise`;
     - a `Penalty`, or whatever else has `value(xp, x)` and `derivative(xp, x)`.
 
     The numbers of a layer stand for any real numbers, if it holds for any; or else for those of the same signs as its

@@ -1,12 +1,15 @@
 """Rules, and formulas for them, that are none are refused with the line, what came, and what to write."""
 
+import importlib
 import math
+import sys
 
 import attrs
 import pytest
 import sympy
 
 import functional_mlp as fm
+import functional_mlp.symbolic
 from functional_mlp.testing import prove
 
 
@@ -63,3 +66,37 @@ def test_a_rule_that_is_none_is_named_with_its_line(optimizer, says):
 def test_a_formula_that_is_none_is_named_with_its_line(formula, says):
     with pytest.raises(TypeError, match=rf"{says} \(in <lambda>, line \d+ of test_formulas_of_rules.py: "):
         prove(fm.SGD(0.1), formula=formula)
+
+
+def test_whole_numbers_in_fields_of_floats_have_symbols():
+    assert prove(fm.SGD(1), formula=sgd).statement.endswith("for all positive η")
+    assert prove(fm.LeakyReLU(1)).statement.endswith("for all real s, α")
+
+
+@attrs.frozen(repr=False)
+class Divided(fm.SGD):
+    power: int = 2
+    betas: tuple[float, ...] = (0.9, 0.99)
+
+    def rule(self, xp, step, learning_rate, param, grad):
+        return (param - learning_rate * self.betas[0] * grad / self.power,)
+
+
+def test_a_formula_is_given_what_it_asks_for():
+    def formula(w, gradients, learning_rate, power, betas):
+        return w - betas[0] * learning_rate * gradients[-1] / power
+
+    assert prove(Divided(0.1), formula=formula).method == "by algebra"
+    assert (
+        prove(Divided(0.1), formula=lambda w, gradients, **all_: formula(w, gradients, **all_)).method == "by algebra"
+    )
+    with pytest.raises(AssertionError, match="the parameter after step 1 is wrong"):
+        prove(Divided(0.1), formula=sgd)
+
+
+def test_where_sympy_cannot_be_imported_that_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    with pytest.raises(
+        ImportError, match=r"formulas and proofs need sympy, which comes with torch .*: pip install sympy"
+    ):
+        importlib.reload(functional_mlp.symbolic)

@@ -835,6 +835,71 @@ def test_a_condition_in_products_is_the_same_with_the_other_sign():
 
 
 @attrs.frozen(repr=False)
+class AdaBelief(fm.Adam):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        first = self.beta1 * first_moment + (1 - self.beta1) * grad
+        second = self.beta2 * second_moment + (1 - self.beta2) * (grad - first) ** 2 + self.eps
+        size = xp.sqrt(second / (1 - self.beta2**step)) + self.eps
+        return param - learning_rate * first / (1 - self.beta1**step) / size, first, second
+
+
+def adabelief(w, gradients, learning_rate, beta1, beta2, eps):
+    m, s, t = 0, 0, len(gradients)
+    for g in gradients:
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
+    return w - learning_rate * m / (1 - beta1**t) / (sympy.sqrt(s / (1 - beta2**t)) + eps)
+
+
+class AMSGrad(fm.Adam):
+    """One step of it, in which the largest second moment so far is the second moment, or 0."""
+
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        first = self.beta1 * first_moment + (1 - self.beta1) * grad
+        second = self.beta2 * second_moment + (1 - self.beta2) * grad**2
+        largest = xp.maximum(second_moment, second)
+        return param - learning_rate * first / (xp.sqrt(largest) + self.eps), first, second
+
+
+def amsgrad(w, gradients, learning_rate, beta1, beta2, eps):
+    (g,) = gradients
+    return w - learning_rate * (1 - beta1) * g / (sympy.sqrt(1 - beta2) * sympy.Abs(g) + eps)
+
+
+@pytest.mark.parametrize(("rule", "formula", "steps"), [(AdaBelief, adabelief, 2), (AMSGrad, amsgrad, 1)])
+def test_roots_of_sums_of_squares_are_proved_by_algebra(rule, formula, steps):
+    proof = prove(rule(0.1), formula=formula, steps=steps)
+    assert (proof.method, proof.conditions) == ("by algebra", ())
+
+
+BIWEIGHT = 4.685
+
+
+def biweight(xp, p, t):
+    r = (p - t) / BIWEIGHT
+    return xp.sum(xp.where(xp.abs(r) < 1, BIWEIGHT**2 / 6 * (1 - (1 - r * r) ** 3), BIWEIGHT**2 / 6))
+
+
+def slope_of_biweight(xp, p, t):
+    r = (p - t) / BIWEIGHT
+    return xp.where(xp.abs(r) < 1, (p - t) * (1 - r * r) ** 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "gradient"),
+    [
+        (biweight, slope_of_biweight),
+        (lambda xp, p, t: xp.sum(xp.abs((p - t) / t)), lambda xp, p, t: xp.sign(p - t) / xp.abs(t)),
+    ],
+    ids=["Tukey's biweight", "mean absolute percentage error"],
+)
+def test_losses_in_pieces_are_proved_by_algebra(value, gradient):
+    proof = prove(loss(value, gradient))
+    assert not proof.conditions
+    assert "points" not in str(proof)
+
+
+@attrs.frozen(repr=False)
 class Turned(fm.Elementwise):
     """It computes with numbers alone before it computes with an array."""
 
