@@ -108,7 +108,7 @@ TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
     "product_chains": ([2, 4, 16], [SINGLE, MOMENTUM, WIDE_1]),
     "tail_chains": ([1, 4], [MOMENTUM]),
     "registers": ([16, 48], [LARGE_BATCH, WIDE_32]),
-    "piece": ([32, 64, 512], [WHOLE]),
+    "samples_at_once_alone": ([64, 128], [WHOLE]),
     "bias_chains": ([1, 2, 8], [LARGE_BATCH]),
     "rows_of_any_matrix": ([4, 12], [SHAPES_50]),
 }  # fmt: skip

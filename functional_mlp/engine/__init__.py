@@ -23,12 +23,13 @@ What emits code:
 
     walk.py       one pass over the steps, forward and back, whatever emits them
     calls.py      the functions that layers share, and the scope in which code is emitted
-    kernels.py    activations and sums; loss.py, the loss; update.py, the optimizer's rule; prefetch.py, rows that are
-                  soon needed
+    kernels.py    activations and sums; loss.py, the loss of a sample, and side_by_side.py, those of several;
+                  update.py, the optimizer's rule; prefetch.py, rows that are soon needed
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; where
                   a sample's numbers lie (places.py); how threads divide wide layers (exchange.py)
-    batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py) of the products of
-                  matmul.py; pieces of batches (piece.py), and how threads divide them (division.py)
+    batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py, gradients.py) of the
+                  products of matmul.py and dots.py; losses.py; pieces of batches (piece.py), and how threads divide
+                  them (division.py)
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
     epochs.py     whole epochs in one call; validation.py, passes forward between them; shuffle.py, their orders
     once.py       a single step in one short call

@@ -40,10 +40,21 @@ class Plan:
     remembers: bool  # whether it remembers something
     is_wide: bool  # whether a matrix does not fit into a core's second cache
 
-    piece: int  # the most samples whose activations are kept at a time
+    samples_at_once: int  # the most samples whose activations are kept at a time, on several threads
+    samples_at_once_alone: int  # and on one
     rows_per_call: int
     divided: bool = False  # whether several threads may run an epoch
     fewest_rows_divided: int  # of a call that several threads run
+
+    @property
+    def piece(self) -> int:
+        """The most samples whose activations are kept at a time."""
+        return self.samples_at_once if self.divided else self.samples_at_once_alone
+
+    @property
+    def sums_go_on(self) -> bool:
+        """Whether gradients are sums over the samples in a row: pieces depend on threads, and bits must not."""
+        return self.samples_at_once != self.samples_at_once_alone
 
     @property
     def rows_per_share(self) -> int:
@@ -157,6 +168,9 @@ def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan
     many = len(all_steps(program.steps)) > policy.most_steps_called_one_by_one
     weights = [step.in_features * step.out_features for step in affine_steps(program.steps)]
     is_wide = max(weights, default=0) > policy.most_weights_of_a_cache
+    samples_at_once = policy.samples_at_once_if_wide if is_wide else policy.samples_at_once
+    batch = program.batch_size if isinstance(program, TrainingProgram) else 1
+    goes_on = samples_at_once < batch <= policy.most_samples_in_a_row and sum(weights) <= policy.most_weights_of_small
     plan = Plan(
         policy=policy,
         architecture=target.architecture,
@@ -168,7 +182,8 @@ def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan
         long_rule=rule_length > policy.most_instructions_of_a_short_rule,
         remembers=slots > 0,
         is_wide=is_wide,
-        piece=policy.samples_at_once_if_wide if is_wide else policy.samples_at_once,
+        samples_at_once=samples_at_once,
+        samples_at_once_alone=policy.samples_at_once_if_small if goes_on else samples_at_once,
         rows_per_call=policy.operations_per_call * lanes // (8 * operations),
         fewest_rows_divided=policy.fewest_operations_of_a_divided_call // operations,
     )
@@ -187,7 +202,7 @@ def threads_of(program: Program, target: Target, most: int, policy: Policy = MEA
     plan = plan_of(program, target, policy)
     if program.batch_size == 1:
         return max(1, min(most, _weights_divided(program, plan) // policy.fewest_weights_of_a_thread))
-    samples = min(program.batch_size, plan.piece)
+    samples = min(program.batch_size, plan.samples_at_once)
     operations = samples * operations_per_row(program, len(program.optimizer.slots()), policy)
     by_work = operations // policy.fewest_operations_of_a_thread
     return max(1, min(most, by_work, samples // policy.fewest_samples_of_a_thread))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from functional_mlp.engine import walk
+from functional_mlp.engine.batch.gradients import ParamGradients
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.losses import PieceLosses
 from functional_mlp.engine.batch.passes import BatchPasses
@@ -51,15 +52,11 @@ class BatchEpoch(BatchPasses):
         # Where a batch is one piece, its gradients need no place of their own. A long rule is emitted once for all.
         self.whole = program.batch_size <= plan.piece and not plan.brief_rule
         self.gradients = size * (1 + len(program.optimizer.slots()))
-        products = LinearProducts(
-            kernels,
-            min(program.batch_size, plan.piece),
-            program if self.whole else None,
-            self.gradients,
-        )
+        products = LinearProducts(kernels, min(program.batch_size, plan.piece))
+        gradients = ParamGradients(kernels, program if self.whole else None, self.gradients)
         end = self.gradients + (0 if self.whole else size)
         self.prefetch = Prefetch(kernels, program, scope)
-        super().__init__(program, scope, products, end=end, way_back=True)
+        super().__init__(program, scope, products, gradients, end=end)
 
     def emit(self) -> int:
         """The body of an epoch of minibatches; returns the size of the workspace."""

@@ -1,4 +1,4 @@
-"""The products of linear layers with the samples of a piece.
+"""The products of linear layers with the samples of a piece; those over the samples are in `gradients.py`.
 
 A product makes each vector of its result once, so a short activation is applied there: that of a layer's output in the
 forward product, and the pullback of the one below in the product with the gradient.
@@ -12,16 +12,14 @@ import attrs
 from functional_mlp.engine.batch.division import Division
 from functional_mlp.engine.batch.dots import DotProducts
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
-from functional_mlp.engine.batch.piece import Piece, Update
+from functional_mlp.engine.batch.piece import Piece
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.kernels import Kernels, Sizes, fields_of, reads_input, sizes_of
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.llvm.types import I64
-from functional_mlp.engine.program import Affine, TrainingProgram
-from functional_mlp.engine.update import rule_after
+from functional_mlp.engine.program import Affine
 from functional_mlp.layers.elementwise import Elementwise
 
 
@@ -51,72 +49,51 @@ class GradInputPlaces:
     y: Index
 
 
-@attrs.frozen(eq=False)
-class GradParamsPlaces:
-    """For the gradients of the weights (4) and the biases (5), and the update after a batch of a number."""
-
-    count: ir.Value
-    x: Index
-    grad: Index
-    weights: Index
-    biases: Index
-    batch: ir.Value
+Places = TypeVar("Places")
 
 
-Places = TypeVar("Places", ForwardPlaces, GradInputPlaces, GradParamsPlaces)
+def linear_kernel(
+    kernels: Kernels,
+    piece: Piece,
+    name: str,
+    step: Affine,
+    variant: str,
+    places: Places,
+    emit: Callable[[Scope, Sizes, Places], None],
+) -> None:
+    """emit(scope, sizes, places), in place or in a function.
+
+    Parameters
+    ----------
+    kernels, piece, name, step, variant
+        The assembler, the samples, what the kernel does, for which layer, and in which of the ways that there are.
+    places
+        The places that it works on.
+    emit
+        Emits it.
+    """
+    kernels.builder.comment(f"{name}: {step}")
+    kind_of_places = type(places)
+
+    def body(inside: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
+        emit(inside, Sizes(*sizes), kind_of_places(*values))
+
+    kernel_name = f"linear{{}}.{name}"
+    kernels.kernel(piece.scope, kernel_name, variant, sizes_of(step), fields_of(places), body)
 
 
 class LinearProducts:
-    """Emits the products of linear layers, for pieces of at most `samples` samples.
-
-    With a `training` program each batch is whole, and the parameters are updated as their gradients are made; otherwise
-    these are added up at `gradients`.
-    """
+    """Emits the products of linear layers that make rows of samples, for pieces of at most `samples` samples."""
 
     kernels: Kernels
     samples: int
-    training: TrainingProgram | None
-    gradients: int
     e: Emitter
-    builder: ir.IRBuilder
     products: TiledProducts
     dots: DotProducts
 
-    def __init__(
-        self, kernels: Kernels, samples: int, training: TrainingProgram | None = None, gradients: int = 0
-    ) -> None:
-        self.kernels, self.samples, self.training, self.gradients = kernels, samples, training, gradients
-        self.e, self.builder = kernels.e, kernels.builder
+    def __init__(self, kernels: Kernels, samples: int) -> None:
+        self.kernels, self.samples, self.e = kernels, samples, kernels.e
         self.products, self.dots = TiledProducts(kernels), DotProducts(kernels)
-
-    def _kernel(
-        self,
-        piece: Piece,
-        name: str,
-        step: Affine,
-        variant: str,
-        places: Places,
-        emit: Callable[[Scope, Sizes, Places], None],
-    ) -> None:
-        """emit(scope, sizes, places), in place or in a function.
-
-        Parameters
-        ----------
-        piece, name, step, variant
-            The samples, what the kernel does, for which layer, and in which of the ways that there are.
-        places
-            The places that it works on.
-        emit
-            Emits it.
-        """
-        self.builder.comment(f"{name}: {step}")
-        kind_of_places = type(places)
-
-        def body(inside: Scope, sizes: Sequence[Index], values: Sequence[Index]) -> None:
-            emit(inside, Sizes(*sizes), kind_of_places(*values))
-
-        kernel_name = f"linear{{}}.{name}"
-        self.kernels.kernel(piece.scope, kernel_name, variant, sizes_of(step), fields_of(places), body)
 
     def _store(
         self,
@@ -175,7 +152,7 @@ class LinearProducts:
             )
             (self.dots if adds_lanes else self.products).emit(scope, product)
 
-        self._kernel(piece, "forward", step, f"{activation_code(above)} {by_units}", places, emit)
+        linear_kernel(self.kernels, piece, "forward", step, f"{activation_code(above)} {by_units}", places, emit)
 
     def grad_input(
         self, piece: Piece, step: Affine, below: Elementwise | None, places: GradInputPlaces, *, by_units: bool
@@ -210,130 +187,4 @@ class LinearProducts:
             )
             self.products.emit(scope, product)
 
-        self._kernel(piece, "grad_input", step, f"{activation_code(below)} {by_units}", places, emit)
-
-    def grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool, by_units: bool) -> None:
-        """The gradients of the weights (4) and of the biases (5), and the update.
-
-        Parameters
-        ----------
-        piece, step
-            The samples, and the layer.
-        x, grad
-            The places of its input, and of the gradient of its output.
-        transposed
-            Whether the weights are kept transposed too.
-        by_units
-            Whether threads make those of their own units; otherwise those of their own rows.
-        """
-        matrix = self.kernels.layout.matrices[step.number]
-        # A thread transposes the rows that it has updated, in blocks of `lanes`.
-        unit = self.kernels.lanes if transposed else 1
-
-        def gradients(scope: Scope, sizes: Sizes, at: GradParamsPlaces, update: Update) -> None:
-            left, right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
-            if not matrix.input_major:
-                left, right = right, left
-            own, columns = self.kernels.own_part(scope, left[1], unit), None
-            if by_units:
-                division = Division(self.kernels, scope, sizes.outputs)
-                own, columns = division.rows(own, left[1]), division.units()
-            self._weight_gradient(scope, left, right, at, own, columns, update)
-            # Where there are no biases, there are none to go through.
-            self._bias_gradient(scope, self.e.multiply(sizes.outputs, sizes.has_bias), sizes.outputs, at, update)
-
-        def emit(scope: Scope, sizes: Sizes, at: GradParamsPlaces) -> None:
-            if self.training is None:
-                gradients(scope, sizes, at, self._accumulate_in(scope))
-            elif piece.update is not None:
-                gradients(scope, sizes, at, piece.update)
-            else:
-                with rule_after(self.kernels, self.training, scope, at.batch) as rule:
-                    gradients(scope, sizes, at, rule.update)
-
-        places = GradParamsPlaces(piece.end, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
-        self._kernel(piece, "grad_params", step, f"{matrix.input_major} {unit} {by_units}", places, emit)
-
-    def _accumulate_in(self, scope: Scope) -> Update:
-        def accumulate(place: Index, grad: ir.Value, *, of_weights: bool) -> None:
-            place = self.e.add(self.gradients, place)
-            self.e.store(self.e.fadd(self.e.load(scope.workspace, place), grad), scope.workspace, place)
-
-        return accumulate
-
-    def _weight_gradient(
-        self,
-        scope: Scope,
-        left: tuple[Index, Index],
-        right: tuple[Index, Index],
-        at: GradParamsPlaces,
-        own_rows: tuple[Index, Index],
-        own_columns: tuple[Index, Index] | None,
-        update: Update,
-    ) -> None:
-        """The update for each vector of the weights.
-
-        Parameters
-        ----------
-        scope, at
-            Where it is emitted, and the places.
-        left, right
-            What is multiplied: the places of x and of the gradient, in the order of the matrix, with their features.
-        own_rows, own_columns
-            Which of the weights are this thread's; all columns where there are none.
-        update
-            Uses the gradient of a vector.
-        """
-        e, (rows_place, rows), (columns_place, columns) = self.e, left, right
-        stride = self.kernels.stride(columns)
-
-        def place(row: Index, v: Index) -> Index:
-            return e.add(at.weights, e.add(e.multiply(row, stride), v))
-
-        def finish(row: Index, v: Index, value: ir.Value) -> None:
-            update(place(row, v), value, of_weights=True)
-
-        product = Product(
-            name="grad_weight",
-            rows=own_rows,
-            columns=columns,
-            depth=at.count,
-            left=(rows_place, 1, self.kernels.stride(rows)),
-            right=(columns_place, stride),
-            start=None,
-            finish=finish,
-            usual_rows=scope.plan.policy.rows_of_any_matrix,
-            updated=place,
-            own_columns=own_columns,
-        )
-        self.products.emit(scope, product)
-
-    def _bias_gradient(
-        self,
-        scope: Scope,
-        features: Index,
-        outputs: Index,
-        at: GradParamsPlaces,
-        update: Update,
-    ) -> None:
-        """For biases of `features` outputs: the sum of their gradients over the samples (5), in sums side by side."""
-        e, stride = self.e, self.kernels.stride(outputs)
-
-        def body(v: Index, used: Index) -> None:
-            def add(r: Index, total: ir.Value) -> ir.Value:
-                place = e.add(e.add(at.grad, v), e.multiply(r, stride))
-                return e.fadd(total, e.load(scope.workspace, place))
-
-            def add_several(r: Index, *sums: ir.Value) -> list[ir.Value]:
-                return [add(e.add(r, i), total) for i, total in enumerate(sums)]
-
-            def add_one(r: Index, total: ir.Value) -> list[ir.Value]:
-                return [add(r, total)]
-
-            chains = scope.plan.policy.bias_chains
-            whole = self.builder.and_(at.count, ir.Constant(I64, -chains))
-            sums = e.loop("grad_bias", 0, whole, chains, add_several, [e.constant(0)] * chains)
-            (total,) = e.loop("grad_bias", whole, at.count, 1, add_one, [e.tree_sum(sums)])
-            update(e.add(at.biases, v), total, of_weights=False)
-
-        self.kernels.each_own_vector(scope, "bias", features, body)
+        linear_kernel(self.kernels, piece, "grad_input", step, f"{activation_code(below)} {by_units}", places, emit)

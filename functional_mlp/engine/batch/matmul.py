@@ -24,7 +24,8 @@ class Product:
     v is the offset of a vector within a row. The rows are given by the first one and the one after the last. `left` is
     a place with the distances between its rows and along the depth, `right` a place with the distance between its rows;
     both are counted from the workspace. Where the number of rows is a value, tiles are made for `usual_rows`. Without a
-    start, sums begin with 0. Where vectors are to be `updated` with those of the product, it says where they are.
+    start, sums begin with 0, or go on from those that `so_far` has at a row and an offset. Where vectors are to be
+    `updated` with those of the product, it says where they are.
     Of columns whose number is known, those of `own_columns` alone are made: whole pairs of vectors, but at the end.
     """
 
@@ -37,6 +38,7 @@ class Product:
     start: Callable[[Index], ir.Value] | None
     finish: Finish
     usual_rows: int
+    so_far: Callable[[Index, Index], ir.Value] | None = None
     updated: Callable[[Index, Index], Index] | None = None
     own_columns: tuple[Index, Index] | None = None
 
@@ -81,7 +83,10 @@ class TiledProducts:
         e, width = self.e, len(offsets)
         place, row_stride, depth_stride = product.left
         right, right_stride = product.right
-        begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets]
+        if product.so_far is not None:
+            begin = [product.so_far(e.add(row, h), offset) for h in range(height) for offset in offsets]
+        else:
+            begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets] * height
         # Outside the loop, where rows lie at a distance that is a value: LLVM would multiply in each turn.
         rows_of_left = [e.add(place, e.multiply(e.add(row, h), row_stride)) for h in range(height)]
 
@@ -100,7 +105,7 @@ class TiledProducts:
         if product.updated is not None and scope.plan.fetches:
             for h, offset in itertools.product(range(height), offsets):
                 e.fetch(scope.workspace, product.updated(e.add(row, h), offset), to_write=True)
-        sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin * height)
+        sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin)
         for h in range(height):
             for v, offset in enumerate(offsets):
                 product.finish(e.add(row, h), offset, sums[h * width + v])

@@ -6,6 +6,7 @@ Products need the weights in both orientations, so a transposed copy is made of 
 from collections.abc import Callable, Sequence
 
 from functional_mlp.engine import walk
+from functional_mlp.engine.batch.gradients import ParamGradients
 from functional_mlp.engine.batch.linear import LinearProducts
 from functional_mlp.engine.batch.losses import PieceLosses
 from functional_mlp.engine.batch.piece import Memory, Piece, RowOf
@@ -20,7 +21,10 @@ from functional_mlp.engine.program import LossProgram, Program
 
 
 class BatchPasses:
-    """What emits passes over pieces into a function: their memory lies from `end` on, and some have a `way_back`."""
+    """What emits passes over pieces into a function: their memory lies from `end` on.
+
+    Those that are given the `gradients` of parameters have a way back.
+    """
 
     kernels: Kernels
     scope: Scope
@@ -36,16 +40,16 @@ class BatchPasses:
         program: Program,
         scope: Scope,
         products: LinearProducts,
+        gradients: ParamGradients | None,
         *,
         end: int,
-        way_back: bool,
     ) -> None:
         self.kernels, self.scope, self.samples = products.kernels, scope, products.samples
         self.e, self.builder = self.kernels.e, self.kernels.builder
         self.program = program
         self.memory = Memory(self.kernels.lanes, end)
-        self.copies = self._reserve_copies(way_back)
-        self.steps = BatchSteps(self.kernels, self.memory, self.copies, products)
+        self.copies = self._reserve_copies(way_back=gradients is not None)
+        self.steps = BatchSteps(self.kernels, self.memory, self.copies, products, gradients)
 
     def _over_pieces(self, piece: Callable[..., list[ir.Value]]) -> None:
         """Go from `first` to `last` piece by piece, then add the totals to the results and return."""
@@ -87,7 +91,7 @@ class BatchPasses:
 
     # Transposed copies
 
-    def _reserve_copies(self, way_back: bool) -> dict[int, int]:
+    def _reserve_copies(self, *, way_back: bool) -> dict[int, int]:
         """Places for the orientation of the weights that a product needs and the layout has not, by layer.
 
         The way back ends at the first linear layer: the gradient of the data is of no use.
@@ -112,7 +116,7 @@ class ForwardPasses(BatchPasses):
     def __init__(self, program: Program, builder: ir.IRBuilder, scope: Scope) -> None:
         kernels = Kernels(program, scope.plan, builder)
         products = LinearProducts(kernels, scope.plan.piece)
-        super().__init__(program, scope, products, end=kernels.layout.size, way_back=False)
+        super().__init__(program, scope, products, None, end=kernels.layout.size)
 
     def measure(self, program: LossProgram) -> int:
         """The function's body, which adds up losses and right answers; returns the size of the workspace."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from functional_mlp.engine.batch.division import Division
+from functional_mlp.engine.batch.gradients import ParamGradients
 from functional_mlp.engine.batch.linear import ForwardPlaces, GradInputPlaces, LinearProducts
 from functional_mlp.engine.batch.piece import Activation, Memory, Piece
 from functional_mlp.engine.calls import Scope
@@ -39,11 +40,20 @@ class BatchSteps:
     memory: Memory
     copies: dict[int, int]
     products: LinearProducts
+    gradients: ParamGradients | None
     e: Emitter
     builder: ir.IRBuilder
 
-    def __init__(self, kernels: Kernels, memory: Memory, copies: dict[int, int], products: LinearProducts) -> None:
-        self.kernels, self.memory, self.copies, self.products = kernels, memory, copies, products
+    def __init__(
+        self,
+        kernels: Kernels,
+        memory: Memory,
+        copies: dict[int, int],
+        products: LinearProducts,
+        gradients: ParamGradients | None,
+    ) -> None:
+        self.kernels, self.memory, self.copies = kernels, memory, copies
+        self.products, self.gradients = products, gradients
         self.e, self.builder = kernels.e, kernels.builder
 
     def reserve(self, features: int) -> int:
@@ -121,8 +131,11 @@ class BatchSteps:
         back.waiting.append(make_own)
 
     def _grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, by_units: bool) -> None:
+        gradients = self.gradients
+        assert gradients is not None, "there is no way back"
+
         def make(piece: Piece) -> None:
-            self.products.grad_params(piece, step, x, grad, transposed=step.number in self.copies, by_units=by_units)
+            gradients.emit(piece, step, x, grad, transposed=step.number in self.copies, by_units=by_units)
 
         if piece.waiting is None:
             make(piece)
