@@ -151,7 +151,8 @@ class Launcher:
 
     def batches_at_once(self, elsewhere: int, numbers: int) -> int:
         """How many batches, each of `numbers` numbers, one call is given."""
-        return elsewhere if self._graphs is None else max(1, min(CAPTURED_AT_ONCE, MOST_NUMBERS // numbers))
+        most = elsewhere if self._graphs is None else CAPTURED_AT_ONCE
+        return max(1, min(most, MOST_NUMBERS // numbers))
 
     def call(self, steps: Steps, rows: Tensor, step: int, rate: Number, arrays: Sequence[Tensor]) -> Sequence[Tensor]:
         """What the steps give."""

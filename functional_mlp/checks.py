@@ -18,14 +18,12 @@ from torch import Tensor
 from torch._C import _functorch as functorch
 
 from functional_mlp.calls import TENSOR, Calls, package_of
+from functional_mlp.pages import pieces
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # What integers are given as. Anything else that has an `__index__`, as tensors have, is refused.
 Integer: TypeAlias = int | np.integer[Any]
-
-# Numbers that are checked at a time: data may be larger than memory, and each check makes arrays of its own.
-NUMBERS_AT_ONCE = 1 << 20
 
 
 def describe(value: object) -> str:
@@ -333,12 +331,14 @@ def like(name: str, value: object, other_name: str, other: Tensor) -> None:
 def finite(name: str, value: Tensor) -> None:
     """Raise unless every entry of a tensor (rows, columns) is finite, naming the first that is not."""
     first = 0
-    for rows in value.split(max(1, NUMBERS_AT_ONCE // max(1, value.shape[1]))):
-        bad = ~rows.isfinite()
-        if bad.any():
-            row, column = bad.nonzero()[0].tolist()
-            raise ValueError(
-                f"{name} must be finite, got {rows[row, column].item()} in row {first + row}, column {column}: "
-                "remove or replace such rows"
-            )
+    for rows in pieces(value):
+        # A sum takes a tenth of the time. Where finite numbers overflow in it, each is looked at.
+        if not rows.sum(dtype=torch.promote_types(rows.dtype, torch.float32)).isfinite():
+            places = (~rows.isfinite()).nonzero()
+            if len(places):
+                row, column = places[0].tolist()
+                raise ValueError(
+                    f"{name} must be finite, got {rows[row, column].item()} in row {first + row}, column {column}: "
+                    "remove or replace such rows"
+                )
         first += len(rows)

@@ -14,6 +14,7 @@ from functional_mlp.datasets.dataset import Rows
 from functional_mlp.layers.arguments import checked_arguments, output_of_zeros
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.pages import Pages
 from functional_mlp.value import with_one_nan
 
 # Rows that are passed through the network at a time.
@@ -112,13 +113,13 @@ def share(part: float, whole: float) -> float:
 def outputs(network: Layer, params: Params, x: Tensor) -> Tensor:
     """The network's outputs for inputs (..., in_features) by torch operations, some thousands of rows at a time."""
     rows, at_once = x.shape[:-1].numel(), ROWS_AT_ONCE if x.device.type == "cpu" else ROWS_AT_ONCE_ELSEWHERE
-    if rows <= at_once:
+    if rows <= at_once and not Pages.of(x):
         return network.apply(params, x)
-    pieces = x.reshape(rows, x.shape[-1]).split(at_once)
-    first = network.apply(params, pieces[0])
+    flat = x.reshape(rows, x.shape[-1])
+    first = network.apply(params, flat[:1])
     result = first.new_empty(rows, *first.shape[1:])
-    for place, piece in zip(result.split(at_once), pieces, strict=True):
-        place.copy_(network.apply(params, piece))
+    for piece in Pages.of(flat).slices(range(rows), at_once):
+        result[piece] = network.apply(params, flat[piece])
     return result.reshape(*x.shape[:-1], *first.shape[1:])
 
 
@@ -135,8 +136,7 @@ def measure(network: Layer, loss: Loss, params: Params, data: Dataset) -> Metric
 def measure_outputs(loss: Loss, data: Dataset, of: Callable[[slice], tuple[Tensor, Tensor]]) -> Metrics:
     """Loss and accuracy over a data set, of whose rows `of` gives outputs, and targets as the loss encodes them."""
     tally = Tally()
-    for first in range(0, len(data), ROWS_AT_ONCE):
-        rows = slice(first, first + ROWS_AT_ONCE)
+    for rows in Pages.of(data.inputs, data.targets).slices(range(len(data)), ROWS_AT_ONCE):
         predictions, targets = of(rows)
         count_in(tally, loss, data, rows, predictions, targets)
     (metrics,) = tally.metrics(loss.has_answers(data.targets, data.labels))
@@ -161,8 +161,8 @@ def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None
     prediction = output_of_zeros(network, row.dtype, row.shape)
     if prediction is None or row.device.type != "cpu":
         prediction = network.forward(params, row)[0]
-    for first in range(0, len(data), ROWS_AT_ONCE):
-        targets = data.targets[first : first + ROWS_AT_ONCE]
+    for rows in Pages.of(data.targets).slices(range(len(data)), ROWS_AT_ONCE):
+        targets = data.targets[rows]
         loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
 
 

@@ -17,6 +17,7 @@ from functional_mlp.descent import Batch, descend
 from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.orders import order_of
+from functional_mlp.pages import Pages
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
 Snapshot = tuple[list[Tensor], int, float]
@@ -30,6 +31,7 @@ class Descent:
 
     def __init__(self, job: Job, member: Member) -> None:
         self._network, self._loss, self._data = job.network, job.loss, member.data
+        self._pages = Pages.of(member.data.inputs, member.data.targets)
         data, params = member.data, trees.detached(member.start.optimizer_state.params)
         self.rule = Rule.of(member.optimizer, job.penalty, params)
         self._batch_size = min(job.batch_size, len(data))
@@ -44,6 +46,12 @@ class Descent:
 
     def _encode(self, targets: Tensor) -> Tensor:
         return self._loss.encode(targets, self._probe.expand(len(targets), -1))
+
+    def inputs_of(self, rows: Tensor) -> Tensor:
+        return self._pages.rows(self._data.inputs, rows)
+
+    def targets_of(self, rows: Tensor) -> Tensor:
+        return self._pages.rows(self._data.targets, rows)
 
     def epoch(
         self,
@@ -67,8 +75,8 @@ class Descent:
     def piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
         """The steps with the batches of some rows: what a `Tally` takes of them, and new arrays."""
         loss, data, parameters = self._loss, self._data, Buffers(self.rule, learning_rate, arrays)
-        targets = self._encode(data.targets[rows]) if self._encoded is None else self._encoded[rows]
-        samples = Batch(data.inputs[rows], targets, data.weights_of(rows), len(rows))
+        targets = self._encode(self.targets_of(rows)) if self._encoded is None else self._encoded[rows]
+        samples = Batch(self.inputs_of(rows), targets, data.weights_of(rows), len(rows))
         predictions = descend(self._network, loss, parameters, samples.cut(self._batch_size), step)
         outputs = torch.stack(predictions) if self._batch_size == 1 else torch.cat(predictions)
         right = loss.are_right(outputs, targets, data.labels_of(rows))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import checks
+from functional_mlp import pages
 from tests.helpers import KEY, assert_same_bits, bits, check_refused, draw, refusal, unusable_tensors
 
 X = draw(4, 3, dtype=torch.float32)
@@ -62,7 +62,7 @@ def test_data_that_are_mapped_from_a_file_stay_there(tmp_path: Path) -> None:
 def test_the_row_that_is_not_finite_is_found_in_whatever_piece_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = torch.zeros(10, 3)
     inputs[7, 1] = math.nan
-    monkeypatch.setattr(checks, "NUMBERS_AT_ONCE", 7)
+    monkeypatch.setattr(pages, "NUMBERS_AT_ONCE", 7)
     with pytest.raises(ValueError, match="got nan in row 7, column 1"):
         fm.Dataset(inputs, torch.zeros(10, dtype=torch.int64))
 

@@ -35,6 +35,7 @@ FLOORS = {
         "leaves",
         "markup",
         "operands",
+        "pages",
         "pytree",
         "random",
         "reads",

@@ -10,6 +10,7 @@ from attrs import field, fields, frozen
 from functional_mlp import pytree, shuffling
 from functional_mlp.checkpoint.code import changed, digests_of
 from functional_mlp.datasets import Dataset
+from functional_mlp.pages import pieces
 from functional_mlp.state import Job, Member
 from functional_mlp.value import Value
 
@@ -100,7 +101,8 @@ def digest(tree: Any) -> str:
     total = hashlib.blake2b(digest_size=16)
     for path, leaf in pytree.items(tree):
         total.update(f"{path} {leaf.dtype} {tuple(leaf.shape)}\0".encode())
-        total.update(pytree.bits(leaf.cpu()).numpy().data)
+        for piece in pieces(leaf):
+            total.update(pytree.bits(piece.cpu()).numpy().data)
     return total.hexdigest()
 
 

@@ -13,6 +13,7 @@ from functional_mlp.arrays import Array, as_inputs, as_tensor
 from functional_mlp.calls import Calls, calls_of
 from functional_mlp.datasets.weights import checked_weights
 from functional_mlp.from_type import drawn
+from functional_mlp.pages import pieces
 from functional_mlp.spread import count
 from functional_mlp.targets import are_whole, class_indices, is_one_hot, one_hot_of_whole, plain_indices
 
@@ -166,4 +167,4 @@ def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
 def _labels(targets: Tensor) -> Tensor | None:
     if targets.ndim == 1:
         return targets
-    return targets.argmax(1) if is_one_hot(targets).all() else None
+    return targets.argmax(1) if all(is_one_hot(piece).all() for piece in pieces(targets)) else None

@@ -11,6 +11,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.metrics import NOTHING, ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
 from functional_mlp.orders import order_of
+from functional_mlp.pages import Pages
 from functional_mlp.reference import ReferenceRun
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
@@ -56,8 +57,8 @@ class RanksRun(ReferenceRun):
             torch.zeros_like(buffers.arrays[0]),
         )
         if len(own):
-            prediction, tape = network.forward(buffers.params, data.inputs[own])
-            target = loss.encode(data.targets[own], prediction)
+            prediction, tape = network.forward(buffers.params, self._descent.inputs_of(own))
+            target = loss.encode(self._descent.targets_of(own), prediction)
             count_in(tally, loss, data, own, prediction, target)
             grad_out = loss.batch_grad(prediction, target, data.weights_of(own), samples=len(rows))
             gradient = buffers.gradient(network.backward_params(buffers.params, tape, grad_out))
@@ -75,8 +76,7 @@ class RanksRun(ReferenceRun):
             return NOTHING
         tally, own, loss = Tally(), self._ranks.share_of(len(data)), self._job.loss
         params = self._descent.rule.layout.tree(self._arrays[0])
-        for first in range(own.start, own.stop, ROWS_AT_ONCE):
-            rows = slice(first, min(first + ROWS_AT_ONCE, own.stop))
+        for rows in Pages.of(data.inputs, data.targets).slices(range(own.start, own.stop), ROWS_AT_ONCE):
             predictions, _ = self._job.network.forward(params, data.inputs[rows])
             count_in(tally, loss, data, rows, predictions, loss.encode(data.targets[rows], predictions))
         return self._metrics(tally, data)

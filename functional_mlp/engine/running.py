@@ -79,7 +79,12 @@ class FusedRun:
         """Whether the call that trains makes the passes over the validation data as well: on one thread."""
         plan = self._session.plan
         in_one_call = self._validation is not None and self._validation.is_short and not plan.divided
-        return in_one_call and self._samples <= plan.rows_per_call
+        return in_one_call and self._trains_in_one_call
+
+    @property
+    def _trains_in_one_call(self) -> bool:
+        """Whether a call makes an epoch, or several: of a short one, whose rows need not be copied."""
+        return self._samples <= self._session.plan.rows_per_call and not self._rows.pages
 
     @property
     def epochs_at_once(self) -> int:
@@ -88,7 +93,7 @@ class FusedRun:
     @property
     def _epochs_per_call(self) -> int:
         """How many epochs take as long as a call is to take."""
-        if self._validation is not self.within:
+        if self._validation is not self.within or self._rows.pages:
             return 1
         held_out = 0 if self._validation is None else self._validation.samples
         rows = self._session.threads * self._session.plan.rows_per_call  # for threads take as long together
@@ -105,7 +110,7 @@ class FusedRun:
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
         sums: Sequence[Sequence[float]]
-        if self._samples <= self._session.plan.rows_per_call:
+        if self._trains_in_one_call:
             sums = self.sums_of_epochs(own, rates, within)
             tick(len(own))
         else:

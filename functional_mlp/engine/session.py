@@ -28,6 +28,7 @@ from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import share
+from functional_mlp.pages import Pages
 from functional_mlp.random import Key
 
 
@@ -44,7 +45,7 @@ class Rows:
     """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
 
     A row of `targets` is as `LossProgram` says; `weight` is that of all rows. The set is `answered` where it says of
-    each row what is right.
+    each row what is right. `pages` are those that inputs and targets lie in, where they are mapped from files.
     """
 
     inputs: Tensor
@@ -52,8 +53,13 @@ class Rows:
     labels: Tensor
     weight: float
     answered: bool
+    pages: Pages = attrs.field(init=False)
     pointers: Pointers = attrs.field(init=False)
     samples: int = attrs.field(init=False)
+
+    @pages.default
+    def _pages(self) -> Pages:
+        return Pages.of(self.inputs, self.targets)
 
     @pointers.default
     def _pointers(self) -> Pointers:
@@ -81,6 +87,28 @@ class Rows:
         samples, weight = self.samples, self.weight
         accuracies = [share(each, weight) for each in right] if self.answered else [math.nan] * len(right)
         return tuple([loss / samples for loss in losses]), tuple(accuracies)
+
+
+class Copies:
+    """Rows of mapped files in an order, copied some thousands at a time for the calls that train with them.
+
+    They are read as they lie in the file. `numbers` are the order, where those that were copied last are counted as
+    they then lie in memory.
+    """
+
+    def __init__(self, rows: Rows, order: Tensor, most: int) -> None:
+        self._rows, self._order, self.numbers = rows, order, order.clone()
+        self._inputs, self._targets = (torch.empty_like(column[:most]) for column in (rows.inputs, rows.targets))
+
+    def copy(self, first: int, last: int) -> Rows:
+        """The rows that stand in the order from one place to another."""
+        ascending, places = self._order[first:last].sort()
+        self.numbers[first:last][places] = torch.arange(last - first, device="cpu")
+        columns = self._rows.inputs, self._rows.targets
+        copies = self._inputs[: last - first], self._targets[: last - first]
+        for column, copy in zip(columns, copies, strict=True):
+            self._rows.pages.read(column, ascending, copy)
+        return attrs.evolve(self._rows, inputs=copies[0], targets=copies[1], labels=self._rows.labels[ascending])
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -158,21 +186,23 @@ class Session:
         progress
             Is called with the share of the epoch that is done.
 
-        A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls.
+        A native call cannot be interrupted, so it is given few rows at a time: Ctrl-C is heard between calls. Rows of
+        a mapped file are copied for each.
         """
         results = (ctypes.c_double * 2)()
         stops = [0]
         while stops[-1] < samples:
-            stops.append(min(self._stop(stops[-1]), samples))
-        calls = [
-            functools.partial(
+            stops.append(min(self._stop(stops[-1], rows), samples))
+
+        def call(given: Rows, numbers: Tensor, first: int, last: int) -> Callable[..., None]:
+            return functools.partial(
                 self._call,
                 *Arguments(
                     workspace=self._workspace_pointer,
-                    inputs=rows.pointers.inputs,
-                    targets=rows.pointers.targets,
-                    labels=rows.pointers.labels,
-                    order=order.data_ptr(),
+                    inputs=given.pointers.inputs,
+                    targets=given.pointers.targets,
+                    labels=given.pointers.labels,
+                    order=numbers.data_ptr(),
                     first=first,
                     last=last,
                     samples=samples,
@@ -182,14 +212,21 @@ class Session:
                     results=results,
                 ),
             )
-            for first, last in itertools.pairwise(stops)
-        ]
 
-        def tell(calls_done: int) -> None:
-            if progress is not None:
-                progress(stops[calls_done] / samples)
+        def run(given: Rows, numbers: Tensor, stops: Sequence[int]) -> None:
+            def tell(calls_done: int) -> None:
+                if progress is not None:
+                    progress(stops[calls_done] / samples)
 
-        self._run(samples, calls, tell)
+            self._run(samples, [call(given, numbers, *ends) for ends in itertools.pairwise(stops)], tell)
+
+        if not rows.pages:
+            run(rows, order, stops)
+            return results[0], results[1]
+        groups = _grouped(stops, self._most_copied(rows))
+        copies = Copies(rows, order, max(group[-1] - group[0] for group in groups))
+        for group in groups:
+            run(copies.copy(group[0], group[-1]), copies.numbers, group)
         return results[0], results[1]
 
     def run_epochs(
@@ -277,6 +314,7 @@ class Session:
                     results=ctypes.addressof(results) + index * 2 * ctypes.sizeof(ctypes.c_double),
                 )
                 self._call(*arguments, *outputs)
+                rows.pages.give_back()
 
         threads = torch.get_num_threads()
         crew.together(work, min(threads, len(starts)), threads)
@@ -309,9 +347,24 @@ class Session:
         threads = self.threads if rows >= self.plan.fewest_rows_divided else 1
         crew.together(work, threads, torch.get_num_threads())
 
-    def _stop(self, first: int) -> int:
+    def _stop(self, first: int, rows: Rows) -> int:
         """Where a call from a row on ends: after some milliseconds, and between the pieces of batches."""
         piece = min(self._batch_size, self.plan.piece)
-        last = first + max(piece, self.plan.rows_per_call)
+        most = min(self.plan.rows_per_call, self._most_copied(rows)) if rows.pages else self.plan.rows_per_call
+        last = first + max(piece, most)
         batch = last - last % self._batch_size
         return batch + (last - batch) // piece * piece
+
+    def _most_copied(self, rows: Rows) -> int:
+        """How many rows of a mapped file are copied at a time."""
+        return self.plan.policy.most_bytes_copied // (rows.inputs[0].nbytes + rows.targets[0].nbytes)
+
+
+def _grouped(stops: Sequence[int], most: int) -> list[list[int]]:
+    """Stops in groups of calls that go through `most` rows at most, or are one; each begins where the last one ends."""
+    groups = [[stops[0]]]
+    for stop in stops[1:]:
+        if len(groups[-1]) > 1 and stop - groups[-1][0] > most:
+            groups.append([groups[-1][-1]])
+        groups[-1].append(stop)
+    return groups

@@ -24,6 +24,7 @@ from functional_mlp.losses import Loss, weighted
 from functional_mlp.metrics import NOTHING, Metrics, Tally, counted, measure
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.orders import order_of
+from functional_mlp.pages import Pages
 from functional_mlp.penalties import Penalty
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 from functional_mlp.value import replaced
@@ -96,6 +97,7 @@ class StackedRun:
         self._learning_rates = [state.learning_rate for state in states]
         self._inputs, self._targets, self._labels, self._weights = self._columns()
         self._answered = [job.loss.has_answers(member.data.targets, member.data.labels) for member in members]
+        self._pages = Pages.of(*{id(column): column for column in (*self._inputs, *self._targets)}.values())
         self._launcher = Launcher(members[0].optimizer, self._inputs[0])
         width = self._inputs[0].shape[1] + self._targets[0].shape[-1]
         numbers = len(members) * self._batch_size * width
@@ -159,13 +161,19 @@ class StackedRun:
     def _piece(self, rows: Tensor, step: Number, learning_rate: Number, *arrays: Tensor) -> list[Tensor]:
         """The batches of rows (members, n), one after the other: what a `Tally` takes of them, and new arrays."""
         loss, parameters = self._loss, Buffers(self._rule, learning_rate, arrays)
-        inputs, targets, labels = (_gathered(own, rows) for own in (self._inputs, self._targets, self._labels))
-        weights = None if self._weights[0] is None else _gathered(self._weights, rows)
+        inputs, targets, labels = (self._gathered(own, rows) for own in (self._inputs, self._targets, self._labels))
+        weights = None if self._weights[0] is None else self._gathered(self._weights, rows)
         batches = Batch(inputs, targets, weights, rows.shape[1]).cut(self._batch_size, axis=1)
         predictions = torch.cat(descend(self._layer, loss, parameters, batches, step), 1)
         values = loss.sample_values(predictions, targets)
         means = (values if weights is None else weighted(values, weights)).mean((1, 2))
         return [means, *counted(loss.are_right(predictions, targets, labels), weights), *parameters.arrays]
+
+    def _gathered(self, columns: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """The rows (members, n) of each member's own column, which may be one for all."""
+        if all(column is columns[0] for column in columns):
+            return self._pages.rows(columns[0], rows)
+        return torch.stack([self._pages.rows(column, own) for column, own in zip(columns, rows, strict=True)])
 
     def is_finite(self, members: Sequence[int]) -> bool:
         everyone = len(members) == len(self._members)
@@ -181,10 +189,3 @@ class StackedRun:
         arrays, step, rates = snapshot
         own = [array[member] for array in arrays]
         return self._rule.state(self._members[member].start.optimizer_state, own, step, rates[member])
-
-
-def _gathered(columns: Sequence[Tensor], rows: Tensor) -> Tensor:
-    """The rows (members, n) of each member's own column, which may be one for all."""
-    if all(column is columns[0] for column in columns):
-        return columns[0][rows]
-    return torch.stack([column[own] for column, own in zip(columns, rows, strict=True)])

@@ -18,6 +18,7 @@ from functional_mlp.algebra import (
 )
 from functional_mlp.forks import cached_property
 from functional_mlp.from_type import drawn
+from functional_mlp.pages import pieces
 from functional_mlp.straight import Expression, Reading, Readings, readings, straight
 from functional_mlp.targets import (
     are_whole,
@@ -152,7 +153,7 @@ class Loss(Value):
         """Whether a data set with these targets and labels, if any, says of each sample what is right."""
         if not self.judges_outputs:
             return labels is not None
-        return targets.ndim == 1 or bool(((targets == 0) | (targets == 1)).all())
+        return targets.ndim == 1 or all(((piece == 0) | (piece == 1)).all() for piece in pieces(targets))
 
     def are_right(self, predictions: Tensor, targets: Tensor, labels: Tensor | None) -> Tensor:
         """Which samples (...) are right, for targets as `encode` returns them; the first of equal outputs counts.

@@ -28,6 +28,7 @@ from functional_mlp.engine.program import CannotFuseError
 from functional_mlp.engine.session import Rows, code_to_run, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
+from functional_mlp.pages import Pages
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
 
 
@@ -49,8 +50,11 @@ def groups_of_members(job: Job, numbers: Sequence[int], policy: Policy) -> list[
 
     The engine for a single network has its own ways to fill vectors. It is the faster one for few members, and for
     networks of which half as many as a vector has lanes do not fit into a core's first cache; and the one that keeps
-    the code of deep networks short; and where code for many cannot be made.
+    the code of deep networks short; and where code for many cannot be made; and that which copies rows of mapped files.
     """
+    datasets = {id(data): data for data in (job.members[number].data for number in numbers)}
+    if any(Pages.of(data.inputs, data.targets) for data in datasets.values()):
+        return []
     program, target = program_of(job, [job.members[number] for number in numbers]), host()
     optimizer = job.members[numbers[0]].optimizer
     alone = program.program.with_update(optimizer, program.batch_size, program.penalty)
