@@ -25,7 +25,8 @@ from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan, Sharing, plan_of
 from functional_mlp.engine.policy import MEASURED, Policy, Unrolled
 from functional_mlp.engine.program import Program
-from functional_mlp.engine.session import Rows, Session
+from functional_mlp.engine.rows import Rows
+from functional_mlp.engine.session import Session
 
 KEY = fm.random.key(0)
 

@@ -15,7 +15,8 @@ from functional_mlp.engine.lowering import lower_steps
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program
-from functional_mlp.engine.session import Rows, Session, code_to_run
+from functional_mlp.engine.rows import Rows
+from functional_mlp.engine.session import Session, code_to_run
 from tests.helpers import KEY, assert_same_bits
 
 NETWORK = fm.Sequential(fm.Linear(3, 200), fm.Tanh(), fm.Linear(200, 100), fm.ReLU(), fm.Linear(100, 4))

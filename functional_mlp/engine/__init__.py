@@ -5,6 +5,7 @@ comes to it by `engines.choose`, which asks `explain`, and then
 
     native.py     `start`: the network, loss and optimizer of a job become a program
     running.py    a network in training: its epochs are calls of native code
+    rows.py       data as this code reads them
     session.py    the memory that this code runs in, and the calls
     functions.py  how all code is compiled: from memory, from the disk, or emitted as LLVM
     compiling.py  the code of a network

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
-from functional_mlp.engine import making, passes, running, session
+from functional_mlp.engine import making, passes, rows, running, session
 from functional_mlp.engine.compiling import NetworkSource, any_batch
 from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.limits import check_code
@@ -115,7 +115,7 @@ class CompiledEpoch:
         check_fit(self._network, self._loss, optimizer_state.params, data)
         program = self._program(takes_classes(self._loss, data.targets), weighted=data.weights is not None)
         run = running.FusedRun(program, optimizer_state, data, policy=self._policy)
-        loss_sum, _ = run.sums_of_epoch(session.plain(order), len(order), optimizer_state.learning_rate, None)
+        loss_sum, _ = run.sums_of_epoch(rows.plain(order), len(order), optimizer_state.learning_rate, None)
         return run.state(run.snapshot()), loss_sum / len(order)
 
     def _program(self, class_targets: bool, *, weighted: bool = False) -> TrainingProgram:

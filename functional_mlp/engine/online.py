@@ -10,10 +10,11 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree
 from functional_mlp.arrays import as_tensor
-from functional_mlp.engine import passes, session
+from functional_mlp.engine import passes
 from functional_mlp.engine.lowering import lower, lower_steps
 from functional_mlp.engine.once import Call, Said
 from functional_mlp.engine.policy import Policy
+from functional_mlp.engine.rows import plain
 from functional_mlp.layers.arguments import template
 from functional_mlp.layers.base import Layer
 from functional_mlp.losses import CrossEntropy, Loss
@@ -203,8 +204,8 @@ class FusedSteps:
             *([] if labels is not None else [given.targets]),
             *([] if given.weights is None else [given.weights]),
         ]
-        inputs, targets = session.plain(given.inputs), session.plain(torch.cat(columns, -1)) if columns else None
-        filled = torch.full((given.rows,), -1, device=CPU) if labels is None else session.plain(labels)
+        inputs, targets = plain(given.inputs), plain(torch.cat(columns, -1)) if columns else None
+        filled = torch.full((given.rows,), -1, device=CPU) if labels is None else plain(labels)
         batch_size = 1 if inputs.ndim == 1 else max(2, given.rows)
         after = self._new()
         said = Said(
@@ -223,9 +224,9 @@ class FusedSteps:
     def _predict_others(self, numbers: Memory, x: Any) -> Tensor:
         inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
         if inputs.ndim == 1:
-            return self.predict(numbers, session.plain(inputs))
+            return self.predict(numbers, plain(inputs))
         if len(inputs) == 1:
-            return self.predict(numbers, session.plain(inputs[0])).unsqueeze(0)
+            return self.predict(numbers, plain(inputs[0])).unsqueeze(0)
         return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs, self._policy)
 
 

@@ -13,7 +13,8 @@ from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import LossProgram, Program
-from functional_mlp.engine.session import Rows, Session, new_workspace, plain
+from functional_mlp.engine.rows import Rows, plain
+from functional_mlp.engine.session import Session, new_workspace
 from functional_mlp.engine.validation import HeldOut
 from functional_mlp.metrics import Metrics
 

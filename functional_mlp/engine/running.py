@@ -15,7 +15,8 @@ from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import Evaluation, nothing
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import TrainingProgram
-from functional_mlp.engine.session import Rows, Session, new_workspace
+from functional_mlp.engine.rows import Rows
+from functional_mlp.engine.session import Session, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key

@@ -1,18 +1,16 @@
-"""A compiled function at work: the memory that it runs in, and the data that it reads."""
+"""A compiled function at work: the memory that it runs in, and its calls."""
 
 import ctypes
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.datasets import Dataset
 from functional_mlp.engine import crew
 from functional_mlp.engine.barrier import Team
 from functional_mlp.engine.calls import Arguments, Share
@@ -21,99 +19,12 @@ from functional_mlp.engine.epochs import EpochsOfOne
 from functional_mlp.engine.functions import Code, compiled
 from functional_mlp.engine.layout import Layout
 from functional_mlp.engine.llvm import target as machine
-from functional_mlp.engine.lowering import takes_classes
 from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.plan import Plan, plan_of, threads_of
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import Program, TrainingProgram
-from functional_mlp.losses import Loss
-from functional_mlp.metrics import share
-from functional_mlp.pages import Pages
+from functional_mlp.engine.rows import Copies, Rows
 from functional_mlp.random import Key
-
-
-class Pointers(NamedTuple):
-    """Where the inputs, the targets and the labels of a data set lie."""
-
-    inputs: int
-    targets: int
-    labels: int
-
-
-@attrs.frozen(eq=False)
-class Rows:
-    """A data set as native code reads it: contiguous, with a label a row (-1 where there are none).
-
-    A row of `targets` is as `LossProgram` says; `weight` is that of all rows. The set is `answered` where it says of
-    each row what is right. `pages` are those that inputs and targets lie in, where they are mapped from files.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    labels: Tensor
-    weight: float
-    answered: bool
-    pages: Pages = attrs.field(init=False)
-    pointers: Pointers = attrs.field(init=False)
-    samples: int = attrs.field(init=False)
-
-    @pages.default
-    def _pages(self) -> Pages:
-        return Pages.of(self.inputs, self.targets)
-
-    @pointers.default
-    def _pointers(self) -> Pointers:
-        return Pointers(self.inputs.data_ptr(), self.targets.data_ptr(), self.labels.data_ptr())
-
-    @samples.default
-    def _samples(self) -> int:
-        return len(self.inputs)
-
-    @classmethod
-    def of(cls, data: Dataset, loss: Loss) -> "Rows":
-        labels, targets, weights = data.labels, data.targets, data.weights
-        classes = takes_classes(loss, targets)
-        if targets.ndim == 1 and not classes:
-            targets = loss.encode(targets, data.inputs[:, :1])
-        answered = loss.has_answers(targets, labels)
-        if weights is not None:
-            targets = weights.unsqueeze(1) if classes else torch.cat([targets, weights.unsqueeze(1)], 1)
-        filled = torch.full((len(data),), -1, device="cpu") if labels is None else plain(labels)
-        weight = len(data) if weights is None else weights.double().sum().item()
-        return cls(plain(data.inputs), plain(targets), filled, weight, answered)
-
-    def figures(self, losses: Sequence[float], right: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The mean losses and the accuracies of some passes, given the sums of their losses and their right answers."""
-        samples, weight = self.samples, self.weight
-        accuracies = [share(each, weight) for each in right] if self.answered else [math.nan] * len(right)
-        return tuple([loss / samples for loss in losses]), tuple(accuracies)
-
-
-class Copies:
-    """Rows of mapped files in an order, copied some thousands at a time for the calls that train with them.
-
-    They are read as they lie in the file. `numbers` are the order, where those that were copied last are counted as
-    they then lie in memory.
-    """
-
-    def __init__(self, rows: Rows, order: Tensor, most: int) -> None:
-        self._rows, self._order, self.numbers = rows, order, order.clone()
-        self._inputs, self._targets = (torch.empty_like(column[:most]) for column in (rows.inputs, rows.targets))
-
-    def copy(self, first: int, last: int) -> Rows:
-        """The rows that stand in the order from one place to another."""
-        ascending, places = self._order[first:last].sort()
-        self.numbers[first:last][places] = torch.arange(last - first, device="cpu")
-        columns = self._rows.inputs, self._rows.targets
-        copies = self._inputs[: last - first], self._targets[: last - first]
-        for column, copy in zip(columns, copies, strict=True):
-            self._rows.pages.read(column, ascending, copy)
-        return attrs.evolve(self._rows, inputs=copies[0], targets=copies[1], labels=self._rows.labels[ascending])
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """A tensor whose memory holds its numbers one after the other."""
-    return tensor.detach().resolve_neg().resolve_conj().contiguous()
 
 
 def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
@@ -194,7 +105,7 @@ class Session:
         while stops[-1] < samples:
             stops.append(min(self._stop(stops[-1], rows), samples))
 
-        def call(given: Rows, numbers: Tensor, first: int, last: int) -> Callable[..., None]:
+        def call(given: Rows, numbers: Tensor, ends: tuple[int, int]) -> Callable[..., None]:
             return functools.partial(
                 self._call,
                 *Arguments(
@@ -203,8 +114,8 @@ class Session:
                     targets=given.pointers.targets,
                     labels=given.pointers.labels,
                     order=numbers.data_ptr(),
-                    first=first,
-                    last=last,
+                    first=ends[0],
+                    last=ends[1],
                     samples=samples,
                     step=step,
                     learning_rate=learning_rate,
@@ -218,7 +129,7 @@ class Session:
                 if progress is not None:
                     progress(stops[calls_done] / samples)
 
-            self._run(samples, [call(given, numbers, *ends) for ends in itertools.pairwise(stops)], tell)
+            self._run(samples, [call(given, numbers, ends) for ends in itertools.pairwise(stops)], tell)
 
         if not rows.pages:
             run(rows, order, stops)

@@ -25,7 +25,8 @@ from functional_mlp.engine.orders import Orders
 from functional_mlp.engine.passes import nothing, program_of_pass
 from functional_mlp.engine.policy import Policy
 from functional_mlp.engine.program import CannotFuseError
-from functional_mlp.engine.session import Rows, code_to_run, new_workspace
+from functional_mlp.engine.rows import Rows
+from functional_mlp.engine.session import code_to_run, new_workspace
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.pages import Pages

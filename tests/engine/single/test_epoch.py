@@ -13,7 +13,8 @@ from functional_mlp.engine.lowering import lower
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.policy import MEASURED
 from functional_mlp.engine.program import TrainingProgram
-from functional_mlp.engine.session import Rows, Session
+from functional_mlp.engine.rows import Rows
+from functional_mlp.engine.session import Session
 from functional_mlp.engine.single.epoch import SampleEpoch
 
 
