@@ -36,6 +36,7 @@ and for LaTeX
     sums.py        losses of any number of outputs
     rules.py       the steps of optimizers
     timetables.py  schedules
+    writing.py     quotients and powers as they are written
     tidying.py     one formula for many pieces
     printing.py    how a person would write it
     lettering.py   letters that nothing else has

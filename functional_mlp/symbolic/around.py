@@ -14,21 +14,21 @@ _DIRECTIONS, _FAR, _NEAR = 60, sympy.Rational(1, 10**30), sympy.Float("1e-15")
 
 
 def is_slope_around(claim: Claim, point: Point, given: sympy.Expr) -> bool:
-    """Whether a number lies between the slopes of a claim in the pieces around a point.
+    """Whether a number lies between the slopes of a claim in the pieces around a point, for several inputs.
 
     >>> s, t = sympy.symbols("s t", real=True)
-    >>> claim = Claim(sympy.Abs(s + t) + sympy.Abs(s - t), s, sympy.S.Zero)
+    >>> claim = Claim(sympy.Abs(s + t) + sympy.Abs(s - t), s, sympy.S.Zero, inputs=(s, t))
     >>> [is_slope_around(claim, {s: 0, t: 0}, sympy.Integer(number)) for number in (-2, 1, 3)]
     [True, True, False]
     """
+    if len(claim.inputs) < 2:
+        return False
     source = random.Random(0)
     point = {variable: _some(variable, place) for place, variable in enumerate(claim.variables)} | dict(point)
     slopes = []
     for _ in range(_DIRECTIONS):
-        beside = {
-            variable: value if variable.is_integer else value + _FAR * source.randint(-(10**6), 10**6) / 10**6
-            for variable, value in point.items()
-        }
+        steps = {variable: _FAR * source.randint(-(10**6), 10**6) / 10**6 for variable in claim.inputs}
+        beside = {variable: value + steps.get(variable, 0) for variable, value in point.items()}
         try:
             part = claim.resolved(At(beside))
             if part.value is not sympy.nan:

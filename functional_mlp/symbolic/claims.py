@@ -107,7 +107,7 @@ def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ..
         )
     for prediction, component in zip(predictions, gradient, strict=True):
         component = without_shifts(component, is_zero)
-        claim = Claim(whole, prediction, component, constants=xp.constants, within=within)
+        claim = Claim(whole, prediction, component, constants=xp.constants, within=within, inputs=predictions)
         yield Named(f"gradient by {prediction}", claim)
 
 

@@ -26,6 +26,7 @@ from functional_mlp.symbolic.spelling import decimal, operator, text
 from functional_mlp.symbolic.sums import FREE, OUTPUTS, of_loss
 from functional_mlp.symbolic.tidying import NORMAL, SIGMOID, factored, tidied, with_gate, with_sigmoids
 from functional_mlp.symbolic.timetables import factor_of, plateau_of
+from functional_mlp.symbolic.writing import written_power, written_product, written_ratio
 
 Line = tuple[str, str, str]
 Symbols = dict[str, sympy.Dummy]
@@ -35,6 +36,16 @@ class ShownNamespace(SymbolicNamespace):
     """The namespace whose functions are shown by their letters, Φ and σ, of single numbers."""
 
     has_features = False
+
+    def binary(self, name: str, a: Any, b: Any) -> Any:
+        kept = {"fmul": written_product, "fdiv": written_ratio}.get(name)
+        return super().binary(name, a, b) if kept is None else self.elementwise(kept, a, b)
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        return self.elementwise(written_power, base, exponent)
+
+    def exp(self, x: Any) -> Any:
+        return self.elementwise(lambda x: written_power(sympy.E, x), x)
 
     def ndtr(self, x: Any) -> Any:
         return self.elementwise(NORMAL, x)
@@ -113,10 +124,12 @@ def _read(
     return read(value), {}
 
 
-def _numbers(value: Any, symbols: Symbols, names: Names) -> list[Line]:
-    """What the letters of numbers stand for."""
+def _numbers(value: Any, symbols: Symbols, names: Names, shown: Sequence[sympy.Expr]) -> list[Line]:
+    """What the letters of numbers stand for, of those that are shown."""
     lines = []
     for field, symbol in symbols.items():
+        if not any(expression.has(symbol) for expression in shown):
+            continue
         is_renamed = names[symbol] not in (field, symbol.name)
         own = rf" \quad \text{{(the number }}{text(field)}\text{{)}}" if is_renamed else ""
         lines.append((tex(symbol, names), "=", decimal(getattr(value, field)) + own))
@@ -142,7 +155,7 @@ def of_elementwise(layer: Any, name: str | None = None) -> list[Line]:
     v = sympy.Symbol("v", real=True)
     shown, gate = with_gate([factored(one) for one in shown], v)
     names = named(symbols, [s, *shown, *([] if gate is None else [v, gate])], [] if name is None else IN_NETWORKS)
-    numbers = _numbers(layer, symbols, names)
+    numbers = _numbers(layer, symbols, names, [*shown, *([] if gate is None else [gate])])
     if name is None:
         name = operator(type(layer).__name__)
     else:
@@ -188,7 +201,7 @@ def _of_one_symbol(value: Any) -> list[Line]:
     names = named(symbols, [w, *shown], [name])
     whole, derivative = (tex(one, names) for one in shown)
     lines = [(f"{name}(w)", "=", whole), (f"{name}'(w)", "=", derivative)]
-    return lines + _functions(shown) + _numbers(value, symbols, names)
+    return lines + _functions(shown) + _numbers(value, symbols, names, shown)
 
 
 def _of_loss(loss: Loss) -> list[Line]:
@@ -201,7 +214,7 @@ def _of_loss(loss: Loss) -> list[Line]:
     ]
     if any(one.has(OUTPUTS) for one in shown):
         lines.append((tex(OUTPUTS), ":", r"\text{the number of outputs}"))
-    return [*lines, *_functions(shown), *_numbers(loss, symbols, names)]
+    return [*lines, *_functions(shown), *_numbers(loss, symbols, names, shown)]
 
 
 def _of_optimizer(optimizer: Optimizer) -> list[Line]:
@@ -218,4 +231,4 @@ def _of_optimizer(optimizer: Optimizer) -> list[Line]:
     ]
     if any(expression.has(STEP) for expression in shown):
         lines.append((tex(STEP), ":", r"\text{the step, from } 1"))
-    return lines + _numbers(optimizer, symbols, names)
+    return lines + _numbers(optimizer, symbols, names, shown)

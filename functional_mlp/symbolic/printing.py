@@ -31,7 +31,7 @@ _NAMED = (sympy.tanh, sympy.sin, sympy.cos, sympy.tan, sympy.erf, sympy.log)
 # What is above this is not divided by with /.
 _LONG = 1000
 # The letter of a schedule's epoch.
-EPOCH = sympy.Symbol("e", integer=True, nonnegative=True)
+EPOCH = sympy.Symbol("n", integer=True, nonnegative=True)
 
 
 class Total(sympy.Function):  # type: ignore[misc] # sympy's functions have no types
@@ -48,6 +48,18 @@ class LargestOf(sympy.Function):  # type: ignore[misc]
 
 class LogOrZero(sympy.Function):  # type: ignore[misc]
     """log x in a product with x, which is 0 where x is."""
+
+    is_real = True
+
+
+class Ratio(sympy.Function):  # type: ignore[misc]
+    """a / b as it is written, of which sympy would leave less: s² / s is no number for s = 0."""
+
+    is_real = True
+
+
+class Raised(sympy.Function):  # type: ignore[misc]
+    """A power as it is written, of which sympy would leave less: exp(log s) is none for s < 0."""
 
     is_real = True
 
@@ -169,9 +181,14 @@ class Printer(LatexPrinter):  # type: ignore[misc]
         return rf"\lceil {self._inline(e.args[0])} \rceil"
 
     def _print_exp(self, e: sympy.Expr, exp: Any = None) -> str:
-        if e.has(EPOCH):  # of which the letter is e
-            return rf"\exp{_bracketed(self._inline(e.args[0]))}"
         return f"e^{{{self._inline(e.args[0])}}}"
+
+    def _print_Ratio(self, e: sympy.Expr, exp: Any = None) -> str:
+        return rf"\frac{{{self._print(e.args[0])}}}{{{self._print(e.args[1])}}}"
+
+    def _print_Raised(self, e: sympy.Expr, exp: Any = None) -> str:
+        base, exponent = e.args
+        return f"{'e' if base == sympy.E else _bracketed(self._print(base))}^{{{self._inline(exponent)}}}"
 
     def _print_Abs(self, e: sympy.Expr, exp: Any = None) -> str:
         return rf"\left|{self._print(_of_either_sign(e.args[0]))}\right|"
@@ -258,7 +275,9 @@ def _is_unit(e: sympy.Expr) -> bool:
     """Whether a formula is held together by itself: a letter, or what has brackets of its own."""
     if e.is_Integer:
         return bool(e >= 0)
-    is_function = isinstance(e, sympy.Function) and not isinstance(e, sympy.exp | Total | LargestOf | Where | sympy.Mod)
+    is_function = isinstance(e, sympy.Function) and not isinstance(
+        e, sympy.exp | Total | LargestOf | Where | sympy.Mod | Raised | Ratio
+    )
     return bool(e.is_Symbol or is_function)
 
 
@@ -329,7 +348,7 @@ def _term_key(term: sympy.Expr) -> tuple[Any, ...]:
     else:
         degree = len(sympy.Mul.make_args(term))
     if term == EPOCH:
-        return (-2, degree, str(term))  # e + 1
+        return (-2, degree, str(term))  # n + 1
     if term.is_number:  # 1 + s, and s + 3
         return (-1 if term in (1, -1) else len(_TERMS) + 1, degree, str(term))
     return (min(places, default=len(_TERMS)), degree, str(term))

@@ -17,7 +17,8 @@ class Claim:
     """`given` is factor · ∂value/∂variable, with letters for numbers that may be rounded, which `constants` has.
 
     It is looked at `within` some conditions, and where `own` is given, the values of some variables, on their side of
-    the conditions that are about these variables alone. `fixed` are variables that it had, and formulas for them.
+    the conditions that are about these variables alone. `fixed` are variables that it had, and formulas for them;
+    `inputs` all that the value is a function of, others than which are parameters.
     """
 
     value: sympy.Expr
@@ -28,6 +29,7 @@ class Claim:
     within: tuple[Condition, ...] = ()
     own: Point = attrs.field(factory=dict, eq=False)
     fixed: tuple[tuple[sympy.Symbol, sympy.Expr], ...] = ()
+    inputs: tuple[sympy.Symbol, ...] = ()
 
     @classmethod
     def of_equality(cls, expected: sympy.Expr, given: sympy.Expr, constants: Constants, own: Point) -> "Claim":

@@ -141,8 +141,15 @@ def _in_cases(expression: sympy.Expr) -> sympy.Expr:
     if repeated is None:
         return expression
     one, other = sorted(repeated.args, key=lambda argument: bool(argument.is_number))
-    first, second = (_in_cases(expression.xreplace({repeated: chosen})) for chosen in (one, other))
+    first, second = (_in_cases(_chosen(expression.xreplace({repeated: chosen}))) for chosen in (one, other))
     return where("<=" if isinstance(repeated, Minimum) else ">=", one, other, first, second)
+
+
+def _chosen(expression: sympy.Expr) -> sympy.Expr:
+    """The expression with the smaller and the larger of two numbers as that."""
+    nodes = {node: node.args for node in expression.atoms(Minimum, Maximum) if all(one.is_number for one in node.args)}
+    chosen = {node: (min if isinstance(node, Minimum) else max)(numbers) for node, numbers in nodes.items()}
+    return expression.xreplace(chosen)
 
 
 def _cases_outside(expression: sympy.Expr) -> sympy.Expr:

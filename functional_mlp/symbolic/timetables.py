@@ -77,7 +77,7 @@ class PathNamespace(SymbolicNamespace):
 
 
 def factor_of(schedule: Schedule) -> sympy.Expr:
-    """The factor in the epoch e, or after k reductions for a schedule that counts them."""
+    """The factor in the epoch n, or after k reductions for a schedule that counts them."""
     return _explored(lambda xp: _called(schedule, xp, xp.elementwise(lambda e: e, EPOCH)), ())
 
 
@@ -95,7 +95,7 @@ def _explored(read: Callable[[PathNamespace], Any], decisions: tuple[bool, ...])
 
 
 def _sides(comparison: Branching) -> tuple[sympy.Expr, sympy.Expr]:
-    """What is compared, with the epoch by itself: e < 25 for e − 5 < 20."""
+    """What is compared, with the epoch by itself: n < 25 for n − 5 < 20."""
     shift = comparison.left - EPOCH
     return (EPOCH, comparison.right - shift) if shift.is_number else (comparison.left, comparison.right)
 

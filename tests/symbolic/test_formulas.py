@@ -19,6 +19,7 @@ from tests.tables import (
     PENALTIES,
     SCHEDULES,
 )
+from tests.testing.expressions import activation
 
 
 class Huber(fm.Loss):
@@ -122,21 +123,21 @@ FORMULAS = [
     (fm.CrossEntropy(label_smoothing=0.2), r"\varepsilon &= 0.2"),
     (fm.RMSProp(0.1), r"w &\leftarrow w - \frac{\eta \, g}{\sqrt{v} + \varepsilon}"),
     (fm.Lion(0.1), r"w - \eta \, (\lambda \, w + \operatorname{sign}(\beta_{1} \, m + (1 - \beta_{1}) \, g))"),
-    (schedules.exponential_decay(0.9), r"\operatorname{factor}(e) &= 0.9^{e}"),
-    (schedules.exponential_decay(0.9), r"e &: \text{the epoch, from } 0"),
-    (schedules.step_decay(0.1, 3), r"0.1^{\lfloor e / 3 \rfloor}"),
-    (schedules.inverse_decay(3.0, power=0.5), r"\frac{1}{\sqrt{1 + 3 \, e}}"),
-    (schedules.cosine_decay(5), r"\frac{1 + \cos(\pi \, e / 5)}{2} & \text{if } e < 5 \\ 0 & \text{otherwise}"),
-    (schedules.warmup(2, schedules.exponential_decay(0.9)), r"0.9^{e - 2} & \text{otherwise}"),
-    (schedules.warmup(5, schedules.constant()), r"\frac{e + 1}{5} & \text{if } e < 5 \\ 1 & \text{otherwise}"),
+    (schedules.exponential_decay(0.9), r"\operatorname{factor}(n) &= 0.9^{n}"),
+    (schedules.exponential_decay(0.9), r"n &: \text{the epoch, from } 0"),
+    (schedules.step_decay(0.1, 3), r"0.1^{\lfloor n / 3 \rfloor}"),
+    (schedules.inverse_decay(3.0, power=0.5), r"\frac{1}{\sqrt{1 + 3 \, n}}"),
+    (schedules.cosine_decay(5), r"\frac{1 + \cos(\pi \, n / 5)}{2} & \text{if } n < 5 \\ 0 & \text{otherwise}"),
+    (schedules.warmup(2, schedules.exponential_decay(0.9)), r"0.9^{n - 2} & \text{otherwise}"),
+    (schedules.warmup(5, schedules.constant()), r"\frac{n + 1}{5} & \text{if } n < 5 \\ 1 & \text{otherwise}"),
     (
         schedules.warmup(5, schedules.cosine_decay(20)),
-        r"\frac{1 + \cos(\pi \, (e - 5) / 20)}{2} & \text{if } e < 25 \\ 0 & \text{otherwise}",
+        r"\frac{1 + \cos(\pi \, (n - 5) / 20)}{2} & \text{if } n < 25 \\ 0 & \text{otherwise}",
     ),
     (schedules.on_plateau(0.1), r"0.1^{k}"),
     (schedules.on_plateau(0.5, patience=1), r"0.5^{k}"),
     (schedules.on_plateau(0.5, patience=1), r"for more than } 1 \text{ epoch in a row}"),
-    (schedules.inverse_decay(0.5), r"\frac{1}{1 + \frac{e}{2}}"),
+    (schedules.inverse_decay(0.5), r"\frac{1}{1 + \frac{n}{2}}"),
     (fm.PoissonDeviance(), r"(e^{\hat{y}_{j}} - \hat{y}_{j} \, t_{j} - t_{j} + t_{j} \, \log(t_{j}))"),
     (
         schedules.on_plateau(0.1, patience=5, monitor="validation_accuracy"),
@@ -314,7 +315,7 @@ def test_a_decimal_number_is_written(number, text):
 def test_a_condition_that_is_met_twice_is_shown_once():
     formula = fm.latex(fm.schedules.warmup(3, fm.schedules.on_plateau()))
     assert formula.count("cases") == 2
-    assert r"\text{if } e < 3 \\ 0.1^{k} & \text{otherwise}" in formula
+    assert r"\text{if } n < 3 \\ 0.1^{k} & \text{otherwise}" in formula
 
 
 def test_conditions_may_hold_the_largest_feature():
@@ -329,3 +330,38 @@ def test_conditions_may_hold_the_largest_feature():
     formula = fm.latex(LargestError())
     assert r"\operatorname{sign}(\hat{y}_{j} - t_{j}) & \text{if }" in formula
     assert r"\max_{i} \left|\hat{y}_{i} - t_{i}\right|" in formula
+
+
+@pytest.mark.parametrize(
+    ("value", "formula"),
+    [
+        (lambda xp, s: xp.exp(xp.log(s)), r"e^{\log(s)}"),
+        (lambda xp, s: s * s / s, r"\frac{s^{2}}{s}"),
+        (lambda xp, s: 1 / s * s, r"\frac{s}{s}"),
+        (lambda xp, s: xp.sqrt(s) ** 2, r"\left(\sqrt{s}\right)^{2}"),
+        (lambda xp, s: xp.sqrt(s) ** 3, r"s^{3 / 2}"),
+        (lambda xp, s: 3 * s / (1 + s * s), r"\frac{3 \, s}{1 + s^{2}}"),
+        (
+            lambda xp, s: xp.minimum(xp.maximum(s, 0), 1) * xp.maximum(s, 0),
+            r"\begin{cases} s \, \min(s, 1) & \text{if } s \ge 0 \\ 0 & \text{otherwise} \end{cases}",
+        ),
+    ],
+)
+def test_a_formula_leaves_out_nothing_that_may_be_no_number(value, formula):
+    assert rf"(s) &= {formula} \\" in fm.latex(activation(value, lambda xp, s, y: 1))
+
+
+def test_numbers_that_no_formula_has_are_not_listed():
+    @attrs.frozen(repr=False)
+    class Scaled(fm.Elementwise):
+        theta: float = 0.5
+        unused: float = 1.0
+
+        def value(self, xp, s):
+            return self.theta * s
+
+        def derivative(self, xp, s, y):
+            return self.theta
+
+    assert r"\theta &= 0.5" in fm.latex(Scaled())
+    assert "unused" not in fm.latex(Scaled())

@@ -81,21 +81,23 @@ def test_a_rule_that_is_wrong_where_gradient_and_velocity_vanish_is_found():
 
 
 def test_a_slope_of_a_piece_around_is_right_where_kinks_meet():
-    """Where the target is 0, the value is the prediction, with a slope of 0 or 2 right beside it."""
+    """Along the line ŷ2 = 0 the slope by ŷ1 is 1, and in the pieces around ŷ = 0 it is 0, 1 or 2."""
 
     def value(xp, p, t):
-        return xp.maximum(p, 0) - xp.maximum(t - p, 0) if p.shape[-1] == 1 else xp.sum(p)
+        total = xp.sum(p)
+        return xp.maximum(total, 0) - xp.maximum(xp.max(p) - total, 0) if p.shape[-1] == 2 else total
 
-    def gradient(given):
+    def gradient(at_zero):
         def slope(xp, p, t):
-            both = xp.where(p > 0, 1, 0) + xp.where(t - p > 0, 1, 0)
-            return xp.where(xp.abs(p) + xp.abs(t) == 0, given, both) if p.shape[-1] == 1 else 1 + 0 * p
+            is_least = xp.where(p < xp.max(p), 1, 0)
+            both = xp.where(xp.sum(p) > 0, 1, 0) + xp.where(xp.max(p) > xp.sum(p), is_least, 0)
+            return xp.where(xp.sum(p * p) == 0, at_zero, both) if p.shape[-1] == 2 else 1 + 0 * p
 
         return slope
 
-    kink = "1 output: where t = 0, at ŷ = 0 it is 1 from both sides, and 2 is given"
+    kink = "2 outputs: where ŷ2 = 0, at ŷ1 = 0 it is 1 from both sides, and 2 is given"
     assert kink in prove(loss(value, gradient(2))).kinks
-    with pytest.raises(AssertionError, match="where t = 0, at t = 0, ŷ = 0 it is 1, and 3 is given"):
+    with pytest.raises(AssertionError, match=r"where ŷ2 = 0, at ŷ2 = 0, ŷ1 = 0 it is 1, and 3 is given"):
         prove(loss(value, gradient(3)))
 
 
