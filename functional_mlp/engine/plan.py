@@ -163,12 +163,12 @@ def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan
     rule_length, slots = 0, 0
     if isinstance(program, TrainingProgram):
         rule_length, slots = rule_length_of_a_vector(program.optimizer, program.penalty), len(program.optimizer.slots())
-    sharing = _sharing(program, lanes, lengths, rule_length, policy)
     operations = operations_per_row(program, slots, policy)
     many = len(all_steps(program.steps)) > policy.most_steps_called_one_by_one
     weights = [step.in_features * step.out_features for step in affine_steps(program.steps)]
     is_wide = max(weights, default=0) > policy.most_weights_of_a_cache
     samples_at_once = policy.samples_at_once_if_wide if is_wide else policy.samples_at_once
+    sharing = _sharing(program, lanes, lengths, rule_length, samples_at_once, policy)
     batch = program.batch_size if isinstance(program, TrainingProgram) else 1
     goes_on = samples_at_once < batch <= policy.most_samples_in_a_row and sum(weights) <= policy.most_weights_of_small
     plan = Plan(
@@ -227,7 +227,10 @@ def number_bytes(program: Program) -> int:
 Lengths = dict[str, tuple[int, int]]
 
 
-def _sharing(program: Program, lanes: int, lengths: Lengths, rule_length: int, policy: Policy) -> Sharing:
+def _sharing(
+    program: Program, lanes: int, lengths: Lengths, rule_length: int, samples_at_once: int, policy: Policy
+) -> Sharing:
+    """Which layers share functions; batches of more than `samples_at_once` samples are taken in pieces."""
     layers, size = affine_steps(program.steps), Layout.of(program, lanes).size
     few = len(layers) <= policy.most_layers_in_one_piece and size <= policy.most_vectors_in_one_piece * lanes
     # Each vector of parameters and of features has the expressions once.
@@ -237,7 +240,10 @@ def _sharing(program: Program, lanes: int, lengths: Lengths, rule_length: int, p
         return Sharing.NONE
     shapes = {(layer.in_features, layer.out_features, layer.bias) for layer in layers}
     few = len(shapes) <= policy.most_shapes and len(lengths) <= policy.most_shapes
-    few = few and len(shapes) * rule_length <= policy.most_instructions_of_rules
+    # Where the gradients of a batch are added up first, the rule is emitted once for all layers.
+    batch = program.batch_size if isinstance(program, TrainingProgram) else 1
+    adds_up = batch > 1 and (batch > samples_at_once or rule_length > policy.most_instructions_of_a_short_rule)
+    few = few and (adds_up or len(shapes) * rule_length <= policy.most_instructions_of_rules)
     return Sharing.EQUAL_SIZES if few else Sharing.ALL
 
 
