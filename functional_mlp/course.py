@@ -1,10 +1,10 @@
 """The course of training: the one state machine, for one network or many.
 
-A group of members is trained from state to state. Where no callback or checkpoint looks at each epoch, one call of the
-engine trains several; where one does, short epochs are trained some ahead, and shown one by one. A state is passed on
-only when all its numbers are known to be finite: if several epochs end in other numbers, the group goes back and takes
-these epochs one by one, which finds the epoch in which a member diverges. If early stopping would have ended the run
-within several epochs, the group goes back as well, and takes the epochs up to that end.
+A group of members is trained from state to state, some epochs in one call of the engine. Where a callback, a
+checkpoint or early stopping looks at each epoch, the call gives the state after each, and they are shown one by one;
+where a member ends at one of them, the group goes back to it. A state is passed on only when all its numbers are known
+to be finite: if several epochs end in other numbers, the group goes back and takes these epochs one by one, which finds
+the epoch in which a member diverges.
 """
 
 import itertools
@@ -37,14 +37,6 @@ from functional_mlp.state import (
 )
 from functional_mlp.stopping import Improvement
 
-# Epochs in one call of a run that early stopping may end within that call: of the course, for either engine, and so no
-# part of the fused one's policy. Going back repeats at most this many, once at the end and once for the best state: a
-# run that its patience keeps from ending within a call goes back for that one too. Of the time for 16, one by one takes
-# 1.66 (iris, 205 epochs of one batch), 1.44 (wine, 120) and 1.04 (breast_cancer, 54 of three), 8 at a time 1.07, 0.98
-# and 0.97, 64 at a time 1.09, 1.18 and 1.01; where a run of 200 epochs does not end early, 64 at a time take 0.92, 0.99
-# and 1.00.
-MOST_THAT_STOP = 16
-
 
 class Course:
     """The training of a group of members, from their start to the job's last epoch.
@@ -62,7 +54,8 @@ class Course:
         self._job, self._members = job, group.members
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
-        self._ahead = self._run.ahead if watched else None
+        self._check_unchanged = self._run.check_unchanged
+        self._shows_each = watched or job.early_stopping is not None  # whether each epoch is looked at
         self._epochs_at_once = self._most_at_once(watched)
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._keys = [member.start.key for member in self._members]
@@ -70,7 +63,7 @@ class Course:
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
         self._improvements = [self._improvement(member) for member in self._members]
         self._asked: tuple[range, Keys, Rates] = range(0), [], []
-        self._ended = 0  # how many times a member was told to end
+        self._ended = 0  # how many times a member was told to end, or stopped early
         start = self._run.snapshot()
         self._standings = [
             Standing(
@@ -78,7 +71,7 @@ class Course:
                 start,
                 trained=member.start.epoch,
                 ended=member.progress.ended,
-                stopped_early=self._is_over(improvement),
+                stopped_early=job.early_stopping is not None and job.early_stopping.is_over_after(improvement),
                 best=member.progress.best,
             )
             for member, improvement in zip(self._members, self._improvements, strict=True)
@@ -86,54 +79,41 @@ class Course:
 
     def _most_at_once(self, watched: bool) -> int:
         """How many epochs are trained before any of them is looked at."""
-        stopping, schedules = self._job.early_stopping, [member.schedule for member in self._members]
-        if self._job.score is not None or any(map(reads_history, schedules)):
+        schedules = [member.schedule for member in self._members]
+        if self._job.score is not None or any(map(reads_history, schedules)):  # the next one waits for them
             return 1
-        if stopping is not None and (watched or len(self._members) > 1):  # members of a group stop one by one
-            return 1
-        if watched:  # a callback may change what a function of the epoch gives
-            ours = all(schedule is None or _is_ours(schedule) for schedule in schedules)
-            return self._ahead.most if ours and self._ahead is not None else 1
-        return self._run.epochs_at_once if stopping is None else min(MOST_THAT_STOP, self._run.epochs_at_once)
+        if watched and not all(schedule is None or _is_ours(schedule) for schedule in schedules):
+            return 1  # a callback may change what a function of the epoch gives
+        return self._run.epochs_ahead if self._shows_each else self._run.epochs_at_once
 
     def _improvement(self, member: Member) -> Improvement:
         stopping, progress = self._job.early_stopping, member.progress
         return Improvement() if stopping is None else stopping.over(progress.history, progress.judged_from)
 
-    def _is_over(self, improvement: Improvement) -> bool:
-        return self._job.early_stopping is not None and self._job.early_stopping.is_over_after(improvement)
-
     def __iter__(self) -> Iterator[Sequence[int]]:
         epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
-        one_by_one, last = epoch, self._job.epochs  # the epochs before the first one are taken one by one
-        while epoch < last and (active := self._active()):
+        one_by_one = epoch  # the epochs before this one are taken one by one
+        while epoch < self._job.epochs and (active := self._active()):
             size = 1 if epoch < one_by_one else self._epochs_at_once
-            stretch = self._train(range(epoch, min(epoch + size, last)), active)
-            epochs = stretch.epochs
-            if len(epochs) > 1 and not stretch.settled:
+            stretch = self._train(range(epoch, min(epoch + size, self._job.epochs)), active)
+            if len(stretch.epochs) > 1 and not stretch.settled:
                 self._run.restore(snapshot)
-                one_by_one = epochs.stop
-                continue
-            if len(epochs) > 1 and (end := self._end_among(stretch)) < epochs.stop:
-                self._run.restore(snapshot)
-                last = end
+                one_by_one = stretch.epochs.stop
                 continue
             self._record(stretch)
-            each, ended = len(epochs) // len(stretch.snapshots), self._ended
-            for after in stretch.snapshots:
-                reached = self._move_on(stretch, range(epoch, epoch + each), before=snapshot, after=after)
-                epoch, snapshot = epoch + each, after
-                if len(epochs) > 1:
+            ended = self._ended
+            for epochs, snapshot in stretch.turns():
+                reached, epoch = self._move_on(stretch, epochs, snapshot), epochs.stop
+                if len(stretch.epochs) > 1:
                     self._tick(epoch)
                 if reached:
                     yield reached
-                if epoch == epochs.stop:
+                if epoch == stretch.epochs.stop:
                     break
                 if self._ended > ended:  # fewer members go on than were trained ahead
                     self._run.restore(snapshot)
                     break
-                if self._ahead is not None:  # and if what they are trained by has not changed
-                    self._ahead.check_unchanged()
+                self._check_unchanged()  # whoever has looked may have changed what they are trained by
 
     def _active(self) -> list[int]:
         """The members that are still trained."""
@@ -143,13 +123,9 @@ class Course:
         """Run epochs."""
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
-        if self._ahead is not None and len(epochs) > 1:
-            outcomes, snapshots = self._ahead.epochs(keys, rates, active)
-        else:
-            # Progress of several epochs is told when they are known not to be taken again.
-            tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
-            outcomes = self._run.epochs(keys, rates, tick, active)
-            snapshots = [self._run.snapshot()]
+        # Progress of several epochs is told when they are known not to be taken again.
+        tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
+        outcomes, snapshots = self._run.epochs(keys, rates, tick, active, each=self._shows_each)
         reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
         histories = [
@@ -168,7 +144,6 @@ class Course:
             epochs=epochs,
             active=active,
             histories=histories,
-            improved=self._improved(active, histories),
             snapshots=snapshots,
             settled=finite and self._run.is_finite(active),
         )
@@ -198,16 +173,6 @@ class Course:
             return [learning_rates(self._members, epochs.start, self._memories)] * len(epochs)
         return [learning_rates(self._members, epoch, self._memories) for epoch in epochs]
 
-    def _improved(self, active: Sequence[int], histories: Sequence[History]) -> list[list[Improvement]]:
-        """The improvement of each active member after each of some epochs; none without early stopping."""
-        stopping = self._job.early_stopping
-        if stopping is None:
-            return [[] for _ in active]
-        return [
-            stopping.after_each(self._improvements[member], getattr(own, stopping.monitor))
-            for member, own in zip(active, histories, strict=True)
-        ]
-
     def _scored(self, member: int, outcome: Outcome) -> Outcome:
         """An outcome with the score in the place of the accuracy, where there is one."""
         data, score = self._members[member].validation, self._job.score
@@ -216,57 +181,49 @@ class Course:
         params = self._run.state(self._run.snapshot(), member).params  # after the only epoch
         return attrs.evolve(outcome, validation_accuracy=(scored(self._job.network, params, data, score),))
 
-    def _move_on(self, stretch: Stretch, epochs: range, *, before: Snapshot, after: Snapshot) -> Sequence[int]:
+    def _move_on(self, stretch: Stretch, epochs: range, after: Snapshot) -> Sequence[int]:
         """Record where the active members stand after some epochs of a stretch; returns those at a finite state.
-
-        `before` and `after` are the snapshots before and after these epochs.
 
         The loss of an epoch is that before its last update: where numbers are not finite after it, the loss of the
         next epoch shows them.
         """
-        moved = Standing(epochs.stop, after, epochs.stop)
+        stop = epochs.stop
         if stretch.settled and self._job.early_stopping is None:
-            count = len(self._standings)
+            moved, count = Standing(stop, after, stop), len(self._standings)
             everyone = len(stretch.active) == count
             self._standings = (
                 [moved] * count if everyone else [own if own.is_over else moved for own in self._standings]
             )
             return stretch.active
         standings, reached = list(self._standings), []
-        for member, own, improved in zip(stretch.active, stretch.histories, stretch.improved, strict=True):
+        for member, own in zip(stretch.active, stretch.histories, strict=True):
             loss_is_finite = stretch.settled or math.isfinite(own.train_loss[-1])
             if stretch.settled or (loss_is_finite and self._run.is_finite([member])):
-                judged = self._job.early_stopping is not None
-                standings[member] = self._judged(moved, member, epochs, improved, before) if judged else moved
+                over, best = self._judged(member, own, epochs.start - stretch.epochs.start, stop, after)
+                standings[member] = Standing(stop, after, stop, stopped_early=over, best=best)
                 reached.append(member)
             else:
                 diverged_at = None if loss_is_finite else epochs[-1]
-                standings[member] = standings[member]._replace(trained=epochs.stop, diverged_at=diverged_at)
+                standings[member] = standings[member]._replace(trained=stop, diverged_at=diverged_at)
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
     def _judged(
-        self, standing: Standing, member: int, epochs: range, improved: Sequence[Improvement], before: Snapshot
-    ) -> Standing:
-        """Where a member stands after some epochs, at a finite state, by early stopping; it stood at `before`."""
-        best = self._standings[member].best
-        better = [count for count, each in enumerate(improved, start=1) if each.epoch == each.epochs - 1]
-        if better:
-            own = epochs[: better[-1]]
-            is_last, after = own == epochs, standing.snapshot
-            best = self._state(member, own.stop, after) if is_last else self._retaken(member, own, before)
-        self._improvements[member] = improved[-1]
-        over = self._is_over(improved[-1])
-        return standing._replace(stopped_early=over, best=best)
+        self, member: int, history: History, index: int, epoch: int, snapshot: Snapshot
+    ) -> tuple[bool, TrainState | None]:
+        """Whether early stopping ends the run of a member after an epoch, and the state after the best one so far.
 
-    def _end_among(self, stretch: Stretch) -> int:
-        """Where early stopping ends the run of the group's one member within a stretch; its end, if it does not.
-
-        A group of more members takes epochs one by one where early stopping is asked for.
+        `index` is the epoch's place in the `history` of its stretch; `epoch` and `snapshot` are those after it.
         """
-        improved = zip(stretch.epochs, stretch.improved[0], strict=False)
-        over = (epoch + 1 for epoch, each in improved if self._is_over(each))
-        return next(over, stretch.epochs.stop)
+        stopping = self._job.early_stopping
+        if stopping is None:
+            return False, None
+        improvement = stopping.after(self._improvements[member], getattr(history, stopping.monitor)[index])
+        self._improvements[member] = improvement
+        over = stopping.is_over_after(improvement)
+        self._ended += over
+        is_best = improvement.epoch == improvement.epochs - 1
+        return over, self._state(member, epoch, snapshot) if is_best else self._standings[member].best
 
     @property
     def epochs_done(self) -> int:
@@ -309,21 +266,6 @@ class Course:
         """A member's state in a snapshot; its tensors are copied when they are asked for, which may be never."""
         run, key = self._run, self._keys[member]
         state: TrainState = TrainState.deferred(lambda _: run.state(snapshot, member), {"key": key, "epoch": epoch})
-        return state
-
-    def _retaken(self, member: int, epochs: range, before: Snapshot) -> TrainState:
-        """The state after some epochs from a snapshot on, which are taken once more where it is asked for."""
-        asked = self._asked_for(epochs)
-
-        def take(_: str) -> Any:
-            now = self._run.snapshot()
-            self._run.restore(before)
-            self._run.epochs(*asked, lambda done: None, [member])
-            state = self._run.state(self._run.snapshot(), member)
-            self._run.restore(now)
-            return state
-
-        state: TrainState = TrainState.deferred(take, {"key": self._keys[member], "epoch": epochs.stop})
         return state
 
     def _history(self, member: int, epoch: int) -> History:

@@ -36,15 +36,21 @@ class Run(Protocol):
         """How many epochs one call of `epochs` is best given: they take some milliseconds."""
 
     @property
-    def ahead(self) -> "Ahead | None":
-        """Trains short epochs before the first of them is looked at; None where epochs are long."""
+    def epochs_ahead(self) -> int:
+        """How many where each of them is looked at: they take about one, and are 1 where epochs are long."""
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> Sequence[Outcome]:
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[Sequence[Outcome], Sequence[Snapshot]]:
         """Run epochs one after the other, each with the key of an order, and a learning rate, for every member.
 
-        Returns each member's outcome. After each epoch the validation data of the members that are `validated`, where
-        they have any, are passed forward.
+        Returns each member's outcome, and the snapshot after the last epoch, or those after `each` one. After each
+        epoch the validation data of the members that are `validated`, where they have any, are passed forward.
         """
+
+    @property
+    def check_unchanged(self) -> Callable[[], None]:
+        """Raises `ValueError` where code has an expression that has changed since the run began, as `epochs` does."""
 
     def is_finite(self, members: Sequence[int]) -> bool:
         """Whether all numbers of some members' states at this moment are finite."""
@@ -57,22 +63,6 @@ class Run(Protocol):
 
     def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         """A member's state in a snapshot, in tensors of its own."""
-
-
-class Ahead(Protocol):
-    """What trains up to `most` epochs of a run at once, for somebody who looks at them one by one."""
-
-    @property
-    def most(self) -> int: ...
-
-    def epochs(
-        self, keys: Keys, learning_rates: Rates, validated: Collection[int]
-    ) -> tuple[Sequence[Outcome], list[Snapshot]]:
-        """As the run's `epochs`, with the snapshots after each epoch."""
-
-    @property
-    def check_unchanged(self) -> Callable[[], None]:
-        """Raises `ValueError` where an expression has changed since the run began, as `epochs` does."""
 
 
 # Starts the training of the members of a job.

@@ -24,6 +24,8 @@ Snapshot = tuple[list[Tensor], int, float]
 
 # Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
 BATCHES_AT_ONCE = 1024
+# Epochs whose arrays are kept at a time, where some are launched together and each is looked at: chosen, not measured.
+MOST_AHEAD = 16
 
 
 class Descent:
@@ -93,8 +95,6 @@ class ReferenceRun:
     An epoch makes new arrays, so a snapshot is the arrays themselves.
     """
 
-    ahead = None
-
     def __init__(self, job: Job, member: Member) -> None:
         self._job, self._member = job, member
         state: OptimizerState = trees.detached(member.start.optimizer_state)
@@ -102,9 +102,13 @@ class ReferenceRun:
         self._arrays, self._step = self._descent.rule.arrays([state]), state.step
         self._learning_rate = state.learning_rate
         self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)
+        self.epochs_ahead = min(self.epochs_at_once, MOST_AHEAD)
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[Snapshot]]:
         tallies, held_out = [], []
+        snapshots: list[Snapshot] = []
         for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
             order = order_of(key, len(self._member.data), self._job.shuffle)
             self._arrays, tally = self._descent.epoch(
@@ -114,14 +118,18 @@ class ReferenceRun:
             self._learning_rate = learning_rate
             tallies.append(tally)
             held_out.append(self._validate() if validated else NOTHING)
+            snapshots = [*(snapshots if each else []), self.snapshot()]
         trained = [metrics for tally in tallies for metrics in tally.metrics(self._descent.is_answered)]
-        return [Outcome.of(trained, held_out)]
+        return [Outcome.of(trained, held_out)], snapshots
 
     def _validate(self) -> Metrics:
         if self._member.validation is None:
             return NOTHING
         params = self._descent.rule.layout.tree(self._arrays[0])
         return measure(self._job.network, self._job.loss, params, self._member.validation)
+
+    def check_unchanged(self) -> None:
+        """Torch operations follow whatever changes."""
 
     def is_finite(self, members: Sequence[int]) -> bool:
         return all_finite(self._arrays)

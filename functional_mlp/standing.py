@@ -1,6 +1,6 @@
 """Where a member of a course stands, and the epochs between one standing and the next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -8,7 +8,6 @@ import attrs
 from functional_mlp.engines import Snapshot
 from functional_mlp.history import History
 from functional_mlp.state import TrainState
-from functional_mlp.stopping import Improvement
 
 
 class Standing(NamedTuple):  # one is made in each epoch that is looked at, in half the time that attrs takes
@@ -35,13 +34,18 @@ class Standing(NamedTuple):  # one is made in each epoch that is looked at, in h
 class Stretch:
     """Epochs that the active members of a group were trained in, before it is decided whether they stand.
 
-    `histories` and `improved` are those of each active member. `snapshots` are those after each epoch where each is
+    `histories` are those of each active member. `snapshots` are those after each epoch where each is
     looked at, and otherwise that after the last one. `settled` says that all numbers are finite.
     """
 
     epochs: range
     active: Sequence[int]
     histories: Sequence[History]
-    improved: Sequence[Sequence[Improvement]]
     snapshots: Sequence[Snapshot]
     settled: bool
+
+    def turns(self) -> Iterator[tuple[range, Snapshot]]:
+        """The epochs that are looked at together, and the snapshot after them."""
+        size = len(self.epochs) // len(self.snapshots)
+        for index, snapshot in enumerate(self.snapshots):
+            yield self.epochs[index * size : (index + 1) * size], snapshot

@@ -1,9 +1,7 @@
 """Early stopping: when a run has gone on for long enough without getting better, and which of its epochs was best."""
 
 import functools
-import itertools
 import math
-from collections.abc import Iterable
 
 from attrs import field, frozen
 
@@ -73,10 +71,6 @@ class EarlyStopping(Value):
         if improvement.since + 1 == self.patience:
             return Improvement(best, epoch, epochs, 0, improvement.plateaus + 1)
         return Improvement(best, epoch, epochs, improvement.since + 1, improvement.plateaus)
-
-    def after_each(self, improvement: Improvement, figures: Iterable[float]) -> list[Improvement]:
-        """The improvements after each of some epochs."""
-        return list(itertools.accumulate(figures, self.after, initial=improvement))[1:]
 
     def is_over_after(self, improvement: Improvement) -> bool:
         """Whether a run that has improved so is to end."""

@@ -245,8 +245,8 @@ def train_epoch(
     check_samples(job)
     run = engines.lone_group(job).start()
     keys, rates = [key_of(state.key, state.epoch)], learning_rates([member], state.epoch, [None])
-    (outcome,) = run.epochs([keys], [rates], lambda done: None, ())
-    return TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), outcome.train_loss[0]
+    (outcome,), (snapshot,) = run.epochs([keys], [rates], lambda done: None, ())
+    return TrainState(run.state(snapshot, 0), state.key, state.epoch + 1), outcome.train_loss[0]
 
 
 def warn_of_divergence(result: FitResult) -> None:

@@ -37,11 +37,14 @@ class Counting:
     ) -> None:
         self.lost, self.overflowing, self.alarms = lost, overflowing or [None] * len(lost), alarms
         self.epochs_at_once = epochs_at_once
-        self.ahead = Ahead(self, epochs_ahead)
+        self.epochs_ahead = epochs_ahead
         self.reached = 0
         self.calls: list[int] = []
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[int]]:
+        began = self.reached
         trained: list[list[Metrics]] = [[] for _ in self.lost]
         for done in range(len(keys)):
             tick(done)
@@ -50,7 +53,11 @@ class Counting:
             self.reached += 1
         self.calls.append(len(keys))
         held_out = [Metrics(0.25, 0.75) if member in validated else NOTHING for member in range(len(trained))]
-        return [Outcome.of(own, [metrics] * len(own)) for own, metrics in zip(trained, held_out, strict=True)]
+        outcomes = [Outcome.of(own, [metrics] * len(own)) for own, metrics in zip(trained, held_out, strict=True)]
+        return outcomes, [*range(began + 1 if each else self.reached, self.reached + 1)]
+
+    def check_unchanged(self) -> None:
+        """A counting run reads nothing that may change."""
 
     def _loss(self, member: int) -> float:
         lost = self.lost[member]
@@ -73,22 +80,6 @@ class Counting:
 
     def state(self, snapshot: int, member: int) -> fm.OptimizerState:
         return fm.OptimizerState((torch.tensor([float(snapshot)]),), 1.0, snapshot)
-
-
-@attrs.frozen
-class Ahead:
-    """Some epochs of a counting run before anybody looks at them."""
-
-    run: Counting
-    most: int
-
-    def epochs(self, keys: Keys, learning_rates: Rates, validated: Collection[int]) -> tuple[list[Outcome], list[int]]:
-        began = self.run.reached
-        outcomes = self.run.epochs(keys, learning_rates, lambda done: None, validated)
-        return outcomes, list(range(began + 1, self.run.reached + 1))
-
-    def check_unchanged(self) -> None:
-        """A counting run reads nothing that may change."""
 
 
 def course_of(
@@ -263,8 +254,8 @@ class Turning(Counting):
 def test_epochs_taken_together_end_and_are_best_where_single_ones_are(turns_at: int, patience: int) -> None:
     stopping = fm.EarlyStopping(patience, monitor="train_loss")
     results = []
-    for epochs_at_once in (1, 8):
-        course = course_of(Turning(turns_at, epochs_at_once=epochs_at_once), 40, early_stopping=stopping)
+    for epochs_ahead in (1, 8):
+        course = course_of(Turning(turns_at, epochs_ahead=epochs_ahead), 40, early_stopping=stopping)
         list(course)
         results.append(course.results()[0])
     one, many = results
@@ -274,6 +265,6 @@ def test_epochs_taken_together_end_and_are_best_where_single_ones_are(turns_at: 
 
 
 def test_a_run_that_ends_within_epochs_taken_together_goes_back() -> None:
-    run = Turning(9, epochs_at_once=8)
+    run = Turning(9, epochs_ahead=8)
     list(course_of(run, 40, early_stopping=fm.EarlyStopping(3, monitor="train_loss")))
-    assert run.calls == [8, 8, 5]
+    assert (run.calls, run.reached) == ([8, 8], 13)

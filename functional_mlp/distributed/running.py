@@ -12,7 +12,7 @@ from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.metrics import NOTHING, ROWS_AT_ONCE, Metrics, Tally, count_in, metrics_of
 from functional_mlp.orders import order_of
 from functional_mlp.pages import Pages
-from functional_mlp.reference import ReferenceRun
+from functional_mlp.reference import ReferenceRun, Snapshot
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_after
 
 
@@ -25,16 +25,20 @@ class RanksRun(ReferenceRun):
 
     def __init__(self, ranks: Ranks, interrupted: threading.Event, job: Job, members: tuple[Member, ...]) -> None:
         super().__init__(job, *members)
-        self.epochs_at_once = 1
+        self.epochs_at_once = self.epochs_ahead = 1
         self._ranks, self._interrupted = ranks, interrupted
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[Snapshot]]:
         trained, held_out = [], []
+        snapshots: list[Snapshot] = []
         for done, ((key,), (learning_rate,)) in enumerate(zip(keys, learning_rates, strict=True)):
             order = order_of(key, len(self._member.data), self._job.shuffle)
             trained.append(self._epoch(order, learning_rate, ticks_after(done, tick)))
             held_out.append(self._validate() if validated else NOTHING)
-        return [Outcome.of(trained, held_out)]
+            snapshots = [*(snapshots if each else []), self.snapshot()]
+        return [Outcome.of(trained, held_out)], snapshots
 
     def _epoch(self, order: Tensor, learning_rate: float, tick: Tick) -> Metrics:
         batch_size, step, tally = self._job.batch_size, self._step, Tally()

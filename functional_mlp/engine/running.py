@@ -101,33 +101,42 @@ class FusedRun:
         return rows // (self._samples + held_out)
 
     @property
-    def ahead(self) -> "Ahead | None":
+    def epochs_ahead(self) -> int:
+        if not self._trains_in_one_call:
+            return 1
         policy = self._session.plan.policy
-        most = min(policy.most_epochs_ahead, self._epochs_per_call // policy.looks_in_a_call)
-        return Ahead(self, most, self._program.check_unchanged) if most > 1 else None
+        return max(1, min(policy.most_epochs_ahead, self._epochs_per_call // policy.looks_in_a_call))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    @property
+    def check_unchanged(self) -> Callable[[], None]:
+        return self._program.check_unchanged
+
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[Snapshot]]:
         self._program.check_unchanged()
         own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
         within = self.within if validated else None
+        memory = self._new_snapshots(len(own)) if each and len(own) > 1 else None
         sums: Sequence[Sequence[float]]
         if self._trains_in_one_call:
-            sums = self.sums_of_epochs(own, rates, within)
+            sums = self._sums_of_epochs(own, rates, within, memory)
             tick(len(own))
         else:
             sums = self._sums_of_long_epochs(own, rates, tick)
+        snapshots = [self.snapshot()] if memory is None else self._snapshots_in(memory, rates)
         if self._validation is None or not validated or within is not None:
-            return [self.outcome(sums, within)]
+            return [self._outcome(sums, within)], snapshots
         assert len(own) == 1, "several epochs are validated within the call that trains them alone"
         metrics = self._validation.metrics(self._session.array(0))
-        return [Outcome(*self._rows.figures(*sums[:2]), (metrics.loss,), (metrics.accuracy,))]
+        return [Outcome(*self._rows.figures(*sums[:2]), (metrics.loss,), (metrics.accuracy,))], snapshots
 
-    def sums_of_epochs(
+    def _sums_of_epochs(
         self,
         keys: Sequence[Key],
         learning_rates: Sequence[float],
         within: Evaluation | None,
-        snapshots: Tensor | None = None,
+        snapshots: Tensor | None,
     ) -> Sequence[list[float]]:
         """Run epochs in one native call, with passes over validation data `within` it; returns the sums of each.
 
@@ -156,7 +165,7 @@ class FusedRun:
             sums.append(self.sums_of_epoch(self._orders.memory[0], self._samples, rate, _after(done, tick)))
         return [*zip(*sums, strict=True)]
 
-    def outcome(self, sums: Sequence[Sequence[float]], within: Evaluation | None) -> Outcome:
+    def _outcome(self, sums: Sequence[Sequence[float]], within: Evaluation | None) -> Outcome:
         """The outcome of epochs, given the sums of the losses and the right answers, and those over validation data."""
         losses, right, *held_out = sums
         return Outcome(
@@ -204,12 +213,12 @@ class FusedRun:
     def snapshot(self) -> Snapshot:
         return self._numbers.copy(), self._step, self._learning_rate
 
-    def new_snapshots(self, count: int) -> Tensor:
+    def _new_snapshots(self, count: int) -> Tensor:
         """Memory for the numbers of some snapshots."""
         size = len(self._numbers)
         return new_workspace(count * size, self._program.dtype).view(count, size)
 
-    def snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
+    def _snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
         """The snapshots after the last epochs, whose numbers native code has copied to memory."""
         each = self._steps_of(self._samples)
         steps = range(self._step - (len(memory) - 1) * each, self._step + 1, each)
@@ -230,21 +239,3 @@ class FusedRun:
 def _after(done: int, tick: Tick) -> Tick:
     """What is told a share of an epoch, and tells how many are done with those before it."""
     return lambda share: tick(done + share)
-
-
-@attrs.frozen(eq=False)
-class Ahead:
-    """A run's epochs, trained before somebody looks at them (see `engines.Ahead`), in one native call."""
-
-    run: FusedRun
-    most: int
-    check_unchanged: Callable[[], None]
-
-    def epochs(
-        self, keys: Keys, learning_rates: Rates, validated: Collection[int]
-    ) -> tuple[list[Outcome], list[Snapshot]]:
-        run, within = self.run, self.run.within if validated else None
-        own, rates = [key for (key,) in keys], [rate for (rate,) in learning_rates]
-        memory = run.new_snapshots(len(own))
-        sums = run.sums_of_epochs(own, rates, within, memory)
-        return [run.outcome(sums, within)], run.snapshots_in(memory, rates)

@@ -85,7 +85,7 @@ class StackedRun:
     arrays, so a snapshot is the arrays themselves.
     """
 
-    ahead = None
+    epochs_ahead = 1
 
     def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
         self._layer, self._network, self._loss = layer, job.network, job.loss
@@ -124,14 +124,19 @@ class StackedRun:
         none = torch.full((len(data),), -1, device=data.inputs.device)
         return data.inputs, targets, none if data.labels is None else data.labels, data.weights_of(slice(None))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[Snapshot]]:
         tallies, held_out, everyone = [], [], range(len(self._members))
+        snapshots: list[Snapshot] = []
         for done, (own, rates) in enumerate(zip(keys, learning_rates, strict=True)):
             orders = [order_of(key, self._samples, self._shuffle) for key in own]
             tallies.append(self._epoch(orders, rates, ticks_after(done, tick)))
             held_out.append([self._validate(member) if member in validated else NOTHING for member in everyone])
+            snapshots = [*(snapshots if each else []), self.snapshot()]
         trained = [tally.metrics(*self._answered) for tally in tallies]
-        return list(map(Outcome.of, zip(*trained, strict=True), zip(*held_out, strict=True)))
+        outcomes = list(map(Outcome.of, zip(*trained, strict=True), zip(*held_out, strict=True)))
+        return outcomes, snapshots
 
     def _validate(self, member: int) -> Metrics:
         data = self._members[member].validation
@@ -174,6 +179,9 @@ class StackedRun:
         if all(column is columns[0] for column in columns):
             return self._pages.rows(columns[0], rows)
         return torch.stack([self._pages.rows(column, own) for column, own in zip(columns, rows, strict=True)])
+
+    def check_unchanged(self) -> None:
+        """Torch operations follow whatever changes."""
 
     def is_finite(self, members: Sequence[int]) -> bool:
         everyone = len(members) == len(self._members)

@@ -183,7 +183,7 @@ class RunByPolicy(TrainingRun):
         own = attrs.evolve(own, members=(attrs.evolve(member, progress=Progress(state)),))
         run = engines.fused_group(own, 0, self.policy).start()
         keys, rates = [key_of(state.key, state.epoch)], learning_rates(own.members, state.epoch, [None])
-        (outcome,) = run.epochs([keys], [rates], lambda done: None, ())
+        (outcome,), _ = run.epochs([keys], [rates], lambda done: None, ())
         return fm.TrainState(run.state(run.snapshot(), 0), state.key, state.epoch + 1), outcome.train_loss[0]
 
     def _job(self, epochs: int, validation: fm.Dataset | None, params: Any) -> Job:

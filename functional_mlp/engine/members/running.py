@@ -3,7 +3,7 @@
 import ctypes
 import itertools
 import math
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import attrs
@@ -31,6 +31,8 @@ from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.pages import Pages
 from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick
+
+Snapshot = tuple[Tensor, int, list[float]]
 
 
 def kind_of(member: Member) -> Hashable:
@@ -102,7 +104,7 @@ class MembersRun:
     A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
     """
 
-    ahead = None
+    epochs_ahead = 1
 
     def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy) -> None:
         self._members = members
@@ -159,7 +161,14 @@ class MembersRun:
         rows = self._samples + self._validations.rows
         return max(1, min(self._rows_per_call // rows, self._most_epochs_per_call))
 
-    def epochs(self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int]) -> list[Outcome]:
+    @property
+    def check_unchanged(self) -> Callable[[], None]:
+        return self._program.check_unchanged
+
+    def epochs(
+        self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
+    ) -> tuple[list[Outcome], list[Snapshot]]:
+        assert not each or len(keys) == 1, "each epoch of a group is looked at in a call of its own"
         self._program.check_unchanged()
         self._learning_rates = list(learning_rates[-1])
         scalars = self._scalars_of_epochs(learning_rates)
@@ -171,7 +180,8 @@ class MembersRun:
         else:
             self._run_long_epochs(keys, scalars, results, tick)
         self._step += len(keys) * self._steps
-        return [self._outcome(member, results, member in validated, within) for member in range(len(self._members))]
+        everyone = range(len(self._members))
+        return [self._outcome(member, results, member in validated, within) for member in everyone], [self.snapshot()]
 
     def _run_epochs(self, keys: Keys, scalars: Tensor, results: Any, *, within: bool) -> None:
         """Run epochs in one call, with their validation where it is `within` it."""
@@ -255,14 +265,14 @@ class MembersRun:
             return True
         return all(self._layout.are_finite(vectors[:, list(members)]) for vectors in self._arrays(self._numbers))
 
-    def snapshot(self) -> tuple[Tensor, int, list[float]]:
+    def snapshot(self) -> Snapshot:
         return self._numbers.clone(), self._step, self._learning_rates
 
-    def restore(self, snapshot: tuple[Tensor, int, list[float]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         numbers, self._step, self._learning_rates = snapshot
         self._numbers.copy_(numbers)
 
-    def state(self, snapshot: tuple[Tensor, int, list[float]], member: int) -> OptimizerState:
+    def state(self, snapshot: Snapshot, member: int) -> OptimizerState:
         numbers, step, rates = snapshot
         initial = self._members[member].start.optimizer_state
         trees = {name: self._tree(v, member) for name, v in zip(self._names, self._arrays(numbers), strict=True)}

@@ -35,8 +35,10 @@ def test_epochs_of_several_calls_follow_each_other(members: int) -> None:
     (group,) = engines.fused_groups(job(network, fm.CrossEntropy(), each, epochs=3, batch_size=batch_size), policy)
     keys, rates = [KEY.split(members) for _ in range(3)], [[rate] * members for rate in (0.1, 0.2, 0.3)]
     together, one_by_one, told = group.start(), group.start(), []
-    outcomes = together.epochs(keys, rates, told.append, ())
-    expected = [one_by_one.epochs([key], [rate], lambda done: None, ()) for key, rate in zip(keys, rates, strict=True)]
+    outcomes, _ = together.epochs(keys, rates, told.append, ())
+    expected = [
+        one_by_one.epochs([key], [rate], lambda done: None, ())[0] for key, rate in zip(keys, rates, strict=True)
+    ]
     for member, outcome in enumerate(outcomes):
         assert outcome.train_loss == tuple(each[member].train_loss[0] for each in expected)
         states = [run.state(run.snapshot(), member) for run in (together, one_by_one)]
