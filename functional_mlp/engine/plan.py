@@ -230,7 +230,17 @@ Lengths = dict[str, tuple[int, int]]
 def _sharing(
     program: Program, lanes: int, lengths: Lengths, rule_length: int, samples_at_once: int, policy: Policy
 ) -> Sharing:
-    """Which layers share functions; batches of more than `samples_at_once` samples are taken in pieces."""
+    """Which layers share functions.
+
+    Parameters
+    ----------
+    program, lanes, policy
+        The program, the numbers in a vector, and the policy.
+    lengths, rule_length
+        The instructions of the activations and of the optimizer's rule.
+    samples_at_once
+        Batches of more samples are taken in pieces.
+    """
     layers, size = affine_steps(program.steps), Layout.of(program, lanes).size
     few = len(layers) <= policy.most_layers_in_one_piece and size <= policy.most_vectors_in_one_piece * lanes
     # Each vector of parameters and of features has the expressions once.

@@ -168,6 +168,15 @@ class ParamGradients:
         """For biases of `features` outputs: the sum of their gradients over the samples (5), in sums side by side.
 
         Those are sums of parts of the samples, or, where a sum goes on from what it is so far, of several vectors.
+
+        Parameters
+        ----------
+        scope, at
+            Where it is emitted, and the places.
+        features, outputs
+            How many biases there are, and how many outputs the layer has.
+        update, so_far
+            Uses the gradient of a vector; and what its sum goes on from, if from anything.
         """
         e, stride, policy = self.e, self.kernels.stride(outputs), scope.plan.policy
         chains = policy.bias_chains if so_far is None else 1

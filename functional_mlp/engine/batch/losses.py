@@ -81,7 +81,13 @@ class PieceLosses:
         grad: int | None,
         scale: ir.Value | None,
     ) -> None:
-        """`emit`, with the outputs of a sample in the lanes."""
+        """`emit`, with the outputs of a sample in the lanes.
+
+        Parameters
+        ----------
+        begin, end, row_of, prediction, grad, scale
+            Those of `emit`.
+        """
         e, stride = self._e, self._kernels.stride(self._program.out_features)
 
         def sample(r: Index) -> None:
@@ -101,7 +107,13 @@ class PieceLosses:
         grad: int | None,
         scale: ir.Value | None,
     ) -> None:
-        """`emit`, with a sample in each lane. Lanes beyond the last sample repeat it, and write what it has written."""
+        """`emit`, with a sample in each lane. Lanes beyond the last sample repeat it, and write what it has written.
+
+        Parameters
+        ----------
+        begin, end, row_of, prediction, grad, scale
+            Those of `emit`.
+        """
         e, stride = self._e, self._kernels.stride(self._program.out_features)
         losses = LossesSideBySide(self._program, FeaturesNamespace(e, Scalars(e)))
         activations, last = self._scope.activations, e.subtract(end, 1)
