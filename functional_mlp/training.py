@@ -130,7 +130,7 @@ def fit(
     True
     """
     check_observers("fit", progress, callbacks, checkpoint)
-    job = lone_job(
+    asked = lone_job(
         network,
         loss,
         optimizer,
@@ -148,13 +148,14 @@ def fit(
         engine=engine,
         early_stopping=early_stopping,
     )
-    watch = Watch(job, callbacks, checkpoint)
+    watch = Watch(asked, callbacks, checkpoint)
+    job = watch.job
     with one_interrupt(), bar.shown(progress, job.epochs) as tell:
-        course = Course(watch.job, engines.lone_group(watch.job), watched=watch.looks, tick=tell)
+        course = Course(job, engines.lone_group(job), watched=watch.looks, tick=tell)
         watch.begin()
         (result,) = train(course, watch).values()
     warn_of_divergence(result)
-    warn_of_blind_rules(watch.job, [result])
+    warn_of_blind_rules(job, [result])
     return result
 
 

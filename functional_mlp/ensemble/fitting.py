@@ -196,7 +196,7 @@ def fit_ensemble(
     """
     check_observers("fit_ensemble", progress, callbacks, checkpoint)
     check_executor(executor, callbacks)
-    job = job_of(
+    asked = job_of(
         network,
         loss,
         optimizer,
@@ -213,7 +213,8 @@ def fit_ensemble(
         engine=engine,
         early_stopping=early_stopping,
     )
-    watch = Watch(job, callbacks, checkpoint)
+    watch = Watch(asked, callbacks, checkpoint)
+    job = watch.job
     with one_interrupt(), bar.shown(progress, job.epochs) as tell:
         if executor is None:
             results = _train(watch, tell)
@@ -221,7 +222,7 @@ def fit_ensemble(
             ((_, results),) = train_elsewhere([watch], executor, progress=tell)
     outcome = _result(results)
     _warn_of_divergence(outcome)
-    warn_of_blind_rules(watch.job, outcome.members)
+    warn_of_blind_rules(job, outcome.members)
     return outcome
 
 
