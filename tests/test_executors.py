@@ -273,6 +273,29 @@ def test_tasks_that_no_worker_has_are_sent_again(monkeypatch: pytest.MonkeyPatch
         fit(Inline(lambda number, future: True))
 
 
+def test_workers_that_do_not_come_back_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deserted(sharing._InMemory):
+        def has_workers(self) -> bool:
+            return False
+
+    monkeypatch.setattr(tasks, "sharing", lambda executor: Deserted(lambda data: data))
+    monkeypatch.setattr(tasks, "SILENCE", 0.01)
+    monkeypatch.setattr(tasks, "PATIENCE", 0.02)
+    deserted = Inline(lambda number, future: True)
+    with pytest.raises(RuntimeError, match=r"the executor has no workers.*start some"):
+        fit(deserted)
+    assert all(future.cancelled() for future in deserted.futures)
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(data: fm.Dataset) -> fm.Dataset:
+        raise OSError("Timed out trying to connect to tcp://127.0.0.1:1")
+
+    monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._InMemory(unreachable))
+    with pytest.raises(RuntimeError, match=r"does not reach its workers.*tcp://127.0.0.1:1.*checkpoint"):
+        fit(Inline())
+
+
 def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._Carrying(2))
     given: list[bool] = []

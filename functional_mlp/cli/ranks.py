@@ -21,6 +21,11 @@ def is_first() -> bool:
     return count() == 1 or os.environ["RANK"] == "0"
 
 
+def own_device(name: str) -> str:
+    """The device of a name for this rank: of several GPUs the one of its number on this machine."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if count() > 1 and name == "cuda" else name
+
+
 def check_options(*, members: int, engine: str, parts: int | None) -> None:
     """Raise `ValueError` for options that go without ranks."""
     if count() == 1:

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli import ranks
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.spread import count
 
@@ -209,11 +210,12 @@ class TrainingOptions:
         """The device, once a tensor could be put there."""
         import torch  # not loaded for a help
 
+        name = ranks.own_device(self.device)
         try:
-            device = torch.device(self.device)
+            device = torch.device(name)
             torch.empty(1, device=device).cpu()
         except (RuntimeError, AssertionError, NotImplementedError):  # torch raises each of them, by device
-            raise ValueError(f"--device: torch cannot compute on {self.device!r} here: try cpu") from None
+            raise ValueError(f"--device: torch cannot compute on {name!r} here: try cpu") from None
         return device
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from functional_mlp import bar
 from functional_mlp.arguments import check_observers, check_samples, lone_job
 from functional_mlp.checks import Integer
@@ -91,7 +93,8 @@ def fit(
     shuffle
         As `fit` takes it.
     group
-        A process group of `torch.distributed`, by default all processes: gloo for tensors on CPUs, nccl on GPUs.
+        A process group of `torch.distributed`, by default all processes: gloo for tensors on CPUs, nccl on GPUs, of
+        which each rank has its data on one of its own.
 
     What is trained, on what, how and from where must be the same on all ranks. This is compared before training by
     digests, and by what the ranks compute on the first rows.
@@ -108,7 +111,7 @@ def fit(
     Traceback (most recent call last):
     ValueError: distributed.fit: there is no process group: start the script with torchrun, ...
     """
-    ranks = Ranks.of(group)
+    ranks = Ranks.of(group, data.inputs.device if isinstance(data, Dataset) else torch.device("cpu"))
 
     def asked() -> Job:
         check_observers("fit", progress, callbacks, checkpoint)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import attrs
+import torch
 from torch import Tensor
 
 from functional_mlp import checks
@@ -16,16 +17,21 @@ T = TypeVar("T")
 class Ranks:
     """A process group as one of its ranks sees it. Every rank must make the same calls in the same order.
 
-    A rank that is lost is a `RuntimeError` in all others, at once or when the group's timeout is over.
+    A rank that is lost is a `RuntimeError` in all others, at once or when the group's timeout is over. `device` is that
+    of the data, by way of which all is sent where the group has no other way: nccl sends from GPU to GPU.
     """
 
     group: Any
     rank: int
     size: int
+    device: torch.device
 
     @classmethod
-    def of(cls, group: Any) -> "Ranks":
-        """The ranks of a group, by default of all processes; raises `ValueError` where there is none."""
+    def of(cls, group: Any, device: torch.device) -> "Ranks":
+        """The ranks of a group, by default of all processes.
+
+        Raises `ValueError` where there is none, or it cannot send what lies on a device.
+        """
         import torch.distributed as torch_distributed
 
         if not torch_distributed.is_available() or not torch_distributed.is_initialized():
@@ -41,7 +47,13 @@ class Ranks:
         rank = torch_distributed.get_rank(group)
         if rank < 0:
             raise ValueError("distributed.fit: group must be one that this process is in: call it in its ranks alone")
-        return cls(group, rank, torch_distributed.get_world_size(group))
+        backends = torch_distributed.get_backend_config(group)
+        if device.type not in (pair.partition(":")[0] for pair in backends.split(",")):
+            raise ValueError(
+                f"distributed.fit: the group cannot send tensors on {device.type}, where the data are ({backends}): "
+                "gloo is for CPUs, nccl for GPUs"
+            )
+        return cls(group, rank, torch_distributed.get_world_size(group), device)
 
     def share_of(self, rows: int) -> slice:
         """This rank's part of the rows 0, …, `rows` − 1: each row is in one part, and the sizes differ by at most 1."""
@@ -59,7 +71,8 @@ class Ranks:
         import torch.distributed as torch_distributed
 
         values: list[Any] = [None] * self.size
-        with _together():
+        # nccl would take the process's current GPU, which may be that of another rank.
+        with _together(), torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext():
             torch_distributed.all_gather_object(values, value, group=self.group)
         return values
 

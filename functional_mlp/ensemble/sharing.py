@@ -27,6 +27,9 @@ class Sharing(Protocol):
     def is_idle(self) -> bool:
         """Whether there are workers, and none of them has a task: those that are not done then never will be."""
 
+    def has_workers(self) -> bool:
+        """Whether there are any, as far as is known."""
+
 
 def sharing(executor: Executor) -> Sharing:
     """How data sets get to the workers of this executor; of one that is not known each task has its own."""
@@ -76,6 +79,9 @@ class _InMemory:
     def is_idle(self) -> bool:
         return False
 
+    def has_workers(self) -> bool:
+        return True
+
 
 def _in_shared_memory(data: Dataset) -> Dataset:
     """A copy that torch hands to other processes as it is; to share a tensor moves it, and the caller's stay put."""
@@ -101,6 +107,9 @@ class _Scattered:
     def is_idle(self) -> bool:
         tasks = self._client.processing()
         return bool(tasks) and not any(tasks.values())
+
+    def has_workers(self) -> bool:
+        return bool(self._client.processing())
 
     def forget(self, arguments: Sequence[Any]) -> None:
         # What is there still is made anew too: that it was lost may be heard later than that the task was.
@@ -133,6 +142,9 @@ class _Carrying:
 
     def is_idle(self) -> bool:
         return False
+
+    def has_workers(self) -> bool:
+        return True
 
 
 @attrs.frozen(eq=False)

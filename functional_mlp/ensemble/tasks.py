@@ -25,6 +25,8 @@ from functional_mlp.watching import Watch
 MOST_LOSSES = 3
 # Seconds without a task that was done, after which it is asked whether workers have any.
 SILENCE = 10.0
+# Seconds without a worker after which no more are waited for: chosen to be longer than one takes to start.
+PATIENCE = 300.0
 # The answer of a worker that does not have the data of a task.
 MISSING = b""
 
@@ -76,6 +78,7 @@ class Tasks:
         self._pending: dict[Future[bytes], tuple[Task, Sequence[Any]]] = {}
         self._done: SimpleQueue[Future[bytes]] = SimpleQueue()
         self._losses = 0
+        self._without_workers = 0.0
 
     def submit(self, task: Task, *, whole: bool = False) -> None:
         """Hand a task over, with `whole` data where a worker has asked for them."""
@@ -91,9 +94,8 @@ class Tasks:
             try:
                 future = self._done.get(timeout=SILENCE)
             except Empty:
-                if self._sharing.is_idle():  # Dask has forgotten tasks whose data were lost as they came
-                    for forgotten in self._pending:
-                        forgotten.cancel()
+                with _refusals():
+                    self._see_to_workers()
                 continue
             task, given = self._pending.pop(future)
             try:
@@ -121,6 +123,15 @@ class Tasks:
             if future.result() != MISSING:
                 yield pending[future][0], pickle.loads(future.result())
 
+    def _see_to_workers(self) -> None:
+        """Cancel tasks that no worker has, so that they are sent again; raise where there has long been no worker."""
+        self._without_workers = 0.0 if self._sharing.has_workers() else self._without_workers + SILENCE
+        if self._without_workers > PATIENCE:
+            raise TimeoutError(f"none for {PATIENCE:g} s")
+        if self._sharing.is_idle():  # Dask has forgotten tasks whose data were lost as they came
+            for forgotten in self._pending:
+                forgotten.cancel()
+
     def _count_loss(self) -> None:
         self._losses += 1
         tasks = len(self._pending) + 1
@@ -140,6 +151,11 @@ def _refusals() -> Iterator[None]:
         raise _broken(error) from error
     except TimeoutError as error:  # Dask has waited for some
         raise RuntimeError(f"fit_ensemble: the executor has no workers ({error}): start some") from error
+    except OSError as error:  # Dask's scheduler, or a worker that it sends data to, is gone
+        raise RuntimeError(
+            f"fit_ensemble: the executor does not reach its workers ({error}): see that their scheduler runs; with a "
+            "checkpoint the same call then goes on from the members that were done"
+        ) from error
     except RuntimeError as error:  # the way of all executors to say that they take no more
         raise ValueError(
             f"fit_ensemble: the executor takes no tasks ({error}): call within its `with` block, before it is shut down"

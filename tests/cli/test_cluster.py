@@ -10,6 +10,7 @@ import distributed
 import pytest
 
 import functional_mlp as fm
+from functional_mlp.cli import ranks
 from tests.distributed.test_distributed import torchrun
 from tests.docs.pages import commands, left_to
 from tests.helpers import assert_close
@@ -81,6 +82,13 @@ def test_ranks_refuse_what_they_cannot_do(run, monkeypatch, arguments, message):
     code, _, err = run("train", *arguments)
     assert code == 1
     assert message in err
+
+
+def test_each_rank_has_a_gpu_of_its_own(monkeypatch):
+    assert ranks.own_device("cuda") == "cuda"
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "3", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert [ranks.own_device(name) for name in ("cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:0", "cpu"]
 
 
 def test_torchrun_trains_one_network(run, tmp_path: Path):

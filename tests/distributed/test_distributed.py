@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
+import torch.distributed as torch_distributed
 
 import functional_mlp as fm
 from functional_mlp import distributed, pytree
@@ -142,6 +143,15 @@ def test_a_rank_that_dies_ends_the_others_and_leaves_the_checkpoint_whole(ranks:
 def test_without_a_group_it_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no process group.*torchrun"):
         cases.run(distributed.fit)
+
+
+def test_a_group_that_cannot_send_what_is_trained_is_refused() -> None:
+    torch_distributed.init_process_group("cuda:gloo", store=torch_distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ValueError, match=r"cannot send tensors on cpu.*cuda:gloo.*nccl for GPUs"):
+            cases.run(distributed.fit)
+    finally:
+        torch_distributed.destroy_process_group()
 
 
 def test_the_script_of_the_guide_runs(tmp_path: Path) -> None:
