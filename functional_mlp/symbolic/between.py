@@ -24,7 +24,7 @@ from functional_mlp.symbolic.kinks import across
 from functional_mlp.symbolic.nodes import GIVES_UP, NoRealNumber
 from functional_mlp.symbolic.points import Point
 from functional_mlp.symbolic.regions import NoPoint, Region
-from functional_mlp.symbolic.sections import Unsolved, sections
+from functional_mlp.symbolic.sections import Unsolved, sections, squares_of
 from functional_mlp.symbolic.slopes import Claim
 
 # What comes up where it is not found out what a surface or a section says.
@@ -70,6 +70,7 @@ class Looking:
 
     def look(self, claim: Claim, walls: Iterable[sympy.Expr], attempt: _Attempt) -> None:
         """Look at what lies where walls between the pieces of the claim, or of a section of it, are 0."""
+        walls = list(dict.fromkeys(_wider(wall, claim.variable) for wall in walls))
         thinner = dict.fromkeys(wall for wall in walls if claim.variable not in wall.free_symbols)
 
         def cross(wall: sympy.Expr) -> None:
@@ -140,6 +141,12 @@ class Looking:
             _figures(kink) == tuple(figure.subs(section.fixed) for figure in _figures(other))
             for other in self.found.kinks
         )
+
+
+def _wider(wall: sympy.Expr, variable: sympy.Symbol) -> sympy.Expr:
+    """What is 0 wherever a sum of squares is that a variable is in: one that is squared, without the variable at best."""
+    bases = squares_of(wall) if variable in wall.free_symbols else []
+    return min(bases, key=lambda base: (variable in base.free_symbols, str(base))) if len(bases) > 1 else wall
 
 
 def _figures(kink: Kink) -> tuple[sympy.Expr, ...]:

@@ -79,7 +79,7 @@ def sections(claim: Claim, expression: sympy.Expr) -> list[Claim]:
     """
     if is_zero(expression):
         return [claim]
-    squares = _squares(expression)
+    squares = squares_of(expression)
     if len(squares) > 1:
         some = sections(claim, squares[0])
         rest = sympy.Add(*(base**2 for base in squares[1:]))
@@ -93,11 +93,11 @@ def sections(claim: Claim, expression: sympy.Expr) -> list[Claim]:
     return []
 
 
-def _squares(expression: sympy.Expr) -> list[sympy.Expr]:
+def squares_of(expression: sympy.Expr) -> list[sympy.Expr]:
     """What a sum is of even powers of; nothing where it is no such sum.
 
     >>> s, t = sympy.symbols("s t", real=True)
-    >>> _squares(s**2 + 3 * (s - t) ** 4), _squares(s**2 - t**2)
+    >>> squares_of(s**2 + 3 * (s - t) ** 4), squares_of(s**2 - t**2)
     ([s, s - t], [])
     """
     terms = [term.as_coeff_Mul() for term in sympy.Add.make_args(expression)]

@@ -30,8 +30,9 @@ def wrong_where(condition):
         (lambda xp, p, t: xp.sum(p**4), "where ŷ2 = 0, at ŷ2 = 0, ŷ1 = 0, t1 = 0 it is 0, and 1 is given"),
         (lambda xp, p, t: xp.max(xp.abs(p)), "where ŷ2 = 0, at "),
         (lambda xp, p, t: xp.sum((p - 1) ** 2), "where ŷ2 = 1, at ŷ2 = 1, ŷ1 = 1, "),
+        (lambda xp, p, t: (xp.exp(p) - 2) ** 2 + (t - 3) ** 2, "where t1 = 3, at t1 = 3, ŷ1 = log\\(2\\) "),
     ],
-    ids=["squares", "sizes", "fourth powers", "the largest", "another point"],
+    ids=["squares", "sizes", "fourth powers", "the largest", "another point", "several functions"],
 )
 def test_a_gradient_that_is_wrong_where_several_variables_vanish_is_found(condition, where):
     with pytest.raises(AssertionError, match=rf"the gradient by ŷ1 is wrong: {where}"):
@@ -54,7 +55,7 @@ def test_a_norm_is_proved_with_its_kink_and_no_number_there_is_wrong():
 
     proof = prove(loss(norm, gradient))
     assert not proof.conditions
-    assert "3 outputs: where t3 = ŷ3 and t2 = ŷ2, at ŷ1 = t1 it is -1 from the left and 1 from the right" in str(proof)
+    assert "3 outputs: where t2 = ŷ2 and t3 = ŷ3, at ŷ1 = t1 it is -1 from the left and 1 from the right" in str(proof)
     without = loss(
         lambda xp, p, t: (squares if p.shape[-1] == 1 else norm)(xp, p, t),
         lambda xp, p, t: 2 * (p - t) if p.shape[-1] == 1 else (p - t) / norm(xp, p, t),
