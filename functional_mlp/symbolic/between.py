@@ -144,7 +144,7 @@ class Looking:
 
 
 def _wider(wall: sympy.Expr, variable: sympy.Symbol) -> sympy.Expr:
-    """What is 0 wherever a sum of squares is that a variable is in: one that is squared, without the variable at best."""
+    """What is 0 wherever a sum of squares is that a variable is in: one that is squared, best without it."""
     bases = squares_of(wall) if variable in wall.free_symbols else []
     return min(bases, key=lambda base: (variable in base.free_symbols, str(base))) if len(bases) > 1 else wall
 
