@@ -52,5 +52,7 @@ class ClusterOptions:
             connected = distributed.Client(self.cluster)
         except ValueError as error:
             raise ValueError(f"--cluster: expected an address such as tcp://host:8786, or local: {error}") from error
+        except OSError as error:
+            raise OSError(f"--cluster: no scheduler answers: {error}") from error
         with connected as client:
             yield client.get_executor()

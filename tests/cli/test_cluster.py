@@ -68,6 +68,16 @@ def test_bad_options_are_one_line(run, arguments, message):
     assert message in err
 
 
+def test_an_address_where_nobody_answers_is_one_line(run, monkeypatch):
+    def unanswered(address):
+        raise OSError(f"Timed out trying to connect to {address}")
+
+    monkeypatch.setattr(distributed, "Client", unanswered)
+    code, out, err = run("train", "--members", "2", "--cluster", "tcp://127.0.0.1:1")
+    assert (code, out) == (1, "")
+    assert "--cluster: no scheduler answers: Timed out trying to connect to tcp://127.0.0.1:1" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
