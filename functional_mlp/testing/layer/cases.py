@@ -1,6 +1,6 @@
 """The points at which a layer is examined: drawn ones, and those that every seed goes through."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,9 +43,9 @@ TINY = (1e-100, 1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
 # Further out float32 may overflow on the way, and beyond 1e10 steps of a tenth look like a slope in float64.
 VERY_FAR = (1e5, 1e6, 1e8, 1e10)
 
-# Params are what init gives, times these: exactly 0, and large. Of smaller ones each step of a difference would be a
-# long one, and go across kinks.
-PARAM_SIZES = (0.0, 30.0)
+# Params are what init gives, times this, and exactly 0. Of smaller ones each step of a difference would be a long one,
+# and go across kinks.
+LARGE_PARAMS = 30.0
 
 # Every number on a grid of this step is tried up to this size.
 STEP, NEAR = 2.0**-4, 8.0
@@ -159,8 +159,10 @@ def resized_points(layer: Any, widths: dict[int, int], key: random.Key) -> Itera
     """Ordinary inputs, with params of other sizes than those that init gives."""
     (point,) = shaped_points(layer, {max(widths): widths[max(widths)]}, key, shapes=[(6,)])
     if any(map(is_floating, pytree.leaves(point.params))):
-        for size in PARAM_SIZES:
-            yield attrs.evolve(point, params=pytree.map(partial(_resized, size), point.params))
+        yield attrs.evolve(point, params=pytree.map(partial(_if_floating, torch.zeros_like), point.params))
+        yield attrs.evolve(point, params=pytree.map(partial(_if_floating, _large), point.params))
+        if any(is_floating(leaf) and not (leaf > 0).any() for leaf in pytree.leaves(point.params)):
+            yield attrs.evolve(point, params=pytree.map(partial(_if_floating, _large_above_0), point.params))
 
 
 def very_far_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
@@ -226,8 +228,16 @@ def _odd_sixteenths(key: random.Key, shape: tuple[int, ...], size: float) -> Ten
     return (2 * (8 * draws).floor() + 1) / 16
 
 
-def _resized(size: float, leaf: Any) -> Any:
-    return size * leaf if is_floating(leaf) else leaf
+def _large(leaf: Tensor) -> Tensor:
+    return LARGE_PARAMS * leaf
+
+
+def _large_above_0(leaf: Tensor) -> Tensor:
+    return LARGE_PARAMS * leaf.abs()
+
+
+def _if_floating(change: Callable[[Tensor], Tensor], leaf: Any) -> Any:
+    return change(leaf) if is_floating(leaf) else leaf
 
 
 def _rounded(leaf: Tensor) -> Tensor:
