@@ -16,8 +16,9 @@ from functional_mlp.views import View
 class Value:
     """The base of layers, losses, optimizers, initializers, schedules and penalties.
 
-    A value is compared, hashed and pickled by its fields, and cannot be changed. Subclasses that have
-    fields of their own are decorated with `@attrs.frozen(repr=False)`. Numbers of numpy are kept as Python's.
+    A value is compared, hashed and pickled by its fields, and cannot be changed: what is written into one all the same,
+    by `object.__setattr__`, is not followed. Subclasses that have fields of their own are decorated with
+    `@attrs.frozen(repr=False)`. Numbers of numpy are kept as Python's.
     """
 
     def __attrs_post_init__(self) -> None:

@@ -88,6 +88,14 @@ def sweep(penalty: Any, key: random.Key) -> Iterator[PenaltyCase]:
         yield PenaltyCase(penalty, params, grads, own)
 
 
+def of_every_shape(penalty: Any, key: random.Key) -> PenaltyCase:
+    """A tree with a leaf of each shape."""
+    params, grads = (
+        tuple(_draws(part.fold_in(number), shape) for number, shape in enumerate(SHAPES)) for part in key.split()
+    )
+    return PenaltyCase(penalty, params, grads, key)
+
+
 def _draws(key: random.Key, shape: tuple[int, ...]) -> Tensor:
     """Numbers between −1 and 1 that are short to read, and off kinks."""
     draws = random.uniform(key, shape, -512, 512, dtype=torch.float64)

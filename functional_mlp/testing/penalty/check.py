@@ -7,7 +7,7 @@ import torch
 from functional_mlp import random
 from functional_mlp.testing import functions
 from functional_mlp.testing.penalty import properties
-from functional_mlp.testing.penalty.cases import PenaltyCase, cases, sweep
+from functional_mlp.testing.penalty.cases import PenaltyCase, cases, of_every_shape, sweep
 from functional_mlp.testing.proving import prove_expressions
 from functional_mlp.testing.purity import restored_globals
 from functional_mlp.testing.search import EXAMPLES, Property, assert_functions, failures_of, for_all, for_each, named
@@ -74,8 +74,9 @@ def check_penalty(
         if formula is not None:
             of_formula = [lambda case: properties.agrees_with_formula(case, formula)]
         gradient = properties.Gradient()
-        near: list[Property[PenaltyCase]] = [properties.numbers_do_not_affect_each_other, *of_formula, gradient]
-        for_all(cases(penalty), near, examples=examples, seed=seed)
+        near: list[Property[PenaltyCase]] = [properties.numbers_do_not_affect_each_other, *of_formula]
+        for_each([of_every_shape(penalty, random.key(seed))], near)
+        for_all(cases(penalty), [*near, gradient], examples=examples, seed=seed)
         gradient.tally.assert_decided()
         for_each(swept, [*of_formula, *FAR_AND_NEAR])
 
