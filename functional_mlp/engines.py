@@ -88,14 +88,11 @@ def choose(job: Job, policy: Policy = MEASURED) -> Literal["reference", "fused"]
     """
     if job.engine == "reference":
         return "reference"
-    inputs = job.members[0].data.inputs
     numbers: dict[Optimizer, int] = {}
     for number, member in enumerate(job.members):
         numbers.setdefault(member.optimizer, number)
-    for optimizer, number in numbers.items():
-        reason = fused.explain_by(
-            policy, job.network, job.loss, optimizer, penalty=job.penalty, dtype=inputs.dtype, device=inputs.device
-        )
+    for number in numbers.values():
+        reason = fused.explain_member(job, job.members[number], policy)
         if reason is not None and job.engine == "fused":
             which = "this" if len(job.members) == 1 else f"member {number}"
             raise ValueError(f"engine='fused' cannot run {which}: {reason}; pass engine='reference' or 'auto'")

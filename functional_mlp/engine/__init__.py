@@ -64,7 +64,7 @@ from torch import Tensor
 from functional_mlp import checks, forks, pytree
 from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
-from functional_mlp.engine.lowering import lower, lower_loss, lower_steps
+from functional_mlp.engine.lowering import lower, lower_loss, lower_member, lower_steps
 from functional_mlp.engine.making import CannotMakeCodeError as CannotMakeCodeError
 from functional_mlp.engine.making import warn_of_fallback as warn_of_fallback
 from functional_mlp.engine.policy import MEASURED, Policy
@@ -75,6 +75,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty, check_penalty
+from functional_mlp.state import Job, Member
 
 if TYPE_CHECKING:
     from functional_mlp.engine.native import CompiledEpoch
@@ -150,6 +151,12 @@ def explain_by(
         lambda: lower(network, loss, optimizer, batch_size=1, class_targets=False, dtype=dtype, penalty=penalty),
         policy,
     )
+
+
+def explain_member(job: Job, member: Member, policy: Policy) -> str | None:
+    """As `explain_by`, for the training of a member of a job: its program is made here, and is known when it starts."""
+    refusal = _refusal(member.data.inputs.dtype, member.data.inputs.device)
+    return _reason(lambda: lower_member(job, member), policy) if refusal is None else refusal
 
 
 def explain_forward(network: Layer, loss: Loss | None, x: Tensor, policy: Policy) -> str | None:

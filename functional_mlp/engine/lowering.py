@@ -28,6 +28,7 @@ from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Loss, Poisso
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
+from functional_mlp.state import Job, Member
 from functional_mlp.value import replaced
 
 # More than any data set has: row numbers and their sums stay well within 64 bits.
@@ -62,6 +63,20 @@ def lower(
     """
     values = (network, loss, optimizer, penalty)
     return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, weighted, dtype))
+
+
+def lower_member(job: Job, member: Member) -> TrainingProgram:
+    """As `lower`, the program that trains a member of a job."""
+    return lower(
+        job.network,
+        job.loss,
+        member.optimizer,
+        batch_size=job.batch_size,
+        class_targets=takes_classes(job.loss, member.data.targets),
+        dtype=member.data.inputs.dtype,
+        weighted=member.data.weights is not None,
+        penalty=job.penalty,
+    )
 
 
 def lower_loss(

@@ -14,7 +14,7 @@ from functional_mlp.engine.compiling import NetworkSource, any_batch
 from functional_mlp.engine.functions import compiled
 from functional_mlp.engine.limits import check_code
 from functional_mlp.engine.llvm.target import Target, host
-from functional_mlp.engine.lowering import lower, lower_loss, lower_steps, takes_classes
+from functional_mlp.engine.lowering import lower, lower_loss, lower_member, lower_steps, takes_classes
 from functional_mlp.engine.making import CannotMakeCodeError
 from functional_mlp.engine.plan import plan_of
 from functional_mlp.engine.policy import Policy
@@ -41,13 +41,13 @@ def reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
     except CannotMakeCodeError as error:
         return str(error)
     try:
-        program = lowered()
+        program = any_batch(lowered())
     except CannotFuseError as error:
         return str(error)
     refusal = _refusal(program, target, policy) or _failure_of_probe(target)
     if refusal is not None:
         return refusal
-    return making.failure_of((any_batch(program), target))
+    return making.failure_of((program, target))
 
 
 @functools.lru_cache(maxsize=256)
@@ -147,18 +147,8 @@ def predict(network: Layer, params: Any, x: Tensor, policy: Policy) -> Tensor:
 
 def start(job: Job, member: Member, policy: Policy) -> running.FusedRun:
     """A member of a job in training from its start."""
-    program = lower(
-        job.network,
-        job.loss,
-        member.optimizer,
-        batch_size=job.batch_size,
-        class_targets=takes_classes(job.loss, member.data.targets),
-        dtype=member.data.inputs.dtype,
-        weighted=member.data.weights is not None,
-        penalty=job.penalty,
-    )
     return running.FusedRun(
-        program,
+        lower_member(job, member),
         member.start.optimizer_state,
         member.data,
         shuffle=job.shuffle,
