@@ -76,6 +76,12 @@ SMOOTH = Case("tanh, 100", dense(2, 25, 25, 25, 2, activation=fm.Tanh()), fm.SGD
 SHAPES_1, SHAPES_50 = Case("six shapes, 1", SHAPES, fm.SGD(0.01)), Case("six shapes, 50", SHAPES, fm.SGD(0.01), 50)
 DEEP_1, DEEP_50 = Case("ten layers, 1", DEEP, fm.SGD(0.01)), Case("ten layers, 50", DEEP, fm.SGD(0.01), 50)
 WIDE_1, WIDE_32 = Case("wide, 1", WIDE, fm.SGD(0.01), 1, 100), Case("wide, 32", WIDE, fm.SGD(0.01), 32, 320)
+FEW_UNITS = [
+    Case(f"64-32-{units}, 50", dense(64, 32, units, activation=fm.ReLU()), fm.SGD(0.01), 50) for units in (4, 7, 12)
+]
+SMALL_200 = Case("20-100-100-4, 200", dense(20, 100, 100, 4, activation=fm.ReLU()), fm.SGD(0.01), 200)
+MIDDLE_300 = Case("64-128-128-10, 300", dense(64, 128, 128, 10, activation=fm.ReLU()), fm.SGD(0.01), 300)
+LONG_BATCH = Case("paper, 2000", PAPER, fm.SGD(0.01), 2000, 2000)
 CLASSES = Case("100 outputs, 1", dense(8, 40, 100, activation=fm.ReLU()), fm.SGD(0.01))
 OUTPUTS_10 = Case("ten outputs, 1", dense(16, 32, 10, activation=fm.ReLU()), fm.SGD(0.01))
 ADAM, ADAM_10 = Case("paper, 1, Adam", PAPER, fm.Adam(0.01)), Case("paper, 10, Adam", PAPER, fm.Adam(0.01), 10)
@@ -109,8 +115,16 @@ TRIALS: dict[str, tuple[list[Any], list[Case]]] = {
     "product_chains": ([2, 4, 16], [SINGLE, MOMENTUM, WIDE_1]),
     "tail_chains": ([1, 4], [MOMENTUM]),
     "registers": ([16, 48], [LARGE_BATCH, WIDE_32]),
+    "share_of_registers": ([0.5, 0.625, 0.875], [LARGE_BATCH, WIDE_32, SHAPES_50]),
+    "largest_share_of_lanes": ([0.0, 0.25, 1.0], [BATCH, *FEW_UNITS]),
     "samples_at_once_alone": ([64, 128], [WHOLE]),
     "bias_chains": ([1, 2, 8], [LARGE_BATCH]),
+    "bias_vectors": ([1, 2, 8], [WHOLE, SMALL_200]),
+    "most_weights_of_small": ([0, 1 << 20], [SMALL_200, MIDDLE_300]),
+    "most_samples_in_a_row": ([0, 1 << 12], [WHOLE, LONG_BATCH]),
+    "fewest_bytes_fetched": ([0], [SINGLE, BATCH]),
+    "most_fused": ([0], [SHAPES_50]),
+    "very_short_activation": ([0, 60], [SHAPES_50, DEEP_50]),
     "rows_of_any_matrix": ([4, 12], [SHAPES_50]),
 }  # fmt: skip
 

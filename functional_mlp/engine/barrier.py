@@ -15,13 +15,13 @@ import sys
 
 from functional_mlp.engine.calls import Share
 from functional_mlp.engine.llvm import ir
+from functional_mlp.engine.llvm.target import LINE_BYTES
 from functional_mlp.engine.llvm.types import I32, I64, POINTER
 from functional_mlp.engine.plan import Plan
 
 # Each number of a team has a line of the cache to itself, so that who looks at one does not wait for another.
-LINE = 64
-ARRIVED, ABANDONED, LET_OTHERS_RUN = 0, LINE, 2 * LINE
-TEAM_BYTES = 3 * LINE
+ARRIVED, ABANDONED, LET_OTHERS_RUN = 0, LINE_BYTES, 2 * LINE_BYTES
+TEAM_BYTES = 3 * LINE_BYTES
 
 # The name of the function that is a barrier.
 NAME = "meet"
@@ -31,9 +31,9 @@ class Team:
     """The memory of a team."""
 
     def __init__(self) -> None:
-        self._memory = ctypes.create_string_buffer(TEAM_BYTES + LINE)
+        self._memory = ctypes.create_string_buffer(TEAM_BYTES + LINE_BYTES)
         start = ctypes.addressof(self._memory)
-        self.address = start + -start % LINE
+        self.address = start + -start % LINE_BYTES
         self._abandoned = ctypes.c_int64.from_address(self.address + ABANDONED)
         ctypes.c_void_p.from_address(self.address + LET_OTHERS_RUN).value = _let_others_run()
 

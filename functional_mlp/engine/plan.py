@@ -5,7 +5,6 @@ import functools
 from collections.abc import Sequence
 
 import attrs
-import torch
 
 from functional_mlp.engine.expressions import activation_code
 from functional_mlp.engine.layout import Layout, Matrix, vectors
@@ -13,6 +12,19 @@ from functional_mlp.engine.lengths import activation_lengths, activations, rule_
 from functional_mlp.engine.llvm.target import Target
 from functional_mlp.engine.policy import MEASURED, Policy, Unrolled
 from functional_mlp.engine.program import Program, TrainingProgram, affine_steps, all_steps, pointwise_steps
+
+# The registers for vectors of a processor, by their bytes: AVX-512 has 32. AVX2 has 16, as those with vectors of 16
+# bytes are taken to have, of which ARM's have more.
+REGISTERS = {64: 32, 32: 16, 16: 16}
+# Products of batches take the vectors of columns in pairs, and the last of an odd number alone: each number of a row
+# that is read then serves two vectors. For one, 1.10 (paper, 10), 1.09 (paper, 100) and 1.07 (wide, 32) of the time;
+# for four, 1.00, 1.00 and 1.03. What a number of columns that is a value leaves over is one vector, so it is not of the
+# policy.
+PAIR = 2
+# The sum of a vector's lanes takes a shuffle, a choice of lanes and an addition for each time that it is halved.
+OPERATIONS_OF_A_HALVING = 3
+# The numbers of the vectors that `Policy.operations_per_call` is stated for.
+LANES_OF_OPERATIONS = 8
 
 
 class Sharing(enum.Enum):
@@ -125,24 +137,25 @@ class Plan:
         Otherwise half the weights go from one core to another, and not half the outputs of the samples.
         """
         weights, least = matrix.rows * matrix.columns, self.policy.fewest_weights_divided_by_units
-        is_wide = 2 * matrix.columns >= samples and matrix.columns > 2 * self.lanes
+        are_few = samples <= self.policy.most_samples_for_a_unit * matrix.columns
+        is_wide = are_few and matrix.columns > PAIR * self.lanes
         return self.divided and not self.calls_in_tables and matrix.input_major and is_wide and weights >= least
 
     def adds_lanes_of(self, matrix: Matrix) -> bool:
         """Whether a batch's products with the units of a layer are sums over the lanes of vectors of its inputs.
 
-        Units fill no more than half a vector then, and it takes fewer operations, of which the sums have some three for
-        each halving of a vector. Without: 1.15 (4-100-3, 150, in float64), 1.05 (paper, 10).
+        Units fill little of a vector then, and it takes fewer operations.
         """
-        if self.sharing is Sharing.ALL or matrix.input_major or 2 * matrix.rows > self.lanes:
+        fills_much = matrix.rows > self.policy.largest_share_of_lanes * self.lanes
+        if self.sharing is Sharing.ALL or matrix.input_major or fills_much:
             return False
         halvings = self.lanes.bit_length() - 1
-        return matrix.rows * vectors(matrix.columns, self.lanes) + 3 * halvings < matrix.columns
+        return matrix.rows * vectors(matrix.columns, self.lanes) + OPERATIONS_OF_A_HALVING * halvings < matrix.columns
 
     @property
     def sums_in_registers(self) -> int:
         """How many sums of a product are kept in registers at a time; the others hold what is multiplied."""
-        return self.registers - self.registers // 4
+        return int(self.policy.share_of_registers * self.registers)
 
     @property
     def rows_fetched_ahead(self) -> int:
@@ -175,7 +188,7 @@ def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan
         policy=policy,
         architecture=target.architecture,
         lanes=lanes,
-        registers=32 if target.vector_bytes == 64 else 16,
+        registers=REGISTERS[target.vector_bytes],
         sharing=sharing,
         calls_in_tables=sharing is Sharing.ALL or many,
         short=_short(program, sharing, lengths, policy),
@@ -184,7 +197,7 @@ def plan_of(program: Program, target: Target, policy: Policy = MEASURED) -> Plan
         is_wide=is_wide,
         samples_at_once=samples_at_once,
         samples_at_once_alone=policy.samples_at_once_if_small if goes_on else samples_at_once,
-        rows_per_call=policy.operations_per_call * lanes // (8 * operations),
+        rows_per_call=policy.operations_per_call * lanes // (LANES_OF_OPERATIONS * operations),
         fewest_rows_divided=policy.fewest_operations_of_a_divided_call // operations,
     )
     if not isinstance(program, TrainingProgram) or program.batch_size > 1:
@@ -221,7 +234,7 @@ def lanes_of(program: Program, target: Target) -> int:
 
 def number_bytes(program: Program) -> int:
     """The size of a number of a program's type."""
-    return 4 if program.dtype == torch.float32 else 8
+    return program.dtype.itemsize
 
 
 Lengths = dict[str, tuple[int, int]]

@@ -7,10 +7,9 @@ from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.llvm.target import LINE_BYTES
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.program import TrainingProgram
-
-LINE_BYTES = 64
 
 
 class Prefetch:

@@ -10,6 +10,7 @@ from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import vectors
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.indices import Index
+from functional_mlp.engine.plan import PAIR
 
 Range = tuple[Index, Index]  # the first, and the one after the last
 
@@ -21,7 +22,7 @@ class Division:
         self._kernels, self._scope, self._units = kernels, scope, units
         e, b, share = kernels.e, kernels.builder, scope.share
         assert share is not None, "there is but one thread"
-        self._unit = 2 * kernels.lanes
+        self._unit = PAIR * kernels.lanes
         pairs = e.index(vectors(units, self._unit))
         none_left = b.icmp_unsigned("==", b.urem(pairs, share.threads), e.index(0))
         many = b.icmp_unsigned(">=", pairs, b.mul(share.threads, e.index(scope.plan.policy.fewest_pairs_of_a_thread)))

@@ -12,6 +12,14 @@ from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
+from functional_mlp.engine.plan import PAIR
+
+# What a processor does: about so many products of vectors in a cycle, each of which takes some cycles until its sum may
+# be added to, and a cycle for a turn of the loop along the depth. So much holds for x86-64 since Haswell (2013) and for
+# large cores of ARM; a processor that differs has tiles of another height, and the same results.
+PRODUCTS_OF_A_CYCLE = 2
+CYCLES_OF_A_PRODUCT = 4
+CYCLES_OF_A_TURN = 1
 
 # What is done with a vector of a product, at a row and an offset within it.
 Finish = Callable[[Index, Index, ir.Value], None]
@@ -125,16 +133,16 @@ class TiledProducts:
         e, lanes, name = self.e, self.kernels.lanes, f"{product.name}.columns"
         count = self.kernels.vectors(product.columns)
         if not isinstance(count, int):
-            e.blocks(name, count, 2, lambda v, size: block(e.multiply(v, lanes), 2 if size == 2 else 1), 1)
+            e.blocks(name, count, PAIR, lambda v, size: block(e.multiply(v, lanes), PAIR if size == PAIR else 1), 1)
             return
-        tail = 1 if count % 2 else 2
+        tail = count % PAIR or PAIR
         looped = count - tail
 
         def pair(first: Index) -> None:
-            block(first, 2)
+            block(first, PAIR)
 
         begin, end = product.own_columns or (0, product.columns)
-        e.loop(name, begin, e.smaller(end, looped * lanes), 2 * lanes, pair)
+        e.loop(name, begin, e.smaller(end, looped * lanes), PAIR * lanes, pair)
         if product.own_columns is None:
             block(looped * lanes, tail)
             return
@@ -147,10 +155,10 @@ def _tile_height(rows: Index, width: int, usual_rows: int, most: int) -> int:
     total = rows if isinstance(rows, int) else usual_rows
 
     def cost(height: int) -> float:
-        """Cycles a step of the depth: two products each, and no fewer than the latency of one."""
+        """Cycles a step of the depth."""
 
         def tile(height: int) -> float:
-            return max(height * width / 2, 4) + 1
+            return max(height * width / PRODUCTS_OF_A_CYCLE, CYCLES_OF_A_PRODUCT) + CYCLES_OF_A_TURN
 
         left = total % height
         rest = (tile(left) if left else 0) if isinstance(rows, int) else left * tile(1)

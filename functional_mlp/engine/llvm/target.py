@@ -25,6 +25,10 @@ from functional_mlp.engine.llvm import ir
 # Held by whoever uses LLVM, whose own lock a forked child would find taken.
 _llvm = forks.lock()
 
+# The bytes that go from memory to a cache, and from one core's cache to another's, at once: the line of x86-64 and of
+# most processors of ARM. Where lines are longer, as Apple's of 128 bytes, results are the same.
+LINE_BYTES = 64
+
 
 @attrs.frozen
 class Target:

@@ -11,6 +11,9 @@ from functional_mlp.engine.plan import lanes_of, number_bytes
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import Program, TrainingProgram, affine_steps, pointwise_steps
 
+# How often the code of a layer has the optimizer's rule: for its weights and for its biases.
+RULES_OF_A_LAYER = 2
+
 
 @attrs.frozen(kw_only=True)
 class MembersPlan:
@@ -54,7 +57,7 @@ def gain_from_groups(program: TrainingProgram, count: int, target: Target, polic
     slots, batch_size = len(program.optimizer.slots()), program.batch_size
     members = members_plan_of(program, slots, batch_size, target, policy).members
     return (
-        2 * count > members
+        count > policy.least_share_of_a_group * members
         and bytes_of_a_member(program, slots, batch_size) * members <= policy.first_cache_bytes
         and program.out_features <= policy.most_outputs_of_members
         and batch_size <= policy.most_samples_of_members
@@ -73,6 +76,6 @@ def _instructions_of_members(program: TrainingProgram, policy: Policy) -> int:
     """About how many instructions an epoch has."""
     lengths = {activation_code(layer): sum(activation_lengths(layer)) for layer in activations(program)}
     of_activations = sum(lengths[step.code] for step in pointwise_steps(program.steps))
-    of_layer = policy.copies + 2 * rule_length_of_a_vector(program.optimizer, program.penalty)
+    of_layer = policy.copies + RULES_OF_A_LAYER * rule_length_of_a_vector(program.optimizer, program.penalty)
     of_layers = of_layer * len(affine_steps(program.steps))
     return policy.copies * (of_activations + of_layers) + loss_length(program.loss, program.out_features)

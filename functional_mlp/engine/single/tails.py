@@ -20,6 +20,10 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.update import Pending
 
+# A vector of a result is made of the sums of its tails by a shuffle, which takes two vectors. With more tails, few
+# lanes would be spared.
+MOST_TAILS = 2
+
 
 @attrs.frozen(eq=False, kw_only=True)
 class VectorsMet:
@@ -51,16 +55,14 @@ class Tail:
 
 
 def tail_sizes(columns: int, lanes: int) -> list[int]:
-    """The columns beyond the last full vector as one or two powers of two; none where it takes more.
-
-    Two, for the sums of two tails make one vector of a result; with more, few lanes would be spared.
+    """The columns beyond the last full vector as at most `MOST_TAILS` powers of two; none where it takes more.
 
     >>> tail_sizes(25, 16), tail_sizes(32, 16), tail_sizes(31, 16)
     ([8, 1], [], [])
     """
     rest = columns % lanes
     sizes = [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
-    return sizes if len(sizes) <= 2 else []
+    return sizes if len(sizes) <= MOST_TAILS else []
 
 
 class Tails:
