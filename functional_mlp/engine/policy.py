@@ -261,8 +261,8 @@ class Policy:
     fewest_samples_of_a_thread: int = 16
     # And this many operations: with fewer, 0.73 (10-32-32-2, 128), 0.93 (32) and 1.2 (paper, 100) of the time on one.
     fewest_operations_of_a_thread: int = 1_000_000
-    # Calls of fewer operations are not divided: other threads are awake only after 25 to 90 µs. On two cores that gained
-    # little, of the time on one: 1.03 for four times as many, 1.33 for as many, 1.44 for half, 3.3 for a tenth
+    # Calls of fewer operations are not divided: other threads are awake only after 25 to 90 µs. On two cores that
+    # gained little, of the time on one: 1.03 for four times as many, 1.33 for as many, 1.44 for half, 3.3 for a tenth
     # (30-128-64-2, 50).
     fewest_operations_of_a_divided_call: int = 50_000_000
     # Where samples are taken one by one, the units of wide layers are divided where these have this many weights in

@@ -14,9 +14,9 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.llvm.types import I64
 from functional_mlp.engine.plan import PAIR
 
-# What a processor does: about so many products of vectors in a cycle, each of which takes some cycles until its sum may
-# be added to, and a cycle for a turn of the loop along the depth. So much holds for x86-64 since Haswell (2013) and for
-# large cores of ARM; a processor that differs has tiles of another height, and the same results.
+# What a processor does: these products of vectors in a cycle, each of which takes these cycles until its sum may be
+# added to, and a cycle for a turn of the loop along the depth. That holds for x86-64 since Haswell (2013) and for large
+# cores of ARM; a processor that differs has tiles of another height than is best for it, and the same results.
 PRODUCTS_OF_A_CYCLE = 2
 CYCLES_OF_A_PRODUCT = 4
 CYCLES_OF_A_TURN = 1
