@@ -93,9 +93,9 @@ class Buffers:
     def __init__(self, rule: Rule, learning_rate: Number, arrays: Sequence[Tensor]) -> None:
         self._rule, self._learning_rate, self._checked = rule, learning_rate, False
         # Views take longer to make than a copy, but for a GPU, which does not wait for them where a step is captured.
-        self.written_to = not arrays[0].is_cuda
-        self.arrays = [array.clone() for array in arrays] if self.written_to else list(arrays)
-        self.params = rule.layout.tree(self.arrays[0])
+        self.written_to: bool = not arrays[0].is_cuda
+        self.arrays: list[Tensor] = [array.clone() for array in arrays] if self.written_to else list(arrays)
+        self.params: Any = rule.layout.tree(self.arrays[0])
 
     def kept(self, prediction: Tensor) -> Tensor:
         """A prediction that further updates leave as it is: it may be a view of the parameters."""

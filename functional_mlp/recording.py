@@ -45,7 +45,7 @@ class Recording(TorchFunctionMode):
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
-        self.inputs = [tensor.detach() for tensor in tensors]
+        self.inputs: list[Tensor] = [tensor.detach() for tensor in tensors]
         self._names = {id(tensor): f"a{number}" for number, tensor in enumerate(self.inputs)}
         self._named: list[Any] = [*self.inputs]  # kept, so that no other object gets the id of one
         self._globals: dict[str, Any] = {}

@@ -35,11 +35,11 @@ class Descent:
         self._network, self._loss, self._data = job.network, job.loss, member.data
         self._pages = Pages.of(member.data.inputs, member.data.targets)
         data, params = member.data, trees.detached(member.start.optimizer_state.params)
-        self.rule = Rule.of(member.optimizer, job.penalty, params)
+        self.rule: Rule = Rule.of(member.optimizer, job.penalty, params)
         self._batch_size = min(job.batch_size, len(data))
-        self.steps = math.ceil(len(data) / self._batch_size)
+        self.steps: int = math.ceil(len(data) / self._batch_size)
         self._probe, _ = job.network.forward(params, data.inputs[:1])  # shows the number of outputs
-        self.is_answered = job.loss.has_answers(data.targets, data.labels)
+        self.is_answered: bool = job.loss.has_answers(data.targets, data.labels)
         self._launcher = Launcher(member.optimizer, data.inputs)
         # The checks of targets wait for a GPU, and are made once there; elsewhere no more is kept than a piece needs.
         self._encoded = self._encode(data.targets) if data.inputs.is_cuda else None
@@ -101,8 +101,8 @@ class ReferenceRun:
         self._descent = Descent(job, member)
         self._arrays, self._step = self._descent.rule.arrays([state]), state.step
         self._learning_rate = state.learning_rate
-        self.epochs_at_once = epochs_at_once(member.data.inputs, self._descent.steps)
-        self.epochs_ahead = min(self.epochs_at_once, MOST_AHEAD)
+        self.epochs_at_once: int = epochs_at_once(member.data.inputs, self._descent.steps)
+        self.epochs_ahead: int = min(self.epochs_at_once, MOST_AHEAD)
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False

@@ -32,7 +32,7 @@ class Gathered:
     """
 
     def __init__(self, file: ResultsFile | None, merit: Merit, known: Mapping[int, Outcome]) -> None:
-        self.reached = dict(known)
+        self.reached: dict[int, Outcome] = dict(known)
         self.merit = merit
         self._file = file
         self._written, self._written_at = len(known), -math.inf

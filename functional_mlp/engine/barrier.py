@@ -33,7 +33,7 @@ class Team:
     def __init__(self) -> None:
         self._memory = ctypes.create_string_buffer(TEAM_BYTES + LINE_BYTES)
         start = ctypes.addressof(self._memory)
-        self.address = start + -start % LINE_BYTES
+        self.address: int = start + -start % LINE_BYTES
         self._abandoned = ctypes.c_int64.from_address(self.address + ABANDONED)
         ctypes.c_void_p.from_address(self.address + LET_OTHERS_RUN).value = _let_others_run()
 

@@ -155,12 +155,12 @@ class Desk:
 
     def __init__(self, workspace_size: int, dtype: torch.dtype, order: Tensor, strength: float) -> None:
         workspace = session.new_workspace(workspace_size, dtype)
-        self.table = bytearray(FIELD_SIZE * len(FIELDS))
+        self.table: bytearray = bytearray(FIELD_SIZE * len(FIELDS))
         view = (ctypes.c_char * len(self.table)).from_buffer(self.table)
         kept = Kept(workspace=workspace.data_ptr(), order=order.data_ptr(), strength=strength)
         _KEPT.pack_into(self.table, _KEPT_AT, *kept)
-        self.address = ctypes.addressof(view)
-        self.labels = self.address + _LABEL_AT
+        self.address: int = ctypes.addressof(view)
+        self.labels: int = self.address + _LABEL_AT
         self._kept = workspace, order, view
 
 

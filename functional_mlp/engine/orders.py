@@ -22,7 +22,8 @@ class Orders:
     def __init__(self, members: int, samples: int, *, shuffled: bool, policy: Policy) -> None:
         self.memory: Tensor = torch.arange(samples, device="cpu").expand(members, -1).contiguous()
         checks.plain_tensor("the orders", self.memory)
-        self.pointer, self.samples = self.memory.data_ptr(), samples
+        self.pointer: int = self.memory.data_ptr()
+        self.samples: int = samples
         self._shuffle = shuffle.function_of(machine.host(), policy) if shuffled else None
         self.shuffle: int | None = None if self._shuffle is None else self._shuffle.address
 

@@ -27,8 +27,8 @@ class Evaluation:
 
     def __init__(self, program: LossProgram, data: Dataset, policy: Policy) -> None:
         self._session = Session.of(program_of_pass(program, data), policy)
-        self.rows = Rows.of(data, program.loss)
-        self.samples = len(data)
+        self.rows: Rows = Rows.of(data, program.loss)
+        self.samples: int = len(data)
         told = HeldOut(
             function=self._session.address,
             workspace=self._session.workspace.data_ptr(),

@@ -104,7 +104,7 @@ class StackedRun:
         self._rows_at_once = self._batch_size * self._launcher.batches_at_once(BATCHES_AT_ONCE, numbers)
         self._samples, self._shuffle = len(members[0].data), job.shuffle
         self._steps = math.ceil(self._samples / self._batch_size)
-        self.epochs_at_once = epochs_at_once(self._inputs[0], self._steps)
+        self.epochs_at_once: int = epochs_at_once(self._inputs[0], self._steps)
 
     def _columns(self) -> tuple[list[Any], ...]:
         """Each member's inputs, encoded targets, labels, −1 where there are none, and weights, which all have or none.

@@ -46,7 +46,7 @@ class ParamGradients:
     def __init__(self, kernels: Kernels, training: TrainingProgram | None, place: int) -> None:
         self.kernels, self.training, self.place = kernels, training, place
         self.e: Emitter = kernels.e
-        self.products = TiledProducts(kernels)
+        self.products: TiledProducts = TiledProducts(kernels)
 
     def emit(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool, by_units: bool) -> None:
         """The gradients of the weights (4) and of the biases (5), and the update.

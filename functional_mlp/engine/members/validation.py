@@ -20,7 +20,7 @@ class Validations:
 
     def __init__(self, program: LossProgram, layout: MembersLayout, members: Sequence[Member], policy: Policy) -> None:
         self._program, self._layout, self._members, self._policy = program, layout, members, policy
-        self.rows = max(0 if member.validation is None else len(member.validation) for member in members)
+        self.rows: int = max(0 if member.validation is None else len(member.validation) for member in members)
 
     @cached_property
     def _evaluations(self) -> list[Evaluation | None]:

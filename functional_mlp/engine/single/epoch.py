@@ -55,10 +55,10 @@ class SampleEpoch:
         plan = scope.plan
         self.kernels, self.slots = Kernels(program, plan, builder), len(program.optimizer.slots())
         self.e, self.builder, self.program = self.kernels.e, builder, program
-        self.shares_loss = vectors(program.out_features, self.kernels.lanes) > plan.policy.most_loss_vectors
+        self.shares_loss: bool = vectors(program.out_features, self.kernels.lanes) > plan.policy.most_loss_vectors
         doubles = 2 if self.shares_loss else 0  # which a function gives back in memory
         self.places = SamplePlaces.of(program, self.kernels.lanes, outcome=doubles * 8 // self.kernels.real.size)
-        self.exchange = Exchange(self.kernels, plan, self.kernels.layout.size * (1 + self.slots))
+        self.exchange: Exchange = Exchange(self.kernels, plan, self.kernels.layout.size * (1 + self.slots))
         copies, end = places_of_copies(self.kernels, plan, self.exchange.end)
         self.products = Products(self.kernels, Tails(self.kernels, plan, self.slots, end))
         self.layers = SampleLayers(program, self.products, self.exchange, self.places.layers, copies)
