@@ -11,7 +11,7 @@ WRONG = "the gradient of predictions is wrong"
 NO_MEAN = "value is not the mean of the samples' values|grad is not that of the mean over the samples"
 
 
-@planted(check_loss, says=WRONG)
+@planted(check_loss, says="the gradient by ŷ is wrong")
 class TargetsThatSumToOneAssumed(fm.CrossEntropy):
     """softmax(z) − t, which is right where Σ t = 1."""
 
