@@ -55,7 +55,7 @@ class Places:
         """Write the leaves of a tree into an array; returns the tree's structure."""
         leaves, structure = pytree.flatten(tree)
         for place, leaf in zip(self.places, leaves, strict=True):
-            array[place] = leaf.detach()
+            array.put_(place, leaf.detach())
         return structure
 
     def are_finite(self, array: Tensor) -> bool:

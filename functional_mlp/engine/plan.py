@@ -35,7 +35,7 @@ class Sharing(enum.Enum):
     ALL = enum.auto()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Plan:
     """How the code of a program is made and run, by a policy."""
 
