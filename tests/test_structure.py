@@ -22,6 +22,7 @@ FLOORS = {
         "algebra",
         "arrays",
         "bytecode",
+        "calling",
         "calls",
         "checks",
         "compensation",

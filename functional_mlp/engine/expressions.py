@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp.algebra import Namespace, no_function, torch_namespace
+from functional_mlp.calling import called, called_rule, not_in_algebra
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
 from functional_mlp.operands import (
@@ -29,13 +30,10 @@ from functional_mlp.operands import (
     OfFeatures,
     Shape,
     StandIn,
-    called,
-    called_rule,
     most_features,
     no_condition,
     no_features,
     no_operand,
-    not_in_algebra,
 )
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty, l1, l2

@@ -9,6 +9,7 @@ import torch
 import functional_mlp
 from functional_mlp import checks
 from functional_mlp.algebra import working_dtype
+from functional_mlp.calling import not_in_algebra
 from functional_mlp.files import PathLike, write_atomically
 from functional_mlp.interop.answers import Answers, checked_classes
 from functional_mlp.interop.columns import column_inputs, prepared
@@ -20,7 +21,6 @@ from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
-from functional_mlp.operands import not_in_algebra
 from functional_mlp.tables import Preparation, Scale
 from functional_mlp.value import replaced
 

@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 import sympy
 
+from functional_mlp.calling import called, called_rule, definition_of, not_in_algebra
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import called, called_rule, definition_of, not_in_algebra
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.symbolic.conditions import Condition
 from functional_mlp.symbolic.foreign import called_formula, read_formula

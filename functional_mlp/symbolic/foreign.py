@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy
 
-from functional_mlp.operands import definition_of, line_in
+from functional_mlp.calling import definition_of, line_in
 from functional_mlp.symbolic.namespace import ClaimsNamespace
 from functional_mlp.symbolic.nodes import Maximum, Minimum, where
 from functional_mlp.symbolic.partial import logarithm, power

@@ -8,10 +8,11 @@ import attrs
 import sympy
 
 from functional_mlp import checks
+from functional_mlp.calling import called
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
 from functional_mlp.losses import Loss
-from functional_mlp.operands import NotInAlgebraError, called
+from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.schedules import Schedule

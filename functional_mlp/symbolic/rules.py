@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import sympy
 
-from functional_mlp.operands import called_rule
+from functional_mlp.calling import called_rule
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.namespace import SymbolicNamespace, parts_of
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import sympy
 
-from functional_mlp.operands import Shape, called
+from functional_mlp.calling import called
+from functional_mlp.operands import Shape
 from functional_mlp.symbolic.claims import reading
 from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import numbered
