@@ -32,6 +32,7 @@ class Gathered:
     """
 
     def __init__(self, file: ResultsFile | None, merit: Merit, known: Mapping[int, Outcome]) -> None:
+        self.known = known  # from the file of an earlier call
         self.reached: dict[int, Outcome] = dict(known)
         self.merit = merit
         self._file = file

@@ -114,43 +114,50 @@ def sweep(
         training = evolve(training, optimizer="momentum")
     planned = [Planned(setting, _run(setting, samples, initializer, training), grids.members) for setting in settings]
     merit = Merit.of(planned[0].run)
-    known = {} if output.file is None else output.file.read(planned, merit)
+    gathered = Gathered(output.file, merit, {} if output.file is None else output.file.read(planned, merit))
     output.check_out(samples.about)
     facts = _facts(grids, planned)
-    names = list(planned[0].setting)
     keys = fit_key.split(grids.members)
-    gathered = Gathered(output.file, merit, known)
     with cluster.executor() as executor:
         say_facts(printing.out(), facts)
         say_notes(printing.out(), samples.notes)
-        with (
-            sweep_display(printing.err(), planned[0].run.settings.epochs) as display,
-            gathered,
-            contextlib.closing(_trained(planned, known, keys, display.progress, executor)) as trained,
-        ):
-            is_ended = _gather(gathered, trained, planned, display)
-        if not gathered.reached:
-            raise KeyboardInterrupt("interrupted before a setting was trained")
+        is_ended = _train(gathered, planned, keys, printing, executor)
         outcomes = gathered.ranked()
         best = outcomes[0]
         if output.out is not None and best.best is None and not is_ended:  # its figures are from the file
-            with ensemble_display(printing.err(), best.planned.run.settings.epochs) as progress:
-                again = fit_ensemble(_what([best.planned], keys), progress, executor=executor)
-            (best,) = _outcomes([best.planned], again, merit)
+            best = _trained_again(best.planned, keys, merit, printing, executor)
     with no_interrupt():
-        _report(printing, outcomes, names, merit, output.results)
-        if known:
-            say(printing.out(), f"{count(len(known), 'setting')} of them were in {output.results} already")
-        if plots.plot is not None and _save_plot(plots.plot, outcomes, merit):
-            say_written(printing.out(), "plot", plots.plot)
-        if output.results is not None:
-            say_written(printing.out(), "results", output.results)
-        if output.out is not None and best.best is not None:
-            _save_best(printing, output.out, best.planned.run, best.best)
+        _report(printing, outcomes, merit, output.results)
+        _write(printing, output, plots, gathered, outcomes, best)
         figures = [outcome.figures(merit) for outcome in outcomes]
         printing.finish({**facts, "notes": samples.notes, "settings": figures, "model": output.out})
     if is_ended:
         raise interruption()
+
+
+def _train(
+    gathered: Gathered, planned: Sequence[Planned], keys: Sequence[Key], printing: Printing, executor: Executor | None
+) -> bool:
+    """Train the settings that are not known, and gather them; returns whether Ctrl-C has ended it before all are."""
+    with (
+        sweep_display(printing.err(), planned[0].run.settings.epochs) as display,
+        gathered,
+        contextlib.closing(_trained(planned, gathered.known, keys, display.progress, executor)) as trained,
+    ):
+        is_ended = _gather(gathered, trained, planned, display)
+    if not gathered.reached:
+        raise KeyboardInterrupt("interrupted before a setting was trained")
+    return is_ended
+
+
+def _trained_again(
+    planned: Planned, keys: Sequence[Key], merit: Merit, printing: Printing, executor: Executor | None
+) -> Outcome:
+    """The outcome of a setting with its best network, of which the file of an earlier call has the figures alone."""
+    with ensemble_display(printing.err(), planned.run.settings.epochs) as progress:
+        result = fit_ensemble(_what([planned], keys), progress, executor=executor)
+    (outcome,) = _outcomes([planned], result, merit)
+    return outcome
 
 
 def _gather(
@@ -242,15 +249,43 @@ def _facts(grids: SweepOptions, planned: Sequence[Planned]) -> dict[str, str]:
     return {**planned[0].run.facts, "sweep": f"{networks}: {'; '.join(apart)}"}
 
 
-def _report(
-    printing: Printing, outcomes: Sequence[Outcome], names: Sequence[str], merit: Merit, file: Path | None
-) -> None:
+def _report(printing: Printing, outcomes: Sequence[Outcome], merit: Merit, file: Path | None) -> None:
     """Print the settings, the best one first."""
-    out = printing.out()
+    out, names = printing.out(), list(outcomes[0].planned.setting)
     out.print(table_of(outcomes[:MOST_SHOWN], names, merit))
     if len(outcomes) > MOST_SHOWN:
         where = "--results FILE keeps all" if file is None else f"all are in {file}"
         say(out, f"the best {MOST_SHOWN} of {len(outcomes):,} settings; {where}")
+
+
+def _write(
+    printing: Printing,
+    output: SweepOutput,
+    plots: PlotOptions,
+    gathered: Gathered,
+    outcomes: Sequence[Outcome],
+    best: Outcome,
+) -> None:
+    """Write what was asked for, and say where it is.
+
+    Parameters
+    ----------
+    printing
+        Where to say it.
+    output, plots
+        What was asked for.
+    gathered, outcomes, best
+        What is known of the settings, all of them, the best one first, and that one with its network.
+    """
+    out = printing.out()
+    if gathered.known:
+        say(out, f"{count(len(gathered.known), 'setting')} of them were in {output.results} already")
+    if plots.plot is not None and _save_plot(plots.plot, outcomes, gathered.merit):
+        say_written(out, "plot", plots.plot)
+    if output.results is not None:
+        say_written(out, "results", output.results)
+    if output.out is not None and best.best is not None:
+        _save_best(printing, output.out, best.planned.run, best.best)
 
 
 def _save_best(printing: Printing, path: Path, run: Run, chosen: fm.FitResult) -> None:
