@@ -17,11 +17,12 @@ from attrs import define, field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.layers.adapting import Adapted, as_layer
+from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.kinds import has_passes_of, name_of
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.losses import Loss
 
@@ -122,7 +123,8 @@ def trace(network: Layer, loss: Loss, params: Params, inputs: Tensor, targets: T
 
     Linear layers and the others are counted apart: s⁽ˡ⁾ is what the l-th `Linear` gives, x⁽ⁱ⁾ what the i-th other layer
     gives. Where they take turns x⁽ˡ⁾ = σ(s⁽ˡ⁾); behind two `Linear` in a row the first activation gives x⁽¹⁾ = σ(s⁽²⁾),
-    as in `fm.latex`.
+    as in `fm.latex`. A layer of your own counts as another one, and so does a subclass of the library's with passes of
+    its own: what it gives is shown, without the number of an equation.
 
     `inputs` is (in_features,), and `targets` what belongs to it: a class index () or values (outputs,), as a row of a
     `Dataset` has them. For a batch, whose gradients are means, there is `value_and_grad`. Raises `ValueError` for more
@@ -185,17 +187,17 @@ class _Passes:
     others: int = 0
 
     def through(self, layer: Layer, params: Any, x: _Signal) -> tuple[_Signal, _Back]:
-        if isinstance(layer, Sequential):
+        if has_passes_of(layer, Sequential):
             return self._sequential(layer, params, x)
-        if isinstance(layer, Residual):
+        if has_passes_of(layer, Residual):
             return self._residual(layer, params, x)
-        if isinstance(layer, Linear):
+        if has_passes_of(layer, Linear):
             return self._linear(layer, params, x)
         return self._other(layer, params, x)
 
     def _sequential(self, layer: Sequential, params: Any, x: _Signal) -> tuple[_Signal, _Back]:
         backs: list[_Back] = []
-        for inner, inner_params in zip(layer, params, strict=True):
+        for inner, inner_params in zip(layer.layers, params, strict=True):
             x, back_of_one = self.through(inner, inner_params, x)
             backs.append(back_of_one)
 
@@ -250,7 +252,7 @@ class _Passes:
 
     def _other(self, layer: Layer, params: Any, x: _Signal) -> tuple[_Signal, _Back]:
         label = self._label(repr(layer))
-        name = type(layer.layer if isinstance(layer, Adapted) else layer).__name__
+        name = name_of(layer)
         value, tape = layer.forward(params, x.value)
         y = self._new_x(value)
         theta = f"θ{_superscript(self.others)}"
@@ -263,7 +265,7 @@ class _Passes:
                 of = f"{theta}{path}"
                 self.backward.append(Quantity(label, f"∂ℓ/∂{of}", leaf, f"(∂{y.name}/∂{of})ᵀ {y.gradient}"))
             formula, equation = f"(∂{y.name}/∂{x.name})ᵀ {y.gradient}", ""
-            if isinstance(layer, Elementwise):
+            if has_passes_of(layer, Elementwise):
                 formula, equation = f"{y.gradient} ⊙ {name}'({x.name})", "(3)"
             self.backward.append(Quantity(label, x.gradient, grad_x, formula, equation))
             return grads, grad_x

@@ -94,6 +94,71 @@ def test_a_layer_of_ones_own_is_traced_with_its_parameters() -> None:
     assert "x⁽¹⁾ = LayerNorm(x⁽⁰⁾)" in repr(seen)
 
 
+class Doubled(fm.Sequential):
+    """2 f(x): more than what is inside."""
+
+    def forward(self, params, x):
+        y, tape = super().forward(params, x)
+        return 2 * y, tape
+
+    def backward(self, params, tape, grad_out):
+        return super().backward(params, tape, 2 * grad_out)
+
+
+class Branch(fm.Residual):
+    """layer(x), without x."""
+
+    def forward(self, params, x):
+        return self.layer.forward(params, x)
+
+    def backward(self, params, tape, grad_out):
+        return self.layer.backward(params, tape, grad_out)
+
+
+class Forgetful(fm.Linear):
+    def backward(self, params, tape, grad_out):
+        grads, grad_x = super().backward(params, tape, grad_out)
+        return fm.LinearParams(grads.weight, torch.zeros_like(grads.bias)), grad_x
+
+
+class Lifted(fm.Tanh):
+    """1 + tanh(s)."""
+
+    def forward(self, params, x):
+        y, tape = super().forward(params, x)
+        return 1 + y, tape
+
+
+class Listed(fm.Sequential):
+    """Passes of the library, shown in another order."""
+
+    def __iter__(self):
+        return reversed(self.layers)
+
+
+OWN = [Doubled(fm.Linear(2, 2), fm.Tanh()), Branch(fm.Linear(2, 2)), Forgetful(2, 2), Lifted()]
+
+
+@pytest.mark.parametrize("own", [*OWN, fm.Residual(OWN[0])], ids=repr)
+def test_a_subclass_with_passes_of_its_own_is_one_layer_without_our_equations(own: fm.Layer) -> None:
+    params = own.init(KEY)
+    seen = fm.trace(own, MSE, params, X, T)
+    assert_same_bits((seen["ℓ"], seen.grads), fm.value_and_grad(own, MSE)(params, X, T))
+    name = type(own.layer if type(own) is fm.Residual else own).__name__
+    assert f"x⁽¹⁾ = {name}(x⁽⁰⁾)" in repr(seen)
+    assert [quantity.equation for quantity in seen.backward if quantity.equation] == ["(1)"]
+    formulas = fm.latex(own)
+    assert rf"x^{{(1)}} &= \operatorname{{{name}}}(x^{{(0)}})" in formulas
+    assert re.findall(r"\\quad \((\d)\)", formulas) == ["1"]
+
+
+def test_layers_are_walked_in_the_order_of_the_pass() -> None:
+    own = Listed(fm.Linear(2, 3), fm.Linear(3, 2))
+    params = own.init(KEY)
+    assert_same_bits(fm.trace(own, MSE, params, X, T).grads, fm.value_and_grad(own, MSE)(params, X, T)[1])
+    assert r"s^{(1)} &= w^{(1)} \, x^{(0)} + b^{(1)}, \quad w^{(1)} \in \mathbb{R}^{3 \times 2}" in fm.latex(own)
+
+
 def test_every_layer_has_a_heading_of_its_own() -> None:
     network = fm.Sequential(fm.Linear(2, 2), fm.Linear(2, 2), fm.Residual(fm.Tanh()))
     text = repr(fm.trace(network, MSE, network.init(KEY), X, T))

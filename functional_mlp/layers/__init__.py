@@ -5,6 +5,7 @@
     elementwise.py  one function of every number, and the activations
     combinators.py  layers made of layers
     adapting.py     whatever has a layer's functions, as a layer
+    kinds.py        of which kind of these a layer is
 
 and, for these, `arguments.py` (what the functions are given), `nesting.py` (how deep) and `summary.py` (the table).
 """

@@ -11,6 +11,7 @@ from functional_mlp import checks
 from functional_mlp.calling import called
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.kinds import has_passes_of
 from functional_mlp.losses import Loss
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.optimizers import Optimizer
@@ -63,7 +64,8 @@ def latex(thing: Any) -> str:
 
     An activation with its derivative, a loss with its gradient, the rule of an optimizer, a schedule, a penalty, a
     layer with its gradients, a network with its forward and backward pass, and whatever else has `value(xp, w)` and
-    `derivative(xp, w)`. Raises `TypeError` for other things.
+    `derivative(xp, w)`. A layer with passes of its own, of a subclass of the library's too, is a function by its name.
+    Raises `TypeError` for other things.
 
     >>> import functional_mlp as fm
     >>> latex(fm.SGD(0.1))
@@ -86,10 +88,8 @@ def aligned(lines: Sequence[Line]) -> str:
 
 def lines_of(thing: Any) -> list[Line] | None:
     """The equations of a value: left side, relation, right side; None for what has none."""
-    if isinstance(thing, Elementwise):
-        return of_elementwise(thing)
     if isinstance(thing, Layer):
-        return of_layer(thing, of_elementwise)
+        return of_elementwise(thing) if has_passes_of(thing, Elementwise) else of_layer(thing, of_elementwise)
     if isinstance(thing, Loss):
         return _of_loss(thing)
     if isinstance(thing, Optimizer):

@@ -9,6 +9,7 @@ import attrs
 from functional_mlp.layers.base import Layer
 from functional_mlp.layers.combinators import Residual, Sequential
 from functional_mlp.layers.elementwise import Elementwise
+from functional_mlp.layers.kinds import has_passes_of, name_of
 from functional_mlp.layers.linear import Linear
 from functional_mlp.symbolic.spelling import operator
 
@@ -48,11 +49,11 @@ def activations_in(layer: Layer) -> list[Elementwise]:
 
 
 def _activations(layer: Layer) -> Iterator[Elementwise]:
-    if isinstance(layer, Sequential):
-        yield from itertools.chain.from_iterable(map(_activations, layer))
-    elif isinstance(layer, Residual):
+    if has_passes_of(layer, Sequential):
+        yield from itertools.chain.from_iterable(map(_activations, layer.layers))
+    elif has_passes_of(layer, Residual):
         yield from _activations(layer.layer)
-    elif isinstance(layer, Elementwise):
+    elif has_passes_of(layer, Elementwise):
         yield layer
 
 
@@ -72,13 +73,13 @@ class Passes:
 
     def through(self, layer: Layer, x: str) -> str:
         """Write down a layer with an input; returns its output's name."""
-        if isinstance(layer, Sequential):
-            for inner in layer:
+        if has_passes_of(layer, Sequential):
+            for inner in layer.layers:
                 x = self.through(inner, x)
             return x
-        if isinstance(layer, Residual):
+        if has_passes_of(layer, Residual):
             return self._residual(layer, x)
-        if isinstance(layer, Linear):
+        if has_passes_of(layer, Linear):
             return self._linear(layer, x)
         return self._other(layer, x)
 
@@ -101,11 +102,11 @@ class Passes:
 
     def _other(self, layer: Layer, x: str) -> str:
         y = self._new("x")
-        if isinstance(layer, Elementwise):
+        if has_passes_of(layer, Elementwise):
             name = self.names[layer]
             back = rf"{gradient(y)} \odot {name}'({x}) \quad (3)"
         else:
-            name = operator(type(layer).__name__)
+            name = operator(name_of(layer))
             back = rf"\left(\frac{{\partial {y}}}{{\partial {x}}}\right)^{{\top}} {gradient(y)}"
         self.forward.append((y, "=", rf"{name}({x})"))
         self.backward.append([(gradient(x), "=", back)])
