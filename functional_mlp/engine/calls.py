@@ -175,8 +175,7 @@ class Calls:
             return
         constants = [self.e.index(value) for value in values]
         function = self._function(scope, name, key, [value.type for value in constants], body)
-        self.builder.call(function, [*scope.given, *constants])
-        self.e.stored.forget_all()
+        self.e.call(function, [*scope.given, *constants])
 
     def _function(self, scope: Scope, name: str, key: Hashable, types: Sequence[ir.Type], body: Body) -> ir.Function:
         """The function of a key, with arguments of some types after those of the compiled function."""
@@ -258,7 +257,6 @@ class Calls:
             row = self.e.address(constant, i, row_type)
             function = b.load(row, typ=ir.PointerType(function_type))
             numbers = self.e.address(row, 1, I64)
-            b.call(function, [*scope.given, *table.values, numbers])
-            self.e.stored.forget_all()
+            self.e.call(function, [*scope.given, *table.values, numbers])
 
         self.e.loop("calls", 0, len(rows), 1, call)

@@ -256,6 +256,11 @@ class Emitter(Indices):
             function = ir.Function(module, ir.FunctionType(result, [a.type for a in arguments]), name)
         return self.builder.call(function, arguments, fastmath=flags)
 
+    def call(self, function: ir.Value, arguments: Sequence[ir.Value]) -> None:
+        """A call of a function that may write anywhere."""
+        self.builder.call(function, arguments)
+        self.stored.forget_all()
+
     def of_vector(self, name: str, *arguments: ir.Value) -> ir.Value:
         """An elementwise LLVM function of vectors, such as `sqrt` or `fabs`."""
         return self.intrinsic(f"llvm.{name}.v{self.lanes}{self.real.suffix}", arguments, self.vector_type)

@@ -14,7 +14,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from functional_mlp.engine.barrier import emit_barrier
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.layout import Matrix
@@ -64,11 +63,6 @@ class Exchange:
     def _size(self) -> ir.Value:
         return self.builder.load(workspace_size(self.builder.module), typ=I64)
 
-    def wait(self, scope: Scope) -> None:
-        assert scope.share is not None
-        emit_barrier(self.builder, scope.share, scope.plan)
-        self.e.stored.forget_all()
-
     # A layer
 
     def outputs(self, scope: Scope, features: Index, s: Index, place: Index) -> None:
@@ -76,10 +70,10 @@ class Exchange:
         own, shared = (scope.activations, s), (self.first(scope), place)
         begin, end = self.kernels.own_part(scope, features, self.unit)
         self.e.copy("write", begin, end, own, shared)
-        self.wait(scope)
+        self.kernels.wait_for_threads(scope)
         self.e.copy("read", 0, self.kernels.padded(features), shared, own)
         if len(self.divided) == 1:  # nobody is to write again before all have read; otherwise they meet in between
-            self.wait(scope)
+            self.kernels.wait_for_threads(scope)
 
     def first(self, scope: Scope) -> ir.Value:
         """The first thread's workspace, to which all write."""
@@ -93,7 +87,7 @@ class Exchange:
 
     def grads(self, scope: Scope, rows: Index, columns: Index, grad_x: Index, place: Index) -> None:
         """The sum of the sums of all blocks, which the threads have written from a place on."""
-        self.wait(scope)
+        self.kernels.wait_for_threads(scope)
         e, first = self.e, self.first(scope)
         padded = e.add(columns, self.unit - 1)
         blocks = padded // self.unit if isinstance(padded, int) else self.builder.udiv(padded, e.index(self.unit))
@@ -113,10 +107,10 @@ class Exchange:
     def take_parameters(self, scope: Scope, size: int) -> None:
         """Copy `size` numbers, the parameters and what is remembered of them, from the first thread's workspace."""
         first = self.first(scope)
-        self.wait(scope)
+        self.kernels.wait_for_threads(scope)
         with self._elsewhere(scope):
             self.e.copy("take", 0, size, (first, 0), (scope.workspace, 0))
-        self.wait(scope)
+        self.kernels.wait_for_threads(scope)
 
     def give_parameters(self, scope: Scope, arrays: int) -> None:
         """Copy this thread's columns of the parameters, and of the slots, to the first thread's workspace."""
