@@ -7,6 +7,7 @@
 and whatever else has `value(xp, x)` and `derivative(xp, x)`: that one is the derivative of the other.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -24,6 +25,7 @@ from functional_mlp.symbolic.identities import is_zero
 from functional_mlp.symbolic.letters import number_symbols, numbered, own_numbers, signed_symbols, with_symbols
 from functional_mlp.symbolic.namespace import ClaimsNamespace
 from functional_mlp.symbolic.nodes import without_shifts
+from functional_mlp.symbolic.partial import substituted
 from functional_mlp.symbolic.slopes import Claim
 
 Formula = Callable[..., Any]
@@ -31,11 +33,15 @@ Formula = Callable[..., Any]
 
 @attrs.frozen
 class Named:
-    """A claim, and what is said about it in words; those of a group are told together where they hold."""
+    """A claim, and what is said about it in words; those of a group are told together where they hold.
+
+    A claim may say more than is meant: where it is wrong, what `related` makes of it is looked at.
+    """
 
     what: str
     claim: Claim
     group: str = ""
+    related: Callable[[], Claim] | None = None
 
 
 def reading(value: object, read: Callable[[], Any]) -> Any:
@@ -126,10 +132,11 @@ def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:
 
 
 def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Named]:
-    """That the rule, from zero state, does in each step what a formula makes of the gradients so far.
+    """That the rule, from zero state, does in each step what a formula makes of the parameters and gradients so far.
 
-    The parameter before a step is a symbol: that it is the same for both was shown in the steps before. The rate that
-    a schedule gives the rule, and the one that the optimizer was made with, have symbols of their own.
+    The parameter before a step is a symbol: that it is the same for both was shown in the steps before. So are those
+    before earlier steps, if it holds whatever they are, or else they are what the steps made of the first. The rate
+    that a schedule gives the rule, and the one that the optimizer was made with, have symbols of their own.
     """
     symbols = signed_symbols(optimizer)
     xp = ClaimsNamespace()
@@ -142,6 +149,8 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
     others = {name: value for name, value in others.items() if name not in numbers}
     gradients = [sympy.Symbol(f"g{step}", real=True) for step in range(1, steps + 1)]
     w = sympy.Symbol("w", real=True)
+    earlier: list[sympy.Symbol] = []
+    made: list[sympy.Expr] = []
     slots = [xp.array(sympy.Integer(0)) for _ in optimizer.slots()]
     for step in range(1, steps + 1):
 
@@ -149,7 +158,22 @@ def of_rule(optimizer: Optimizer, formula: Formula, steps: int) -> Iterator[Name
             return called_rule(twin, xp, step, rate, xp.array(w), xp.array(gradients[step - 1]), *slots)
 
         updated, *slots = reading(optimizer, read)
-        slots = [xp.array(*xp.parts_of(slot)) for slot in slots]
-        expected = read_formula(called_formula(formula, w, gradients[:step], numbers, others), xp)
         given = xp.parts_of(updated)[0]
-        yield Named(f"parameter after step {step}", Claim.of_equality(expected, given, xp.constants, values))
+        expected = read_formula(called_formula(formula, [*earlier, w], gradients[:step], numbers, others), xp)
+        claim = Claim.of_equality(expected, given, xp.constants, values)
+        related = None
+        if not claim.value.free_symbols.union(given.free_symbols).isdisjoint(earlier):
+            related = functools.partial(_related, claim, [*earlier, w], list(made))
+        yield Named(f"parameter after step {step}", claim, related=related)
+        earlier.append(sympy.Symbol(f"w{step}", real=True))
+        now = {w: earlier[-1]}
+        slots = [xp.array(*(part.xreplace(now) for part in xp.parts_of(slot))) for slot in slots]
+        made.append(given.xreplace(now))
+
+
+def _related(claim: Claim, parameters: list[sympy.Symbol], made: list[sympy.Expr]) -> Claim:
+    """A claim in which each parameter after the first is what the step before it made."""
+    value, given = claim.value, claim.given
+    for parameter, formula in zip(reversed(parameters[1:]), reversed(made), strict=True):
+        value, given = (substituted(one, parameter, formula) for one in (value, given))
+    return attrs.evolve(claim, value=value, given=given)

@@ -22,27 +22,29 @@ _ADVICE = {
 
 def called_formula(
     formula: Callable[..., Any],
-    w: sympy.Symbol,
+    params: list[sympy.Symbol],
     gradients: list[sympy.Symbol],
     numbers: dict[str, sympy.Expr],
     others: Mapping[str, Any],
 ) -> sympy.Expr:
     """What a formula makes of a parameter, gradients and numbers, and of others that it asks for by their names.
 
+    The parameter is the last of those before each step; a formula that asks for `params` is given all of them.
     `TypeError` with the line where that is none.
     """
     name = getattr(formula, "__name__", repr(formula))
     numbers = numbers | wanted_of(formula, others)
+    asked = {"params": list(params)} if "params" in inspect.signature(formula).parameters else {}
     try:
-        result = formula(w, gradients, **numbers)
+        result = formula(params[-1], gradients, **numbers, **asked)
     except Exception as error:  # whatever a formula of a user's does with symbols that it does not expect
-        raise _wrong(formula, name, numbers, error) from error
+        raise _wrong(formula, name, numbers | asked, error) from error
     if not isinstance(result, sympy.Expr | int | float) or isinstance(result, bool):
         kind = f"a {type(result).__name__} of {len(result)}" if isinstance(result, tuple | list) else repr(result)
         raise TypeError(f"{name} must return the new w, one formula of sympy's, got {kind}{definition_of(formula)}")
     whole = sympy.sympify(result)
     symbols = (number.free_symbols for number in numbers.values() if isinstance(number, sympy.Expr))
-    unknown = whole.free_symbols - {w, *gradients}.union(*symbols)
+    unknown = whole.free_symbols - {*params, *gradients}.union(*symbols)
     if unknown:
         names = ", ".join(sorted(map(str, unknown)))
         raise TypeError(f"{name} must use what it is given, got a formula with {names} in it{definition_of(formula)}")

@@ -132,7 +132,7 @@ def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowanc
     held = []
     for place, one in enumerate(named):
         try:
-            held.append((one.group or one.what, proved(one.claim, time, 1 / (len(named) - place))))
+            held.append((one.group or one.what, _proved(one, time, 1 / (len(named) - place))))
         except Refuted as refuted:
             if refuted.point is None:
                 reason = refuted.told(time)
@@ -144,6 +144,15 @@ def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowanc
         except (*GIVES_UP, TypeError, ValueError) as error:
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
     return held
+
+
+def _proved(named: claims.Named, time: Allowance, share: float) -> Holds:
+    try:
+        return proved(named.claim, time, share)
+    except Refuted:
+        if named.related is None:
+            raise
+    return proved(time.run(named.related), time, share)
 
 
 def _require_expressions(value: Any, base: Any) -> None:

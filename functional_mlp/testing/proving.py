@@ -34,9 +34,11 @@ def prove(
       does not hold and the loss encodes its targets, they are those that it takes: from 0 on, between 0 and 1,
       probabilities, or classes. With `targets`, as `check_loss` takes them, they are those kinds. The proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
-      makes of the parameter before the step and the gradients so far. `numbers` are symbols for the optimizer's own,
-      by their names: `learning_rate`, `beta`; each has the sign of the optimizer's own number, and is 0 where that is
-      0. What else it has, a whole `power` or a tuple of `betas`, is given as it is to a formula that asks for it.
+      makes of the parameter before the step and the gradients so far. A formula with an argument `params` is given the
+      list of the parameters before each step so far, of which `w` is the last. `numbers` are symbols for the
+      optimizer's own, by their names: `learning_rate`, `beta`; each has the sign of the optimizer's own number, and is
+      0 where that is 0. What else it has, a whole `power` or a tuple of `betas`, is given as it is to a formula that
+      asks for it.
       Conditions are those of sympy's `Max`, `Min`, `Abs` and `Piecewise`;
     - a `Penalty`, or whatever else has `value(xp, x)` and `derivative(xp, x)`.
 

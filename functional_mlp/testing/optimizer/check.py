@@ -51,7 +51,8 @@ def check_optimizer(
         The optimizer, as above.
     formula
         A second definition of the rule, `formula(param, grads)` in plain floats: a number's value after the updates
-        with these gradients. No property can tell which rule was meant.
+        with these gradients. One with an argument `params` is given the number's values before each of the updates, a
+        list, of which `param` is the first. No property can tell which rule was meant.
     value
         False leaves out that the optimizer is a value.
     examples

@@ -1,8 +1,10 @@
 """What holds for every optimizer, each property a function that raises `AssertionError` where it does not."""
 
 import copy
+import inspect
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,7 +16,7 @@ from functional_mlp.testing.optimizer.cases import SIZES, OptimizerCase
 from functional_mlp.testing.purity import attempt, refuses
 from functional_mlp.testing.trees import assert_close, assert_like, assert_same, largest, packed, side_by_side
 
-Formula = Callable[[float, list[float]], float]
+Formula = Callable[..., float]
 
 # An optimizer may gather gradients before it changes the params; this many updates are waited for that.
 PATIENCE = 10_000
@@ -102,6 +104,7 @@ def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
 
 def agrees_with_formula(case: OptimizerCase, formula: Formula) -> None:
     """Each number is what a second definition of the rule gives."""
+    wants_params = "params" in inspect.signature(formula).parameters
     wide = OptimizerCase(case.optimizer, _wide(case.params), [_wide(grads) for grads in case.grads])
     states = [pytree.leaves(state.params) for state in wide.states()]
     for number, (path, *leaves) in enumerate(side_by_side(wide.params, *wide.grads)):
@@ -109,7 +112,8 @@ def agrees_with_formula(case: OptimizerCase, formula: Formula) -> None:
         for place in torch.ones_like(leaves[0]).nonzero().tolist():
             start, *history = (leaf[tuple(place)].item() for leaf in leaves)
             values = run[(slice(None), *place)]
-            expected = attempt("formula", formula, start, history)
+            asked = {"params": values[:-1].tolist()} if wants_params else {}
+            expected = attempt("formula", partial(formula, **asked), start, history)
             problem = f"params{path}{place or ''} differs from the formula after gradients {history}"
             assert_close(problem, values[-1], torch.tensor(expected, dtype=torch.float64), largest(values))
 
