@@ -1,13 +1,14 @@
 """How long a change of the playground takes, from the move of a control to the picture, in a browser on this machine.
 
     pip install -c constraints.txt -e '.[playground]' playwright
-    python benchmarks/playground.py [--browser chromium] [--changes 7] [--networks 1 16 32]
+    python benchmarks/playground.py [--browser chromium] [--changes 7] [--networks 1 16 32] [--most "How many" Epochs]
 
 Two kinds of changes are timed: of the seed, which gives other points and weights to the same code; and of the network,
 to a width or an activation for which there is no code yet, the folder in which it is kept being empty at first. The
 figures are medians. The page itself takes the time, from the press of an arrow key or the choice of an activation to
 the new picture of the boundary, and says below its pictures what of it went into code and training, and what into
-answers and pictures. Server and browser share the processor.
+answers and pictures. Server and browser share the processor. With `--most` the sliders of these names are moved to
+their right ends first, and only changes of the seed are timed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--browser", default="chromium", help="a Chromium's name or path")
     parser.add_argument("--changes", type=int, default=7, choices=range(1, 9), metavar="N", help="1 to 8 of a kind (7)")
     parser.add_argument("--networks", type=int, nargs="+", default=[1, 16, 32], choices=SIZES)
+    parser.add_argument("--most", nargs="+", default=[], metavar="SLIDER", help="sliders that are moved to their ends")
     options = parser.parse_args()
     path = shutil.which(options.browser)
     if path is None:
@@ -62,11 +64,12 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         for networks in options.networks:
             with serving() as address:
-                measure(browser.new_page(viewport={"width": 1400, "height": 1200}), address, networks, options.changes)
+                page = browser.new_page(viewport={"width": 1400, "height": 1200})
+                measure(page, address, networks, options.most, options.changes)
         browser.close()
 
 
-def measure(page: Any, address: str, networks: int, count: int) -> None:
+def measure(page: Any, address: str, networks: int, most: Sequence[str], count: int) -> None:
     """Print how long as many changes of each kind take, with a number of networks."""
     started = time.perf_counter()
     page.goto(address)
@@ -76,7 +79,10 @@ def measure(page: Any, address: str, networks: int, count: int) -> None:
     page.evaluate(WATCH, PICTURE)
     for _ in range(SIZES.index(networks)):
         change(page, lambda: press(page, "Networks"))
-    for kind, moves in (("seed", seeds(page)), ("network", new_networks(page))):
+    for slider in most:
+        change(page, lambda slider=slider: press(page, slider, "End"))
+    kinds = {"seed": seeds(page)} if most else {"seed": seeds(page), "network": new_networks(page)}
+    for kind, moves in kinds.items():
         times, trained, drawn = zip(*(change(page, next(moves)) for _ in range(count)), strict=True)
         whole, *parts = map(statistics.median, (times, trained, drawn))
         print(f"  another {kind}: {whole:.2f} s ({min(times):.2f} to {max(times):.2f})", end=", ")
@@ -122,8 +128,8 @@ def new_networks(page: Any) -> Iterator[Callable[[], None]]:
         )
 
 
-def press(page: Any, slider: str) -> None:
-    page.locator("marimo-slider", has_text=slider).get_by_role("slider").press("ArrowRight")
+def press(page: Any, slider: str, key: str = "ArrowRight") -> None:
+    page.locator("marimo-slider", has_text=slider).get_by_role("slider").press(key)
 
 
 def change(page: Any, move: Callable[[], None]) -> tuple[float, float, float]:

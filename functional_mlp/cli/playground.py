@@ -31,7 +31,7 @@ def playground(
 ) -> None:
     """Open a page on which networks train while you move a slider; Ctrl-C ends it.
 
-    The page is served to this machine alone, on the address 127.0.0.1.
+    The page is served to this machine alone, on the address 127.0.0.1, which is printed as localhost.
 
     Parameters
     ----------
