@@ -18,7 +18,7 @@ import attrs
 from functional_mlp.engines import Group, Snapshot
 from functional_mlp.history import History, Recorder
 from functional_mlp.metrics import scored
-from functional_mlp.orders import key_of
+from functional_mlp.orders import keys_of
 from functional_mlp.reads import Reads, fields_of
 from functional_mlp.schedules import Schedule
 from functional_mlp.standing import Standing, Stretch
@@ -161,7 +161,7 @@ class Course:
         """The keys and the learning rates of the members in some epochs; those taken once more are asked for once."""
         asked, keys, rates = self._asked
         if epochs[0] not in asked or epochs[-1] not in asked:
-            asked, keys = epochs, [[key_of(key, epoch) for key in self._keys] for epoch in epochs]
+            asked, keys = epochs, [*zip(*(keys_of(key, epochs) for key in self._keys), strict=True)]
             rates = self._rates(epochs)
             self._asked = asked, keys, rates
         own = slice(epochs[0] - asked[0], epochs[-1] - asked[0] + 1)

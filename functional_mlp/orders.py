@@ -1,5 +1,7 @@
 """The orders in which the epochs of a run go over the data."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,11 @@ from functional_mlp.random import Key
 def key_of(key: Key, epoch: int) -> Key:
     """The key of an epoch: it follows from the key of the run and the epoch's number alone."""
     return key.fold_in(epoch)
+
+
+def keys_of(key: Key, epochs: range) -> Sequence[Key]:
+    """Those of some epochs."""
+    return key.fold_in_each(epochs)
 
 
 def order_of(key: Key, samples: int, shuffle: bool = True) -> Tensor:

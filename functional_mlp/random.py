@@ -11,7 +11,7 @@ import functools
 import hashlib
 import math
 import random as stdlib_random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import torch
@@ -32,7 +32,7 @@ FARTHEST = 8.25
 @drawn
 @attrs.frozen
 class Key:
-    """A source of randomness: 128 bits, made by `key`, `split` and `fold_in`."""
+    """A source of randomness: 128 bits, made by `key`, `split`, `fold_in` and `fold_in_each`."""
 
     digest: bytes = attrs.field()
 
@@ -49,7 +49,7 @@ class Key:
         False
         """
         n = checks.integer("split: n", n, minimum=1)
-        return tuple(self._child(b"split", index) for index in range(n))
+        return self._children(b"split", range(n))
 
     def fold_in(self, data: checks.Integer) -> "Key":
         """The child key of an integer, an epoch's number for example.
@@ -57,10 +57,19 @@ class Key:
         >>> key(0).fold_in(7) == key(0).fold_in(7)
         True
         """
-        return self._child(b"fold_in", checks.any_integer("fold_in: data", data))
+        (child,) = self._children(b"fold_in", [checks.any_integer("fold_in: data", data)])
+        return child
 
-    def _child(self, tag: bytes, number: int) -> "Key":
-        return Key(_hash(self.digest, tag, number))
+    def fold_in_each(self, numbers: range) -> "tuple[Key, ...]":
+        """The child keys of some integers: those that `fold_in` gives one by one, in less time.
+
+        >>> key(0).fold_in_each(range(7, 9)) == (key(0).fold_in(7), key(0).fold_in(8))
+        True
+        """
+        return self._children(b"fold_in", numbers)
+
+    def _children(self, tag: bytes, numbers: Iterable[int]) -> "tuple[Key, ...]":
+        return tuple([Key(digest) for digest in _hashes(self.digest, tag, numbers)])
 
 
 def key(seed: checks.Integer) -> Key:
@@ -69,7 +78,8 @@ def key(seed: checks.Integer) -> Key:
     >>> key(0) == key(0), key(0) == key(1)
     (True, False)
     """
-    return Key(_hash(b"", b"seed", checks.any_integer("seed", seed)))
+    (digest,) = _hashes(b"", b"seed", [checks.any_integer("seed", seed)])
+    return Key(digest)
 
 
 def uniform(
@@ -173,11 +183,16 @@ def _unit_interval(key: Key, n: int) -> Tensor:
     return draws.add_(0.5).mul_(2.0**-52)
 
 
-def _hash(parent: bytes, tag: bytes, number: int) -> bytes:
+def _hashes(parent: bytes, tag: bytes, numbers: Iterable[int]) -> list[bytes]:
     # The tag personalizes the hash and the number is written in decimal: no two inputs coincide.
     begun = _begun(tag).copy()
-    begun.update(parent + str(number).encode())
-    return begun.digest()
+    begun.update(parent)
+    hashes = []
+    for number in numbers:
+        own = begun.copy()
+        own.update(str(number).encode())
+        hashes.append(own.digest())
+    return hashes
 
 
 @functools.cache
