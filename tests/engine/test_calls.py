@@ -60,9 +60,9 @@ def test_layers_of_many_shapes_agree_with_the_reference(
     ("batch_size", "optimizer"), [(1, fm.Adam(0.01)), (7, fm.SGD(0.05)), (200, fm.Adam(0.01))], ids=str
 )
 def test_functions_for_any_size_give_the_bits_of_those_for_one(batch_size: int, optimizer: fm.Optimizer) -> None:
-    """The sums of these layers are added up in the same order: they have as many rows as are met at a time."""
+    """The sums of layers of many units are added up in the same order; of few units, code for one size adds lanes."""
     lanes = machine.host().lanes(8)
-    layers = network((4 * lanes, 8 * lanes, 4 * lanes, 4 * lanes, 3), (fm.Tanh(), fm.ReLU()))
+    layers = network((4 * lanes, 8 * lanes, 4 * lanes, 4 * lanes), (fm.Tanh(), fm.ReLU()))
     samples = data(4 * lanes, 3, torch.float64, 250)
     states = []
     for sharing in (Sharing.EQUAL_SIZES, Sharing.ALL):
