@@ -225,12 +225,12 @@ def house() -> Figure:
     for level, (title, names) in enumerate(FLOORS.items()):
         axes.add_patch(Rectangle((0.16, level - 0.36), 0.62, 0.72, facecolor="0.95", edgecolor="0.5", linewidth=0.6))
         axes.text(0.14, level, title, ha="right", va="center", fontsize="small", color="0.35")
-        lines = textwrap.fill("  ".join(sorted(names)), 78)
+        lines = textwrap.fill("  ".join(sorted(names)), 92)
         axes.text(0.47, level, lines, ha="center", va="center", fontsize=7.5)
     pairs = {(FLOOR[top(name)], FLOOR[top(target)]) for name, targets in GRAPH.items() for target in targets}
     for start, end in sorted(pair for pair in pairs if pair[0] > pair[1]):
         # Arrows from one floor start side by side, and lead to the edges of the floors below, each bent by its length.
-        bend = f"arc3,rad=-{0.12 + 0.05 * (start - end)}"
+        bend = f"arc3,rad=-{0.12 + 0.03 * (start - end)}"
         look = {"arrowstyle": "->", "color": style.series(start).color, "linewidth": 0.9, "connectionstyle": bend}
         axes.annotate("", (0.785, end + 0.2), (0.785, start - 0.2), arrowprops=look)
     axes.set(xlim=(-0.06, 1.02), ylim=(-0.6, len(FLOORS) - 0.4))
