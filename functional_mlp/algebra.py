@@ -71,6 +71,7 @@ from torch import Tensor
 
 from functional_mlp import gates
 from functional_mlp.compensation import Coefficient
+from functional_mlp.usual import kept
 
 # An array of whatever interpretation reads the expression, or a number.
 Array = Any
@@ -249,7 +250,7 @@ def scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return _scalar(number, math.copysign(1, number), dtype, device)
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def _scalar(number: float, sign: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(number, dtype=dtype, device=device)  # the sign tells 0 from −0
 
@@ -277,7 +278,8 @@ def narrowed(array: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 # In a `with` of it torch does not ask of each operation whether it belongs to a graph of its autograd: that is a
-# fourteenth of a small network's step. No tensor that is met there may have such a graph.
+# fourteenth of a small network's step. No tensor that is met there may have such a graph, and it is for where
+# `usual.is_usual()`: forward-mode differentiation is asked for there too.
 below_autograd = torch._C._AutoDispatchBelowAutograd
 
 

@@ -1,8 +1,10 @@
 """The two passes of a network, and their straight code for inputs of the kinds that come again and again."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from functional_mlp.penalties import Penalty
 from functional_mlp.reads import Reads, Unchanged, never_sure
 from functional_mlp.recording import Recorded, Recording
 from functional_mlp.unpacking import Packing, Unpacking, packing, unpacking
+from functional_mlp.usual import is_usual
 from functional_mlp.value import EXPRESSIONS, is_ours
 
 # What is given of the passes: the loss, and its gradient.
@@ -30,35 +33,46 @@ _CALLED = (
     *("checked_targets", "batch_value_and_grad", "batch_value", "batch_grad", "sample_values"),
     *("total", "added_to_grads", "added_to"),
 )
-# Shapes, dtypes and devices for which straight code is kept.
+# Shapes, dtypes and devices for which straight code is kept: those that came last.
 _MOST_KINDS = 64
 
-_Kind = tuple[torch.Size, torch.dtype, torch.device]
+
+@attrs.define
+class _Kind:
+    """Inputs of one shape and dtype on one device, and the straight code for them, once there is one."""
+
+    has_come: bool = False
+    written: Passes | None = None
+
+
+def _new_kind(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> _Kind:
+    return _Kind()
 
 
 class WrittenPasses:
     """The passes as a function says, in straight code for inputs of a kind that has come before.
 
-    Only the library's own layers, losses and penalties are sure to call the same functions of torch each time.
+    Only the library's own layers, losses and penalties are sure to call the same functions of torch each time. Where
+    torch does something unusual, nothing is recorded, and nothing that was recorded is used.
     """
 
     def __init__(self, function: _Function, network: Layer, loss: Loss, penalty: Penalty | None) -> None:
         self._function = function
         self._network, self._loss, self._penalty = network, loss, penalty
-        self._written: dict[_Kind, Passes | None] = {}  # None for a kind that came once
+        self._kinds = functools.lru_cache(_MOST_KINDS)(_new_kind)
 
     def __reduce__(self) -> tuple[Any, ...]:  # without the code, whose parts not all can be pickled
         return type(self), (self._function, self._network, self._loss, self._penalty)
 
     def __call__(self, params: Params, x: Tensor, targets: Tensor) -> Gradients:
-        kind = x.shape, x.dtype, x.device
-        written = self._written.get(kind)
-        if written is not None and self._unchanged():
-            return written(params, x, targets)
-        if kind in self._written and isinstance(targets, Tensor) and self._unchanged():
+        if not (is_usual() and self._unchanged()):
+            return self._as_is(params, x, targets)
+        kind = self._kinds(x.shape, x.dtype, x.device)
+        if kind.written is not None:
+            return kind.written(params, x, targets)
+        if kind.has_come and isinstance(targets, Tensor):
             return self._record(kind, params, x, targets)
-        if len(self._written) < _MOST_KINDS:
-            self._written[kind] = written
+        kind.has_come = True
         return self._as_is(params, x, targets)
 
     def _as_is(self, params: Params, x: Tensor, targets: Tensor) -> Gradients:
@@ -73,9 +87,9 @@ class WrittenPasses:
         results, structure_of_results = pytree.flatten(gradients)
         recorded = recording.function(results)
         if recorded is None:
-            self._written[kind] = self._as_is
+            kind.written = self._as_is
         else:
-            self._written[kind] = _of_trees(recorded, unpacking(structure), packing(structure_of_results))
+            kind.written = _of_trees(recorded, unpacking(structure), packing(structure_of_results))
         return gradients
 
     @cached_property

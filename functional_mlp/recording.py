@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from functional_mlp.algebra import below_autograd
+from functional_mlp.usual import is_kept
 
 # What may be asked of a tensor without a look at its numbers.
 _KINDS = (
@@ -68,9 +69,10 @@ class Recording(TorchFunctionMode):
         return result
 
     def function(self, results: Sequence[Tensor]) -> Recorded | None:
-        """What gives these results of other inputs, which have no graphs of torch's autograd.
+        """What gives these results of other inputs, which have no graphs of torch's autograd, where `is_usual()`.
 
-        None where the numbers of inputs may decide what is called.
+        None where the numbers of inputs may decide what is called, or where a tensor came from elsewhere than from the
+        inputs, from an operation that was seen, or from what the library keeps.
         """
         source, names = self.source(results), {"below_autograd": below_autograd, **self._globals}
         if not self._is_whole:
@@ -111,6 +113,7 @@ class Recording(TorchFunctionMode):
             return repr(x)
         if type(x) in (tuple, list):
             return f"[{', '.join(map(self._operand, x))}]"
+        self._is_whole &= not isinstance(x, Tensor) or is_kept(x)
         name = f"g{len(self._globals)}"
         self._globals[name] = x
         return self._name(x, name)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,8 @@ def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight
     A batch of one row may have a target without a dimension, as a sample has.
     """
     calls, target = calls_of(target), checks.plain_number(target)
-    target = torch.tensor(target, device=inputs.device) if type(target) in (bool, int) else as_tensor("target", target)
+    is_label = type(target) in (bool, int, np.bool_)
+    target = torch.tensor(target, device=inputs.device) if is_label else as_tensor("target", target)
     checks.plain_tensor("target", target)
     if target.ndim == 0 and inputs.shape[:-1] == (1,):
         target = target.unsqueeze(0)

@@ -26,6 +26,7 @@ import torch
 
 from functional_mlp.algebra import Array, TorchNamespace, scalar, torch_namespace
 from functional_mlp.operands import Comparison, NotInAlgebraError, OfFeatures, most_features
+from functional_mlp.usual import kept
 from functional_mlp.value import is_ours
 
 Expression = Callable[..., Any]
@@ -49,7 +50,7 @@ class Readings(Protocol):
 def readings(of: Callable[[TorchNamespace, int | None], tuple[Reading, ...]]) -> Readings:
     """What `of` makes for a namespace, once for each dtype and device, and for what expressions are now."""
 
-    @functools.lru_cache(maxsize=64)
+    @kept(64)
     def cached(
         dtype: torch.dtype, device: torch.device, expressions: tuple[Expression, ...], features: int | None = None
     ) -> tuple[Reading, ...]:

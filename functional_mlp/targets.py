@@ -1,6 +1,5 @@
 """What targets are: class indices, one-hot rows, or values."""
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.calls import TENSOR, Calls
+from functional_mlp.usual import kept
 
 FEW = 32  # numbers that are looked at in Python, in a third of the time that the operations of torch take
 FEW_CLASSES = 32  # their unit vectors are kept: to take one is half of the time of making it
@@ -72,7 +72,7 @@ def one_hot(indices: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return zeros.scatter_(-1, indices.unsqueeze(-1), 1)
 
 
-@functools.lru_cache(maxsize=64)
+@kept(64)
 def _unit_vectors(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.eye(classes, dtype=dtype, device=device)
 

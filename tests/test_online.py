@@ -184,7 +184,8 @@ def test_arrays_and_tensors_of_any_layout_give_the_same_bits(network: fm.Layer) 
         (-X)._neg_view(),
         X.clone().requires_grad_(),
     ]
-    labels = [1, torch.tensor(1), torch.tensor([1], dtype=torch.uint8), np.int64(1), np.array(1), torch.tensor(True)]
+    labels = [1, torch.tensor(1), torch.tensor([1], dtype=torch.uint8), np.int64(1), np.array(1)]
+    labels += [torch.tensor(True), True, np.bool_(True)]
     for x in forms:
         reached, value = online.step(state, x, torch.tensor(1))
         assert fm.pytree.equal(reached.params, expected.params)

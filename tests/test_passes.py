@@ -92,6 +92,17 @@ def test_a_function_in_the_place_of_ours_is_called_from_then_on(monkeypatch: pyt
     assert_same_bits(passes(*ARGUMENTS), before)
 
 
+def test_the_kinds_that_came_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functional_mlp.passes._MOST_KINDS", 2)
+    passes, calls = counted(NETWORK, MSE)
+    params, x, targets = ARGUMENTS
+    for rows in (1, 2, 3, 3, 3, 2, 3):
+        passes(params, x[:rows], targets[:rows])
+    assert len(calls) == 5  # each once, the third once more, where it was recorded, and the second, which was kept
+    passes(params, x[:1], targets[:1])
+    assert len(calls) == 6
+
+
 class Doubled(fm.Elementwise):
     def value(self, xp: Any, s: Any) -> Any:
         return 2 * s

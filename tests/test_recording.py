@@ -38,6 +38,23 @@ def test_one_tensor_in_two_places_is_two_inputs() -> None:
     assert_same_bits(recorded(lambda a, b: [a - b], x, x)(x, y), [x - y])
 
 
+OUTSIDE = torch.tensor([7.0])
+
+
+def unseen(x: torch.Tensor) -> list[torch.Tensor]:
+    with torch._C.DisableTorchFunction():
+        return [x * 2]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [unseen, lambda x: [unseen(x)[0] + 1], lambda x: [OUTSIDE], lambda x: [x + OUTSIDE]],
+    ids=["a result", "an operand", "a result from outside", "an operand from outside"],
+)
+def test_tensors_that_nobody_saw_being_made_make_no_function(function: Any) -> None:
+    assert recorded(function, draw(3)) is None
+
+
 def test_what_is_done_aside_is_called_each_time() -> None:
     recording = Recording([draw(3)])
     with recording:

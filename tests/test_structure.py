@@ -47,6 +47,7 @@ FLOORS = {
         "targets",
         "trees",
         "unpacking",
+        "usual",
         "value",
         "views",
     ),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks, pytree, random, trees
 from functional_mlp.random import Key
+from functional_mlp.usual import kept
 
 
 class Layer(Hashable, Protocol):
@@ -49,7 +50,7 @@ def params_dtype(layer: Layer, params: Any) -> torch.dtype:
     return first.dtype
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def template(layer: Layer, dtype: torch.dtype) -> Any:
     """The layer's params as meta tensors: their structure and shapes, without data."""
     return layer.init(random.key(0), dtype=dtype, device="meta")
@@ -61,7 +62,7 @@ def form_of_params(layer: Layer, dtype: torch.dtype, device: torch.device) -> tr
     return trees.Form.of_template(template(layer, dtype), dtype, device)
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def output_of_zeros(layer: Layer, dtype: torch.dtype, shape: torch.Size) -> Tensor | None:
     """What the layer makes of zeros of a shape, with zeros for params; None where it cannot do with zeros."""
     params = pytree.map(lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype, device="cpu"), template(layer, dtype))

@@ -1,5 +1,6 @@
 """What an optimizer is: a frozen value with pure functions, from a rule for one array of parameters."""
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, cast
@@ -17,6 +18,7 @@ from functional_mlp.from_type import drawn
 from functional_mlp.leaves import Leaves, leaves_namespace, tensors_of
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.pytree import Params
+from functional_mlp.usual import is_usual
 from functional_mlp.value import Value
 
 
@@ -133,7 +135,7 @@ class Optimizer(Value, Generic[S]):
         xp = None if form is None or type(self).apply_rule is not Optimizer.apply_rule else leaves_namespace(form.kind)
         if xp is not None:
             try:
-                with below_autograd():
+                with below_autograd() if is_usual() else contextlib.nullcontext():
                     updated = self.rule(xp, step, learning_rate, *[Leaves(xp, own) for own in leaves])
                     return [tensors_of(own) for own in updated]
             except NotInAlgebraError:
