@@ -115,8 +115,8 @@ class FormatOptions:
 
 @Parameter(name="*", group=DATA_GROUP)
 @frozen(kw_only=True)
-class DataOptions:
-    """What to learn from."""
+class SourceOptions:
+    """Where the samples come from."""
 
     data: Annotated[Path | None, Parameter(metavar="FILE")] = None
     """A table with a header, .csv, .tsv, .csv.gz or .parquet: one column to predict, all others features. Numbers are
@@ -143,24 +143,12 @@ class DataOptions:
     validation_share: Annotated[float | None, Parameter(metavar="SHARE")] = None
     """Share of the table's rows that are kept for validation, from 0 to below 1. Default: 0.2."""
 
-    class_weights: Annotated[Literal["balanced"] | None, Parameter(show_default=False)] = None
-    """Let each class count the same, however many samples it has: in training, and in the losses and accuracies that
-    are shown. Default: each sample counts the same."""
-
-    test: Annotated[Path | None, Parameter(metavar="FILE")] = None
-    """Another table of the same columns: what is learned is measured on it too, at the end."""
-
     written: FormatOptions = FormatOptions()
-
-    def files(self) -> dict[str, Path | None]:
-        """The files that are read, by the options that name them."""
-        return {"--data": self.data, "--test": self.test}
 
     def read(self) -> Table | None:
         """The table, `None` for the paper's data; raises `ValueError` or `OSError` as `read_table` does."""
         if self.data is None:
-            given = (self.target, self.validation_share, self.test, self.features or None, self.drop or None)
-            if any(value is not None for value in given):
+            if any(value is not None for value in self._of_a_table()):
                 raise ValueError("--target, --validation-share and the like describe a table: name it with --data")
             return None
         if self.target is None:
@@ -177,6 +165,10 @@ class DataOptions:
             **self.written.arguments(),
         )
 
+    def _of_a_table(self) -> tuple[object, ...]:
+        """Options that say something only beside a table; None where they are not given."""
+        return self.target, self.validation_share, self.features or None, self.drop or None
+
     @property
     def share(self) -> float:
         return 0.2 if self.validation_share is None else self.validation_share
@@ -185,9 +177,32 @@ class DataOptions:
         """Draw or read the data, and split it."""
         table = self.read()
         if table is None:
-            return self.completed(_disk(key, dtype, device), dtype, device)
+            return _disk(key, dtype, device)
         parts = fm.tables.split_table(table, key, validation_share=self.share, dtype=dtype, device=device)
-        return self.completed(samples_of(table, parts), dtype, device)
+        return samples_of(table, parts)
+
+
+@Parameter(name="*", group=DATA_GROUP)
+@frozen(kw_only=True)
+class DataOptions(SourceOptions):
+    """What to learn from, and what to measure it on."""
+
+    class_weights: Annotated[Literal["balanced"] | None, Parameter(show_default=False)] = None
+    """Let each class count the same, however many samples it has: in training, and in the losses and accuracies that
+    are shown. Default: each sample counts the same."""
+
+    test: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    """Another table of the same columns: what is learned is measured on it too, at the end."""
+
+    def files(self) -> dict[str, Path | None]:
+        """The files that are read, by the options that name them."""
+        return {"--data": self.data, "--test": self.test}
+
+    def _of_a_table(self) -> tuple[object, ...]:
+        return (*super()._of_a_table(), self.test)
+
+    def load(self, key: Key, dtype: torch.dtype, device: torch.device) -> Samples:
+        return self.completed(super().load(key, dtype, device), dtype, device)
 
     def completed(self, samples: Samples, dtype: torch.dtype, device: torch.device) -> Samples:
         """The samples with those of --test and with weights, as far as they are asked for."""

@@ -8,7 +8,7 @@ import attrs
 from cyclopts import Parameter
 
 import functional_mlp as fm
-from functional_mlp.cli.data import DataOptions
+from functional_mlp.cli.data import SourceOptions
 from functional_mlp.cli.network import NetworkOptions
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def trace(
     *,
-    data: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    data: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
     loss: Annotated[LossName | None, Parameter(group=TRAINING_GROUP)] = None,
     sample: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP, metavar="ROW")] = 0,

@@ -45,3 +45,10 @@ def test_trace_takes_every_loss_that_train_does(run):
     code, out, err = run("trace", "--hidden", "2", "--loss", "bce")
     assert (code, err) == (0, "")
     assert "BinaryCrossEntropy()" in out
+
+
+def test_trace_has_no_options_that_would_change_nothing(run):
+    for option in ("--class-weights=balanced", "--test=points.csv"):
+        code, _, err = run("trace", option)
+        assert code == 2
+        assert option.partition("=")[0] in err
