@@ -40,14 +40,38 @@ def lone_job(
 
     Parameters
     ----------
-    network, loss, optimizer, data
-        What is trained, what it makes small, how, and on what.
-    epochs, batch_size, shuffle, schedule, penalty, engine
-        How it is trained.
-    validation, score, early_stopping
-        What is measured after each epoch, and what ends the training by it.
-    key, params, state
-        Where the training starts: `_start` says how.
+    network
+        What is trained.
+    loss
+        What the training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    data
+        What is learned from.
+    epochs
+        The number of epochs in all, those of `state` included.
+    batch_size
+        Samples an update.
+    shuffle
+        Whether each epoch has an order of its own.
+    schedule
+        What gives each epoch its learning rate, if anything.
+    penalty
+        What is added to the loss for the size of the weights, if anything.
+    engine
+        "auto", "reference" or "fused".
+    validation
+        The data measured after each epoch, if any.
+    score
+        What is measured on the validation data in place of accuracy, if anything.
+    early_stopping
+        What ends the training before its last epoch, if anything.
+    key
+        Gives the first parameters and the orders.
+    params
+        The first parameters, in place of the key's.
+    state
+        Where to go on from, in place of a start.
 
     All are as `fit` takes them; raises `TypeError` or `ValueError` for what it does not take.
     """
@@ -94,8 +118,12 @@ def _start(
 
     Parameters
     ----------
-    network, optimizer, data
-        What makes parameters, of the dtype and on the device of the data, and the optimizer's first state.
+    network
+        What makes the parameters.
+    optimizer
+        What makes its first state with them.
+    data
+        What the parameters have the dtype and the device of.
     key
         Is split into one for the parameters and one for the orders.
     params
@@ -159,8 +187,16 @@ def checked_task(
     ----------
     name
         That of the caller's function, for messages.
-    network, loss, batch_size, shuffle, engine
-        As the caller was given them.
+    network
+        What the caller was given to train.
+    loss
+        What it was given to make small.
+    batch_size
+        The samples of an update, as given.
+    shuffle
+        Whether each epoch has an order of its own, as given.
+    engine
+        The name of an engine, as given.
     """
     layer = as_layer(f"{name}: network", network)
     size = checks.integer(f"{name}: batch_size", batch_size, minimum=1)

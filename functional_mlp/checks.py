@@ -77,12 +77,18 @@ def number(
 
     Parameters
     ----------
-    name, value
-        What messages call the argument, and what was given for it.
-    low, high
-        The ends.
-    open_low, open_high
-        Whether an end itself is excluded.
+    name
+        What messages call the argument.
+    value
+        What was given for it.
+    low
+        The lower end.
+    high
+        The upper end.
+    open_low
+        Whether the lower end itself is excluded.
+    open_high
+        Whether the upper end itself is excluded.
     """
     given = plain_number(value)
     if not isinstance(given, int | float) or isinstance(given, bool):

@@ -211,10 +211,18 @@ def evaluate(
 
     Parameters
     ----------
-    network, loss, params, data
+    network
         What is measured.
-    engine, policy
-        As `predict` takes them.
+    loss
+        What judges its outputs.
+    params
+        The network's.
+    data
+        What it is measured on.
+    engine
+        The name of the engine, as `predict` takes it.
+    policy
+        What the fused engine decides by.
     """
     if not _passes_fused("evaluate", network, loss, data.inputs, engine, policy):
         return measure(network, loss, params, data)
@@ -232,10 +240,16 @@ def _passes_fused(name: str, network: Layer, loss: Loss | None, x: Tensor, engin
     ----------
     name
         That of the caller's function, for the message.
-    network, loss, x
-        What passes, the loss that is made of the outputs, if any, and the inputs.
-    engine, policy
-        As `predict` takes them.
+    network
+        What passes forward.
+    loss
+        The loss that is made of the outputs, if any.
+    x
+        The inputs.
+    engine
+        The name of the engine, as `predict` takes it.
+    policy
+        What the fused engine decides by.
     """
     checks.float_tensor("inputs", x)
     if engine == "reference":

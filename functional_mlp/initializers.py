@@ -50,10 +50,14 @@ class Initializer(Value):
             What the numbers follow from.
         shape
             The shape of the tensor.
-        fan_in, fan_out
-            The number of inputs and of outputs of the layer.
-        dtype, device
-            Those of the tensor.
+        fan_in
+            The number of inputs of the layer.
+        fan_out
+            The number of its outputs.
+        dtype
+            That of the tensor.
+        device
+            Where the tensor is.
         """
 
     def _constructor(self) -> str:

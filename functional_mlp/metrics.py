@@ -84,12 +84,18 @@ def count_in(tally: Tally, loss: Loss, data: Dataset, rows: Rows, predictions: T
 
     Parameters
     ----------
-    tally, loss
-        What they are counted in, and what judges them.
-    data, rows
-        The data set, and which of its rows.
-    predictions, targets
-        The outputs for these rows, and their targets as the loss encodes them.
+    tally
+        What they are counted in.
+    loss
+        What judges them.
+    data
+        The data set.
+    rows
+        Which of its rows.
+    predictions
+        The outputs for these rows.
+    targets
+        Their targets, as the loss encodes them.
     """
     weights, right = data.weights_of(rows), loss.are_right(predictions, targets, data.labels_of(rows))
     tally.add(len(predictions), loss.batch_value(predictions, targets, weights), *counted(right, weights))

@@ -96,8 +96,12 @@ class Online:
 
     Parameters
     ----------
-    network, loss, optimizer
-        What learns, what it makes small, and how.
+    network
+        What learns.
+    loss
+        What it makes small.
+    optimizer
+        How a gradient changes the parameters.
     penalty
         As `fit` takes it.
     dtype
@@ -217,8 +221,12 @@ class Steps(Protocol):
             The number of the step, from 1 on.
         learning_rate
             That of the step.
-        x, target, weight
-            A sample, or a batch: inputs, targets, and weights or None.
+        x
+            The inputs: a sample (features,), or a batch (samples, features).
+        target
+            The target of the sample, or those of the batch.
+        weight
+            The weight of the sample, or those of the batch; None for 1.
         """
 
     def predict(self, numbers: Any, x: Any) -> Tensor:

@@ -94,8 +94,10 @@ def decision_boundary(
 
     Parameters
     ----------
-    network, params
-        What classifies the points.
+    network
+        What classifies the points: two features in, an output for each class, or a single one.
+    params
+        The network's.
     data
         The points: inputs (n, 2), and targets that are class indices or one-hot.
     feature_names

@@ -99,10 +99,14 @@ def uniform(
         What the numbers follow from: the same key gives the same ones on every device.
     shape
         The shape of the tensor.
-    low, high
-        The ends of the interval; low is drawn, high is not.
-    dtype, device
-        Those of the tensor.
+    low
+        The lower end of the interval, which is drawn.
+    high
+        The upper end, which is not drawn.
+    dtype
+        That of the tensor.
+    device
+        Where the tensor is.
 
     >>> u = uniform(key(0), (1000,), -1.0, 1.0)
     >>> bool((u >= -1).all() and (u < 1).all()), bool(u.mean().abs() < 0.1)
@@ -141,12 +145,18 @@ def normal(
 
     Parameters
     ----------
-    key, shape
-        As in `uniform`.
-    mean, std
-        The mean and the standard deviation of the distribution.
-    dtype, device
-        As in `uniform`.
+    key
+        What the numbers follow from: the same key gives the same ones on every device, up to rounding.
+    shape
+        The shape of the tensor.
+    mean
+        The mean of the distribution.
+    std
+        The standard deviation of the distribution.
+    dtype
+        That of the tensor.
+    device
+        Where the tensor is.
 
     >>> z = normal(key(0), (1000,), 5.0, 2.0)
     >>> bool((z.mean() - 5).abs() < 0.2), bool((z.std() - 2).abs() < 0.2)

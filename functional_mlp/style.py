@@ -149,10 +149,16 @@ def draw_bars(
     ----------
     axes
         Where they are drawn.
-    x, means, stds
-        Of each bar, where it stands; without `stds` there are points alone.
-    line, label
-        How they look, and what the legend calls them.
+    x
+        Where each bar stands.
+    means
+        The middle of each.
+    stds
+        Half the height of each; None for points alone.
+    line
+        How they look.
+    label
+        What the legend calls them.
     """
     look: dict[str, Any] = {"marker": line.marker, "markersize": 4, "elinewidth": 0.8, "capsize": 2, **line.options()}
     return axes.errorbar(x, means, stds, label=label, **look)

@@ -100,10 +100,14 @@ def like(
 
     Parameters
     ----------
-    name, tree
-        What messages call the tree, and the tree.
-    template_name, template
-        What messages call the template, and the template.
+    name
+        What messages call the tree.
+    tree
+        The tree.
+    template_name
+        What messages call the template.
+    template
+        The template.
     reference
         A tensor of the dtype and on the device that the leaves must have; without it those of the counterpart.
     form

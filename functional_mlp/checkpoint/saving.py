@@ -51,10 +51,14 @@ def save(
         The file, which is written whole or not at all, and is on the disk when this returns.
     state
         A `TrainState`, or the params of the network.
-    network, optimizer
-        What made the state.
-    loss, history
-        Saved with it where they are given.
+    network
+        The network whose parameters these are.
+    optimizer
+        The optimizer that made the state.
+    loss
+        The loss it was trained with, saved where it is given.
+    history
+        The history of the training, saved where it is given.
     extra
         Anything of your own that JSON can hold.
     registry
@@ -106,10 +110,14 @@ def save_run(
         The file, which is written whole or not at all.
     job
         The networks, their optimizers and the loss.
-    progress, settings
-        How far each member has come, and what else it is trained with.
-    extra, registry
-        As `save` takes them.
+    progress
+        How far each member has come.
+    settings
+        What else each member is trained with.
+    extra
+        Anything that JSON can hold.
+    registry
+        Holds classes of the user's own.
     """
     tensors, described = [], []
     for member, reached, own in zip(job.members, progress, settings, strict=True):

@@ -31,8 +31,16 @@ def cross_validate(
     ----------
     parts
         How many.
-    data, network, training, rule, printing
-        The options of `train`.
+    data
+        Which data, and how they are read.
+    network
+        Which network.
+    training
+        How it is trained.
+    rule
+        By which optimizer.
+    printing
+        What is printed, and how.
     """
     key, fit_key = fm.random.key(training.seed).split()
     table = data.read()

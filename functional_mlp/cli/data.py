@@ -251,12 +251,16 @@ def labelled_rows(
 
     Parameters
     ----------
-    path, written
-        The table, and how it is written.
+    path
+        The file of the table.
+    written
+        How the table is written.
     about
         The data that the model has learned from.
-    dtype, device
-        Those of the data set.
+    dtype
+        That of the data set.
+    device
+        That of the data set.
     target
         The column of the targets, where it has another name than in those data.
 

@@ -272,10 +272,16 @@ def _write(
     ----------
     printing
         Where to say it.
-    output, plots
-        What was asked for.
-    gathered, outcomes, best
-        What is known of the settings, all of them, the best one first, and that one with its network.
+    output
+        The files that were asked for.
+    plots
+        The figures that were asked for.
+    gathered
+        What is known of all settings together.
+    outcomes
+        What came of each setting, the best one first.
+    best
+        The first of them, with its network.
     """
     out = printing.out()
     if gathered.known:

@@ -164,8 +164,16 @@ class TrainingOptions:
         ----------
         recipe
             What is usual for the data.
-        learning_rate, beta, decay, batch_size, l2
-            The numbers of the rule, where they are given.
+        learning_rate
+            That of the optimizer, where it is given.
+        beta
+            How much of the past the optimizer keeps, where it is given.
+        decay
+            The factor on the learning rate after each epoch, where it is given.
+        batch_size
+            Samples an update, where they are given.
+        l2
+            The strength of the L2 penalty, where it is given.
         samples
             How many the training has.
         """

@@ -33,12 +33,16 @@ def disk(
         What the points are drawn with.
     n
         The number of points.
-    center, radius
-        The disk's.
+    center
+        The point in the middle of the disk.
+    radius
+        The radius of the disk.
     noise
         The standard deviation by which the points are moved in each direction, once their class is known.
-    dtype, device
-        Those of the inputs and the targets.
+    dtype
+        That of the inputs and the targets.
+    device
+        Where both are.
 
     >>> data = disk(random.key(0), 5)
     >>> data.inputs.shape, data.targets.shape
@@ -70,14 +74,18 @@ def checkers(
 
     Parameters
     ----------
-    key, n
-        As in `disk`.
+    key
+        What the points are drawn with.
+    n
+        The number of points.
     squares
         The number of squares along each side of the board.
     noise
         As in `disk`.
-    dtype, device
-        Those of the inputs and the targets.
+    dtype
+        That of the inputs and the targets.
+    device
+        Where both are.
 
     >>> checkers(random.key(0), 5).labels
     tensor([1, 1, 0, 1, 0])
@@ -126,16 +134,20 @@ def spirals(
 
     Parameters
     ----------
-    key, n
-        As in `disk`.
+    key
+        What the points are drawn with.
+    n
+        The number of points.
     classes
         The number of spirals.
     turns
         How often each winds around the middle.
     noise
         As in `disk`.
-    dtype, device
-        Those of the inputs and the targets.
+    dtype
+        That of the inputs and the targets.
+    device
+        Where both are.
 
     Lang and Witbrock, "Learning to tell two spirals apart", 1988, with three turns.
 
@@ -164,14 +176,18 @@ def rings(
 
     Parameters
     ----------
-    key, n
-        As in `disk`.
+    key
+        What the points are drawn with.
+    n
+        The number of points.
     classes
         The number of circles.
     noise
         As in `disk`.
-    dtype, device
-        Those of the inputs and the targets.
+    dtype
+        That of the inputs and the targets.
+    device
+        Where both are.
 
     >>> rings(random.key(0), 4).labels
     tensor([0, 1, 0, 1])
@@ -212,12 +228,20 @@ def _dataset(
     ----------
     name
         That of the caller's function, for messages.
-    key, noise
-        The key of the noise, and its standard deviation.
-    points, labels, classes
-        The points, the class of each, and how many classes there are.
-    dtype, device
-        Those of the data set.
+    key
+        The key of the noise.
+    noise
+        Its standard deviation.
+    points
+        The points (n, 2) before they are moved.
+    labels
+        The class of each (n,).
+    classes
+        How many classes there are.
+    dtype
+        That of the data set.
+    device
+        That of the data set.
     """
     noise = checks.number(f"{name}: noise", noise, low=0.0)
     checks.device(f"{name}: device", device)

@@ -110,8 +110,10 @@ def explain(
         How a gradient changes the parameters.
     penalty
         What is added to the loss for the size of the weights.
-    dtype, device
-        Those of the data.
+    dtype
+        That of the data.
+    device
+        Where the data are.
 
     >>> import functional_mlp as fm
     >>> explain(fm.Linear(2, 2), fm.MeanSquaredError(), fm.SGD(0.1), dtype=torch.float64)

@@ -149,10 +149,20 @@ class Kernels(Calls):
 
         Parameters
         ----------
-        scope, layer, features
-            Where it is emitted, the activation σ, and how many features it has.
-        s, y, grad, grad_in
-            The places of its input and output, of the gradient of y, and of that of s.
+        scope
+            Where it is emitted.
+        layer
+            The activation σ.
+        features
+            How many features it has.
+        s
+            The place of its input.
+        y
+            The place of its output.
+        grad
+            The place of the gradient of y.
+        grad_in
+            The place for the gradient of s.
         """
 
         def body(offset: Index, used: Index) -> None:

@@ -41,8 +41,10 @@ class LossOfSamples(abc.ABC):
 
         Parameters
         ----------
-        outputs, targets
-            The vectors of the outputs, and of their targets: none where these are the label's class.
+        outputs
+            The vectors of the outputs.
+        targets
+            The vectors of the targets; None where these are the label's class.
         label
             Loads the label, an integer: where it is used, and not to be kept from there on.
         weight

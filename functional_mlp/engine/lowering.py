@@ -50,8 +50,14 @@ def lower(
 
     Parameters
     ----------
-    network, loss, optimizer, penalty
-        What is trained, and how.
+    network
+        What is trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    penalty
+        What is added to the loss for the size of the weights, if anything.
     batch_size
         Samples an update.
     class_targets

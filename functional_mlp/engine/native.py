@@ -78,8 +78,14 @@ class CompiledEpoch:
 
     Parameters
     ----------
-    network, loss, optimizer, penalty
-        What is trained, and how.
+    network
+        What is trained.
+    loss
+        What training makes small.
+    optimizer
+        How a gradient changes the parameters.
+    penalty
+        What is added to the loss for the size of the weights; None for nothing.
     batch_size
         Samples an update.
     dtype

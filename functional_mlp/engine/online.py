@@ -100,8 +100,12 @@ class FusedSteps:
 
     Parameters
     ----------
-    network, loss, optimizer
-        Those of the `Online`.
+    network
+        What learns, that of the `Online`.
+    loss
+        What it makes small.
+    optimizer
+        How a gradient changes the parameters.
     penalty
         Likewise; None for none.
     dtype

@@ -247,10 +247,16 @@ def _sharing(
 
     Parameters
     ----------
-    program, lanes, policy
-        The program, the numbers in a vector, and the policy.
-    lengths, rule_length
-        The instructions of the activations and of the optimizer's rule.
+    program
+        The program.
+    lanes
+        The numbers in a vector.
+    policy
+        What the engine decides by.
+    lengths
+        The instructions of each activation.
+    rule_length
+        The instructions of the optimizer's rule.
     samples_at_once
         Batches of more samples are taken in pieces.
     """

@@ -38,8 +38,10 @@ class FusedRun:
         What is trained, and how.
     state
         The optimizer's, to start from.
-    data, shuffle
-        The rows, and whether each epoch has an order of its own.
+    data
+        The rows.
+    shuffle
+        Whether each epoch has an order of its own.
     validation
         A data set that is measured after epochs.
     policy

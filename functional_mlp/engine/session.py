@@ -88,10 +88,16 @@ class Session:
 
         Parameters
         ----------
-        rows, samples, order
-            The data, and which of its rows the epoch goes through: the first `samples` of `order`.
-        step, learning_rate
-            The updates before it, and its learning rate.
+        rows
+            The data.
+        samples
+            How many rows the epoch goes through.
+        order
+            Which: its first `samples` numbers.
+        step
+            The updates before the epoch.
+        learning_rate
+            That of the epoch.
         strength
             That of the penalty.
         progress
@@ -156,12 +162,18 @@ class Session:
 
         Parameters
         ----------
-        rows, orders, keys
-            The data, the memory of its orders, and the key of each epoch's.
+        rows
+            The data.
+        orders
+            The memory of the orders.
+        keys
+            What each epoch's order is drawn with.
         learning_rates
             One an epoch.
-        step, strength
-            The updates before the first epoch, and the strength of the penalty.
+        step
+            The updates before the first epoch.
+        strength
+            That of the penalty.
         validation
             The table of a pass forward after each epoch, if any; what is held out is 0 without one.
         snapshots

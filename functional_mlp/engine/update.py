@@ -84,8 +84,12 @@ def penalized(
 
     Parameters
     ----------
-    penalty, xp, strength
-        The penalty, the namespace in which it is evaluated, and its strength.
+    penalty
+        The penalty.
+    xp
+        The namespace in which it is evaluated.
+    strength
+        Its strength.
     grad
         The gradient of the loss, or a pair whose product it is.
     weights

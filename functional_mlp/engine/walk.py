@@ -63,10 +63,14 @@ def forward(
 
     Parameters
     ----------
-    emitter, scope
-        What emits a step, and where.
-    steps, x
-        The steps, and the input of the first.
+    emitter
+        What emits a step.
+    scope
+        Where it emits.
+    steps
+        The steps.
+    x
+        The input of the first step.
     at
         The place of the steps in the nest of branches.
     needs_grad

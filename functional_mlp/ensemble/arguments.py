@@ -37,14 +37,36 @@ def job_of(
 
     Parameters
     ----------
-    network, loss, penalty, score
-        One for all members.
-    optimizer, data, schedule, validation
-        One for all, or a sequence of one each.
-    keys, params
-        Where each member starts: a key, and parameters in place of those that it would give.
-    epochs, batch_size, shuffle, engine, early_stopping
-        How all are trained.
+    network
+        What is trained, one for all members.
+    loss
+        What training makes small, one for all.
+    penalty
+        What is added to the loss for the size of the weights, if anything: one for all.
+    score
+        What is measured on the validation data in place of accuracy, if anything: one for all.
+    optimizer
+        How a gradient changes the parameters: one for all, or a sequence of one each.
+    data
+        What is learned from: one for all, or a sequence of one each.
+    schedule
+        What gives each epoch its learning rate, if anything: one for all, or a sequence of one each.
+    validation
+        The data measured after each epoch, if any: one for all, or a sequence of one each.
+    keys
+        One a member: what gives its first parameters and its orders.
+    params
+        The first parameters of each, in place of the keys'.
+    epochs
+        How many times each member goes through its data.
+    batch_size
+        Samples an update.
+    shuffle
+        Whether each epoch has an order of its own.
+    engine
+        "auto", "reference" or "fused".
+    early_stopping
+        What ends the training of a member before its last epoch, if anything.
 
     All are as `fit_ensemble` takes them; raises `TypeError` or `ValueError` for what it does not take.
     """

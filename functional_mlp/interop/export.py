@@ -48,8 +48,10 @@ def to_onnx(
     ----------
     path
         The file, which is written whole or not at all.
-    network, params
+    network
         What is written: layers of this library, and `Elementwise` ones of your own.
+    params
+        Its parameters, in float32, float64 or float16.
     preparation
         A `tables.Preparation`. The model then takes the raw columns by their names, each (n,), and prepares them:
         numbers as float64, NaN where one is missing; words as strings, "" where one is missing; dates as the
@@ -96,12 +98,20 @@ def write_model(
 
     Parameters
     ----------
-    path, network
-        As `to_onnx` takes them.
+    path
+        The file, which is written whole or not at all.
+    network
+        What is written.
     members
         The params of each network.
-    preparation, classes, loss, scale
-        As `to_onnx` takes them.
+    preparation
+        What makes the features from raw columns, as `to_onnx` takes it.
+    classes
+        The names of the classes, in order; None for no labels.
+    loss
+        What the network has learned with, by which probabilities follow from outputs.
+    scale
+        That of a quantity that was learned; None for none.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"to_onnx: path must be a str or a path, got {checks.describe(path)}")

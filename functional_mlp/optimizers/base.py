@@ -77,8 +77,10 @@ class Optimizer(Value, Generic[S]):
             The number of the update, counted from 1.
         learning_rate
             That of the state.
-        param, grad
-            The parameter, and the gradient of the loss with respect to it.
+        param
+            The parameter, an array.
+        grad
+            The gradient of the loss with respect to it, of the same shape.
         slots
             What the rule remembers, by the names of the state's further fields.
         """

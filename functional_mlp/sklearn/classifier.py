@@ -33,9 +33,14 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc] # scikit-
 
     Parameters
     ----------
-    activation, optimizer, loss, network
-        May be values of this library: a layer such as `GELU()` for `activation`, an optimizer in place of `solver` and
-        its numbers, a loss in place of cross-entropy, a network in place of `hidden_layer_sizes` and `activation`.
+    activation
+        May be a layer of this library, such as `GELU()`.
+    optimizer
+        An optimizer of this library, in place of `solver` and its numbers.
+    loss
+        A loss of this library, in place of cross-entropy.
+    network
+        A network of this library, in place of `hidden_layer_sizes` and `activation`.
     members
         How many networks to train, each from another start and in another order. `predict_proba` is the mean of their
         probabilities, and `predict_std` the deviation. `coefs_` and `intercepts_` have a leading axis over them.

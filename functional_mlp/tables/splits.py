@@ -121,12 +121,20 @@ def _dataset(
 
     Parameters
     ----------
-    table, rows, columns
-        The table, which of its rows, and the columns of these.
-    preparation, scale
-        What makes numbers of the columns, and of quantities to be predicted.
-    dtype, device
-        Those of the data set.
+    table
+        The table.
+    rows
+        Which of its rows.
+    columns
+        The columns of these rows.
+    preparation
+        What makes numbers of the columns.
+    scale
+        What makes numbers of a quantity to be predicted, if one is.
+    dtype
+        That of the data set.
+    device
+        That of the data set.
     """
     inputs = preparation.apply(columns, dtype)
     if table.labels is not None:

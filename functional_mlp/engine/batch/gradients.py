@@ -53,10 +53,14 @@ class ParamGradients:
 
         Parameters
         ----------
-        piece, step
-            The samples, and the layer.
-        x, grad
-            The places of its input, and of the gradient of its output.
+        piece
+            The samples.
+        step
+            The layer.
+        x
+            The place of its input.
+        grad
+            The place of the gradient of its output.
         transposed
             Whether the weights are kept transposed too.
         by_units
@@ -122,14 +126,22 @@ class ParamGradients:
 
         Parameters
         ----------
-        scope, at
-            Where it is emitted, and the places.
-        left, right
-            What is multiplied: the places of x and of the gradient, in the order of the matrix, with their features.
-        own_rows, own_columns
-            Which of the weights are this thread's; all columns where there are none.
-        update, so_far
-            Uses the gradient of a vector; and what its sum goes on from, if from anything.
+        scope
+            Where it is emitted.
+        at
+            The places.
+        left
+            The factor with a row for each row of the matrix, x or the gradient: its place, and its features.
+        right
+            The other factor, with a column for each column of the matrix: its place, and its features.
+        own_rows
+            The first of the rows that are this thread's, and the end of them.
+        own_columns
+            Likewise for columns; all of them where it is None.
+        update
+            Uses the gradient of a vector.
+        so_far
+            What the sum of a vector goes on from, if from anything.
         """
         e, (rows_place, rows), (columns_place, columns) = self.e, left, right
         stride = self.kernels.stride(columns)
@@ -171,12 +183,18 @@ class ParamGradients:
 
         Parameters
         ----------
-        scope, at
-            Where it is emitted, and the places.
-        features, outputs
-            How many biases there are, and how many outputs the layer has.
-        update, so_far
-            Uses the gradient of a vector; and what its sum goes on from, if from anything.
+        scope
+            Where it is emitted.
+        at
+            The places.
+        features
+            How many biases there are.
+        outputs
+            How many outputs the layer has.
+        update
+            Uses the gradient of a vector.
+        so_far
+            What the sum of a vector goes on from, if from anything.
         """
         e, stride, policy = self.e, self.kernels.stride(outputs), scope.plan.policy
         chains = policy.bias_chains if so_far is None else 1

@@ -65,8 +65,16 @@ def linear_kernel(
 
     Parameters
     ----------
-    kernels, piece, name, step, variant
-        The assembler, the samples, what the kernel does, for which layer, and in which of the ways that there are.
+    kernels
+        The assembler.
+    piece
+        The samples.
+    name
+        What the kernel does.
+    step
+        The layer that it is for.
+    variant
+        Which of the ways to do it.
     places
         The places that it works on.
     emit
@@ -108,10 +116,16 @@ class LinearProducts:
 
         Parameters
         ----------
-        scope, place, offset
-            Where it is emitted, the place of all rows, and that of the vector among them.
-        v, features
-            The first of the row's features in the vector, and how many the row has.
+        scope
+            Where it is emitted.
+        place
+            The place of all rows.
+        offset
+            That of the vector among them.
+        v
+            The first of the row's features in the vector.
+        features
+            How many features the row has.
         value
             The vector.
         """

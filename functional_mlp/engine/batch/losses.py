@@ -43,14 +43,18 @@ class PieceLosses:
 
         Parameters
         ----------
-        begin, end
-            The samples of the piece.
+        begin
+            The first sample of the piece.
+        end
+            The one after its last.
         row_of
             The row of the data that a sample is.
         prediction
             The place of the outputs of the first sample of the piece.
-        grad, scale
-            The place for the gradients, which are multiplied by a vector; none where they are not wanted.
+        grad
+            The place for the gradients; None where they are not wanted.
+        scale
+            The vector that they are multiplied by; None with them.
         """
         few = self._program.out_features <= self._scope.plan.policy.most_outputs_side_by_side
         emit = self._side_by_side if few else self._one_by_one
@@ -85,8 +89,18 @@ class PieceLosses:
 
         Parameters
         ----------
-        begin, end, row_of, prediction, grad, scale
-            Those of `emit`.
+        begin
+            The first sample of the piece.
+        end
+            The one after its last.
+        row_of
+            The row of the data that a sample is.
+        prediction
+            The place of the outputs of the first sample of the piece.
+        grad
+            The place for the gradients; None where they are not wanted.
+        scale
+            The vector that they are multiplied by; None with them.
         """
         e, stride = self._e, self._kernels.stride(self._program.out_features)
 
@@ -111,8 +125,18 @@ class PieceLosses:
 
         Parameters
         ----------
-        begin, end, row_of, prediction, grad, scale
-            Those of `emit`.
+        begin
+            The first sample of the piece.
+        end
+            The one after its last.
+        row_of
+            The row of the data that a sample is.
+        prediction
+            The place of the outputs of the first sample of the piece.
+        grad
+            The place for the gradients; None where they are not wanted.
+        scale
+            The vector that they are multiplied by; None with them.
         """
         e, stride = self._e, self._kernels.stride(self._program.out_features)
         losses = LossesSideBySide(self._program, FeaturesNamespace(e, Scalars(e)))

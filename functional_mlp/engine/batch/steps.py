@@ -105,10 +105,20 @@ class BatchSteps:
 
         Parameters
         ----------
-        back, step, at, x
-            The piece, the layer, where it stands, and its input.
-        grad, weights, grad_x
-            The places of the gradient of its output, of its weights by output, and of what is made.
+        back
+            The piece.
+        step
+            The layer.
+        at
+            Where the layer stands.
+        x
+            Its input.
+        grad
+            The place of the gradient of its output.
+        weights
+            The place of its weights by output.
+        grad_x
+            The place of what is made.
         """
         layer, s, y = (None, 0, 0) if x.below is None else (x.below.step.layer, x.below.s, x.below.y)
 
@@ -202,12 +212,16 @@ class BatchSteps:
 
         Parameters
         ----------
-        piece, name
-            The samples, and what the kernel does.
+        piece
+            The samples.
+        name
+            What the kernel does.
         layer
             The activation that it is of, if any.
-        features, places
-            How many features a sample has, and where those of the first one lie.
+        features
+            How many features a sample has.
+        places
+            Where those of the first sample lie.
         emit
             Emits it.
         """

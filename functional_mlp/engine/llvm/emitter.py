@@ -282,8 +282,12 @@ class Emitter(Indices):
         ----------
         name
             That of its blocks.
-        start, stop, step
-            Which numbers i goes through.
+        start
+            The first i.
+        stop
+            The end of them, which i does not reach.
+        step
+            How far i goes in a turn.
         body
             Emits a turn.
         carried

@@ -92,12 +92,18 @@ def gated_slope(
 
     Parameters
     ----------
-    e, gate
-        Where it is emitted, and the gate, with its a and b.
-    s, t
-        The input, and −|s|.
-    exponent, rest
-        Their sum is v = a t + b t³; the second, where there is one, is what rounding the first has lost.
+    e
+        Where it is emitted.
+    gate
+        The gate, with its a and b.
+    s
+        The input.
+    t
+        −|s|.
+    exponent
+        v = a t + b t³, rounded.
+    rest
+        What rounding it has lost, to be added; None for nothing.
 
     The sum 1 + u + eᵛ is 0 at a t₀. It is u − u₀ + e^v₀ (e^(v − v₀) − 1) as well, whose parts have one sign, so that it
     keeps its digits near t₀.

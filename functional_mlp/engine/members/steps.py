@@ -21,12 +21,16 @@ class Update(Protocol):
 
     Parameters
     ----------
-    width, place
-        The numbers that a vector holds of each member, and where the vector lies.
+    width
+        The numbers that a vector holds of each member.
+    place
+        Where the vector lies.
     param
         The vector.
-    x, delta
-        Two vectors whose product the gradient is.
+    x
+        A vector, the first factor of the gradient.
+    delta
+        A vector, the second.
     of_weights
         Whether they are weights, which a penalty counts, or biases.
     """

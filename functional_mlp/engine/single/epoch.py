@@ -238,12 +238,16 @@ class SampleEpoch:
 
         Parameters
         ----------
-        scope, kind
-            Where the kernel is emitted, and what it does.
+        scope
+            Where the kernel is emitted.
+        kind
+            What it does.
         layer
             The activation that it is of, if any.
-        features, places
-            How many features it goes through, and where they lie.
+        features
+            How many features it goes through.
+        places
+            Where they lie.
         emit
             Emits it.
         """

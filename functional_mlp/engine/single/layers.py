@@ -191,8 +191,12 @@ class SampleLayers:
         ----------
         own
             The pass, with the update that is pending in it.
-        kind, step, variant
-            What the kernel does, for which layer, and in which of the ways that there are.
+        kind
+            What the kernel does.
+        step
+            The layer that it is for.
+        variant
+            Which of the ways to do it.
         places
             The places that it works on.
         emit

@@ -68,8 +68,12 @@ class Products:
             Where it is emitted.
         has_bias
             0 or 1.
-        biases, delta, offset
-            The places of the biases and of the gradient, and which of their vectors is meant.
+        biases
+            The place of the biases.
+        delta
+            The place of the gradient.
+        offset
+            Which vector of each is meant.
         pending
             The update, if any.
         """
@@ -301,10 +305,14 @@ class Products:
 
         Parameters
         ----------
-        scope, grid
-            Where it is emitted, and the matrix.
-        first, rows
-            The first row, and how many; where that is a value, they are taken one by one.
+        scope
+            Where it is emitted.
+        grid
+            The matrix.
+        first
+            The first row.
+        rows
+            How many rows; where that is a value, they are taken one by one.
         body
             body(first, rows, offset, lanes in use, *sums) adds the products of the vectors at an offset to sums.
         sums

@@ -178,12 +178,16 @@ class Tails:
 
         Parameters
         ----------
-        scope, tails
-            Where it is emitted, and the tails of the matrix.
+        scope
+            Where it is emitted.
+        tails
+            The tails of the matrix.
         products
             Those of the columns that no tail has; none where tails have all.
-        first, rows
-            The first row, and how many.
+        first
+            The first row.
+        rows
+            How many rows.
         delta
             The place of the vector.
         """
@@ -211,12 +215,18 @@ class Tails:
 
         Parameters
         ----------
-        scope, tail
-            Where it is emitted, and the tail.
+        scope
+            Where it is emitted.
+        tail
+            The tail.
         level
             The sums of the stage before.
-        rows, first, delta
-            As `row_sums` takes them.
+        rows
+            How many rows.
+        first
+            The first row.
+        delta
+            The place of the vector.
         """
         e = self.e
         vector = self._spread(tail, scope.activations, delta)

@@ -158,8 +158,10 @@ def check_vjp(layer: Any, params: Any, x: Tensor, grad_out: Tensor, *, direction
     ----------
     layer
         Any object with `apply` and `vjp`.
-    params, x
-        The point, in float64.
+    params
+        The layer's, in float64.
+    x
+        The input, in float64: with `params`, the point.
     grad_out
         The gradient with respect to the output, and shaped like it, in float64.
     directions

@@ -141,12 +141,18 @@ def cases(
 
     Parameters
     ----------
-    draw, loss
-        hypothesis's draw, and the loss.
-    kinds, domain
-        The kinds of targets that it takes, by the number of features, and which predictions.
-    dtypes, awkward
-        The dtypes to draw from, and whether tensors lie oddly in memory.
+    draw
+        hypothesis's draw.
+    loss
+        The loss.
+    kinds
+        The kinds of targets that it takes, by the number of features.
+    domain
+        Which predictions it takes.
+    dtypes
+        Those to draw from.
+    awkward
+        Whether tensors lie oddly in memory.
     """
     dtype = draw(st.sampled_from(dtypes))
     samples, features = draw(st.integers(1, 4)), draw(st.sampled_from(sorted(kinds)))
@@ -169,8 +175,10 @@ def shaped_cases(
     ----------
     loss
         The loss.
-    kinds, domain
-        The kinds of targets that it takes, by the number of features, and which predictions.
+    kinds
+        The kinds of targets that it takes, by the number of features.
+    domain
+        Which predictions it takes.
     key
         Of the numbers.
     dtype
@@ -237,8 +245,10 @@ def _case(
 
     Parameters
     ----------
-    loss, domain
-        The loss, and the predictions that it takes.
+    loss
+        The loss.
+    domain
+        The predictions that it takes.
     key
         What the targets, and whatever the case needs later, are drawn with.
     predictions
