@@ -4,7 +4,8 @@
 
 Each figure is the median over rounds, in which all take turns, in microseconds a call; everything runs on one thread.
 `--tail` steps more are timed one by one, for the 99.9th percentile, with Python's garbage collector as it is and
-switched off. JAX donates the parameters to its step; torch.compile is there where a C++ compiler is.
+switched off. JAX donates the parameters to its step; torch.compile is there where a C++ compiler is. deep-river is
+River's way to neural networks, whose own ended with River 0.25. JAX and deep-river take part where they are installed.
 """
 
 import argparse
@@ -81,12 +82,16 @@ def loop(sizes: tuple[int, ...]) -> Peer:
     return steps, predictions
 
 
-def torch_nn(sizes: tuple[int, ...], compiled: bool = False) -> Peer:
-    inputs, labels = samples_of(sizes)
+def module_of(sizes: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.ReLU()]
-    model: Any = nn.Sequential(*layers[:-1])
+    return nn.Sequential(*layers[:-1])
+
+
+def torch_nn(sizes: tuple[int, ...], compiled: bool = False) -> Peer:
+    inputs, labels = samples_of(sizes)
+    model: Any = module_of(sizes)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     model = torch.compile(model) if compiled else model
     criterion = nn.CrossEntropyLoss()
@@ -147,6 +152,28 @@ def jax_jitted(sizes: tuple[int, ...]) -> Peer:
     return steps, predictions
 
 
+def deep_river(sizes: tuple[int, ...]) -> Peer:
+    from deep_river.classification import Classifier
+
+    inputs, labels = samples_of(sizes)
+    rows = [{f"x{i:02}": value for i, value in enumerate(x.tolist())} for x in inputs]
+    model = Classifier(module_of(sizes), loss_fn="cross_entropy", optimizer_fn="sgd", lr=LEARNING_RATE)
+
+    def steps(count: int) -> None:
+        for i in range(count):
+            model.learn_one(rows[i % SAMPLES], labels[i % SAMPLES])
+
+    def predictions(count: int) -> None:
+        for i in range(count):
+            model.predict_proba_one(rows[i % SAMPLES])
+
+    return steps, predictions
+
+
+# Peers that may not be installed, and what makes them.
+OPTIONAL = {"JAX, jitted": jax_jitted, "deep-river": deep_river}
+
+
 def microseconds(call: Callable[[int], None], count: int) -> float:
     started = time.perf_counter()
     call(count)
@@ -184,10 +211,11 @@ def main() -> None:
         peers: dict[str, Peer] = {"Online": ours(sizes), "the explicit loop": loop(sizes), "torch.nn": torch_nn(sizes)}
         if shutil.which("c++"):
             peers["torch.compile"] = torch_nn(sizes, compiled=True)
-        try:
-            peers["JAX, jitted"] = jax_jitted(sizes)
-        except ImportError:
-            print("JAX is not installed")
+        for peer, make in OPTIONAL.items():
+            try:
+                peers[peer] = make(sizes)
+            except ImportError as error:
+                print(f"{peer}: not installed ({error})")
         times: dict[str, list[list[float]]] = {peer: [[], []] for peer in peers}
         for call in (call for pair in peers.values() for call in pair):
             call(50)
