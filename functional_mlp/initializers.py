@@ -57,7 +57,7 @@ class Initializer(Value):
         dtype
             That of the tensor.
         device
-            Where the tensor is.
+            Where the tensor is: on the CPU where this is None.
         """
 
     def _constructor(self) -> str:

@@ -106,7 +106,7 @@ def uniform(
     dtype
         That of the tensor.
     device
-        Where the tensor is.
+        Where the tensor is: on the CPU where this is None.
 
     >>> u = uniform(key(0), (1000,), -1.0, 1.0)
     >>> bool((u >= -1).all() and (u < 1).all()), bool(u.mean().abs() < 0.1)
@@ -156,7 +156,7 @@ def normal(
     dtype
         That of the tensor.
     device
-        Where the tensor is.
+        Where the tensor is: on the CPU where this is None.
 
     >>> z = normal(key(0), (1000,), 5.0, 2.0)
     >>> bool((z.mean() - 5).abs() < 0.2), bool((z.std() - 2).abs() < 0.2)

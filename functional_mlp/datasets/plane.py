@@ -42,7 +42,7 @@ def disk(
     dtype
         That of the inputs and the targets.
     device
-        Where both are.
+        Where both are: on the CPU where this is None.
 
     >>> data = disk(random.key(0), 5)
     >>> data.inputs.shape, data.targets.shape
@@ -85,7 +85,7 @@ def checkers(
     dtype
         That of the inputs and the targets.
     device
-        Where both are.
+        Where both are: on the CPU where this is None.
 
     >>> checkers(random.key(0), 5).labels
     tensor([1, 1, 0, 1, 0])
@@ -147,7 +147,7 @@ def spirals(
     dtype
         That of the inputs and the targets.
     device
-        Where both are.
+        Where both are: on the CPU where this is None.
 
     Lang and Witbrock, "Learning to tell two spirals apart", 1988, with three turns.
 
@@ -187,7 +187,7 @@ def rings(
     dtype
         That of the inputs and the targets.
     device
-        Where both are.
+        Where both are: on the CPU where this is None.
 
     >>> rings(random.key(0), 4).labels
     tensor([0, 1, 0, 1])

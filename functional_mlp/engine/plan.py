@@ -248,7 +248,7 @@ def _sharing(
     Parameters
     ----------
     program
-        The program.
+        What the plan is for.
     lanes
         The numbers in a vector.
     policy

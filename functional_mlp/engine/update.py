@@ -85,7 +85,7 @@ def penalized(
     Parameters
     ----------
     penalty
-        The penalty.
+        What is added to the loss for the size of the weights.
     xp
         The namespace in which it is evaluated.
     strength

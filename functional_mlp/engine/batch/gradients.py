@@ -129,7 +129,7 @@ class ParamGradients:
         scope
             Where it is emitted.
         at
-            The places.
+            The places of what is read and of what is updated.
         left
             The factor with a row for each row of the matrix, x or the gradient: its place, and its features.
         right
@@ -186,7 +186,7 @@ class ParamGradients:
         scope
             Where it is emitted.
         at
-            The places.
+            The places of what is read and of what is updated.
         features
             How many biases there are.
         outputs
