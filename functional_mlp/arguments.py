@@ -43,7 +43,7 @@ def lone_job(
     network
         What is trained.
     loss
-        What the training makes small.
+        What the training minimizes.
     optimizer
         How a gradient changes the parameters.
     data
@@ -190,7 +190,7 @@ def checked_task(
     network
         What the caller was given to train.
     loss
-        What it was given to make small.
+        What it was given to minimize.
     batch_size
         The samples of an update, as given.
     shuffle

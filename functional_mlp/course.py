@@ -35,7 +35,6 @@ from functional_mlp.state import (
     learning_rates,
     reads_history,
 )
-from functional_mlp.stopping import Improvement
 
 
 class Course:
@@ -61,21 +60,9 @@ class Course:
         self._keys = [member.start.key for member in self._members]
         self._begun = [member.start.epoch - len(member.progress.history) for member in self._members]
         self._memories = [_remembered(member, None, member.progress.history) for member in self._members]
-        self._improvements = [self._improvement(member) for member in self._members]
         self._asked: tuple[range, Keys, Rates] = range(0), [], []
-        self._ended = 0  # how many times a member was told to end, or stopped early
         start = self._run.snapshot()
-        self._standings = [
-            Standing(
-                member.start.epoch,
-                start,
-                trained=member.start.epoch,
-                ended=member.progress.ended,
-                stopped_early=job.early_stopping is not None and job.early_stopping.is_over_after(improvement),
-                best=member.progress.best,
-            )
-            for member, improvement in zip(self._members, self._improvements, strict=True)
-        ]
+        self._standings = [self._standing_at_start(member, start) for member in self._members]
 
     def _most_at_once(self, watched: bool) -> int:
         """How many epochs are trained before any of them is looked at."""
@@ -86,9 +73,13 @@ class Course:
             return 1  # a callback may change what a function of the epoch gives
         return self._run.epochs_ahead if self._shows_each else self._run.epochs_at_once
 
-    def _improvement(self, member: Member) -> Improvement:
-        stopping, progress = self._job.early_stopping, member.progress
-        return Improvement() if stopping is None else stopping.over(progress.history, progress.judged_from)
+    def _standing_at_start(self, member: Member, snapshot: Snapshot) -> Standing:
+        stopping, progress, epoch = self._job.early_stopping, member.progress, member.start.epoch
+        standing = Standing(epoch, snapshot, trained=epoch, ended=progress.ended, best=progress.best)
+        if stopping is None:
+            return standing
+        improvement = stopping.over(progress.history, progress.judged_from)
+        return standing._replace(improvement=improvement, stopped_early=stopping.is_over_after(improvement))
 
     def __iter__(self) -> Iterator[Sequence[int]]:
         epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
@@ -101,7 +92,6 @@ class Course:
                 one_by_one = stretch.epochs.stop
                 continue
             self._record(stretch)
-            ended = self._ended
             for epochs, snapshot in stretch.turns():
                 reached, epoch = self._move_on(stretch, epochs, snapshot), epochs.stop
                 if len(stretch.epochs) > 1:
@@ -110,7 +100,7 @@ class Course:
                     yield reached
                 if epoch == stretch.epochs.stop:
                     break
-                if self._ended > ended:  # fewer members go on than were trained ahead
+                if self._active() != stretch.active:  # fewer members go on than were trained ahead
                     self._run.restore(snapshot)
                     break
                 self._check_unchanged()  # whoever has looked may have changed what they are trained by
@@ -119,7 +109,7 @@ class Course:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
 
-    def _train(self, epochs: range, active: Sequence[int]) -> Stretch:
+    def _train(self, epochs: range, active: list[int]) -> Stretch:
         """Run epochs."""
         started = time.perf_counter()
         keys, rates = self._asked_for(epochs)
@@ -199,8 +189,7 @@ class Course:
         for member, own in zip(stretch.active, stretch.histories, strict=True):
             loss_is_finite = stretch.settled or math.isfinite(own.train_loss[-1])
             if stretch.settled or (loss_is_finite and self._run.is_finite([member])):
-                over, best = self._judged(member, own, epochs.start - stretch.epochs.start, stop, after)
-                standings[member] = Standing(stop, after, stop, stopped_early=over, best=best)
+                standings[member] = self._judged(member, own, epochs.start - stretch.epochs.start, stop, after)
                 reached.append(member)
             else:
                 diverged_at = None if loss_is_finite else epochs[-1]
@@ -208,22 +197,31 @@ class Course:
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
-    def _judged(
-        self, member: int, history: History, index: int, epoch: int, snapshot: Snapshot
-    ) -> tuple[bool, TrainState | None]:
-        """Whether early stopping ends the run of a member after an epoch, and the state after the best one so far.
+    def _judged(self, member: int, history: History, index: int, epoch: int, snapshot: Snapshot) -> Standing:
+        """Where a member stands after an epoch that led to finite numbers, as early stopping judges it.
 
-        `index` is the epoch's place in the `history` of its stretch; `epoch` and `snapshot` are those after it.
+        Parameters
+        ----------
+        member
+            Its place in the group.
+        history, index
+            The history of the stretch, and the epoch's place in it.
+        epoch, snapshot
+            Those after the epoch.
         """
-        stopping = self._job.early_stopping
+        stopping, before = self._job.early_stopping, self._standings[member]
         if stopping is None:
-            return False, None
-        improvement = stopping.after(self._improvements[member], getattr(history, stopping.monitor)[index])
-        self._improvements[member] = improvement
-        over = stopping.is_over_after(improvement)
-        self._ended += over
+            return Standing(epoch, snapshot, epoch)
+        improvement = stopping.after(before.improvement, getattr(history, stopping.monitor)[index])
         is_best = improvement.epoch == improvement.epochs - 1
-        return over, self._state(member, epoch, snapshot) if is_best else self._standings[member].best
+        return Standing(
+            epoch,
+            snapshot,
+            trained=epoch,
+            stopped_early=stopping.is_over_after(improvement),
+            improvement=improvement,
+            best=self._state(member, epoch, snapshot) if is_best else before.best,
+        )
 
     @property
     def epochs_done(self) -> int:
@@ -232,7 +230,6 @@ class Course:
 
     def end(self, member: int) -> None:
         """Train a member no further."""
-        self._ended += 1
         self._standings[member] = self._standings[member]._replace(ended=True)
 
     def reached(self, member: int) -> tuple[TrainState, History]:
@@ -257,8 +254,8 @@ class Course:
         diverged_at = standing.diverged_at
         if diverged_at is None and standing.trained > standing.epoch:  # no epoch has followed whose loss would show it
             diverged_at = standing.epoch
-        state = TrainState(self._run.state(standing.snapshot, member), self._keys[member], standing.epoch)
-        best = state if standing.best is None or standing.best.epoch == state.epoch else attrs.evolve(standing.best)
+        state = _made(self._state(member, standing.epoch, standing.snapshot))
+        best = state if standing.best is None or standing.best.epoch == state.epoch else _made(standing.best)
         history = self._history(member, standing.trained)
         return FitResult(state, history, diverged_at, interrupted, best, standing.stopped_early)
 
@@ -271,6 +268,11 @@ class Course:
     def _history(self, member: int, epoch: int) -> History:
         """The records of a member's epochs before `epoch`."""
         return self._recorders[member].first(epoch - self._begun[member])
+
+
+def _made(state: TrainState) -> TrainState:
+    """A state with its tensors: one whose tensors are yet to be copied keeps the memory of the run."""
+    return TrainState(state.optimizer_state, state.key, state.epoch)
 
 
 def _is_ours(schedule: Any) -> bool:

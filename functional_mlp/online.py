@@ -99,7 +99,7 @@ class Online:
     network
         What learns.
     loss
-        What it makes small.
+        What it minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty

@@ -8,13 +8,15 @@ import attrs
 from functional_mlp.engines import Snapshot
 from functional_mlp.history import History
 from functional_mlp.state import TrainState
+from functional_mlp.stopping import Improvement
 
 
 class Standing(NamedTuple):  # one is made in each epoch that is looked at, in half the time that attrs takes
     """Where a member stands: its last finite state, that after `epoch` epochs, and how many epochs it has had in all.
 
     `diverged_at` is the epoch whose loss is not finite, `ended` says that it was told to end, and `stopped_early` that
-    it has not improved for long enough: it is then over. `best` is the state after its best epoch so far.
+    it has not improved for long enough: it is then over. `improvement` and `best`, the state after its best epoch so
+    far, are those that early stopping asks for.
     """
 
     epoch: int
@@ -23,6 +25,7 @@ class Standing(NamedTuple):  # one is made in each epoch that is looked at, in h
     diverged_at: int | None = None
     ended: bool = False
     stopped_early: bool = False
+    improvement: Improvement = Improvement()
     best: TrainState | None = None
 
     @property
@@ -39,7 +42,7 @@ class Stretch:
     """
 
     epochs: range
-    active: Sequence[int]
+    active: list[int]
     histories: Sequence[History]
     snapshots: Sequence[Snapshot]
     settled: bool

@@ -1,4 +1,4 @@
-"""Training: `fit`, a run from its first epoch to its last, and `train_epoch`, the pure step that it repeats."""
+"""Training: `fit`, a run from its first epoch to its last, and `train_epoch`, one such epoch as a pure step."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def fit(
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     data
@@ -149,7 +149,7 @@ def fit(
         early_stopping=early_stopping,
     )
     watch = Watch(asked, callbacks, checkpoint)
-    job = watch.job
+    job = watch.job  # the one asked for, from where its checkpoint has come
     with one_interrupt(), bar.shown(progress, job.epochs) as tell:
         course = Course(job, engines.lone_group(job), watched=watch.looks, tick=tell)
         watch.begin()
@@ -194,7 +194,7 @@ def train_epoch(
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     state
         Where training stands: the optimizer's state, the key of the orders, the number of the epoch.
     data

@@ -37,7 +37,7 @@ def trace(
     Parameters
     ----------
     loss
-        What the step makes small. Default: mse on the paper's disk, cross-entropy on a table.
+        What the step minimizes. Default: mse on the paper's disk, cross-entropy on a table.
     sample
         Which of the training samples goes through, counted from 0.
     seed

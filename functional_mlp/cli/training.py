@@ -110,7 +110,7 @@ class TrainingOptions:
     96,000 samples are shown, but from 50 to 1000."""
 
     loss: LossName | None = None
-    """What training makes small: the mean squared error, the cross-entropy of the softmax of the outputs, bce, the
+    """What training minimizes: the mean squared error, the cross-entropy of the softmax of the outputs, bce, the
     binary cross-entropy of the sigmoid of a single output for two classes, or huber, Huber's loss, which outliers pull
     less. Default: cross-entropy for the classes of a table, else mse."""
 
@@ -122,7 +122,7 @@ class TrainingOptions:
     what `predict` uses, is then the network of the best epoch."""
 
     l1: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
-    """Add this times the sum of the sizes of the weights to what training makes small, in the place of --l2: many
+    """Add this times the sum of the sizes of the weights to what training minimizes, in the place of --l2: many
     weights end near 0. What is shown is without."""
 
     delta: Annotated[float | None, Parameter(metavar="SIZE")] = None
@@ -248,7 +248,7 @@ class RuleOptions:
     """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
 
     l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
-    """Add half of this times the sum of the squared weights to what training makes small. What is shown is without.
+    """Add half of this times the sum of the squared weights to what training minimizes. What is shown is without.
     Default: 6 for a table, divided by the number of training samples; none on the paper's disk."""
 
 

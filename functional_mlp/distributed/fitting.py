@@ -59,7 +59,7 @@ def fit(
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     data

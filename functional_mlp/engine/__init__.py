@@ -105,7 +105,7 @@ def explain(
     network
         What is to be trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty
@@ -219,7 +219,7 @@ def compile(
     network
         What is to be trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty

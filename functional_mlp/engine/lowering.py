@@ -53,7 +53,7 @@ def lower(
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty

@@ -81,7 +81,7 @@ class CompiledEpoch:
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty

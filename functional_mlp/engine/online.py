@@ -103,7 +103,7 @@ class FusedSteps:
     network
         What learns, that of the `Online`.
     loss
-        What it makes small.
+        What it minimizes.
     optimizer
         How a gradient changes the parameters.
     penalty

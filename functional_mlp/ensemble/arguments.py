@@ -40,7 +40,7 @@ def job_of(
     network
         What is trained, one for all members.
     loss
-        What training makes small, one for all.
+        What training minimizes, one for all.
     penalty
         What is added to the loss for the size of the weights, if anything: one for all.
     score

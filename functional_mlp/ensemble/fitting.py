@@ -133,7 +133,7 @@ def fit_ensemble(
     network
         What is trained: one for all members.
     loss
-        What training makes small: one for all members.
+        What training minimizes: one for all members.
     optimizer
         One for all members, or a sequence of one each: of one kind, with learning rates and other numbers that may
         differ.

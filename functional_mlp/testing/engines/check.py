@@ -54,7 +54,7 @@ def check_engines_agree(
     network
         What is trained.
     loss
-        What training makes small.
+        What training minimizes.
     optimizer
         How a gradient changes the parameters.
     data
