@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import functional_mlp
+from functional_mlp import api
 
 
 def check_value(value: Any) -> None:
@@ -14,7 +14,8 @@ def check_value(value: Any) -> None:
     The repr is evaluated with the public names of `functional_mlp`, and with those of the modules in which the
     classes of the value and of its fields are defined.
 
-    >>> check_value(functional_mlp.Linear(3, 2))
+    >>> import functional_mlp as fm
+    >>> check_value(fm.Linear(3, 2))
     >>> check_value([1, 2])
     Traceback (most recent call last):
     ...
@@ -63,7 +64,7 @@ def _evaluated(value: Any) -> Any:
 
 def _names(value: Any, used: Collection[str]) -> dict[str, Any]:
     """The names that a repr may use; of the public ones those that it does: to load others may take long."""
-    names = {name: getattr(functional_mlp, name) for name in functional_mlp.__all__ if name in used}
+    names = {name: getattr(api, name) for name in api.__all__ if name in used}
     for cls in _classes(value, set()):
         names.update(vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {})
         names[cls.__name__] = cls

@@ -10,14 +10,16 @@ import attrs
 import torch
 from torch import Tensor
 
-import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.datasets import Dataset
+from functional_mlp.history import History
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
+from functional_mlp.state import FitResult, TrainState
 from functional_mlp.testing.rounding import flushed_network, nudged_network, nudged_params
 from functional_mlp.testing.trees import packed
+from functional_mlp.training import fit, train_epoch
 
 Engine = Literal["reference", "fused"]
 
@@ -30,10 +32,10 @@ ACCURACIES = ("train_accuracy", "validation_accuracy")
 class Outcome:
     """Where a run ended, what it recorded, and where the epoch in which it diverged led."""
 
-    state: fm.TrainState
-    history: fm.History
+    state: TrainState
+    history: History
     diverged_at: int | None
-    diverged: fm.TrainState | None
+    diverged: TrainState | None
 
     def figures(self, *names: str) -> dict[str, Tensor]:
         """Figures of the history, a number for each epoch."""
@@ -99,8 +101,8 @@ class TrainingRun:
             diverged, _ = self.following(result.state, engine)
         return Outcome(result.state, result.history, result.diverged_at, diverged)
 
-    def fitted(self, params: Any, engine: Engine, validation: Dataset | None) -> fm.FitResult:
-        return fm.fit(
+    def fitted(self, params: Any, engine: Engine, validation: Dataset | None) -> FitResult:
+        return fit(
             self.network,
             self.loss,
             self.optimizer,
@@ -112,15 +114,15 @@ class TrainingRun:
             **self.options(engine),
         )
 
-    def started(self, params: Any) -> fm.TrainState:
+    def started(self, params: Any) -> TrainState:
         """The state that `fit` starts from."""
         _, train_key = self.key.split()
-        return fm.TrainState(self.optimizer.init(params), train_key, 0)
+        return TrainState(self.optimizer.init(params), train_key, 0)
 
-    def following(self, state: fm.TrainState, engine: Engine) -> tuple[fm.TrainState, float]:
+    def following(self, state: TrainState, engine: Engine) -> tuple[TrainState, float]:
         """One more epoch."""
         network = as_layer("network", self.network)
-        return fm.train_epoch(network, self.loss, state, self.data, optimizer=self.optimizer, **self.options(engine))
+        return train_epoch(network, self.loss, state, self.data, optimizer=self.optimizer, **self.options(engine))
 
 
 @attrs.frozen(eq=False, slots=False)
