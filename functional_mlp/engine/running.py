@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.expressions import strength_of
 from functional_mlp.engine.orders import Orders
@@ -16,7 +17,7 @@ from functional_mlp.engine.passes import Evaluation, nothing
 from functional_mlp.engine.policy import MEASURED, Policy
 from functional_mlp.engine.program import TrainingProgram
 from functional_mlp.engine.rows import Rows
-from functional_mlp.engine.session import Session, new_workspace
+from functional_mlp.engine.session import Session
 from functional_mlp.forks import cached_property
 from functional_mlp.optimizers import OptimizerState
 from functional_mlp.random import Key
@@ -216,9 +217,10 @@ class FusedRun:
         return self._numbers.copy(), self._step, self._learning_rate
 
     def _new_snapshots(self, count: int) -> Tensor:
-        """Memory for the numbers of some snapshots."""
-        size = len(self._numbers)
-        return new_workspace(count * size, self._program.dtype).view(count, size)
+        """Memory for the numbers of some snapshots, not filled: torch fills it on all cores, and waits for them."""
+        memory = torch.empty(count, len(self._numbers), dtype=self._program.dtype, device="cpu")
+        checks.plain_tensor("the engine's memory for states", memory)
+        return memory
 
     def _snapshots_in(self, memory: Tensor, learning_rates: Sequence[float]) -> list[Snapshot]:
         """The snapshots after the last epochs, whose numbers native code has copied to memory."""
