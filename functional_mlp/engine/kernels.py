@@ -236,7 +236,10 @@ class Kernels(Calls):
             self.each_own_vector(scope, "transpose.rows", rows, row_block)
 
     def _within(self, count: Index) -> list[Index]:
-        """The numbers below a count of at most `lanes`; where it is a value, `lanes` numbers, the last one repeated."""
+        """The numbers below a count of at most `lanes`.
+
+        Where it is known only at run time, they are `lanes` numbers, the last one repeated.
+        """
         if isinstance(count, int):
             return list(range(count))
         last = self.e.subtract(count, 1)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -67,8 +67,14 @@ def lower(
     weighted
         Whether samples have weights.
     """
-    values = (network, loss, optimizer, penalty)
-    return _known(_trained, values, (min(batch_size, MOST_SAMPLES), class_targets, weighted, dtype))
+    return _known(
+        _trained,
+        {"network": network, "loss": loss, "optimizer": optimizer, "penalty": penalty},
+        batch_size=min(batch_size, MOST_SAMPLES),
+        class_targets=class_targets,
+        weighted=weighted,
+        dtype=dtype,
+    )
 
 
 def lower_member(job: Job, member: Member) -> TrainingProgram:
@@ -89,15 +95,17 @@ def lower_loss(
     network: Layer, loss: Loss, *, class_targets: bool, dtype: torch.dtype, weighted: bool = False
 ) -> LossProgram:
     """As `lower`, the program that measures the loss of a network."""
-    return _known(_measured, (network, loss), (class_targets, weighted, dtype))
+    values = {"network": network, "loss": loss}
+    return _known(_measured, values, class_targets=class_targets, weighted=weighted, dtype=dtype)
 
 
 def lower_steps(network: Layer, *, dtype: torch.dtype) -> Program:
     """As `lower`, the program that passes inputs forward through a network."""
-    return _known(_passed, (network,), (dtype,))
+    return _known(_passed, {"network": network}, dtype=dtype)
 
 
 def _trained(
+    *,
     network: Layer,
     loss: Loss,
     optimizer: Optimizer,
@@ -107,7 +115,7 @@ def _trained(
     weighted: bool,
     dtype: torch.dtype,
 ) -> TrainingProgram:
-    """`lower`, whose arguments these are, of the values first and then of the settings."""
+    """`lower`, whose arguments these are."""
     program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype, weighted=weighted)
     _require_expressions(optimizer, Optimizer)
     check_penalty_expressions(penalty)
@@ -115,14 +123,14 @@ def _trained(
         return program.with_update(optimizer, batch_size, penalty)
 
 
-def _measured(network: Layer, loss: Loss, class_targets: bool, weighted: bool, dtype: torch.dtype) -> LossProgram:
+def _measured(*, network: Layer, loss: Loss, class_targets: bool, weighted: bool, dtype: torch.dtype) -> LossProgram:
     program = lower_steps(network, dtype=dtype)
     _check_loss(loss)
     with _refused_where_not_in_algebra():
         return program.with_loss(loss, class_targets, weighted)
 
 
-def _passed(network: Layer, dtype: torch.dtype) -> Program:
+def _passed(*, network: Layer, dtype: torch.dtype) -> Program:
     if network.in_features is None:
         raise CannotFuseError(f"{network!r} does not say how many features it takes: start it with a Linear layer")
     steps: list[Step] = []
@@ -154,17 +162,17 @@ class Exactly:
         return id(self.value)
 
 
-def _known(make: Callable[..., _AnyProgram], values: tuple[Any, ...], settings: tuple[Hashable, ...]) -> _AnyProgram:
+def _known(make: Callable[..., _AnyProgram], values: Mapping[str, Any], **settings: Hashable) -> _AnyProgram:
     """The program that `make` makes of values and settings: once, unless it may do something else now."""
-    made = _made_once(make, tuple(map(Exactly, values)), settings)
-    return made if made.is_surely_unchanged() else make(*values, *settings)
+    made = _made_once(make, tuple((name, Exactly(value)) for name, value in values.items()), **settings)
+    return made if made.is_surely_unchanged() else make(**values, **settings)
 
 
 @functools.lru_cache(maxsize=1024)
 def _made_once(
-    make: Callable[..., _AnyProgram], values: tuple[Exactly, ...], settings: tuple[Hashable, ...]
+    make: Callable[..., _AnyProgram], values: tuple[tuple[str, Exactly], ...], **settings: Hashable
 ) -> _AnyProgram:
-    return make(*(exactly.value for exactly in values), *settings)
+    return make(**{name: exactly.value for name, exactly in values}, **settings)
 
 
 def _lower(layer: Layer, features: int, steps: list[Step], count: list[int]) -> int:

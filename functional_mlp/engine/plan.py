@@ -18,8 +18,8 @@ from functional_mlp.engine.program import Program, TrainingProgram, affine_steps
 REGISTERS = {64: 32, 32: 16, 16: 16}
 # Products of batches take the vectors of columns in pairs, and the last of an odd number alone: each number of a row
 # that is read then serves two vectors. For one, 1.10 (paper, 10), 1.09 (paper, 100) and 1.07 (wide, 32) of the time;
-# for four, 1.00, 1.00 and 1.03. What a number of columns that is a value leaves over is one vector, so it is not of the
-# policy.
+# for four, 1.00, 1.00 and 1.03. What a number of columns known only at run time leaves over is one vector, so it is
+# not of the policy.
 PAIR = 2
 # The sum of a vector's lanes takes a shuffle, a choice of lanes and an addition for each time that it is halved.
 OPERATIONS_OF_A_HALVING = 3

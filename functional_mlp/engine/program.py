@@ -106,8 +106,15 @@ class Program:
 
     def with_loss(self, loss: Loss, class_targets: bool, weighted: bool = False) -> "LossProgram":
         """The program of these steps that measures a loss."""
-        sizes = self.in_features, self.out_features
-        return LossProgram(self.steps, *sizes, self.dtype, loss, class_targets, weighted)
+        return LossProgram(
+            steps=self.steps,
+            in_features=self.in_features,
+            out_features=self.out_features,
+            dtype=self.dtype,
+            loss=loss,
+            class_targets=class_targets,
+            weighted=weighted,
+        )
 
 
 @attrs.frozen(cache_hash=True)
@@ -152,16 +159,16 @@ class LossProgram(Program):
     def with_update(self, optimizer: Optimizer, batch_size: int, penalty: Penalty | None) -> "TrainingProgram":
         """The program of these steps and this loss that trains the network."""
         return TrainingProgram(
-            self.steps,
-            self.in_features,
-            self.out_features,
-            self.dtype,
-            self.loss,
-            self.class_targets,
-            self.weighted,
-            optimizer,
-            batch_size,
-            penalty,
+            steps=self.steps,
+            in_features=self.in_features,
+            out_features=self.out_features,
+            dtype=self.dtype,
+            loss=self.loss,
+            class_targets=self.class_targets,
+            weighted=self.weighted,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            penalty=penalty,
         )
 
 

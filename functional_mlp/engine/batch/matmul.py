@@ -31,9 +31,9 @@ class Product:
 
     v is the offset of a vector within a row. The rows are given by the first one and the one after the last. `left` is
     a place with the distances between its rows and along the depth, `right` a place with the distance between its rows;
-    both are counted from the workspace. Where the number of rows is a value, tiles are made for `usual_rows`. Without a
-    start, sums begin with 0, or go on from those that `so_far` has at a row and an offset. Where vectors are to be
-    `updated` with those of the product, it says where they are.
+    both are counted from the workspace. Where the number of rows is known only at run time, tiles are made for
+    `usual_rows`. Without a start, sums begin with 0, or go on from those that `so_far` has at a row and an offset.
+    Where vectors are to be `updated` with those of the product, it says where they are.
     Of columns whose number is known, those of `own_columns` alone are made: whole pairs of vectors, but at the end.
     """
 
@@ -95,7 +95,7 @@ class TiledProducts:
             begin = [product.so_far(e.add(row, h), offset) for h in range(height) for offset in offsets]
         else:
             begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets] * height
-        # Outside the loop, where rows lie at a distance that is a value: LLVM would multiply in each turn.
+        # Outside the loop, where the distance between rows is known only at run time: LLVM would multiply in each turn.
         rows_of_left = [e.add(place, e.multiply(e.add(row, h), row_stride)) for h in range(height)]
 
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:

@@ -328,8 +328,8 @@ class Emitter(Indices):
     def blocks(self, name: str, count: Index, step: int, body: Callable[[Index, Index], None], unrolled: int) -> None:
         """body(start, size) for each block of `step` of `count` things, the last one short.
 
-        At most `unrolled` full blocks are emitted one after the other; more become a loop. Where the count is a
-        value, `step` is a power of two, and the size of the last block is a value as well.
+        At most `unrolled` full blocks are emitted one after the other; more become a loop. Where the count is
+        known only at run time, so is the size of the last block, and `step` is a power of two.
         """
         if not isinstance(count, int):
             whole = self.rounded_down(count, step)
@@ -353,7 +353,8 @@ class Emitter(Indices):
     def vectors(self, name: str, count: Index, body: Callable[[Index, Index], None], unrolled: int) -> None:
         """body(start, lanes in use) for each vector of `count` numbers.
 
-        Where the count is a value, the lanes in use are those that are left: more than there are, but for the last.
+        Where the count is known only at run time, the lanes in use are those that are left: more than there are, but
+        for the last.
         """
         if isinstance(count, int):
             self.blocks(name, count, self.lanes, body, unrolled)

@@ -17,6 +17,10 @@ from functional_mlp.engine.llvm.operands import Array, Condition, Multiple, Oute
 from functional_mlp.engine.llvm.types import DOUBLE, I1, Real
 from functional_mlp.operands import NotInAlgebraError, Number, Operand
 
+# A power is emitted as products, at most ten up to here, and is off by up to one rounding less than its exponent. The
+# limit was chosen, not measured.
+LARGEST_EXPONENT = 64
+
 
 class Scalars:
     """Where scalar computations are emitted: once, ahead of the vectors that use them, equal ones together."""
@@ -176,8 +180,8 @@ class VectorNamespace:
     def power(self, base: Operand, exponent: Any) -> Operand:
         if isinstance(exponent, float) and exponent == 0.5 and not isinstance(base, Scalar):
             return self._elementwise(lambda v: self.emitter.of_vector("sqrt", v), base)
-        if not isinstance(exponent, int) or isinstance(exponent, bool) or not 0 < abs(exponent) <= 64:
-            raise NotInAlgebraError(f"** takes a whole exponent up to 64 or 0.5, got {exponent!r}")
+        if not isinstance(exponent, int) or isinstance(exponent, bool) or not 0 < abs(exponent) <= LARGEST_EXPONENT:
+            raise NotInAlgebraError(f"** takes a whole exponent up to {LARGEST_EXPONENT} or 0.5, got {exponent!r}")
         result = base
         for bit in bin(abs(exponent))[3:]:
             result = result * result

@@ -312,7 +312,7 @@ class Products:
         first
             The first row.
         rows
-            How many rows; where that is a value, they are taken one by one.
+            How many rows; where that is known only at run time, they are taken one by one.
         body
             body(first, rows, offset, lanes in use, *sums) adds the products of the vectors at an offset to sums.
         sums

@@ -20,8 +20,8 @@ from functional_mlp.engine.llvm.indices import Index
 from functional_mlp.engine.plan import Plan
 from functional_mlp.engine.update import Pending
 
-# A vector of a result is made of the sums of its tails by a shuffle, which takes two vectors. With more tails, few
-# lanes would be spared.
+# A vector of a result is made of the sums of its tails by a shuffle, which takes two vectors: no other number can be
+# chosen without other code. With more tails, few lanes would be spared.
 MOST_TAILS = 2
 
 
