@@ -79,7 +79,7 @@ class Kink:
         at s = 1 it is 1 from both sides, and 1 is given; the value jumps by 1
         """
         at = f"{where_too(self.where, self.others.where())}at {self.variable} = {in_words(self.place)}"
-        return f"{at} {self._slopes()}, and {in_words(self.given)} is given{self._of_value()}"
+        return f"{at} {self._slopes()}, and {in_words(self.given)} is given{self.of_value}"
 
     def _slopes(self) -> str:
         sides = [
@@ -89,7 +89,9 @@ class Kink:
             return f"it is {in_words(self.left)} from both sides"
         return f"it is {' and '.join(f'{in_words(slope)} from the {side}' for slope, side in sides) or 'unknown'}"
 
-    def _of_value(self) -> str:
+    @property
+    def of_value(self) -> str:
+        """What is to be said of the value there; nothing where it does not jump."""
         ends = [side for side, slope in (("left", self.left), ("right", self.right)) if slope is sympy.nan]
         if self.jump == 0:
             return ""

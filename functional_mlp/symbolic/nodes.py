@@ -12,8 +12,8 @@ from sympy.polys.polyerrors import BasePolynomialError
 
 from functional_mlp.symbolic.partial import PARTIAL
 
-# What sympy raises where it gives up.
-GIVES_UP = (ArithmeticError, BasePolynomialError, NotImplementedError, RecursionError)
+# What sympy raises where it gives up, and mpmath where a number takes all memory.
+GIVES_UP = (ArithmeticError, BasePolynomialError, MemoryError, NotImplementedError, RecursionError)
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 

@@ -108,13 +108,13 @@ def of_loss(loss: Any) -> tuple[sympy.Expr, sympy.Expr]:
         _without_largest(expression) if shift else expression
         for expression, shift in zip(reading(loss, expressions), shifts, strict=True)
     )
-    return with_letters(tidied(value)), with_letters(tidied(gradient))
+    return with_letters(tidied(value)), with_letters(tidied(gradient), is_of_one=True)
 
 
-def with_letters(expression: sympy.Expr) -> sympy.Expr:
-    """An expression whose sums run over j, where no feature j stands outside of them, those in their terms over i, …"""
+def with_letters(expression: sympy.Expr, *, is_of_one: bool = False) -> sympy.Expr:
+    """An expression whose sums run over j, unless it `is_of_one` feature j, those in their terms over i, …"""
     by_depth, depth = _by_depth(expression, 0)
-    first = [] if expression.has(*_features(FREE)) else [FREE]
+    first = [] if is_of_one or expression.has(*_features(FREE)) else [FREE]
     for place, name in enumerate([*first, *map(bound, range(depth))][:depth]):
         by_depth = with_index(by_depth, str(place), name)
     return by_depth

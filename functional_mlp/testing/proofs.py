@@ -142,7 +142,8 @@ def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowanc
             reason = f"there was no time to look at a single point: {_MORE_TIME}"
             raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from None
         except (*GIVES_UP, TypeError, ValueError) as error:
-            raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {error}") from error
+            reason = str(error) or "a number in it takes all memory"
+            raise CannotProveError(f"prove({thing!r}): the {one.what} cannot be decided: {reason}") from error
     return held
 
 

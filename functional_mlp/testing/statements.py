@@ -9,7 +9,7 @@ import sympy
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.symbolic import formulas
 from functional_mlp.symbolic.derivatives import Holds
-from functional_mlp.symbolic.findings import BY_ALGEBRA, NO_NUMBER, Kink
+from functional_mlp.symbolic.findings import BY_ALGEBRA, NO_NUMBER, Kink, Piece
 from functional_mlp.symbolic.printing import tex, tex_or_words
 from functional_mlp.symbolic.regions import EVERYWHERE, Region
 from functional_mlp.symbolic.roots import FARTHEST, real_roots
@@ -87,7 +87,7 @@ def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof
         _pieces(held, {BY_ALGEBRA} if method == BY_ALGEBRA else set()),
         (*_kinks(held), *notes),
         method,
-        _typeset(thing, ", ".join([statement, method, *conditions]), held),
+        _typeset(thing, f"{statement}, {method}{''.join(f', if {condition}' for condition in conditions)}", held),
         conditions,
     )
 
@@ -140,19 +140,34 @@ def _unseen(held: list[tuple[str, Holds]]) -> list[str]:
 
 
 def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> str:
-    """The statement, the formulas that it is about, and of functions of one variable the derivative in each piece."""
+    """The statement, the formulas that it is about, and each piece that algebra does not decide.
+
+    Of functions of one variable the derivative is there too, in each piece and on both sides of kinks.
+    """
     lines: list[formulas.Line] = []
+    said = [statement]
     with contextlib.suppress(NotInAlgebraError):  # a rule may branch on the step, for which there is no letter then
         lines += formulas.lines_of(thing) or ()
     for name, how in held:
+        shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
+        by_points = [piece for piece in shown if piece.method != BY_ALGEBRA]
         if len(how.claim.variables) == 1:
-            shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
-            pieces = [(text(f"{name}, {piece.region}"), ":", tex(piece.derivative)) for piece in shown]
-            lines += pieces if len(how.pieces) > 1 else []
+            pieces = [(text(f"{name}, {_told(piece)}"), ":", tex(piece.derivative)) for piece in shown]
+            lines += pieces if len(how.pieces) > 1 or by_points else []
             lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
-    return rf"\begin{{array}}{{l}} {text(statement)} \\ {formulas.aligned(lines)} \end{{array}}"
+        else:
+            said += [f"{name}, {_told(piece)}" for piece in by_points]
+            said += [f"{name}: {kink}" for kink in how.kinks]
+    rows = r" \\ ".join([*map(text, dict.fromkeys(said)), formulas.aligned(lines)])
+    return rf"\begin{{array}}{{l}} {rows} \end{{array}}"
+
+
+def _told(piece: Piece) -> str:
+    """A piece, and how it is known there that a claim holds."""
+    return str(piece) if piece.method == BY_ALGEBRA else f"{piece} ({piece.method})"
 
 
 def _kink_in_latex(kink: Kink) -> str:
     left, right, given = map(tex_or_words, (kink.left, kink.right, kink.given))
-    return rf"{left} \text{{ from the left, }} {right} \text{{ from the right, }} {given} \text{{ given}}"
+    sides = rf"{left} \text{{ from the left, }} {right} \text{{ from the right, }} {given} \text{{ given}}"
+    return sides + text(kink.of_value)

@@ -166,6 +166,17 @@ def test_a_formula_is_set(thing, formula):
     assert formula in fm.latex(thing)
 
 
+def test_sums_in_a_gradient_run_over_another_letter_than_its_own():
+    class SquareOfTheSum(fm.MeanSquaredError):
+        def sample_value(self, xp, prediction, target):
+            return xp.sum(prediction - target) ** 2
+
+        def sample_grad(self, xp, prediction, target):
+            return 2 * xp.sum(prediction - target) + 0 * prediction
+
+    assert r"{\partial \hat{y}_{j}} &= 2 \, \sum_{i} (\hat{y}_{i} - t_{i})" in fm.latex(SquareOfTheSum())
+
+
 @pytest.mark.parametrize(
     "thing", [*ACTIVATIONS, *LAYERS, *LOSSES, *OPTIMIZERS, *PENALTIES, *SCHEDULES, *HISTORY_SCHEDULES], ids=repr
 )

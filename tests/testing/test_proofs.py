@@ -13,6 +13,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.penalties import Penalty
 from functional_mlp.testing import Proof, prove
+from functional_mlp.testing.proof import CannotProveError
 from functional_mlp.testing.proving import prove_expressions
 from tests.tables import ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES
 from tests.testing.expressions import loss
@@ -224,6 +225,7 @@ def test_what_algebra_does_not_find_is_evaluated_with_60_digits(monkeypatch):
     monkeypatch.setattr("functional_mlp.symbolic.identities.MOST_OPERATIONS", 3)
     proof = prove(Hard())
     assert proof.pieces == ("everywhere (to 1e-50 at 400 points)",)
+    assert "derivative, everywhere (to 1e-50 at 400 points)" in proof.latex
     assert proof.method == "as the pieces say"
 
     class HardAndWrong(Hard):
@@ -244,6 +246,29 @@ def test_an_expression_that_does_not_end_is_ended():
         prove(Endless(), seconds=0.05)
     with pytest.raises(ValueError, match="seconds"):
         prove(fm.Tanh(), seconds=0)
+
+
+def test_a_notebook_shows_conditions_and_jumps_as_the_text_does():
+    class Jump(fm.Identity):
+        def value(self, xp, s):
+            return xp.where(s * s * xp.tanh(s) > 1, 2 * s, s)
+
+        def derivative(self, xp, s, y):
+            return xp.where(s * s * xp.tanh(s) > 1, 2, 1)
+
+    proof = prove(Jump())
+    assert f", if {proof.conditions[0].partition(' of ')[0]}" in proof.latex
+    assert "the value jumps by 1.11" in proof.latex
+
+
+def test_numbers_that_take_all_memory_leave_a_proof_undecided(monkeypatch):
+    def too_large(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("functional_mlp.symbolic.comparing.compared", too_large)
+    monkeypatch.setattr("functional_mlp.symbolic.identities.MOST_OPERATIONS", 3)
+    with pytest.raises(CannotProveError, match="the derivative cannot be decided: a number in it takes all memory"):
+        prove(OffByATrillionth())
 
 
 def test_algebra_that_does_not_end_is_ended_and_points_are_looked_at(monkeypatch):
