@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import attrs
 import torch
 
 import functional_mlp as fm
@@ -79,6 +78,6 @@ def check_best(rule: fm.EarlyStopping, *, seed: int) -> None:
 @planted(check_best, 3, says="best is the state after epoch")
 class BestTakenOneEpochLate(fm.EarlyStopping):
     def after(self, improvement, figure):
-        before = improvement if improvement.epoch is None else attrs.evolve(improvement, epoch=improvement.epoch - 1)
+        before = improvement if improvement.epoch is None else improvement._replace(epoch=improvement.epoch - 1)
         found = super().after(before, figure)
         return found if found.epoch is None else Improvement(found.best, found.epoch + 1, found.epochs)
