@@ -204,10 +204,14 @@ class Course:
         ----------
         member
             Its place in the group.
-        history, index
-            The history of the stretch, and the epoch's place in it.
-        epoch, snapshot
-            Those after the epoch.
+        history
+            That of the stretch.
+        index
+            The epoch's place in it.
+        epoch
+            How many epochs there were after it.
+        snapshot
+            The numbers after it.
         """
         stopping, before = self._job.early_stopping, self._standings[member]
         if stopping is None:
