@@ -56,9 +56,11 @@ class PieceLosses:
         scale
             The vector that they are multiplied by; None with them.
         """
-        few = self._program.out_features <= self._scope.plan.policy.most_outputs_side_by_side
-        emit = self._side_by_side if few else self._one_by_one
-        emit(begin, end, row_of, prediction, grad, scale)
+        e, given = self._e, (row_of, prediction, grad, scale)
+        if self._program.out_features <= self._scope.plan.policy.most_outputs_side_by_side:
+            e.loop("loss.samples", begin, end, e.lanes, self._side_by_side(e.subtract(end, 1), *given))
+        else:
+            e.loop("loss.sample", begin, end, 1, self._one_by_one(*given))
 
     def add(self, begin: Index, end: Index, totals: Sequence[ir.Value]) -> list[ir.Value]:
         """Add what was kept to the sum of the losses and the number of right answers."""
@@ -77,31 +79,9 @@ class PieceLosses:
         return [self._e.address(self._kept, self._e.add(self._e.multiply(r, 2), which), DOUBLE) for which in range(2)]
 
     def _one_by_one(
-        self,
-        begin: Index,
-        end: ir.Value,
-        row_of: RowOf,
-        prediction: int,
-        grad: int | None,
-        scale: ir.Value | None,
-    ) -> None:
-        """`emit`, with the outputs of a sample in the lanes.
-
-        Parameters
-        ----------
-        begin
-            The first sample of the piece.
-        end
-            The one after its last.
-        row_of
-            The row of the data that a sample is.
-        prediction
-            The place of the outputs of the first sample of the piece.
-        grad
-            The place for the gradients; None where they are not wanted.
-        scale
-            The vector that they are multiplied by; None with them.
-        """
+        self, row_of: RowOf, prediction: int, grad: int | None, scale: ir.Value | None
+    ) -> Callable[[Index], None]:
+        """What emits the loss of a sample, its outputs in the lanes."""
         e, stride = self._e, self._kernels.stride(self._program.out_features)
 
         def sample(r: Index) -> None:
@@ -110,37 +90,18 @@ class PieceLosses:
             loss = SampleLoss(self._kernels, self._program, self._scope, e.add(prediction, offset))
             self._keep(r, loss.emit(row_of(r), of_grad, scale))
 
-        e.loop("loss.sample", begin, end, 1, sample)
+        return sample
 
     def _side_by_side(
-        self,
-        begin: Index,
-        end: ir.Value,
-        row_of: RowOf,
-        prediction: int,
-        grad: int | None,
-        scale: ir.Value | None,
-    ) -> None:
-        """`emit`, with a sample in each lane. Lanes beyond the last sample repeat it, and write what it has written.
+        self, last: Index, row_of: RowOf, prediction: int, grad: int | None, scale: ir.Value | None
+    ) -> Callable[[Index], None]:
+        """What emits the losses of samples from one on, each in a lane.
 
-        Parameters
-        ----------
-        begin
-            The first sample of the piece.
-        end
-            The one after its last.
-        row_of
-            The row of the data that a sample is.
-        prediction
-            The place of the outputs of the first sample of the piece.
-        grad
-            The place for the gradients; None where they are not wanted.
-        scale
-            The vector that they are multiplied by; None with them.
+        Lanes beyond the `last` sample repeat it, and write what it has written.
         """
         e, stride = self._e, self._kernels.stride(self._program.out_features)
         losses = LossesSideBySide(self._program, FeaturesNamespace(e, Scalars(e)))
-        activations, last = self._scope.activations, e.subtract(end, 1)
+        activations = self._scope.activations
 
         def several(first: Index) -> None:
             samples = [e.smaller(e.add(first, lane), last) for lane in range(e.lanes)]
@@ -164,7 +125,7 @@ class PieceLosses:
             for lane, r in enumerate(samples):
                 self._keep(r, [self._builder.extract_element(vector, ir.Constant(I64, lane)) for vector in outcome])
 
-        e.loop("loss.samples", begin, end, e.lanes, several)
+        return several
 
     def _columns(self, places: Sequence[Index], load: Load) -> list[ir.Value]:
         """For each output the vector of the samples' numbers; `load` has a vector of those at a place, and how many."""
