@@ -1,5 +1,7 @@
 """What a proof is, and that there is none: values alone, for sympy is loaded where one is made, and no sooner."""
 
+from collections.abc import Iterable
+
 import attrs
 
 
@@ -27,5 +29,13 @@ class Proof:
         return f"$${self.latex}$$"
 
     def __repr__(self) -> str:
-        conditions = "".join(f", if {condition}" for condition in self.conditions)
-        return "\n  ".join([f"{self.statement}, {self.method}{conditions}", *self.pieces, *self.kinks])
+        return "\n  ".join([headline(self.statement, self.method, self.conditions), *self.pieces, *self.kinks])
+
+
+def headline(statement: str, method: str, conditions: Iterable[str]) -> str:
+    """What was proved, how, and under which conditions.
+
+    >>> headline("the derivative is that of the value", "by algebra", ["all zeros were found"])
+    'the derivative is that of the value, by algebra, if all zeros were found'
+    """
+    return f"{statement}, {method}" + "".join(f", if {condition}" for condition in conditions)

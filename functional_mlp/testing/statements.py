@@ -15,7 +15,7 @@ from functional_mlp.symbolic.regions import EVERYWHERE, Region
 from functional_mlp.symbolic.roots import FARTHEST, real_roots
 from functional_mlp.symbolic.spelling import text
 from functional_mlp.symbolic.words import in_words
-from functional_mlp.testing.proof import Proof
+from functional_mlp.testing.proof import Proof, headline
 
 _BY_PIECES = "as the pieces say"
 # Of the walls that a proof did not look at, at most this many are named.
@@ -87,7 +87,7 @@ def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof
         _pieces(held, {BY_ALGEBRA} if method == BY_ALGEBRA else set()),
         (*_kinks(held), *notes),
         method,
-        _typeset(thing, f"{statement}, {method}{''.join(f', if {condition}' for condition in conditions)}", held),
+        _typeset(thing, headline(statement, method, conditions), held),
         conditions,
     )
 
@@ -114,8 +114,7 @@ def _pieces(held: list[tuple[str, Holds]], unsaid: set[str]) -> tuple[str, ...]:
     names: dict[str, dict[str, None]] = {}
     for name, how in held:
         for piece in how.pieces:
-            region = str(piece) if piece.method in unsaid else f"{piece} ({piece.method})"
-            names.setdefault(region, {})[name] = None
+            names.setdefault(_told(piece, unsaid), {})[name] = None
     everything = {name for name, _ in held}
     lines = [
         region if names[region].keys() == everything else f"{region}: {', '.join(names[region])}" for region in names
@@ -150,21 +149,21 @@ def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> str:
         lines += formulas.lines_of(thing) or ()
     for name, how in held:
         shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
-        by_points = [piece for piece in shown if piece.method != BY_ALGEBRA]
+        not_by_algebra = [piece for piece in shown if piece.method != BY_ALGEBRA]
         if len(how.claim.variables) == 1:
-            pieces = [(text(f"{name}, {_told(piece)}"), ":", tex(piece.derivative)) for piece in shown]
-            lines += pieces if len(how.pieces) > 1 or by_points else []
+            pieces = [(text(f"{name}, {_told(piece, {BY_ALGEBRA})}"), ":", tex(piece.derivative)) for piece in shown]
+            lines += pieces if len(how.pieces) > 1 or not_by_algebra else []
             lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
         else:
-            said += [f"{name}, {_told(piece)}" for piece in by_points]
+            said += [f"{name}, {_told(piece, {BY_ALGEBRA})}" for piece in not_by_algebra]
             said += [f"{name}: {kink}" for kink in how.kinks]
     rows = r" \\ ".join([*map(text, dict.fromkeys(said)), formulas.aligned(lines)])
     return rf"\begin{{array}}{{l}} {rows} \end{{array}}"
 
 
-def _told(piece: Piece) -> str:
-    """A piece, and how it is known there that a claim holds."""
-    return str(piece) if piece.method == BY_ALGEBRA else f"{piece} ({piece.method})"
+def _told(piece: Piece, unsaid: set[str]) -> str:
+    """A piece, and how it is known there that a claim holds, unless that goes unsaid."""
+    return str(piece) if piece.method in unsaid else f"{piece} ({piece.method})"
 
 
 def _kink_in_latex(kink: Kink) -> str:
