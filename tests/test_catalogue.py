@@ -9,7 +9,8 @@ import pytest
 import functional_mlp as fm
 from functional_mlp import catalogue
 from functional_mlp.cli.network import ACTIVATIONS
-from functional_mlp.cli.training import OPTIMIZERS, OptimizerName
+from functional_mlp.cli.recipes import OptimizerName
+from functional_mlp.cli.training import OPTIMIZERS
 from functional_mlp.layers.adapting import Adapted
 from functional_mlp.value import Value
 from tests import tables

@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 import functional_mlp as fm
 from functional_mlp.cli.description import DataDescription
 from functional_mlp.cli.parsing import parse_names
-from functional_mlp.cli.training import PAPER_RECIPE, QUANTITY_RECIPE, TABLE_RECIPE, Recipe
+from functional_mlp.cli.recipes import PAPER_RECIPE, QUANTITY_RECIPE, TABLE_RECIPE, Recipe
 from functional_mlp.spread import count
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from attrs import asdict, frozen
 from cyclopts import Parameter, Token
 
-from functional_mlp.cli.network import NETWORK_GROUP
+from functional_mlp.cli.network import ACTIVATION, HIDDEN
 from functional_mlp.cli.parsing import parse_integer, widths
-from functional_mlp.cli.training import TRAINING_GROUP
+from functional_mlp.cli.training import BATCH_SIZE, BETA, DECAY, L2, LEARNING_RATE, TRAINING_GROUP
 
 Grid = tuple[float, ...]
 
@@ -64,42 +64,27 @@ def names(text: str) -> tuple[str, ...]:
 
 
 GridOption: Parameter = Parameter(converter=parse_grid, n_tokens=1, negative="", metavar="NUMBERS")
+SizesOption: Parameter = Parameter(converter=parse_sizes, n_tokens=1, negative="", metavar="NUMBERS")
 
 
 def _between_slashes(read: Callable[[str], Any], metavar: str) -> Parameter:
-    return Parameter(converter=alternatives(read), n_tokens=1, negative="", metavar=metavar, group=NETWORK_GROUP)
+    return Parameter(converter=alternatives(read), n_tokens=1, negative="", metavar=metavar)
 
 
-@Parameter(name="*", group=TRAINING_GROUP)
+@Parameter(name="*")
 @frozen(kw_only=True)
 class SweepOptions:
-    """What to vary. Numbers are written 0,0.5,0.9 or 0.001:0.1:log8 or 0:0.9:lin4, networks between slashes."""
+    """What to vary, and the networks of each setting."""
 
-    hidden: Annotated[tuple[tuple[int, ...], ...] | None, _between_slashes(widths, "WIDTHS/WIDTHS")] = None
-    """Widths of the hidden layers, joined by commas, each network between slashes: 16/32,32/none. Default: those of
-    `train`."""
+    hidden: Annotated[tuple[tuple[int, ...], ...] | None, HIDDEN, _between_slashes(widths, "WIDTHS/WIDTHS")] = None
+    activation: Annotated[tuple[tuple[str, ...], ...] | None, ACTIVATION, _between_slashes(names, "NAMES/NAMES")] = None
+    learning_rate: Annotated[Grid | None, LEARNING_RATE, GridOption] = None
+    beta: Annotated[Grid | None, BETA, GridOption] = None
+    decay: Annotated[Grid | None, DECAY, GridOption] = None
+    batch_size: Annotated[tuple[int, ...] | None, BATCH_SIZE, SizesOption] = None
+    l2: Annotated[Grid | None, L2, GridOption] = None
 
-    activation: Annotated[tuple[tuple[str, ...], ...] | None, _between_slashes(names, "NAMES/NAMES")] = None
-    """Functions after the hidden layers, as `train` takes them, between slashes: relu/tanh."""
-
-    learning_rate: Annotated[Grid | None, GridOption] = None
-    """Step sizes of the first epoch."""
-
-    beta: Annotated[Grid | None, GridOption] = None
-    """How much of the past the optimizer keeps, from 0 to below 1; with it, momentum is the optimizer on the disk."""
-
-    decay: Annotated[Grid | None, GridOption] = None
-    """Factors on the step size after each epoch, up to 1."""
-
-    batch_size: Annotated[
-        tuple[int, ...] | None, Parameter(converter=parse_sizes, n_tokens=1, negative="", metavar="NUMBERS")
-    ] = None
-    """Samples an update, joined by commas."""
-
-    l2: Annotated[Grid | None, GridOption] = None
-    """Strengths of the penalty on the weights."""
-
-    members: Annotated[int, Parameter(converter=parse_integer)] = 5
+    members: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP)] = 5
     """Networks for each setting, with initial weights and orders of their own."""
 
     def settings(self) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli.parsing import parse_names, parse_widths
-from functional_mlp.cli.training import Recipe
+from functional_mlp.cli.recipes import Recipe
 
 ACTIVATIONS: dict[str, Callable[[], fm.Elementwise]] = {
     "relu": lambda: fm.ReLU(),
@@ -43,29 +43,42 @@ BIAS_INITIALIZERS = ("uniform", "normal", "torch_default")
 
 NETWORK_GROUP = Group("Network", sort_key=2)
 
+# What is said of an option that `train` takes once, and of which `sweep` takes several.
+HIDDEN: Parameter = Parameter(
+    group=NETWORK_GROUP,
+    help="Widths of the hidden layers, from input to output, joined by commas; none for a network without hidden "
+    "layers, whose outputs are linear in the features. Default: 25,25,25 on the paper's disk, 100 on a table.",
+)
+ACTIVATION: Parameter = Parameter(
+    group=NETWORK_GROUP,
+    help="Function after each hidden layer: one name for all, or one a layer, joined by commas, of relu, tanh, "
+    "sigmoid, leaky_relu, elu, softplus, silu, gelu, identity. Default: gelu on a table; on the paper's disk "
+    "relu,relu,tanh for three hidden layers, else relu.",
+)
+InitializerOption = Annotated[
+    str | None,
+    Parameter(
+        group=NETWORK_GROUP,
+        metavar="NAME",
+        help='Where weights start: "uniform(LOW,HIGH)", "normal(MEAN,STD)", torch_default (these three draw biases '
+        'too), xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal. Default: "uniform(-1,1)" on the '
+        "paper's disk, kaiming_uniform on a table.",
+    ),
+]
 
-@Parameter(name="*", group=NETWORK_GROUP)
+
+@Parameter(name="*")
 @frozen(kw_only=True)
 class NetworkOptions:
     """The hidden layers and where their weights start."""
 
     hidden: Annotated[
-        tuple[int, ...] | None, Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS")
+        tuple[int, ...] | None, HIDDEN, Parameter(converter=parse_widths, n_tokens=1, negative="", metavar="WIDTHS")
     ] = None
-    """Widths of the hidden layers, from input to output, joined by commas; none for a network without hidden layers,
-    whose outputs are linear in the features. Default: 25,25,25 on the paper's disk, 100 on a table."""
-
     activation: Annotated[
-        tuple[str, ...] | None, Parameter(converter=parse_names, n_tokens=1, negative="", metavar="NAMES")
+        tuple[str, ...] | None, ACTIVATION, Parameter(converter=parse_names, n_tokens=1, negative="", metavar="NAMES")
     ] = None
-    """Function after each hidden layer: one name for all, or one a layer, joined by commas, of relu, tanh, sigmoid,
-    leaky_relu, elu, softplus, silu, gelu, identity. Default: gelu on a table; on the paper's disk relu,relu,tanh for
-    three hidden layers, else relu."""
-
-    initializer: Annotated[str | None, Parameter(metavar="NAME")] = None
-    """Where weights start: "uniform(LOW,HIGH)", "normal(MEAN,STD)", torch_default (these three draw biases too),
-    xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal. Default: "uniform(-1,1)" on the paper's disk,
-    kaiming_uniform on a table."""
+    initializer: InitializerOption = None
 
     def filled(self, recipe: Recipe) -> NetworkSettings:
         """The settings, with the recipe's where an option was left open."""

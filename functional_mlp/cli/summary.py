@@ -9,8 +9,8 @@ import functional_mlp as fm
 from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
 from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.recipes import PAPER_RECIPE
 from functional_mlp.cli.terminal import say
-from functional_mlp.cli.training import PAPER_RECIPE
 
 
 def summary(

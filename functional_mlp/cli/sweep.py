@@ -18,7 +18,7 @@ from functional_mlp.cli.data import DataOptions, Samples
 from functional_mlp.cli.description import DataDescription
 from functional_mlp.cli.ending import interruption
 from functional_mlp.cli.grids import APART, SweepOptions, shown
-from functional_mlp.cli.network import NETWORK_GROUP, NetworkOptions
+from functional_mlp.cli.network import InitializerOption, NetworkOptions
 from functional_mlp.cli.outcomes import Merit, Outcome, Planned, table_of, words
 from functional_mlp.cli.output import OUTPUT_GROUP, Printing
 from functional_mlp.cli.paths import check_files
@@ -85,8 +85,8 @@ class SweepOutput:
 def sweep(
     *,
     data: DataOptions = DataOptions(),  # noqa: B008 - frozen
-    initializer: Annotated[str | None, Parameter(group=NETWORK_GROUP, metavar="NAME")] = None,
     grids: SweepOptions = SweepOptions(),  # noqa: B008 - frozen
+    initializer: InitializerOption = None,
     training: TrainingOptions = TrainingOptions(),  # noqa: B008 - frozen
     plots: PlotOptions = PlotOptions(),  # noqa: B008 - frozen
     output: SweepOutput = SweepOutput(),
@@ -97,12 +97,8 @@ def sweep(
 
     Each combination is trained several times, all of them at once. The table has the mean loss and accuracy of
     each with its standard deviation, on the validation samples where there are any, the best one first; --plot
-    draws the losses. Example: --learning-rate 0.001:0.1:log8 --beta 0,0.5,0.9 --optimizer momentum.
-
-    Parameters
-    ----------
-    initializer
-        Where weights start, as `train` takes it.
+    draws the losses. Numbers are written 0,0.5,0.9 or, eight from one to the other, 0.001:0.1:log8 or 0:0.9:lin8;
+    networks between slashes: --hidden 16/32,32/none --activation relu/tanh.
     """
     plots.check()
     output.check()

@@ -14,7 +14,7 @@ from functional_mlp.cli.output import Printing
 from functional_mlp.cli.parsing import parse_integer
 from functional_mlp.cli.run import Run
 from functional_mlp.cli.terminal import say
-from functional_mlp.cli.training import TRAINING_GROUP, LossName, RuleOptions, TrainingOptions
+from functional_mlp.cli.training import TRAINING_GROUP, LossOption, RuleOptions, SeedOption, TrainingOptions
 
 if TYPE_CHECKING:
     from functional_mlp.tracing import Quantity
@@ -24,9 +24,9 @@ def trace(
     *,
     data: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen
-    loss: Annotated[LossName | None, Parameter(group=TRAINING_GROUP)] = None,
+    loss: LossOption = None,
     sample: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP, metavar="ROW")] = 0,
-    seed: Annotated[int, Parameter(converter=parse_integer, group=TRAINING_GROUP)] = 0,
+    seed: SeedOption = 0,
     printing: Printing = Printing(),  # noqa: B008 - frozen
 ) -> None:
     """Show one step of back-propagation: what each layer gives, and each gradient, with the number of its equation.
@@ -36,12 +36,8 @@ def trace(
 
     Parameters
     ----------
-    loss
-        What the step minimizes. Default: mse on the paper's disk, cross-entropy on a table.
     sample
         Which of the training samples goes through, counted from 0.
-    seed
-        The data and the weights follow from it, as in `train`.
     """
     options = TrainingOptions(loss=loss, seed=seed)
     data_key, fit_key = fm.random.key(seed).split()

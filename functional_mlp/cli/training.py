@@ -1,23 +1,22 @@
-"""The options of training, the settings that fill in what they leave open, and what both stand for."""
+"""The options of training, and the settings and values that they stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 from cyclopts import Group, Parameter
 
 import functional_mlp as fm
 from functional_mlp.cli import ranks
 from functional_mlp.cli.parsing import parse_integer
+from functional_mlp.cli.recipes import LossName, OptimizerName, Recipe
 from functional_mlp.spread import count
 
 if TYPE_CHECKING:
     import torch
 
-LossName = Literal["mse", "cross-entropy", "bce", "huber"]
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64"]
 EngineName = Literal["auto", "reference", "fused"]
 
@@ -35,69 +34,50 @@ OPTIMIZERS: dict[OptimizerName, tuple[str, float]] = {
 
 TRAINING_GROUP = Group("Training", sort_key=3)
 
+# Options that `trace` takes as well.
+LossOption = Annotated[
+    LossName | None,
+    Parameter(
+        group=TRAINING_GROUP,
+        help="What training minimizes: the mean squared error, the cross-entropy of the softmax of the outputs, bce, "
+        "the binary cross-entropy of the sigmoid of a single output for two classes, or huber, Huber's loss, which "
+        "outliers pull less. Default: cross-entropy for the classes of a table, else mse.",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    Parameter(
+        converter=parse_integer,
+        group=TRAINING_GROUP,
+        help="Every random draw follows from it: data, split, initial weights, order of the samples.",
+    ),
+]
 
-@frozen(kw_only=True)
-class Recipe:
-    """The settings of a run where the options leave them open."""
-
-    hidden: tuple[int, ...]
-    activations: tuple[str, ...] | None
-    """One for all hidden layers, or one a layer; None: relu, relu, tanh where there are three, else relu."""
-    initializer: str | None
-    loss: LossName
-    optimizer: OptimizerName
-    decay: float | None
-    """None: the learning rate falls to 0 along half a cosine over the epochs."""
-    batch_size: int
-    passes: Callable[[int], int]
-    """The number of epochs, for a number of training samples."""
-    prior: float = 0.0
-    """What --l2 is times the number of training samples: the precision of a Gaussian prior on the weights."""
-
-
-# Section IV of the paper.
-PAPER_RECIPE = Recipe(
-    hidden=(25, 25, 25),
-    activations=None,
-    initializer="uniform(-1,1)",
-    loss="mse",
-    optimizer="sgd",
-    decay=0.9,
-    batch_size=1,
-    passes=lambda samples: 100,
+# What is said of an option that `train` takes once, and of which `sweep` takes several.
+LEARNING_RATE: Parameter = Parameter(
+    group=TRAINING_GROUP,
+    help="Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam, adamw and "
+    "rmsprop, 0.001 for lion.",
 )
-# Samples that the network of a table is shown, and the epochs that this is at least and at most.
-SAMPLES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS = 96_000, 50, 1000
-
-
-def passes_of_table(samples: int) -> int:
-    """The epochs of a table: many where it is small.
-
-    >>> passes_of_table(80), passes_of_table(800), passes_of_table(80_000)
-    (1000, 120, 50)
-    """
-    return min(max(SAMPLES_SHOWN // samples, FEWEST_EPOCHS), MOST_EPOCHS)
-
-
-# Steps whose size adapts to each parameter forgive features and class counts that nobody has tuned for. The prior
-# keeps small tables from being learned by heart. Counted were the tables on which the result is as good as the better
-# of scikit-learn's MLP and its linear model (`benchmarks/tables.py`): of 17 tables on five splits, and of 16 on five
-# others. With these settings 14 and 12; with relu and a prior of 10 13 and 9, with layers 50,50 8 and 11, with at
-# most 500 epochs 12 and 11, with an exponential decay to a hundredth 10 and 10; with the paper's layers, a factor of
-# 0.97, 100 epochs and a prior of 4, 6.
-TABLE_RECIPE = Recipe(
-    hidden=(100,),
-    activations=("gelu",),
-    initializer="kaiming_uniform",
-    loss="cross-entropy",
-    optimizer="adam",
-    decay=None,
-    batch_size=32,
-    passes=passes_of_table,
-    prior=6.0,
+BETA: Parameter = Parameter(
+    group=TRAINING_GROUP,
+    help="How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and "
+    "beta1 of adam, adamw and lion, and the decay of rmsprop. Default: 0.9, and 0.99 for rmsprop. sgd has none.",
 )
-# The same for a quantity, whose one output is linear.
-QUANTITY_RECIPE = evolve(TABLE_RECIPE, loss="mse")
+DECAY: Parameter = Parameter(
+    group=TRAINING_GROUP,
+    help="Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk; on a table the step "
+    "size falls to 0 along half a cosine, over all epochs.",
+)
+BATCH_SIZE: Parameter = Parameter(
+    group=TRAINING_GROUP,
+    help="Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table.",
+)
+L2: Parameter = Parameter(
+    group=TRAINING_GROUP,
+    help="Add half of this times the sum of the squared weights to what training minimizes. What is shown is without. "
+    "Default: 6 for a table, divided by the number of training samples; none on the paper's disk.",
+)
 
 
 @Parameter(name="*", group=TRAINING_GROUP)
@@ -109,10 +89,7 @@ class TrainingOptions:
     """Passes over the training samples. Default: 100 on the paper's disk; on a table the number in which
     96,000 samples are shown, but from 50 to 1000."""
 
-    loss: LossName | None = None
-    """What training minimizes: the mean squared error, the cross-entropy of the softmax of the outputs, bce, the
-    binary cross-entropy of the sigmoid of a single output for two classes, or huber, Huber's loss, which outliers pull
-    less. Default: cross-entropy for the classes of a table, else mse."""
+    loss: LossOption = None
 
     optimizer: OptimizerName | None = None
     """The update rule. Default: sgd on the paper's disk, or momentum where sweep varies --beta; adam on a table."""
@@ -135,8 +112,7 @@ class TrainingOptions:
     weight_decay: Annotated[float | None, Parameter(metavar="RATE")] = None
     """How fast adamw and lion let all parameters decay, beside their steps. Default: 0.01 for adamw, 0 for lion."""
 
-    seed: Annotated[int, Parameter(converter=parse_integer)] = 0
-    """Every random draw follows from it: data, split, initial weights, order of the samples."""
+    seed: SeedOption = 0
 
     engine: EngineName = "auto"
     """What computes an epoch: torch operations (reference), native code (fused), or the faster that fits (auto)."""
@@ -227,29 +203,16 @@ class TrainingOptions:
         return device
 
 
-@Parameter(name="*", group=TRAINING_GROUP)
+@Parameter(name="*")
 @frozen(kw_only=True)
 class RuleOptions:
     """The numbers of the update rule, which `sweep` can vary."""
 
-    learning_rate: Annotated[float | None, Parameter(metavar="RATE")] = None
-    """Step size of the first epoch. Default: 0.01 for sgd, momentum and nesterov, 0.003 for adam, adamw
-    and rmsprop, 0.001 for lion."""
-
-    beta: float | None = None
-    """How much of the past the optimizer keeps, from 0 to below 1: the momentum of momentum and nesterov, and
-    beta1 of adam, adamw and lion, and the decay of rmsprop. Default: 0.9, and 0.99 for rmsprop. sgd has none."""
-
-    decay: Annotated[float | None, Parameter(metavar="FACTOR")] = None
-    """Factor on the step size after each epoch, up to 1. Default: 0.9 on the paper's disk; on a table the step size
-    falls to 0 along half a cosine, over all epochs."""
-
-    batch_size: Annotated[int | None, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
-    """Samples an update; their mean gradient is applied. Default: 1 on the paper's disk, 32 on a table."""
-
-    l2: Annotated[float | None, Parameter(metavar="STRENGTH")] = None
-    """Add half of this times the sum of the squared weights to what training minimizes. What is shown is without.
-    Default: 6 for a table, divided by the number of training samples; none on the paper's disk."""
+    learning_rate: Annotated[float | None, LEARNING_RATE, Parameter(metavar="RATE")] = None
+    beta: Annotated[float | None, BETA] = None
+    decay: Annotated[float | None, DECAY, Parameter(metavar="FACTOR")] = None
+    batch_size: Annotated[int | None, BATCH_SIZE, Parameter(converter=parse_integer, metavar="SAMPLES")] = None
+    l2: Annotated[float | None, L2, Parameter(metavar="STRENGTH")] = None
 
 
 @frozen(kw_only=True)

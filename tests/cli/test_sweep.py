@@ -48,6 +48,23 @@ def test_sweep_takes_every_option_of_train_that_it_does_not_vary(run):
     assert options["train"] - options["sweep"] == {"--resume", "--with-changes", "--cross-validate"}
 
 
+def explained(text: str) -> dict[str, str]:
+    """What a command's help says of each option, without the form of its value."""
+    lines = re.sub(r"^[╭╰].*|│", "", text, flags=re.MULTILINE)
+    _, *parts = re.split(r"^ (--[a-z0-9-]+)(?: [A-Z]\S+)?", lines, flags=re.MULTILINE)
+    return {option: " ".join(says.split()) for option, says in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_an_option_is_explained_alike_in_each_command(run):
+    train, sweep, trace = (explained(run(command, "--help")[1]) for command in ("train", "sweep", "trace"))
+    assert re.fullmatch(r"Step size of the first epoch.*0\.001 for lion\.", train["--learning-rate"])
+    assert {option for option in train.keys() & sweep.keys() if train[option] != sweep[option]} == {
+        "--members",
+        "--out",
+    }
+    assert trace.items() - train.items() == {("--sample", trace["--sample"])}
+
+
 def test_sweep_puts_settings_that_diverge_last(run):
     code, out, _ = run("sweep", "--learning-rate", "1000,0.01", "--members", "2", "--epochs", "2")
     assert code == 0
