@@ -2,9 +2,10 @@
 
 A question is one file, with what is run for it and its section of the report:
 
-    basic_model.py               Fig. 1, 2 and 6: the paper's model, by plain SGD and with momentum
+    basic_model.py               Fig. 1 and 2: the paper's model, by plain SGD
     misclassified.py             Fig. 3: where it goes wrong
     torch_model.py               Fig. 4 and 5: the same network in torch.nn, step by step
+    momentum.py                  Fig. 6: the same with momentum
     batch_gradient_descent.py    section V-A: larger batches, at equal epochs and at equal time
     factorial.py                 why PyTorch's curves differ
     epoch_time.py                why PyTorch's epochs take longer
@@ -15,13 +16,15 @@ and what the questions share is apart:
 
     paper.py                     the paper's network, data, recipe and published figures, as values
     trials.py                    independent runs of a recipe, trained as ensembles
+    models.py                    the figures and the learning curves of such runs
+    cells.py                     the settings between the paper's two models, trained in both frameworks
     torch_nn.py                  the same runs in torch.nn
     variance.py                  shares of variance
     statements.py                figures in words
     document.py                  a report's blocks, and their two forms
     reproduction.py, report.py   all questions in order, and all sections
 
-`run` of a question returns a frozen value of plain numbers, and `section` makes blocks of the report from that value
+`run` of a question returns a frozen value of plain numbers, and `section` makes blocks of the report from such values
 alone. `functional-mlp reproduce` runs them all. Figures need the extra `plot`.
 """
 

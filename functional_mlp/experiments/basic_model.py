@@ -1,4 +1,4 @@
-"""Fig. 1, 2 and 6: the paper's own model, by plain SGD and with momentum."""
+"""Fig. 1 and 2: the paper's own model, by plain SGD."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from matplotlib.ticker import MaxNLocator
 
 import functional_mlp as fm
 from functional_mlp import style
-from functional_mlp.experiments import paper, trials
+from functional_mlp.experiments import paper
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
+from functional_mlp.experiments.models import Model, draw_curves
 from functional_mlp.experiments.paper import Published, Recipe
-from functional_mlp.experiments.statements import comparison_rows, comparison_statements, difference
-from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
+from functional_mlp.experiments.statements import comparison_rows, comparison_statements
+from functional_mlp.experiments.trials import Draw, Performance, Trial
 from functional_mlp.random import Key
-from functional_mlp.spread import Spread, count, mean, plus_minus
+from functional_mlp.spread import Spread, count, mean
 
 # Validation sets that all runs are measured on.
 COMMON_SETS = 100
@@ -47,46 +48,20 @@ class CommonSets:
 
 
 @attrs.frozen
-class Model:
-    """Independent runs of a recipe: the final figures, the curves of the first run and those of all."""
-
-    performance: Performance
-    first_run: fm.History
-    curves: Curves
-    roughness: Spread
-
-    @classmethod
-    def of(cls, runs: Sequence[Trial]) -> "Model":
-        return cls(
-            Performance.of(runs),
-            runs[0].history,
-            Curves.of(runs),
-            Spread.of(trials.roughness(run.history) for run in runs),
-        )
-
-
-@attrs.frozen
 class BasicModel:
-    """The paper's model by plain SGD, and the same with momentum."""
+    """The paper's model by plain SGD, and its validation MSE where all runs share a set."""
 
     sgd: Model
-    momentum: Model
     common_sets: CommonSets
     worse_than_training: int
-    momentum_is_smoother: int
 
 
 def run(plain: Sequence[Trial], draws: Sequence[Draw]) -> BasicModel:
-    """Compare runs of the paper's model by plain SGD, one for each draw, with runs with momentum on the same draws."""
-    momentum = trials.train(Recipe(optimizer=fm.Momentum(paper.LEARNING_RATE, paper.BETA)), draws)
-    sgd_model, momentum_model = Model.of(plain), Model.of(momentum)
-    roughness = zip(sgd_model.roughness.values, momentum_model.roughness.values, strict=True)
+    """The figures of runs of the paper's model by plain SGD, one for each draw."""
     return BasicModel(
-        sgd=sgd_model,
-        momentum=momentum_model,
+        sgd=Model.of(plain),
         common_sets=_over_common_sets(plain, draws[0].key),
         worse_than_training=sum(trial.validation.loss > trial.training.loss for trial in plain),
-        momentum_is_smoother=sum(with_momentum < without for without, with_momentum in roughness),
     )
 
 
@@ -180,61 +155,10 @@ def _figure_2(result: BasicModel) -> list[Block]:
         Heading("Fig. 2: learning curves"),
         Picture(
             "figure-2",
-            _draw_curves(result.sgd),
+            draw_curves(result.sgd),
             f"Fig. 2. One run (lines) and the mean ± standard deviation of {runs} runs (bands), by plain SGD. Training "
             "figures are those of each sample right before its own update, averaged over the epoch; validation figures "
             "are taken at the epoch's end.",
             "MSE and accuracy against the epoch for training and validation by plain SGD",
-        ),
-    ]
-
-
-def _draw_curves(model: Model) -> Figure:
-    figure, (losses, accuracies) = style.panels(2)
-    for axes, measure, label in ((losses, "loss", "mean squared error"), (accuracies, "accuracy", "accuracy")):
-        for part, name, line in (
-            ("train", "training", style.TRAINING),
-            ("validation", "validation", style.VALIDATION),
-        ):
-            band = getattr(model.curves, f"{part}_{measure}")
-            run = getattr(model.first_run, f"{part}_{measure}")
-            style.fill_band(axes, style.epochs(band.mean), band, line)
-            style.draw_curve(axes, run, line, name)
-        axes.set(xlabel="epoch", ylabel=label)
-    style.logarithmic_between(losses, 0.025, 0.5)
-    accuracies.set_ylim(0.75, 1.0)
-    style.legend(losses)
-    return figure
-
-
-def momentum_section(result: BasicModel) -> list[Block]:
-    """Fig. 6."""
-    plain, momentum = result.sgd, result.momentum
-    accuracy = momentum.performance.validation_accuracy
-    runs = len(accuracy.values)
-    as_low = sum(value < paper.MOMENTUM_ACCURACY + 0.005 for value in accuracy.values)
-    return [
-        Heading("Fig. 6: SGD with momentum"),
-        Paragraph(
-            f"With momentum (β = {paper.BETA}) and everything else as above, the final validation accuracy is "
-            f"{plus_minus(accuracy)}, under plain SGD {plus_minus(plain.performance.validation_accuracy)}: "
-            f"{difference(accuracy, plain.performance.validation_accuracy)}. The paper reports about "
-            f"{paper.MOMENTUM_ACCURACY} for the run that it shows; {as_low} of our {runs} runs end with what rounds to "
-            "this or less."
-        ),
-        Paragraph(
-            "The paper finds its curves clearly smoother. Here the validation accuracy changes from one epoch to the "
-            f"next by {plus_minus(momentum.roughness, 2, 100)} points with momentum and by "
-            f"{plus_minus(plain.roughness, 2, 100)} under plain SGD, "
-            f"{difference(momentum.roughness, plain.roughness)}; momentum's curve is the smoother one in "
-            f"{result.momentum_is_smoother} of {runs} runs from the same draws. A velocity with β = "
-            f"{paper.BETA} averages over about {1 / (1 - paper.BETA):.0f} samples."
-        ),
-        Picture(
-            "figure-6",
-            _draw_curves(momentum),
-            f"Fig. 6. One run (lines) and the mean ± standard deviation of {runs} runs (bands), with momentum, "
-            f"β = {paper.BETA}; the same draws as in Fig. 2.",
-            "MSE and accuracy against the epoch for training and validation with momentum",
         ),
     ]

@@ -1,10 +1,5 @@
-"""Why PyTorch's curves differ: initialization × step-size decay × framework.
+"""Why PyTorch's curves differ: initialization × step-size decay × framework."""
 
-Our network runs all four combinations of the two settings in which the paper's models differ, from the same
-draws; torch.nn runs each of them with the first few of these draws.
-"""
-
-import itertools
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -15,19 +10,13 @@ from matplotlib.figure import Figure
 import functional_mlp as fm
 from functional_mlp import style
 from functional_mlp.experiments import paper, trials
+from functional_mlp.experiments.cells import PAPER_CELL, TORCH_CELL, Cell
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Points, Table
-from functional_mlp.experiments.paper import Recipe
-from functional_mlp.experiments.trials import Curves, Draw, Performance, Trial
+from functional_mlp.experiments.trials import Trial
 from functional_mlp.experiments.variance import Explanation, explain
-from functional_mlp.initializers import Initializer
-from functional_mlp.random import Key
-from functional_mlp.schedules import Schedule, constant
 from functional_mlp.spread import Spread, plus_minus
 
-INITIALIZATIONS: dict[str, Initializer] = {"U(−1, 1)": paper.UNIFORM, "PyTorch's": paper.PYTORCH_DEFAULT}
-STEP_SIZES: dict[str, Schedule] = {"× 0.9 an epoch": paper.DECAY, "constant": constant()}
 FACTORS = ("initialization", "step-size decay", "framework")
-PAPER_CELL, TORCH_CELL = 0, 3
 # A factor with less of the variance than this is not said to explain an outcome.
 EXPLAINS = 0.5
 
@@ -64,79 +53,38 @@ OUTCOMES = (
 
 
 @attrs.frozen
-class Cell:
-    """A combination of initialization and step size: our runs, and torch.nn's with the first draws.
-
-    `outcomes` are those of our runs over all epochs, in the order of `OUTCOMES`; `torch_outcomes` and
-    `our_paired_outcomes` are those of either framework over `torch_epochs`, draw by draw.
-    """
-
-    initialization: str
-    step_size: str
-    performance: Performance
-    curves: Curves
-    first_run: fm.History
-    outcomes: tuple[Spread, ...]
-    torch_epochs: int
-    torch_first_run: fm.History
-    torch_performance: Performance
-    torch_outcomes: tuple[Spread, ...]
-    our_paired_outcomes: tuple[Spread, ...]
-    largest_loss_difference: tuple[float, ...]
-
-
-@attrs.frozen
 class Factorial:
-    """The four cells; what explains each outcome over our runs, and over the runs of both frameworks."""
+    """The outcomes of all runs, cell by cell, and what explains each over our runs, and over those of both frameworks.
+
+    `outcomes` are those of our runs over `epochs`, and `paired_outcomes` those of either framework over
+    `common_epochs`, draw by draw; both are in the order of `OUTCOMES`.
+    """
 
     epochs: int
     common_epochs: int
-    cells: tuple[Cell, ...]
+    outcomes: tuple[tuple[Spread, ...], ...]
+    paired_outcomes: tuple[tuple[tuple[Spread, ...], tuple[Spread, ...]], ...]
     ours: tuple[Explanation, ...]
     both: tuple[Explanation, ...]
 
 
-def recipes(epochs: int) -> tuple[Recipe, ...]:
-    """The recipe of each cell, in the order of the factors' levels."""
-    return tuple(
-        Recipe(network=paper.network(init), schedule=schedule, epochs=epochs)
-        for init, schedule in itertools.product(INITIALIZATIONS.values(), STEP_SIZES.values())
-    )
-
-
-def torch_tasks(keys: Sequence[Key], epochs: int, torch_cell_epochs: int) -> list[tuple[Recipe, Key]]:
-    """What torch.nn has to train, cell by cell: the cell of the paper's PyTorch model for all its epochs."""
-    cells = recipes(epochs)
-    lengths = [torch_cell_epochs if index == TORCH_CELL else epochs for index in range(len(cells))]
-    return [
-        (attrs.evolve(recipe, epochs=length), key)
-        for recipe, length in zip(cells, lengths, strict=True)
-        for key in keys
-    ]
-
-
-def train_ours(draws: Sequence[Draw]) -> tuple[tuple[Trial, ...], ...]:
-    """Our trials of each cell, for as many epochs as the paper's PyTorch model had."""
-    return tuple(trials.train(recipe, draws) for recipe in recipes(paper.TORCH_EPOCHS))
-
-
-def analyse(ours: Sequence[Sequence[Trial]], theirs: Sequence[Sequence[Trial]]) -> Factorial:
+def run(ours: Sequence[Sequence[Trial]], theirs: Sequence[Sequence[Trial]]) -> Factorial:
     """The factorial of our trials and torch.nn's, cell by cell."""
-    levels = itertools.product(INITIALIZATIONS, STEP_SIZES)
-    cells = tuple(_cell(*level, *runs) for level, *runs in zip(levels, ours, theirs, strict=True))
-    common = min(cell.torch_epochs for cell in cells)
-    paired = [
+    common = min(len(their[0].history) for their in theirs)
+    outcomes = tuple(_outcomes(our, paper.TORCH_EPOCHS) for our in ours)
+    paired = tuple(
         (_outcomes(our[: len(their)], common), _outcomes(their, common))
         for our, their in zip(ours, theirs, strict=True)
-    ]
+    )
     return Factorial(
         epochs=paper.TORCH_EPOCHS,
         common_epochs=common,
-        cells=cells,
+        outcomes=outcomes,
+        paired_outcomes=paired,
         ours=tuple(
             explain(
                 outcome.name,
-                torch.tensor([cell.outcomes[index].values for cell in cells]).unflatten(0, (2, 2)),
+                torch.tensor([cell[index].values for cell in outcomes]).unflatten(0, (2, 2)),
                 FACTORS[:2],
             )
             for index, outcome in enumerate(OUTCOMES)
@@ -152,28 +100,6 @@ def analyse(ours: Sequence[Sequence[Trial]], theirs: Sequence[Sequence[Trial]]) 
     )
 
 
-def _cell(initialization: str, step_size: str, ours: Sequence[Trial], theirs: Sequence[Trial]) -> Cell:
-    epochs = len(theirs[0].history)
-    pairs = list(zip(ours, theirs, strict=False))
-    return Cell(
-        initialization,
-        step_size,
-        performance=Performance.of(ours),
-        curves=Curves.of(ours),
-        first_run=ours[0].history,
-        outcomes=_outcomes(ours, len(ours[0].history)),
-        torch_epochs=epochs,
-        torch_first_run=theirs[0].history,
-        torch_performance=Performance.of(theirs),
-        torch_outcomes=_outcomes(theirs, epochs),
-        our_paired_outcomes=_outcomes(ours[: len(theirs)], epochs),
-        largest_loss_difference=tuple(
-            max(abs(our.history.train_loss[epoch] - their.history.train_loss[epoch]) for our, their in pairs)
-            for epoch in range(epochs)
-        ),
-    )
-
-
 def _outcomes(runs: Sequence[Trial], epochs: int) -> tuple[Spread, ...]:
     histories = [_first_epochs(run.history, epochs) for run in runs]
     return tuple(Spread.of(map(outcome.measure, histories)) for outcome in OUTCOMES)
@@ -183,9 +109,9 @@ def _first_epochs(history: fm.History, epochs: int) -> fm.History:
     return fm.History(*(values[:epochs] for values in attrs.astuple(history, recurse=False)))
 
 
-def section(result: Factorial) -> list[Block]:
-    runs = len(result.cells[0].outcomes[0].values)
-    torch_runs = len(result.cells[0].torch_outcomes[0].values)
+def section(result: Factorial, cells: Sequence[Cell]) -> list[Block]:
+    runs = len(result.outcomes[0][0].values)
+    torch_runs = len(cells[0].torch_performance.validation_mse.values)
     return [
         Heading("Why do PyTorch's curves differ?"),
         Paragraph(
@@ -198,12 +124,12 @@ def section(result: Factorial) -> list[Block]:
         Paragraph(_verdict(result)),
         Picture(
             "factorial-curves",
-            _draw_curves(result),
+            _draw_curves(cells),
             f"Our network under the four settings: mean ± standard deviation of {runs} runs. Dots: the first run of "
             "torch.nn, at every tenth epoch; open marks: ours on the same draw.",
             "Validation MSE and accuracy against the epoch for the four settings",
         ),
-        _table(result),
+        _table(result, cells),
         Picture(
             "factorial-shares",
             _draw_shares(result),
@@ -215,7 +141,7 @@ def section(result: Factorial) -> list[Block]:
     ]
 
 
-def _table(result: Factorial) -> Table:
+def _table(result: Factorial, cells: Sequence[Cell]) -> Table:
     return Table(
         (
             "initialization",
@@ -232,10 +158,10 @@ def _table(result: Factorial) -> Table:
                 cell.step_size,
                 *(
                     plus_minus(spread, int(outcome.format[1]), outcome.scale)
-                    for outcome, spread in zip(OUTCOMES, cell.outcomes, strict=True)
+                    for outcome, spread in zip(OUTCOMES, outcomes, strict=True)
                 ),
             )
-            for cell in result.cells
+            for cell, outcomes in zip(cells, result.outcomes, strict=True)
         ),
         "Our network: final validation MSE and accuracy; epochs until the validation accuracy first reaches the "
         "0.9611 that the paper's PyTorch model ends with; epochs until the training MSE is within 10 % of its "
@@ -266,7 +192,7 @@ def _framework(result: Factorial) -> str:
 
 
 def _verdict(result: Factorial) -> str:
-    own, pytorch = result.cells[PAPER_CELL].outcomes, result.cells[TORCH_CELL].outcomes
+    own, pytorch = result.outcomes[PAPER_CELL], result.outcomes[TORCH_CELL]
     mse, accuracy, reaching, descent, roughness = range(len(OUTCOMES))
     lower = [pytorch[index].mean < own[index].mean for index in (mse, accuracy)]
     smoother = pytorch[roughness].mean < own[roughness].mean
@@ -283,16 +209,16 @@ def _verdict(result: Factorial) -> str:
     )
 
 
-def _draw_curves(result: Factorial) -> Figure:
+def _draw_curves(cells: Sequence[Cell]) -> Figure:
     figure, (losses, accuracies) = style.panels(2, height=3.6)
     for axes, measure, label in (
         (losses, "validation_loss", "validation MSE"),
         (accuracies, "validation_accuracy", "validation accuracy"),
     ):
-        for index, cell in enumerate(result.cells):
+        for index, cell in enumerate(cells):
             line = style.series(index)
             band = getattr(cell.curves, measure)
-            style.draw_band(axes, style.epochs(band.mean), band, line, f"{cell.initialization}, {cell.step_size}")
+            style.draw_band(axes, style.epochs(band.mean), band, line, cell.name)
             _draw_first_runs(axes, getattr(cell.torch_first_run, measure), getattr(cell.first_run, measure), line)
         axes.set(xlabel="epoch", ylabel=label)
     style.logarithmic_between(losses, 0.015, 0.5)

@@ -12,10 +12,13 @@ import functional_mlp as fm
 from functional_mlp.experiments import (
     basic_model,
     batch_gradient_descent,
+    cells,
     epoch_time,
     factorial,
     initializations,
     misclassified,
+    models,
+    momentum,
     momentum_tuning,
     paper,
     torch_model,
@@ -90,7 +93,9 @@ class Reproduction:
     setting: Setting
     basic_model: basic_model.BasicModel
     misclassified: misclassified.Misclassified
+    momentum: models.Model
     step_by_step: tuple[torch_model.StepByStep, ...]
+    cells: tuple[cells.Cell, ...]
     factorial: factorial.Factorial
     epoch_time: epoch_time.EpochTime
     batch_gradient_descent: batch_gradient_descent.BatchGradientDescent
@@ -111,16 +116,14 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
     batch_seconds = batch_gradient_descent.time_epochs(draws)
     with torch_nn.workers(scale.processes) as pool:
         announce("the PyTorch model, in the background")
-        tasks = factorial.torch_tasks(keys[: scale.torch_runs], scale.torch_epochs, scale.torch_cell_epochs)
+        tasks = cells.torch_tasks(keys[: scale.torch_runs], scale.torch_epochs, scale.torch_cell_epochs)
         torch_trials = pool.starmap_async(torch_nn.train_from_key, tasks, chunksize=1)
         announce("Fig. 1, 2, 3 and 6: the basic model")
         plain = trials.train(Recipe(), draws)
         basic, wrong = basic_model.run(plain, draws), misclassified.run(plain, draws)
+        with_momentum = momentum.run(draws)
         announce("the PyTorch model, step by step")
-        steps = tuple(
-            torch_model.step_by_step(trials.draw(keys[0], dtype), scale.compared_steps)
-            for dtype in (torch.float32, torch.float64)
-        )
+        steps = torch_model.run(keys[0], scale.compared_steps)
         announce("batch gradient descent")
         batches = batch_gradient_descent.run(draws[: scale.variant_runs], batch_seconds)
         announce("momentum tuning")
@@ -129,16 +132,18 @@ def run(scale: Scale, seed: int, announce: Callable[[str], None]) -> Reproductio
         announce("initializations")
         initialized = initializations.run(draws[: scale.variant_runs])
         announce("the factorial of initialization, step-size decay and framework")
-        ours = factorial.train_ours(draws)
+        ours = cells.train_ours(draws)
         announce("waiting for the PyTorch model")
-        theirs = torch_trials.get()
-    cells = [theirs[first : first + scale.torch_runs] for first in range(0, len(theirs), scale.torch_runs)]
+        their_runs = torch_trials.get()
+    theirs = [their_runs[first : first + scale.torch_runs] for first in range(0, len(their_runs), scale.torch_runs)]
     return Reproduction(
         setting=_setting(seed, scale),
         basic_model=basic,
         misclassified=wrong,
+        momentum=with_momentum,
         step_by_step=steps,
-        factorial=factorial.analyse(ours, cells),
+        cells=cells.cells_of(ours, theirs),
+        factorial=factorial.run(ours, theirs),
         epoch_time=epoch_times,
         batch_gradient_descent=batches,
         momentum_tuning=tuning,

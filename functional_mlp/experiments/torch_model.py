@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 import functional_mlp as fm
 from functional_mlp import style
 from functional_mlp.experiments import paper, torch_nn, trials
+from functional_mlp.experiments.cells import TORCH_CELL, Cell
 from functional_mlp.experiments.document import Block, Heading, Paragraph, Picture, Table
-from functional_mlp.experiments.factorial import TORCH_CELL, Cell, Factorial
 from functional_mlp.experiments.paper import Recipe
 from functional_mlp.experiments.statements import ROWS, comparison_statements
 from functional_mlp.experiments.trials import Draw
 from functional_mlp.orders import key_of, order_of
+from functional_mlp.random import Key
 from functional_mlp.schedules import constant
 from functional_mlp.spread import count, plus_minus
 
@@ -34,6 +35,11 @@ class StepByStep:
     epsilon: float
     largest_parameter: float
     differences: tuple[float, ...]
+
+
+def run(key: Key, steps: int) -> tuple[StepByStep, ...]:
+    """Compare the networks step by step in single and in double precision, from the draw of a key."""
+    return tuple(step_by_step(trials.draw(key, dtype), steps) for dtype in (torch.float32, torch.float64))
 
 
 def step_by_step(draw: Draw, steps: int) -> StepByStep:
@@ -56,8 +62,8 @@ def step_by_step(draw: Draw, steps: int) -> StepByStep:
     return StepByStep(str(dtype).removeprefix("torch."), torch.finfo(dtype).eps, largest, tuple(differences))
 
 
-def section(steps: Sequence[StepByStep], factorial: Factorial) -> list[Block]:
-    cell = factorial.cells[TORCH_CELL]
+def section(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> list[Block]:
+    cell = cells[TORCH_CELL]
     ours, theirs = cell.performance, cell.torch_performance
     runs, torch_runs = len(ours.validation_mse.values), len(theirs.validation_mse.values)
     return [
@@ -75,7 +81,7 @@ def section(steps: Sequence[StepByStep], factorial: Factorial) -> list[Block]:
             "Validation MSE and accuracy against the epoch for torch.nn and for our network",
         ),
         Table(
-            ("", "paper", f"torch.nn, {cell.torch_epochs} epochs", f"ours, {factorial.epochs} epochs"),
+            ("", "paper", f"torch.nn, {cell.torch_epochs} epochs", f"ours, {paper.TORCH_EPOCHS} epochs"),
             tuple(
                 (name, *(plus_minus(getattr(table, field)) for table in (paper.FIGURE_5, theirs, ours)))
                 for name, field in ROWS
@@ -86,10 +92,10 @@ def section(steps: Sequence[StepByStep], factorial: Factorial) -> list[Block]:
         comparison_statements(paper.FIGURE_5, ours),
         Heading("Do the two frameworks compute the same?", level=3),
         Paragraph(" ".join(map(_agreement, steps))),
-        Paragraph(_loss_agreement(factorial)),
+        Paragraph(_loss_agreement(cells)),
         Picture(
             "agreement",
-            _draw_agreement(steps, factorial.cells),
+            _draw_agreement(steps, cells),
             "(a) The largest difference between any two parameters of torch.nn and ours after each update, from the "
             "same start; dotted: one rounding error of the largest parameter. (b) The largest difference of the "
             f"training MSE over {count(torch_runs, 'run')}, float32, between torch.nn and the fused engine.",
@@ -107,12 +113,12 @@ def _agreement(steps: StepByStep) -> str:
     )
 
 
-def _loss_agreement(factorial: Factorial) -> str:
-    runs = len(factorial.cells[0].torch_performance.validation_mse.values)
+def _loss_agreement(cells: Sequence[Cell]) -> str:
+    runs = len(cells[0].torch_performance.validation_mse.values)
     parts = [
         f"{max(cell.largest_loss_difference):.1e} from {cell.initialization} initialization with step size "
         f"{cell.step_size}"
-        for cell in factorial.cells
+        for cell in cells
     ]
     return (
         f"Over whole runs in float32 ({runs} draws a setting), rounding errors grow as the trajectories amplify them: "
@@ -157,8 +163,7 @@ def _draw_agreement(steps: Sequence[StepByStep], cells: Sequence[Cell]) -> Figur
     updates.set(xlabel="update", ylabel="largest difference of a parameter")
     style.legend(updates, loc="center right")
     for index, cell in enumerate(cells):
-        label = f"{cell.initialization}, {cell.step_size}"
-        style.draw_curve(epochs, cell.largest_loss_difference, style.series(index), label)
+        style.draw_curve(epochs, cell.largest_loss_difference, style.series(index), cell.name)
     epochs.set_yscale("log")
     epochs.set(xlabel="epoch", ylabel="largest difference of the training MSE")
     epochs.set_ylim(bottom=1e-12)

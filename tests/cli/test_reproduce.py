@@ -102,7 +102,7 @@ def test_figure_3_goes_wrong_near_the_circle(results):
 
 
 def test_figure_5_lies_in_the_papers_range(results):
-    ours = results["factorial"]["cells"][-1]["performance"]
+    ours = results["cells"][-1]["performance"]
     assert abs(ours["validation_mse"]["mean"] - paper.FIGURE_5.validation_mse.mean) < 0.012
     assert abs(ours["validation_accuracy"]["mean"] - paper.FIGURE_5.validation_accuracy.mean) < 0.03
 
@@ -110,7 +110,7 @@ def test_figure_5_lies_in_the_papers_range(results):
 def test_the_frameworks_agree(results):
     for steps in results["step_by_step"]:
         assert max(steps["differences"]) < 100 * steps["epsilon"]
-    for cell in results["factorial"]["cells"]:
+    for cell in results["cells"]:
         assert max(cell["largest_loss_difference"]) < 1e-4
     for explanation in results["factorial"]["ours"]:
         assert sum(explanation["shares"].values()) == pytest.approx(1, abs=1e-6)

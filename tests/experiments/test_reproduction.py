@@ -43,13 +43,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found["workers"] = (processes,)
         yield Pool()
 
-    for name in ("basic_model", "batch_gradient_descent", "epoch_time", "initializations", "misclassified"):
-        replace(getattr(reproduction, name), "run")
-    for name in ("train_ours", "analyse"):
-        replace(reproduction.factorial, name)
-    replace(reproduction.momentum_tuning, "run")
+    for question in (
+        "basic_model",
+        "batch_gradient_descent",
+        "epoch_time",
+        "factorial",
+        "initializations",
+        "misclassified",
+        "momentum",
+        "momentum_tuning",
+        "torch_model",
+    ):
+        replace(getattr(reproduction, question), "run")
+    for name in ("train_ours", "cells_of"):
+        replace(reproduction.cells, name)
     replace(reproduction.batch_gradient_descent, "time_epochs")
-    replace(reproduction.torch_model, "step_by_step")
     replace(reproduction.trials, "train")
     monkeypatch.setattr(reproduction.torch_nn, "workers", workers)
     return found
@@ -78,10 +86,11 @@ def test_the_search_has_draws_that_no_other_experiment_has(calls: dict[str, Any]
 
 def test_torchs_runs_are_told_apart_by_cell(calls: dict[str, Any]) -> None:
     reproduction.run(SCALE, 3, lambda text: None)
-    ours, cells = calls["factorial.analyse"]
+    ours, theirs = calls["factorial.run"]
+    assert calls["cells.cells_of"] == (ours, theirs)
     assert ours == "train_ours"
-    assert cells == [[first, first + 1] for first in range(0, 2 * len(cells), 2)]
-    assert len(cells) == len(reproduction.factorial.recipes(1))
+    assert theirs == [[first, first + 1] for first in range(0, 2 * len(theirs), 2)]
+    assert len(theirs) == len(reproduction.cells.recipes(1))
 
 
 def test_the_setting_says_where_and_how() -> None:

@@ -1,12 +1,12 @@
-"""The cells of the factorial."""
+"""The cells between the paper's two models."""
 
-from functional_mlp.experiments import factorial, paper
+from functional_mlp.experiments import cells, paper
 from functional_mlp.schedules import constant
 
 
 def test_the_cells_are_those_of_the_papers_two_models_and_between_them():
-    recipes = factorial.recipes(epochs=3)
-    own, pytorch = recipes[factorial.PAPER_CELL], recipes[factorial.TORCH_CELL]
+    recipes = cells.recipes(epochs=3)
+    own, pytorch = recipes[cells.PAPER_CELL], recipes[cells.TORCH_CELL]
     assert (own.network[0].weight_init, own.schedule) == (paper.UNIFORM, paper.DECAY)
     assert (pytorch.network[0].weight_init, pytorch.schedule) == (paper.PYTORCH_DEFAULT, constant())
     assert len(set(recipes)) == 4
