@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 # How `fit` tells how far it is: the number of epochs done, a fraction within an epoch.
 Tell = Callable[[float], None]
-# Seconds between two pictures of a notebook's bar.
-PAUSE = 0.1
 
 
 @contextlib.contextmanager
@@ -44,16 +42,19 @@ def terminal_bar(console: "Console", epochs: int) -> Iterator[Tell]:
 
 
 class NotebookBar:
-    """A bar in the output of a notebook's cell, called with the number of epochs done."""
+    """A bar in the output of a notebook's cell, called with the number of epochs done.
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._begun, self._last = epochs, time.monotonic(), 0.0
+    Between two pictures there are at least `pause` seconds.
+    """
+
+    def __init__(self, epochs: int, pause: float = 0.1) -> None:
+        self._epochs, self._pause, self._begun, self._last = epochs, pause, time.monotonic(), 0.0
         self._handle: Any = None
         self(0.0)
 
     def __call__(self, done: float) -> None:
         now = time.monotonic()
-        if self._handle is not None and done < self._epochs and now - self._last < PAUSE:
+        if self._handle is not None and done < self._epochs and now - self._last < self._pause:
             return
         self._last = now
         shows = importlib.import_module("IPython.display")  # it is there, for it runs this

@@ -85,8 +85,8 @@ def _mode_of_regular(target: Path) -> int | None:
     return mode & 0o777
 
 
-def _replace(temporary: Path, target: Path) -> None:
-    for pause in PAUSES:
+def _replace(temporary: Path, target: Path, pauses: tuple[float, ...] = PAUSES) -> None:
+    for pause in pauses:
         try:
             os.replace(temporary, target)
         except PermissionError:

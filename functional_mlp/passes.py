@@ -34,7 +34,7 @@ _CALLED = (
     *("total", "added_to_grads", "added_to"),
 )
 # Shapes, dtypes and devices for which straight code is kept: those that came last.
-_MOST_KINDS = 64
+MOST_KINDS = 64
 
 
 @attrs.define
@@ -59,7 +59,7 @@ class WrittenPasses:
     def __init__(self, function: _Function, network: Layer, loss: Loss, penalty: Penalty | None) -> None:
         self._function = function
         self._network, self._loss, self._penalty = network, loss, penalty
-        self._kinds = functools.lru_cache(_MOST_KINDS)(_new_kind)
+        self._kinds = functools.lru_cache(MOST_KINDS)(_new_kind)
 
     def __reduce__(self) -> tuple[Any, ...]:  # without the code, whose parts not all can be pickled
         return type(self), (self._function, self._network, self._loss, self._penalty)

@@ -181,13 +181,13 @@ def permutation(key: Key, n: checks.Integer) -> Tensor:
     return shuffling.shuffled(key.digest, checks.integer("permutation: n", n, minimum=0))
 
 
-def _unit_interval(key: Key, n: int) -> Tensor:
+def _unit_interval(key: Key, n: int, at_once: int = DRAWN_AT_ONCE) -> Tensor:
     """`n` float64 draws from the midpoints of 2^52 equal cells of (0, 1): neither end is ever drawn."""
     source = stdlib_random.Random(int.from_bytes(key.digest, "little"))  # seeded by all 128 bits
     if n == 0:
         return torch.zeros(0, dtype=torch.float64, device="cpu")
     draws = torch.empty(n, dtype=torch.float64, device="cpu")
-    for piece in draws.split(DRAWN_AT_ONCE):
+    for piece in draws.split(at_once):
         words = torch.frombuffer(bytearray(source.randbytes(8 * len(piece))), dtype=torch.int64)
         piece.copy_(words & (2**52 - 1))
     return draws.add_(0.5).mul_(2.0**-52)

@@ -31,7 +31,7 @@ MOST_AHEAD = 16
 class Descent:
     """Minibatch gradient descent for a member of a job: epochs that take arrays of parameters to new ones."""
 
-    def __init__(self, job: Job, member: Member) -> None:
+    def __init__(self, job: Job, member: Member, batches_at_once: int = BATCHES_AT_ONCE) -> None:
         self._network, self._loss, self._data = job.network, job.loss, member.data
         self._pages = Pages.of(member.data.inputs, member.data.targets)
         data, params = member.data, trees.detached(member.start.optimizer_state.params)
@@ -44,7 +44,7 @@ class Descent:
         # The checks of targets wait for a GPU, and are made once there; elsewhere no more is kept than a piece needs.
         self._encoded = self._encode(data.targets) if data.inputs.is_cuda else None
         numbers = self._batch_size * (data.inputs.shape[1] + self._probe.shape[-1])
-        self._rows_at_once = self._batch_size * self._launcher.batches_at_once(BATCHES_AT_ONCE, numbers)
+        self._rows_at_once = self._batch_size * self._launcher.batches_at_once(batches_at_once, numbers)
 
     def _encode(self, targets: Tensor) -> Tensor:
         return self._loss.encode(targets, self._probe.expand(len(targets), -1))

@@ -44,11 +44,11 @@ def shuffled(digest: bytes, n: int) -> Tensor:
     return order
 
 
-def shuffle(digest: bytes, order: Tensor, narrow: int = NARROW) -> None:
+def shuffle(digest: bytes, order: Tensor, narrow: int = NARROW, at_once: int = PLACES_AT_ONCE) -> None:
     """Write a permutation over a contiguous int64 tensor; places from `narrow` on are drawn from whole words."""
     numbers = order.numpy()
-    for first in range(0, len(order), PLACES_AT_ONCE):
-        last = min(first + PLACES_AT_ONCE, len(order))
+    for first in range(0, len(order), at_once):
+        last = min(first + at_once, len(order))
         ends = range(first, min(last, narrow)), range(max(first, narrow), last)
         drawn = _narrow(digest, ends[0]) + [_wide(digest, place) for place in ends[1]]
         _swap(numbers, first, drawn)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.reference import Descent
+from functional_mlp.reference import BATCHES_AT_ONCE, Descent
 from functional_mlp.state import Job, Member, Progress
 
 KEY = fm.random.key(0)
@@ -39,11 +39,12 @@ def descent_from(
     *,
     batch_size: int,
     penalty: fm.penalties.Penalty | None = None,
+    batches_at_once: int = BATCHES_AT_ONCE,
 ) -> Descent:
     """The reference engine's descent for one network, from a state of its optimizer."""
     member = Member(optimizer=optimizer, data=data, progress=Progress(fm.TrainState(state, KEY, 0)))
     task = {"network": network, "loss": loss, "penalty": penalty, "batch_size": batch_size}
-    return Descent(Job(members=(member,), epochs=1, engine="reference", **task), member)
+    return Descent(Job(members=(member,), epochs=1, engine="reference", **task), member, batches_at_once)
 
 
 def bits(tree: Any) -> list[bytes]:

@@ -138,14 +138,13 @@ def test_a_bar_is_drawn_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     handle = SimpleNamespace(update=drawn.append)
     shows = SimpleNamespace(HTML=str, display=lambda picture, display_id: drawn.append(picture) or handle)
     monkeypatch.setitem(sys.modules, "IPython.display", shows)
-    monkeypatch.setattr(bar, "PAUSE", 1000.0)
-    picture = bar.NotebookBar(100)
+    picture = bar.NotebookBar(100, pause=1000.0)
     for done in range(1, 101):
         picture(float(done))
     assert [text.split("> ")[-1].split(",")[0] for text in drawn] == ["epoch 0/100", "epoch 100/100"]
-    monkeypatch.setattr(bar, "PAUSE", 0.0)
+    picture = bar.NotebookBar(100, pause=0.0)
     picture(50.0)
-    assert len(drawn) == 3
+    assert len(drawn) == 4
 
 
 NOTEBOOK = """

@@ -9,7 +9,7 @@ import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
-from functional_mlp.passes import WrittenPasses
+from functional_mlp.passes import MOST_KINDS, WrittenPasses
 from tests.helpers import KEY, assert_same_bits, draw, random_network, unusable_tensors
 from tests.tables import ACTIVATIONS, LOSSES, PENALTIES
 
@@ -92,15 +92,16 @@ def test_a_function_in_the_place_of_ours_is_called_from_then_on(monkeypatch: pyt
     assert_same_bits(passes(*ARGUMENTS), before)
 
 
-def test_the_kinds_that_came_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functional_mlp.passes._MOST_KINDS", 2)
+def test_the_kinds_that_came_last_are_kept() -> None:
     passes, calls = counted(NETWORK, MSE)
-    params, x, targets = ARGUMENTS
-    for rows in (1, 2, 3, 3, 3, 2, 3):
-        passes(params, x[:rows], targets[:rows])
-    assert len(calls) == 5  # each once, the third once more, where it was recorded, and the second, which was kept
-    passes(params, x[:1], targets[:1])
-    assert len(calls) == 6
+    last = MOST_KINDS + 1
+    x, targets = draw(last, 3, dtype=torch.float32), draw(last, 2, dtype=torch.float32)
+    for rows in (*range(1, last), last, last, last, 2, last):
+        passes(ARGUMENTS[0], x[:rows], targets[:rows])
+    assert len(calls) == last + 2  # each once, the last and the second, which were kept, once more, to be recorded
+    passes(ARGUMENTS[0], x[:1], targets[:1])
+    passes(ARGUMENTS[0], x[:1], targets[:1])
+    assert len(calls) == last + 4
 
 
 class Doubled(fm.Elementwise):

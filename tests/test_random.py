@@ -75,10 +75,8 @@ def test_the_bits_of_a_draw_are_fixed() -> None:
     assert order.tolist() == [0, 4, 3, 2, 1]
 
 
-def test_numbers_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = random.uniform(random.key(0), (20,))
-    monkeypatch.setattr(random, "DRAWN_AT_ONCE", 3)
-    assert random.uniform(random.key(0), (20,)).equal(expected)
+def test_numbers_do_not_depend_on_how_many_are_drawn_at_a_time() -> None:
+    assert random._unit_interval(KEY, 20, at_once=3).equal(random._unit_interval(KEY, 20))
 
 
 def test_no_seed_split_or_fold_collides_with_another() -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import functional_mlp as fm
-from functional_mlp import reference
 from tests.helpers import KEY, assert_close, assert_same_bits, bits, descent_from, draw, loss_oracle, oracle
 from tests.tables import LOSSES, OPTIMIZERS
 
@@ -38,9 +37,10 @@ def run_epoch(
     order: torch.Tensor,
     batch_size: int,
     progress: Callable[[float], None] | None = None,
+    **options: int,
 ) -> EpochResult:
     """One epoch from a state."""
-    descent = descent_from(state, network, loss, optimizer, data, batch_size=batch_size)
+    descent = descent_from(state, network, loss, optimizer, data, batch_size=batch_size, **options)
     arrays, tally = descent.epoch(descent.rule.arrays([state]), state.step, state.learning_rate, order, progress)
     (metrics,) = tally.metrics(descent.is_answered)
     reached = descent.rule.state(state, arrays, state.step + descent.steps, state.learning_rate)
@@ -117,13 +117,14 @@ def test_an_epoch_is_pure() -> None:
     assert_same_bits(first.state, run_epoch(NETWORK, fm.CrossEntropy(), optimizer, state, DATA, order, 1).state)
 
 
-def test_long_epochs_are_gathered_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_epochs_are_gathered_piece_by_piece() -> None:
     optimizer, order = fm.SGD(0.05), order_of(DATA)
     state = optimizer.init(NETWORK.init(KEY, dtype=torch.float64))
     whole = run_epoch(NETWORK, fm.CrossEntropy(), optimizer, state, DATA, order, 4)
-    monkeypatch.setattr(reference, "BATCHES_AT_ONCE", 2)
     fractions: list[float] = []
-    pieces = run_epoch(NETWORK, fm.CrossEntropy(), optimizer, state, DATA, order, 4, fractions.append)
+    pieces = run_epoch(
+        NETWORK, fm.CrossEntropy(), optimizer, state, DATA, order, 4, fractions.append, batches_at_once=2
+    )
     assert_same_bits(pieces.state, whole.state)
     assert pieces.loss == pytest.approx(whole.loss, rel=1e-12)
     assert fractions == pytest.approx([8 / 23, 16 / 23, 1.0])

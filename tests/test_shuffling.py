@@ -91,10 +91,9 @@ def test_places_of_any_size_are_drawn(place: int) -> None:
         assert 0 <= j <= place
 
 
-def test_orders_of_several_pieces_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffling, "PLACES_AT_ONCE", 16)
+def test_orders_of_several_pieces_are_the_plain_ones() -> None:
     order = torch.empty(100, dtype=torch.int64)
-    shuffling.shuffle(KEY.digest, order, 56)
+    shuffling.shuffle(KEY.digest, order, 56, at_once=16)
     assert order.tolist() == plain(KEY.digest, 100, 56)
 
 

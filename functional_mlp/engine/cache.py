@@ -5,12 +5,12 @@ What is found here is executed, so this is what the cache promises:
 - Code is read only from the user's own files, in a folder of their own, that nobody else can write. A folder or a file
   of another kind is refused with one `RuntimeWarning`, and code is then made anew. (Windows keeps others out of a
   user's folders by rights that are not looked at here.)
-- An entry is a regular file of at most `LARGEST_ENTRY` bytes that says it is code of this library, and of this key, and
+- An entry is a regular file of at most `Limits.entry` bytes that says it is code of this library, and of this key, and
   whose digest is right. It is opened without following a link or waiting for anyone, and looked at once it is open, so
   that nothing can be put in its place in between. Everything else under its name, a pipe, a link, a device, a damaged
   or an enormous file, is as if it were not there.
 - Folders that are made have the mode 0700, and files 0600.
-- The entries take at most `LARGEST_CACHE` bytes: beyond that those go that have not been used for longest.
+- The entries take at most `Limits.cache` bytes: beyond that those go that have not been used for longest.
 - `clear_cache` deletes what the library has made, known by name and content, and nothing else.
 - A cache that cannot be read or written is never an error.
 
@@ -28,13 +28,24 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import platformdirs
 
-# Limits in bytes, for the sake of the user's disk and memory; they are not measured optima. An entry takes 20 to 42 kB
-# (the paper's network, plain and with Adam; 200-256-128-10): the cache holds some thousands of programs, and an entry
-# that is a thousand times as large was not made by this library.
-LARGEST_ENTRY = 64 << 20
-LARGEST_CACHE = 256 << 20
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The bytes of an entry, and of all of them, at most: for the sake of the user's disk and memory.
+
+    They are not measured optima. An entry takes 20 to 42 kB (the paper's network, plain and with Adam; 200-256-128-10):
+    the cache holds some thousands of programs, and an entry that is a thousand times as large was not made by this
+    library.
+    """
+
+    entry: int = 64 << 20
+    cache: int = 256 << 20
+
+
+LIMITS = Limits()
 
 # Raised by one whenever the form of an entry changes: this, the digest of key and code, and the code.
 MAGIC = b"functional_mlp machine code 1\n"
@@ -59,7 +70,7 @@ def clear_cache() -> None:
             _delete(path)
 
 
-def read(key: str) -> bytes | None:
+def read(key: str, limits: Limits = LIMITS) -> bytes | None:
     """The code that was kept under a key, a hexadecimal SHA-256; `None` where there is none to be trusted."""
     folder = cache_folder()
     if folder is None or not _is_trusted(folder):
@@ -67,7 +78,7 @@ def read(key: str) -> bytes | None:
     path = folder / f"{key}.o"
     with contextlib.suppress(OSError), open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_ENTRY or not _is_own(path, status):
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limits.entry or not _is_own(path, status):
             return None
         content = file.read(status.st_size)
         digest, code = content[len(MAGIC) : len(MAGIC) + DIGEST_SIZE], content[len(MAGIC) + DIGEST_SIZE :]
@@ -78,10 +89,10 @@ def read(key: str) -> bytes | None:
     return None
 
 
-def write(key: str, code: bytes) -> None:
+def write(key: str, code: bytes, limits: Limits = LIMITS) -> None:
     """Keep code under a key, in one step, so that no reader sees half of it."""
     folder = cache_folder()
-    if folder is None or len(MAGIC) + DIGEST_SIZE + len(code) > LARGEST_ENTRY:
+    if folder is None or len(MAGIC) + DIGEST_SIZE + len(code) > limits.entry:
         return
     with contextlib.suppress(OSError):
         _make(folder)
@@ -95,7 +106,7 @@ def write(key: str, code: bytes) -> None:
         except BaseException:
             _delete(temporary)
             raise
-        _drop_oldest(folder, kept=folder / f"{key}.o")
+        _drop_oldest(folder, limits.cache, kept=folder / f"{key}.o")
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -164,12 +175,12 @@ def _own_files(folder: Path) -> Iterator[Path]:
                         yield path
 
 
-def _drop_oldest(folder: Path, kept: Path) -> None:
-    """Delete the entries that have not been used for longest, until the others fit, but never `kept`."""
+def _drop_oldest(folder: Path, most: int, kept: Path) -> None:
+    """Delete the entries that have not been used for longest, until at most these bytes are left, but never `kept`."""
     found = [(path.stat().st_mtime_ns, path.stat().st_size, path) for path in _own_files(folder)]
     size = sum(size for _, size, _ in found)
     for _, entry_size, path in sorted(found):
-        if size <= LARGEST_CACHE:
+        if size <= most:
             return
         if path != kept:
             _delete(path)

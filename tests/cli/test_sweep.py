@@ -13,6 +13,7 @@ from rich.console import Console
 import functional_mlp as fm
 from functional_mlp.cli import main, sweep
 from functional_mlp.cli.grids import grid
+from functional_mlp.cli.outcomes import Planned
 from functional_mlp.cli.progress import sweep_display
 from functional_mlp.cli.run import fit_ensemble
 
@@ -103,7 +104,7 @@ SWEEP = ("sweep", "--learning-rate", "0.01,0.03", "--hidden", "3/4", "--members"
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of networks that are trained at once, call by call; none of two settings."""
+    """The numbers of networks that are trained at once, call by call."""
     trained: list[int] = []
 
     def noted(what, *arguments, **options):
@@ -111,8 +112,14 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return fit_ensemble(what, *arguments, **options)
 
     monkeypatch.setattr(sweep, "fit_ensemble", noted)
-    monkeypatch.setattr("functional_mlp.cli.sweep.AT_ONCE", 2)
     return trained
+
+
+def test_settings_that_one_ensemble_can_train_are_trained_some_at_a_time():
+    settings = [{"hidden": (width,), "beta": beta} for width in (3, 4) for beta in (0.1, 0.2, 0.3)]
+    planned = [Planned(setting, None, members=5) for setting in settings]
+    assert list(sweep._pieces(planned, {}, most=14)) == [[0, 1], [2], [3, 4], [5]]
+    assert list(sweep._pieces(planned, {1: None, 5: None}, most=1)) == [[0], [2], [3], [4]]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
@@ -120,7 +127,7 @@ def test_the_same_command_trains_what_its_file_has_not(run, sizes, tmp_path, suf
     file = tmp_path / f"sweep.{suffix}"
     command = (*SWEEP, "--results", file.name)
     assert run(*command)[0] == 0
-    assert sizes == [2, 2, 2, 2]
+    assert sizes == [4, 4]
     whole = file.read_bytes()
     frame = {"csv": polars.read_csv, "parquet": polars.read_parquet, "json": polars.read_json}[suffix](file)
     assert frame["validation loss"].is_sorted()
@@ -133,7 +140,7 @@ def test_the_same_command_trains_what_its_file_has_not(run, sizes, tmp_path, suf
     sizes.clear()
     code, out, err = run(*command)
     assert code == 0, err
-    assert sizes == [2, 2]
+    assert sum(sizes) == 4
     assert "2 settings of them were in sweep" in out
     assert out.count(" ± ") == 8
     assert file.read_bytes() == whole
@@ -150,7 +157,7 @@ def test_what_was_found_before_an_interrupt_is_kept(run, sizes, monkeypatch, tmp
     noted = sweep.fit_ensemble
 
     def interrupted(*arguments, **options):
-        if len(sizes) % 4 == 2:
+        if len(sizes) % 2 == 1:
             raise KeyboardInterrupt
         return noted(*arguments, **options)
 

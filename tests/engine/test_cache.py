@@ -10,6 +10,7 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp.engine import cache as disk
+from functional_mlp.engine.cache import Limits
 from functional_mlp.engine.functions import compiled
 from tests.helpers import assert_close
 
@@ -177,15 +178,15 @@ def test_whatever_else_lies_under_an_entrys_name_is_as_if_it_were_not_there(entr
     assert [path.name for path in entry.parent.iterdir() if path.suffix == ".tmp"] == []
 
 
-def test_an_entry_that_is_too_large_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "LARGEST_ENTRY", 1000)
-    disk.write(KEY, CODE)
+def test_an_entry_that_is_too_large_is_not_kept(folder: Path) -> None:
+    disk.write(KEY, CODE, Limits(entry=1000))
     assert not folder.exists()
 
 
-def test_an_entry_that_is_too_large_is_not_read(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "LARGEST_ENTRY", entry.stat().st_size - 1)
-    assert disk.read(KEY) is None
+def test_an_entry_that_is_too_large_is_not_read(entry: Path) -> None:
+    size = entry.stat().st_size
+    assert disk.read(KEY, Limits(entry=size - 1)) is None
+    assert disk.read(KEY, Limits(entry=size)) == CODE
 
 
 def test_training_makes_damaged_code_anew(folder: Path) -> None:
@@ -199,25 +200,23 @@ def test_training_makes_damaged_code_anew(folder: Path) -> None:
         assert file.read_bytes() == whole
 
 
-def test_what_was_not_used_for_longest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = len(disk.MAGIC) + disk.DIGEST_SIZE + len(CODE)
-    monkeypatch.setattr(disk, "LARGEST_CACHE", 3 * size)
+def test_what_was_not_used_for_longest_is_dropped(folder: Path) -> None:
+    of_three = Limits(cache=3 * (len(disk.MAGIC) + disk.DIGEST_SIZE + len(CODE)))
     keys = [letter * 64 for letter in "abcd"]
     for age, key in enumerate(keys[:3]):
-        disk.write(key, CODE)
+        disk.write(key, CODE, of_three)
         os.utime(folder / f"{key}.o", (1000 + age, 1000 + age))
     stranger = folder / "stranger.o"
     stranger.write_bytes(CODE * 100)
     assert disk.read(keys[0]) == CODE  # now the latest
-    disk.write(keys[3], CODE)
+    disk.write(keys[3], CODE, of_three)
     assert [disk.read(key) for key in keys] == [CODE, None, CODE, CODE]
     assert stranger.exists()
 
 
-def test_the_entry_just_written_stays_where_nothing_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "LARGEST_CACHE", 10)
+def test_the_entry_just_written_stays_where_nothing_fits(folder: Path) -> None:
     for key in (OTHER, KEY):
-        disk.write(key, CODE)
+        disk.write(key, CODE, Limits(cache=10))
         assert os.listdir(folder) == [f"{key}.o"]
 
 
