@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from functional_mlp import forks
+from functional_mlp import imports
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not run the functions below
     from functional_mlp import checkpoint as checkpoint
@@ -36,7 +36,7 @@ if not TYPE_CHECKING:
         """A module of the package or a name of `api.py`, which is found without this function from then on."""
         if name.startswith("_") and name != "__all__":
             raise AttributeError(f"module 'functional_mlp' has no attribute {name!r}")
-        with forks.importing():
+        with imports.importing():
             # Modules come first, and for themselves: each of them may be the first that is imported.
             if importlib.util.find_spec(f"functional_mlp.{name}") is not None:
                 return importlib.import_module(f"functional_mlp.{name}")

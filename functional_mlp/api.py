@@ -6,7 +6,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from functional_mlp import datasets, ensemble, forks, initializers, penalties, pytree, schedules
+from functional_mlp import datasets, ensemble, imports, initializers, penalties, pytree, schedules
 from functional_mlp.backprop import value_and_grad
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble import EnsembleHistory, EnsembleResult, fit_ensemble
@@ -132,6 +132,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name in _LATER:
-            with forks.importing():
+            with imports.importing():
                 return getattr(importlib.import_module(f"functional_mlp.{_LATER[name]}"), name)
         raise AttributeError(f"module 'functional_mlp.api' has no attribute {name!r}")

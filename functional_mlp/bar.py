@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from functional_mlp import imports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +78,6 @@ def bar_html(done: float, epochs: int, seconds: float) -> str:
 
 def _in_notebook() -> bool:
     """Whether this runs in the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")
+    ipython = imports.loaded("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None

@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, forks
+from functional_mlp import checks, imports
 from functional_mlp import engine as fused
 from functional_mlp.datasets import Dataset
 from functional_mlp.engine.policy import MEASURED, Policy
@@ -131,7 +131,7 @@ def _start_fused(policy: Policy, job: Job, members: tuple[Member, ...]) -> Run:
 
 def fused_groups(job: Job, policy: Policy = MEASURED) -> list[Group]:
     """All members on the fused engine: those of one kind together where that is faster, the others alone."""
-    with forks.importing():
+    with imports.importing():
         from functional_mlp.engine.members import running
 
     groups: list[Group] = []
@@ -159,7 +159,7 @@ def _start(start: Start, job: Job, policy: Policy) -> Run:
 
 def processor() -> str:
     """The processor that the fused engine makes code for here: on another one the bits of its results may differ."""
-    with forks.importing():
+    with imports.importing():
         from functional_mlp.engine.llvm import target
 
     return repr(target.host())

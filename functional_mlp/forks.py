@@ -27,7 +27,7 @@ import logging  # noqa: F401 - the same
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -86,28 +86,10 @@ def _release_locks() -> None:
 
 
 def _take_one_torch_thread() -> None:
-    if "torch" in sys.modules:  # it is loaded when it is first used, and counts its threads then
-        sys.modules["torch"].set_num_threads(1)
+    torch: Any = sys.modules.get("torch")  # it is loaded when it is first used, and counts its threads then
+    if hasattr(torch, "set_num_threads"):  # not where another thread was importing it at the fork
+        torch.set_num_threads(1)
 
 
 _at_fork(before=_take_locks, after_in_parent=_release_locks, after_in_child=_release_locks)
 in_child(_take_one_torch_thread)
-
-_importing = lock()
-# Seconds that an import waits for another one.
-PATIENCE = 1.0
-
-
-@contextlib.contextmanager
-def importing() -> Iterator[None]:
-    """A lock around the import of what is loaded when it is first used.
-
-    Without it a module that is half imported at a fork would stay locked in the child, by Python's own lock. A thread
-    that is importing something itself may hold what the owner of this lock waits for: it goes on without it soon.
-    """
-    taken = _importing.acquire(timeout=PATIENCE)
-    try:
-        yield
-    finally:
-        if taken:
-            _importing.release()

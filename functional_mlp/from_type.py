@@ -6,8 +6,9 @@ point in the group "hypothesis".
 """
 
 import importlib
-import sys
 from typing import Any, TypeVar
+
+from functional_mlp import imports
 
 C = TypeVar("C", bound=type[Any])
 
@@ -23,11 +24,10 @@ def drawn(cls: C) -> C:
 
 def register() -> None:
     """Tell hypothesis of the classes that it does not know yet, where it has been imported."""
-    strategies = sys.modules.get("hypothesis.strategies")
+    strategies = imports.loaded("hypothesis.strategies")
     if strategies is None:
         return
-    while _unknown_to_hypothesis:
-        cls = _unknown_to_hypothesis.pop()
+    for cls in imports.taken(_unknown_to_hypothesis):
         strategies.register_type_strategy(cls, _strategy_for(cls))
 
 

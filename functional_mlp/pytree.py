@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as torch_pytree
 
-from functional_mlp import checks
+from functional_mlp import checks, imports
 
 NAMESPACE = "functional_mlp"
 
@@ -108,8 +108,8 @@ def register_with_jax() -> None:
 
         tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
-    while _unknown_to_jax:
-        register(*_unknown_to_jax.pop())
+    for node in imports.taken(_unknown_to_jax):
+        register(*node)
 
 
 Params: TypeAlias = Any

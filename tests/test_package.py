@@ -69,7 +69,7 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 def loaded_by(code: str, modules: Sequence[str]) -> list[str]:
     """Those of some modules that a Python process has loaded at the end of some code, which prints nothing."""
     code = f"import sys\n{code}\nprint([m for m in {list(modules)} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     return ast.literal_eval(done.stdout)
 
 
@@ -122,11 +122,14 @@ def test_threads_may_use_the_package_first_at_once() -> None:
     code = """
 import threading
 import functional_mlp as fm
+errors = []
+threading.excepthook = errors.append
 names = ["Linear", "fit", "random", "engine", "testing", "tables", "load", "checkpoint"] * 2
 threads = [threading.Thread(target=getattr, args=(fm, name)) for name in names]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 fm.Linear, fm.fit, fm.random, fm.engine, fm.testing, fm.tables, fm.load, fm.checkpoint
+assert not errors, errors
 """
     assert not loaded_by(code, [])
 

@@ -33,6 +33,7 @@ FLOORS = {
         "forks",
         "from_type",
         "gates",
+        "imports",
         "interrupts",
         "leaves",
         "markup",

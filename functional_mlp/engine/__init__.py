@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, forks, pytree
+from functional_mlp import checks, imports, pytree
 from functional_mlp.engine import making
 from functional_mlp.engine.cache import cache_folder, clear_cache
 from functional_mlp.engine.lowering import lower, lower_loss, lower_member, lower_steps
@@ -185,7 +185,7 @@ def _reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
     reason = making.llvm_missing()
     if reason is not None:
         return reason
-    with forks.importing():
+    with imports.importing():
         from functional_mlp.engine import native  # loads LLVM
 
     return native.reason(lowered, policy)
@@ -195,7 +195,7 @@ def steps(
     network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype, policy: Policy
 ) -> Any:
     """The `FusedSteps`, whose arguments these are, of an `Online` whose network the engine can run."""
-    with forks.importing():
+    with imports.importing():
         from functional_mlp.engine import online  # loads LLVM
 
     return online.FusedSteps(network, loss, optimizer, penalty, dtype, policy)
@@ -242,7 +242,7 @@ def compile(
     reason = explain(network, loss, optimizer, penalty=penalty, dtype=dtype)
     if reason is not None:
         raise ValueError(f"compile: {reason}")
-    with forks.importing():
+    with imports.importing():
         from functional_mlp.engine import native  # loads LLVM
 
     layer = as_layer("compile: network", network)
@@ -257,7 +257,7 @@ def is_faster_forward(network: Layer, rows: int, policy: Policy) -> bool:
 def draw_natively(policy: Policy) -> None:
     """Have all orders drawn in native code from now on, where there can be any: to the same bits, and faster."""
     if making.llvm_missing() is None:
-        with forks.importing():
+        with imports.importing():
             from functional_mlp.engine import shuffle  # loads LLVM
 
         shuffle.load_if_possible(policy)
@@ -272,7 +272,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name in ("CompiledEpoch", "evaluate", "predict", "start"):
-            with forks.importing():
+            with imports.importing():
                 from functional_mlp.engine import native  # loads LLVM
 
             return getattr(native, name)

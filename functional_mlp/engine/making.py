@@ -12,7 +12,7 @@ import importlib.metadata
 import warnings
 from collections.abc import Hashable, Iterator
 
-from functional_mlp import forks
+from functional_mlp import imports
 from functional_mlp.engine.program import CannotFuseError
 
 # What could not be made, and why.
@@ -27,7 +27,7 @@ class CannotMakeCodeError(CannotFuseError):
 def llvm_missing() -> str | None:
     """Why LLVM cannot be loaded; `None` where it can."""
     try:
-        with forks.importing():
+        with imports.importing():
             for module in ("llvmlite.binding", "llvmlite.ir"):
                 importlib.import_module(module)
     except Exception as error:  # a broken library fails in any way

@@ -1,7 +1,6 @@
 """Data sets on their way to an executor's workers, each sent once, however many tasks take it."""
 
 import copy
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from functional_mlp import imports
 from functional_mlp.datasets import Dataset
 
 
@@ -37,7 +37,7 @@ def sharing(executor: Executor) -> Sharing:
         return _Scattered(client)
     if isinstance(executor, ProcessPoolExecutor):
         return _InMemory(_in_shared_memory)
-    mpi = sys.modules.get("mpi4py.futures")
+    mpi = imports.loaded("mpi4py.futures")
     if mpi is not None and isinstance(executor, mpi.MPIPoolExecutor):
         return _Carrying(executor.num_workers)
     return _InMemory(lambda data: data)
@@ -45,7 +45,7 @@ def sharing(executor: Executor) -> Sharing:
 
 def dask_client(executor: Executor) -> Any:
     """The client of a Dask executor, which has no public name for it; None of others."""
-    module = sys.modules.get("distributed.cfexecutor")
+    module = imports.loaded("distributed.cfexecutor")
     return executor._client if module is not None and isinstance(executor, module.ClientExecutor) else None
 
 

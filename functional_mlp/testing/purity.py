@@ -2,14 +2,13 @@
 
 import contextlib
 import random as stdlib_random
-import sys
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from functional_mlp import checks, pytree
+from functional_mlp import checks, imports, pytree
 from functional_mlp.testing.trees import assert_same, packed
 from functional_mlp.value import replaced
 
@@ -122,7 +121,7 @@ def global_state() -> dict[str, Any]:
         "the number of threads": torch.get_num_threads(),
         "the choice of deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
     }
-    numpy = sys.modules.get("numpy")
+    numpy = imports.loaded("numpy")
     if numpy is not None:
         name, words, *rest = numpy.random.get_state()
         state["numpy's global generator"] = (name, words.tobytes(), *rest)
@@ -132,7 +131,7 @@ def global_state() -> dict[str, Any]:
 @contextlib.contextmanager
 def restored_globals() -> Iterator[None]:
     """Leave the global state as it was, whatever happens inside."""
-    numpy = sys.modules.get("numpy")
+    numpy = imports.loaded("numpy")
     numpy_state = None if numpy is None else numpy.random.get_state()
     torch_state, python_state = torch.get_rng_state(), stdlib_random.getstate()
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
@@ -159,6 +158,6 @@ def _set_globals(dtype: torch.dtype, *, grad_mode: bool, seed: int) -> None:
     torch.set_grad_enabled(grad_mode)
     torch.default_generator.manual_seed(seed)
     stdlib_random.seed(seed)
-    numpy = sys.modules.get("numpy")
+    numpy = imports.loaded("numpy")
     if numpy is not None:
         numpy.random.seed(seed)
