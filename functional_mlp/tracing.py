@@ -33,8 +33,8 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 class Quantity:
     """A line of a trace: `name` = `formula`, by the `equation` of that number, has this `value`.
 
-    `layer` is the heading that it stands under: the place of its layer, counted from 1, and the repr of the layer, where
-    `Linear` is shown with its sizes and `Residual` without what is inside; "input" for x⁽⁰⁾, the loss's repr for the loss.
+    `layer` is the heading that it stands under: the place of its layer, counted from 1, and the repr of that layer, but
+    of `Linear` only the sizes and of `Residual` only the name; "input" for x⁽⁰⁾, and the repr of the loss for the loss.
     `formula` and `equation` are empty for what was given, and `equation` for what the paper has no number for.
     """
 
