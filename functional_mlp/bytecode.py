@@ -61,6 +61,7 @@ def names_in(code: types.CodeType) -> Names:
     return Names(frozenset(found), frozenset(attributes), frozenset(stored), beyond or bool(hidden))
 
 
+# Attributes of one another that are followed, as in `table.rows.first`; of more, the first ones.
 _LONGEST_CHAIN = 8
 
 

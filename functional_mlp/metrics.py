@@ -17,7 +17,9 @@ from functional_mlp.losses import Loss
 from functional_mlp.pages import Pages
 from functional_mlp.value import with_one_nan
 
-# Rows that are passed through the network at a time.
+# Rows that are passed through the network at a time. On one core `predict` and `evaluate` took, of the time, 0.8 to 2.1
+# with 256, 0.8 to 1.3 with 1024, 0.6 to 1.2 with 16,384, and 1.1 to 3.6 with all of 12,000 to 200,000 (the paper's
+# network; 256-128-10; 784-1024-10).
 ROWS_AT_ONCE = 4096
 ROWS_AT_ONCE_ELSEWHERE = 1 << 16  # on a GPU, where each operation has to be started: chosen, not measured
 

@@ -17,11 +17,14 @@ import attrs
 import torch
 from torch import Tensor
 
-# Maps that are smaller stay: what is lent of them is less than what a run may have.
+# Maps of fewer bytes stay: what is lent of them is less than what a run may have. It is a limit of memory that was
+# chosen, as is the next one.
 FEWEST_BYTES = 1 << 29
-# Rows in any order are read from so much of a file at a time.
+# Rows in any order are read from this many bytes of a file at a time. Of the time for 200,000 rows of 1 KB from a GB
+# 0.86 to 0.91 for a sixteenth to four times as many, and 1.00 to 1.13 for 4096 of them.
 BYTES_AT_ONCE = 1 << 28
-# Numbers that are looked at at a time, where all must be: data may be larger than memory, and looking makes arrays.
+# Numbers that are looked at at a time, where all must be: data may be larger than memory, and looking makes arrays. Of
+# the time of `Dataset` for 32 million 3.4 for 1 << 14, 1.28 for an eighth as many, 0.96 for eight times as many.
 NUMBERS_AT_ONCE = 1 << 20
 
 MAPS, SMAPS = Path("/proc/self/maps"), Path("/proc/self/smaps")

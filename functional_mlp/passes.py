@@ -33,7 +33,8 @@ _CALLED = (
     *("checked_targets", "batch_value_and_grad", "batch_value", "batch_grad", "sample_values"),
     *("total", "added_to_grads", "added_to"),
 )
-# Shapes, dtypes and devices for which straight code is kept: those that came last.
+# Shapes, dtypes and devices for which straight code is kept: those that came last. That of one takes 8 kB, and 1 ms to
+# make where a call takes 0.2 (the paper's network); the number was chosen.
 MOST_KINDS = 64
 
 

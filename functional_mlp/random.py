@@ -22,7 +22,8 @@ from functional_mlp.from_type import drawn
 
 DIGEST_SIZE = 16
 
-# Numbers that are drawn at a time: Python's generator gives no more than some millions.
+# Numbers that are drawn at a time: Python's generator gives no more than some millions. Of the time for eight million
+# 0.84 to 0.95 for an eighth as many, 1.9 to 2.1 for eight times as many.
 DRAWN_AT_ONCE = 1 << 20
 
 # No draw of `normal` is farther from the mean, in standard deviations: the outermost of 2^52 cells.

@@ -22,7 +22,8 @@ from functional_mlp.state import Job, Keys, Member, Outcome, Rates, Tick, ticks_
 
 Snapshot = tuple[list[Tensor], int, float]
 
-# Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time.
+# Batches whose inputs are gathered, and whose predictions are kept for the epoch's loss, at a time: of the time of an
+# epoch 1.04 for 64, 1.00 to 1.02 for 256 and for 16,384 (2-8-2, 1; 20-64-64-4, 32), and they take memory.
 BATCHES_AT_ONCE = 1024
 # Epochs whose arrays are kept at a time, where some are launched together and each is looked at: chosen, not measured.
 MOST_AHEAD = 16

@@ -26,7 +26,8 @@ WORDS, HALVES, ROUNDS = 4, 8, 10
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 INCREMENTS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 
-# Places whose draws are made at a time.
+# Places whose draws are made at a time. Of the time for 10,000 and for 300,000: 1.18 and 1.09 for 1024, 0.98 and 0.90
+# for a quarter as many, 0.98 and 1.28 for four times as many; of that for a million 1.07 for a quarter.
 PLACES_AT_ONCE = 1 << 16
 
 # What a checkpoint says of how orders follow from keys.

@@ -34,6 +34,7 @@ _LARGEST_HEADER = 4 << 20
 # How deep lists and objects are nested in the document: room for `layers.base.MOST_LEVELS`, of two a Sequential.
 MOST_NESTED = 250
 
+# The letters of an error's reason, which may quote a file, at most.
 _LONGEST_REASON = 2000
 
 _LARGEST_SIZE = 2**60  # whose bytes can still be counted in 64 bits

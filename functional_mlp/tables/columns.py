@@ -13,7 +13,8 @@ from functional_mlp.tables.kinds import Kind, as_known
 if TYPE_CHECKING:
     import polars
 
-# Of words the most frequent ones have an indicator each, and the others one in common.
+# Of words the most frequent ones have an indicator each, and the others one in common. Like the number below and those
+# of `functional_mlp.tables.kinds` and `functional_mlp.tables.targets` it was chosen, not measured.
 MOST_WORDS = 20
 # The others are kept by name, so that words which training has not seen can be told, unless they are more than these.
 MOST_OTHERS = 1000
