@@ -29,6 +29,7 @@ from functional_mlp.layers.elementwise import (
 from functional_mlp.layers.linear import Linear, LinearParams
 from functional_mlp.layers.summary import count_parameters
 from functional_mlp.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonDeviance
+from functional_mlp.lost import LostError
 from functional_mlp.metrics import Metrics
 from functional_mlp.online import Online, OnlineState
 from functional_mlp.optimizers import (
@@ -80,6 +81,7 @@ __all__ = [
     "LinearParams",
     "Lion",
     "Loss",
+    "LostError",
     "MeanSquaredError",
     "Metrics",
     "Momentum",

@@ -8,6 +8,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import distributed
 import numpy as np
 import pytest
 import torch
+from distributed.scheduler import KilledWorker
 
 import functional_mlp as fm
 from functional_mlp import pytree
@@ -193,7 +195,7 @@ def _lose(future: "Future[Any]") -> bool:
 
 def test_an_executor_that_loses_all_tasks_is_given_up() -> None:
     executor = Inline(lambda number, future: _lose(future))
-    with pytest.raises(RuntimeError, match="cancelled all of 3 tasks 3 times"):
+    with pytest.raises(fm.LostError, match="cancelled 3 tasks, all that it had, 3 times"):
         fit(executor)
     assert len(executor.futures) == 3 + 8
 
@@ -269,7 +271,7 @@ def test_tasks_that_no_worker_has_are_sent_again(monkeypatch: pytest.MonkeyPatch
     forgetful = Inline(lambda number, future: number in (1, 2))
     assert_same(fit(forgetful), fit())
     assert [future.cancelled() for future in forgetful.futures] == [False, True, True, False, False]
-    with pytest.raises(RuntimeError, match="has cancelled all of"):
+    with pytest.raises(fm.LostError, match="has cancelled"):
         fit(Inline(lambda number, future: True))
 
 
@@ -282,17 +284,26 @@ def test_workers_that_do_not_come_back_are_not_waited_for_for_ever(monkeypatch: 
     monkeypatch.setattr(tasks, "SILENCE", 0.01)
     monkeypatch.setattr(tasks, "PATIENCE", 0.02)
     deserted = Inline(lambda number, future: True)
-    with pytest.raises(RuntimeError, match=r"the executor has no workers.*start some"):
+    with pytest.raises(fm.LostError, match=r"there are no workers .*start some"):
         fit(deserted)
     assert all(future.cancelled() for future in deserted.futures)
 
 
-def test_a_scheduler_that_does_not_answer_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(data: fm.Dataset) -> fm.Dataset:
-        raise OSError("Timed out trying to connect to tcp://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("Timed out trying to connect to tcp://127.0.0.1:1"), r"not reached .*tcp://127.0.0.1:1.*checkpoint"),
+        (Exception("ModuleNotFoundError('functional_mlp')"), r"take no tasks .*functional_mlp.*as here"),
+    ],
+)
+def test_workers_that_do_not_take_data_are_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def untaken(data: fm.Dataset) -> fm.Dataset:
+        raise error
 
-    monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._InMemory(unreachable))
-    with pytest.raises(RuntimeError, match=r"does not reach its workers.*tcp://127.0.0.1:1.*checkpoint"):
+    monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._InMemory(untaken))
+    with pytest.raises(fm.LostError, match=message):
         fit(Inline())
 
 
@@ -338,6 +349,45 @@ def test_the_script_of_the_guide_gives_the_bits_of_a_run_at_home_by_mpi(tmp_path
     assert process.stdout.splitlines()[-1] == "2 processes, the same: True", process.stdout
 
 
+def end_the_pool(future: "Future[Any]") -> bool:
+    """What a process pool does with its tasks where a worker is lost."""
+    future.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
+    return True
+
+
+def test_what_was_done_before_workers_were_lost_is_kept(tmp_path: Path) -> None:
+    checkpoint, home = fm.Checkpoint(tmp_path / "run.safetensors"), fit()
+    # The first task is done when the second one is lost, and has not been looked at yet.
+    executor = Inline(lambda number, future: number == 1 and end_the_pool(future))
+    with pytest.raises(fm.LostError, match=r"lost a worker.*make a new one.*not made anew here") as caught:
+        fit(executor, checkpoint=checkpoint)
+    assert caught.value.result is not None
+    done, expected = caught.value.result.members, home.members
+    assert [member.interrupted for member in done] == [False, True, False] * 2
+    assert all(pytree.equal(done[place].state, expected[place].state) for place in (0, 2, 3, 5))
+    assert_same(fit(Inline(), checkpoint=checkpoint), home)
+
+
+def test_ensembles_that_are_done_are_given_before_the_loss_is_told() -> None:
+    executor, told = Inline(lambda number, future: number == 4 and end_the_pool(future)), []
+    given: dict[int, fm.EnsembleResult] = {}
+    with pytest.raises(fm.LostError, match="lost a worker"):
+        given |= fit_ensembles(calls_of(4, []), executor, at_once=6, progress=told.append)
+    interrupted = {place: [member.interrupted for member in result.members] for place, result in given.items()}
+    assert interrupted == {place: [False, place == 1, False] for place in range(4)}
+    assert told == [1, 2, 3, 4]
+
+
+def test_a_task_that_ends_its_workers_is_an_error_that_says_so() -> None:
+    def killed(number: int, future: "Future[Any]") -> bool:
+        last: Any = types.SimpleNamespace(address="tcp://127.0.0.1:1")
+        future.set_exception(KilledWorker("train_parcel-1", last, 3))
+        return True
+
+    with pytest.raises(fm.LostError, match=r"a task cannot be run.*all those workers died.*see what the workers"):
+        fit(Inline(killed))
+
+
 @attrs.frozen
 class Deadly:
     """A schedule that ends the process of a worker."""
@@ -355,11 +405,13 @@ def test_a_pool_that_loses_its_worker_leaves_a_checkpoint(tmp_path: Path) -> Non
     flat, deadly = fm.schedules.constant(), Deadly()
     with (
         ProcessPoolExecutor(1) as executor,
-        pytest.raises(RuntimeError, match=r"the executor has lost a worker.*make a new one"),
+        pytest.raises(fm.LostError, match=r"the executor has lost a worker.*make a new one") as caught,
     ):
         fit(executor, data=DATA[:3] * 2, schedule=[flat, flat, deadly] * 2, checkpoint=checkpoint)
-    kept = fm.load(checkpoint.path)
-    assert [member.state.epoch for member in kept.members][2] == 0
+    kept = [member.state.epoch for member in fm.load(checkpoint.path).members]
+    assert kept[2] == 0
+    assert caught.value.result is not None
+    assert [len(member.history) for member in caught.value.result.members] == kept
 
 
 def shut_down() -> Executor:

@@ -36,6 +36,7 @@ FLOORS = {
         "imports",
         "interrupts",
         "leaves",
+        "lost",
         "markup",
         "operands",
         "pages",

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         return fail(f"{error} ({_help_of(error)})", MISUSED)
     except BrokenPipeError:
         return _end_quietly()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, fm.LostError) as error:
         return fail(str(error), FAILED)
     except KeyboardInterrupt as error:
         return fail(str(error) or "interrupted", INTERRUPTED)

@@ -15,6 +15,9 @@ from functional_mlp.cli.training import TRAINING_GROUP
 from functional_mlp.extras import installing
 from functional_mlp.interrupts import no_interrupt, one_interrupt
 
+# Of workers that are killed, and a scheduler that is lost, Dask would print tracebacks of its own.
+SILENT = logging.CRITICAL
+
 
 @Parameter(name="*", group=TRAINING_GROUP)
 @frozen(kw_only=True)
@@ -37,14 +40,12 @@ class ClusterOptions:
             return
         try:
             import distributed
+            from distributed.utils import silence_logging_cmgr
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"--cluster needs Dask: {installing('cluster')}", name=error.name) from error
         if self.cluster == "local":
             with no_interrupt():  # the workers start as deaf to Ctrl-C: this process ends them
-                # Of workers that still train, and are killed, Dask would print lines of its own.
-                workers = distributed.LocalCluster(
-                    dashboard_address=":0", threads_per_worker=1, silence_logs=logging.CRITICAL
-                )
+                workers = distributed.LocalCluster(dashboard_address=":0", threads_per_worker=1, silence_logs=SILENT)
             with workers, distributed.Client(workers) as client:
                 yield client.get_executor()
             return
@@ -54,5 +55,5 @@ class ClusterOptions:
             raise ValueError(f"--cluster: expected an address such as tcp://host:8786, or local: {error}") from error
         except OSError as error:
             raise OSError(f"--cluster: no scheduler answers: {error}") from error
-        with connected as client:
+        with silence_logging_cmgr(SILENT), connected as client:
             yield client.get_executor()

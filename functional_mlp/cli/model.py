@@ -11,6 +11,7 @@ from attrs import frozen
 from cyclopts import Parameter
 
 import functional_mlp as fm
+from functional_mlp.cli import ranks
 from functional_mlp.cli.description import DataDescription
 from functional_mlp.cli.output import OUTPUT_GROUP
 from functional_mlp.cli.scores import probabilities_of
@@ -155,9 +156,13 @@ class ModelOptions:
 
     @contextmanager
     def in_options(self) -> Iterator[None]:
-        """Say in options what a checkpoint says in arguments: how a training differs from that of the file."""
+        """Say in options what is said in arguments: how a training differs from that of the file, and what it keeps."""
         try:
             yield
+        except fm.LostError as error:
+            name = "FILE.safetensors" if self.out is None else self.out
+            kept = f"with --out {name} and --resume the same command goes on from what is saved there"
+            raise error.told_by("torchrun" if ranks.count() > 1 else "--cluster", kept) from error
         except fm.CheckpointError as error:
             if not error.differs:
                 raise

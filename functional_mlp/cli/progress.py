@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from functional_mlp.bar import terminal_bar
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:
     from functional_mlp.history import History
@@ -65,32 +66,33 @@ def ensemble_display(console: Console, epochs: int) -> Iterator[Callable[[float]
 
 @frozen
 class SweepDisplay:
-    """What is shown of a sweep: `progress` is told the epochs done of those trained now, `show` the table so far."""
+    """What is shown of a sweep.
+
+    `progress` is told how many settings are trained, a fraction for those that are begun; `show` is given the table so
+    far, and how many settings it is of.
+    """
 
     progress: Callable[[float], None] | None
-    show: Callable[[RenderableType, float], None]
+    show: Callable[[RenderableType, int], None]
 
 
 @contextmanager
-def sweep_display(console: Console, epochs: int) -> Iterator[SweepDisplay]:
-    """Show the best settings so far above a bar, on a terminal; elsewhere nothing.
-
-    `show` is given what stands above the bar, and the share of the settings that is done; `epochs` are those of each.
-    """
+def sweep_display(console: Console, settings: int) -> Iterator[SweepDisplay]:
+    """Show the best so far of some number of settings above a bar, on a terminal; elsewhere nothing."""
     if not console.is_terminal:
-        yield SweepDisplay(None, lambda table, share: None)
+        yield SweepDisplay(None, lambda table, done: None)
         return
     bar = Progress(
         TextColumn("{task.percentage:>3.0f} %"), BarColumn(), TextColumn("{task.description}"), console=console
     )
-    task = bar.add_task(f"epoch 0/{epochs}", total=1.0)
+    task = bar.add_task("", total=settings)
     with Live(bar, console=console, transient=True) as live:
 
         def progress(done: float) -> None:
-            bar.update(task, description=f"epoch {done:.0f}/{epochs}")
+            bar.update(task, completed=done)
 
-        def show(table: RenderableType, share: float) -> None:
-            bar.update(task, completed=share)
+        def show(table: RenderableType, done: int) -> None:
+            bar.update(task, description=f"{done} of {count(settings, 'setting')}")
             live.update(Group(table, bar), refresh=True)
 
         yield SweepDisplay(progress, show)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
+from functional_mlp.lost import LostError
+
 # Seconds until Ctrl-C is heard while ranks are missing, on systems where it does not wake who waits.
 UNTIL_HEARD = 0.2
 
@@ -74,5 +76,8 @@ def _join(backend: str) -> None:
         raise KeyboardInterrupt(
             f"interrupted while rank {os.environ['RANK']} waited for the other ranks: nothing was trained"
         ) from None
+    if errors and isinstance(errors[0], RuntimeError):  # the kind of all errors of torch's backends
+        reason = f"the ranks have not found each other ({str(errors[0]).splitlines()[0]})"
+        raise LostError("torchrun", reason, "start all of them again", "nothing was trained") from errors[0]
     if errors:
         raise errors[0]

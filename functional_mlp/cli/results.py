@@ -19,6 +19,7 @@ from functional_mlp.cli.output import plain
 from functional_mlp.extras import installing
 from functional_mlp.files import write_atomically
 from functional_mlp.interrupts import no_interrupt
+from functional_mlp.spread import count
 
 SUFFIXES = (".csv", ".parquet", ".json")
 # Seconds between two writings of a file, which is written as a whole each time.
@@ -55,8 +56,18 @@ class Gathered:
         """The outcomes, the best first."""
         return sorted(self.reached.values(), key=lambda outcome: outcome.rank)
 
+    def kept(self, planned: int) -> str:
+        """Where the settings are that are done, of all that are planned, and how to go on from them."""
+        done = f"{len(self._whole())} of {count(planned, 'setting')}"
+        if self._file is None:
+            return f"done, but kept in no file: {done}; with --results FILE the same command goes on from there"
+        return f"done, and kept in {self._file.path}: {done}; the same command trains the others"
+
+    def _whole(self) -> list[Outcome]:
+        return [outcome for outcome in self.ranked() if outcome.is_whole]
+
     def _write(self) -> None:
-        whole = [outcome for outcome in self.ranked() if outcome.is_whole]
+        whole = self._whole()
         if self._file is not None and len(whole) > self._written:
             self._file.write(whole, self.merit)
             self._written, self._written_at = len(whole), time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -82,12 +83,13 @@ def train(
         else:
             keys = fit_key.split(ensemble.members)
             with ensemble_display(printing.err(), run.settings.epochs) as progress:
-                members = fit_ensemble(run.ensemble(keys), progress, checkpoint=checkpoint, executor=executor)
-            trained = TrainedMembers(run, members)
+                fit = functools.partial(fit_ensemble, checkpoint=checkpoint, executor=executor)
+                trained = TrainedMembers.of(run, functools.partial(fit, run.ensemble(keys), progress))
     if ranks.is_first():
         with no_interrupt():
             _finish(trained, printing, plots, None if checkpoint is None else checkpoint.path)
-        trained.check_completed()
+        with output.in_options():
+            trained.check_completed()
 
 
 def _finish(trained: Trained, printing: Printing, plots: PlotOptions, model: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,23 @@ class TrainedNetwork:
 
 @frozen(eq=False)
 class TrainedMembers:
-    """The members of an ensemble, after their run: as `TrainedNetwork`."""
+    """The members of an ensemble, after their run: as `TrainedNetwork`. Workers were `lost` before the others ended."""
 
     run: Run
     result: fm.EnsembleResult
+    lost: fm.LostError | None = None
+
+    @classmethod
+    def of(cls, run: Run, train: Callable[[], fm.EnsembleResult]) -> TrainedMembers:
+        """What `train` returns. Raises `LostError` where workers were lost before any member was done."""
+        try:
+            return cls(run, train())
+        except fm.LostError as error:
+            members = () if error.result is None else error.result.members
+            done = tuple(member for member in members if not member.interrupted)
+            if not done:
+                raise
+            return cls(run, fm.EnsembleResult(done), error)
 
     def show(self, printing: Printing) -> dict[str, Any]:
         return print_members(printing.out(), self.run, self.result)
@@ -72,4 +86,6 @@ class TrainedMembers:
         return plots.save_members(self.run, self.result)
 
     def check_completed(self) -> None:
+        if self.lost is not None:
+            raise self.lost
         check_members_completed(self.result)

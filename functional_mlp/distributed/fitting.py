@@ -100,7 +100,7 @@ def fit(
     digests, and by what the ranks compute on the first rows.
 
     Ctrl-C on any rank ends all at the same step, each with the state after the last epoch. A rank that dies is a
-    `RuntimeError` in all others, at once or when the group's timeout is over; a checkpoint then has what was reached.
+    `LostError` in all others, at once or when the group's timeout is over; a checkpoint then has what was reached.
     Raises `ValueError` where there is no group or ranks were given different arguments, and `TypeError` or
     `ValueError` as `fit` does, on all ranks where it does on one. What a function of the caller's raises on one rank is
     a `ValueError` on the others that names the rank.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks
+from functional_mlp.lost import LostError
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 class Ranks:
     """A process group as one of its ranks sees it. Every rank must make the same calls in the same order.
 
-    A rank that is lost is a `RuntimeError` in all others, at once or when the group's timeout is over. `device` is that
+    A rank that is lost is a `LostError` in all others, at once or when the group's timeout is over. `device` is that
     of the data, by way of which all is sent where the group has no other way: nccl sends from GPU to GPU.
     """
 
@@ -115,7 +116,9 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:  # the kind of all errors of torch's backends
         reason = str(error).splitlines()[0]
-        raise RuntimeError(
-            f"distributed.fit: a rank of the group was lost ({reason}): start all ranks again; with a checkpoint the "
-            "same call goes on from what was saved"
+        raise LostError(
+            "distributed.fit",
+            f"a rank of the group was lost ({reason})",
+            "start all ranks again",
+            "with a checkpoint the same call goes on from what was saved",
         ) from error

@@ -14,6 +14,7 @@ from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.parcels import Packing, Parcel
 from functional_mlp.ensemble.tasks import Results, Task, Tasks
 from functional_mlp.history import History
+from functional_mlp.lost import LostError
 from functional_mlp.state import FitResult, Job, Progress, untrained
 from functional_mlp.watching import Watch
 
@@ -71,16 +72,16 @@ def train_elsewhere(
     executor: Executor,
     *,
     at_once: float = math.inf,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> Iterator[tuple[int, Results]]:
     """Train jobs by an executor, and give the results of each with its place, in the order in which they are done.
 
     The next job is begun while fewer than `at_once` members are with the workers, so that these need not wait for the
-    last of another. `progress` is told the epochs done of the job that a task was of. After Ctrl-C no job is begun, and
-    those that were are given as they are.
+    last of another. After each task `progress` is told how many members are done, of all jobs, and the epochs done of
+    its job. After Ctrl-C no job is begun, and those that were are given as they are, as they are before a `LostError`.
     """
     tasks, waiting, begun = Tasks(executor), enumerate(watches), dict[int, _Begun]()
-    is_more = True
+    is_more, done = True, 0
     try:
         while is_more or begun:
             while is_more and sum(each.members_away for each in begun.values()) < at_once:
@@ -97,17 +98,21 @@ def train_elsewhere(
             task, arrived = tasks.next()
             job = begun[task.job]
             job.take(arrived)
+            done += len(arrived)
             if progress is not None:
-                progress(job.epochs_done)
+                progress(done, job.epochs_done)
             if job.tasks == 0:
                 job.watch.close()
                 yield task.job, begun.pop(task.job).outcome()
-    except KeyboardInterrupt:
-        for task, arrived in tasks.cancel(GRACE):
+    except (KeyboardInterrupt, LostError) as end:
+        is_lost = isinstance(end, LostError)
+        for task, arrived in tasks.cancel(0.0 if is_lost else GRACE):
             begun[task.job].take(arrived)
         for place, job in begun.items():
             job.watch.close()
             yield place, job.outcome()
+        if is_lost:
+            raise
     except BaseException:
         list(tasks.cancel(0.0))
         for job in begun.values():

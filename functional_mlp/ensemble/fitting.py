@@ -24,6 +24,7 @@ from functional_mlp.history import NAMES
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
+from functional_mlp.lost import LostError
 from functional_mlp.monitoring import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
@@ -182,9 +183,10 @@ def fit_ensemble(
     With an executor each group is a task. Data that members share are sent once: Dask scatters them over its workers,
     the processes of a pool share memory, and MPI's keep what their first task brings. `progress` and a checkpoint learn
     of groups that are done; callbacks, which look at each epoch, are a `ValueError`. Ctrl-C cancels the tasks that have
-    not begun. Where Dask loses a worker, its tasks run again on another; a process pool ends with a worker, which is a
-    `RuntimeError`, and the checkpoint has the members that were done. A value of a class that workers cannot import is
-    a `TypeError` that names it.
+    not begun. Where Dask loses a worker, its tasks run again on another. A process pool ends with a worker, and is not
+    made anew, for it is yours. That is a `LostError`, as it is where no worker is reached: its `result` has the members
+    that were done, and so has the checkpoint. A value of a class that workers cannot import is a `TypeError` that names
+    it.
 
     >>> import functional_mlp as fm
     >>> network = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 2))
@@ -216,10 +218,7 @@ def fit_ensemble(
     watch = Watch(asked, callbacks, checkpoint)
     job = watch.job
     with one_interrupt(), bar.shown(progress, job.epochs) as tell:
-        if executor is None:
-            results = _train(watch, tell)
-        else:
-            ((_, results),) = train_elsewhere([watch], executor, progress=tell)
+        results = _train(watch, tell) if executor is None else _train_elsewhere(watch, executor, tell)
     outcome = _result(results)
     _warn_of_divergence(outcome)
     warn_of_blind_rules(job, outcome.members)
@@ -227,18 +226,37 @@ def fit_ensemble(
 
 
 def fit_ensembles(
-    calls: Iterable[Mapping[str, Any]], executor: concurrent.futures.Executor, *, at_once: int
+    calls: Iterable[Mapping[str, Any]],
+    executor: concurrent.futures.Executor,
+    *,
+    at_once: int,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, EnsembleResult]]:
     """Train many ensembles by an executor whose workers need not wait for the last members of each.
 
     `calls` are arguments of `fit_ensemble`, by name, of those that say what is trained. The next is begun while fewer
     than `at_once` members are with the workers. Gives the results, each with the place of its call, in the order in
-    which they are done. Ctrl-C ends all, and those that were begun are given as they are. Nothing is said of divergence
-    but in the results.
+    which they are done; `progress` is told how many members are. Ctrl-C ends all, and those that were begun are given
+    as they are, as they are before a `LostError`. Nothing is said of divergence but in the results.
     """
     watches = (Watch(job_of(**call), (), None) for call in calls)
-    for place, results in train_elsewhere(watches, executor, at_once=at_once):
+    tell = None if progress is None else lambda members, epochs: progress(members)
+    for place, results in train_elsewhere(watches, executor, at_once=at_once, progress=tell):
         yield place, _result(results)
+
+
+def _train_elsewhere(
+    watch: Watch, executor: concurrent.futures.Executor, progress: Callable[[float], None] | None
+) -> Results:
+    """Train all groups by an executor; a `LostError` has what was done."""
+    arrived: dict[int, Results] = {}
+    tell = None if progress is None else lambda members, epochs: progress(epochs)
+    try:
+        arrived |= train_elsewhere([watch], executor, progress=tell)
+    except LostError as error:
+        error.result = _result(arrived[0]) if arrived else None
+        raise
+    return arrived[0]
 
 
 def _result(results: Results) -> EnsembleResult:

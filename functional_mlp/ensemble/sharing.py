@@ -49,6 +49,11 @@ def dask_client(executor: Executor) -> Any:
     return executor._client if module is not None and isinstance(executor, module.ClientExecutor) else None
 
 
+def is_of_dask(error: Exception) -> bool:
+    """Whether an error is one of Dask's own, and not of a task."""
+    return type(error).__module__.partition(".")[0] == "distributed"
+
+
 class _Kept:
     """The forms of data sets, each made once; the data sets are kept too, for they are known by their identity."""
 

@@ -16,8 +16,10 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engines import Group
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.parcels import unpack
-from functional_mlp.ensemble.sharing import Carried, received, sharing
+from functional_mlp.ensemble.sharing import Carried, is_of_dask, received, sharing
 from functional_mlp.ensemble.work import Training
+from functional_mlp.lost import LostError
+from functional_mlp.spread import count
 from functional_mlp.state import FitResult, Job
 from functional_mlp.watching import Watch
 
@@ -136,9 +138,9 @@ class Tasks:
         self._losses += 1
         tasks = len(self._pending) + 1
         if self._losses == MOST_LOSSES * tasks:
-            raise RuntimeError(
-                f"fit_ensemble: the executor has cancelled all of {tasks} tasks {MOST_LOSSES} times: see what its "
-                "workers, and their scheduler, say"
+            raise _lost(
+                f"the executor has cancelled {count(tasks, 'task')}, all that it had, {MOST_LOSSES} times",
+                "see what its workers, and their scheduler, say",
             )
 
 
@@ -150,16 +152,15 @@ def _refusals() -> Iterator[None]:
     except BrokenExecutor as error:
         raise _broken(error) from error
     except TimeoutError as error:  # Dask has waited for some
-        raise RuntimeError(f"fit_ensemble: the executor has no workers ({error}): start some") from error
+        raise _lost(f"there are no workers ({error})", "start some") from error
     except OSError as error:  # Dask's scheduler, or a worker that it sends data to, is gone
-        raise RuntimeError(
-            f"fit_ensemble: the executor does not reach its workers ({error}): see that their scheduler runs; with a "
-            "checkpoint the same call then goes on from the members that were done"
-        ) from error
+        raise _lost(f"the workers are not reached ({error})", "see that they, and their scheduler, run") from error
     except RuntimeError as error:  # the way of all executors to say that they take no more
         raise ValueError(
             f"fit_ensemble: the executor takes no tasks ({error}): call within its `with` block, before it is shut down"
         ) from error
+    except Exception as error:  # of any kind: Dask raises here what its workers do
+        raise _lost(f"the workers take no tasks ({error})", "see that they have functional_mlp as here") from error
 
 
 def _content(future: "Future[bytes]") -> bytes:
@@ -167,10 +168,17 @@ def _content(future: "Future[bytes]") -> bytes:
         return future.result()
     except BrokenExecutor as error:
         raise _broken(error) from error
+    except Exception as error:
+        if is_of_dask(error):  # of a task that has ended several workers, say
+            raise _lost(f"a task cannot be run ({error})", "see what the workers, and their scheduler, say") from error
+        raise
 
 
-def _broken(error: Exception) -> RuntimeError:
-    return RuntimeError(
-        f"fit_ensemble: the executor has lost a worker, and runs no more tasks ({error}): make a new one; with a "
-        "checkpoint the same call then goes on from the members that were done"
-    )
+def _broken(error: Exception) -> LostError:
+    reason = f"the executor has lost a worker, and runs no more tasks ({error})"
+    return _lost(reason, "make a new one, for what was given is not made anew here")
+
+
+def _lost(reason: str, advice: str) -> LostError:
+    kept = "the error's `result` has the members that are done, and with a checkpoint the same call trains the others"
+    return LostError("fit_ensemble", reason, advice, kept)

@@ -1,5 +1,6 @@
 """The command on a cluster, and on ranks that torchrun has started."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -11,9 +12,11 @@ import pytest
 
 import functional_mlp as fm
 from functional_mlp.cli import ranks
+from functional_mlp.cli.cluster import ClusterOptions
 from tests.distributed.test_distributed import torchrun
 from tests.docs.pages import commands, left_to
 from tests.helpers import assert_close
+from tests.test_executors import Inline, end_the_pool
 
 
 def of_the_guide(name: str, cluster: str) -> tuple[list[str], list[str]]:
@@ -52,6 +55,65 @@ def test_a_cluster_that_is_started_trains_as_this_process_does_and_leaves_ctrl_c
     assert set(heard) == {signal.SIG_IGN}
     _, expected, _ = run(*home, "--json")
     assert json.loads(out)["members"] == json.loads(expected)["members"]
+
+
+@pytest.fixture
+def losing(monkeypatch):
+    """Lets a cluster lose all workers before a task of some number."""
+
+    def lose(task):
+        executor = Inline(lambda number, future: number >= task and end_the_pool(future))
+        context = contextlib.nullcontext
+        monkeypatch.setattr(ClusterOptions, "executor", lambda options: context(options.cluster and executor))
+
+    return lose
+
+
+def test_a_sweep_whose_cluster_is_lost_keeps_what_is_done_and_goes_on(run, losing):
+    # On the reference engine a setting of so many networks is a task.
+    command = ["sweep", "--learning-rate", "0.01,0.02,0.03", "--members", "40", "--engine", "reference"]
+    command += ["--epochs", "1", "--batch-size", "500", "--hidden", "4"]
+    run(*command, "--results", "whole.csv")
+    away = [*command, "--results", "sweep.csv", "--cluster", "local"]
+    losing(0)
+    code, _, err = run(*away)
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "--cluster: the executor has lost a worker" in err
+    assert "done, and kept in sweep.csv: 0 of 3 settings" in err
+    losing(2)
+    code, _, err = run(*away)
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "done, and kept in sweep.csv: 2 of 3 settings; the same command trains the others" in err
+    assert len(Path("sweep.csv").read_text().splitlines()) == 3
+    assert run(*command, "--results", "sweep.csv")[0] == 0
+    assert Path("sweep.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+def test_networks_that_were_done_before_the_cluster_was_lost_are_shown(run, losing):
+    losing(1)
+    command = ["train", "--members", "40", "--epochs", "1", "--hidden", "4", "--cluster", "local"]
+    code, out, err = run(*command)
+    assert (code, err.count("\n")) == (1, 1), err
+    assert int(re.search(r"Results of (\d+) networks", out)[1]) in range(1, 40)
+    assert "with --out FILE.safetensors and --resume the same command goes on from what is saved there" in err
+    losing(1)
+    code, out, err = run(*command, "--out", "members.safetensors")
+    assert code == 1
+    assert "with --out members.safetensors and --resume" in err
+    assert {member.state.epoch for member in fm.load("members.safetensors").members} == {0, 1}
+
+
+def test_a_rank_that_is_lost_is_one_line(run, monkeypatch):
+    def lost(*arguments, **options):
+        raise fm.LostError("distributed.fit", "a rank was lost (read error)", "start all again", "with a checkpoint")
+
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(fm.distributed, "fit", lost)
+    monkeypatch.setattr(ranks, "joined", lambda device: contextlib.nullcontext())
+    code, _, err = run("train", "--out", "ranks.safetensors")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "torchrun: a rank was lost (read error): start all again; with --out ranks.safetensors and --resume" in err
 
 
 @pytest.mark.parametrize(

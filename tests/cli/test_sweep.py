@@ -295,11 +295,11 @@ def test_many_settings_are_not_all_shown(run, tmp_path):
 def test_a_terminal_shows_the_best_so_far_above_a_bar():
     output = io.StringIO()
     with sweep_display(Console(file=output, force_terminal=True, width=60), 10) as display:
-        display.progress(5)
-        display.show("the best so far", 0.5)
-    assert re.search(r"the best so far.*50 %.*epoch 5/10", output.getvalue(), re.DOTALL)
+        display.progress(5.5)
+        display.show("the best so far", 4)
+    assert re.search(r"the best so far.*55 %.*4 of 10 settings", output.getvalue(), re.DOTALL)
     silent = io.StringIO()
     with sweep_display(Console(file=silent), 10) as display:
         assert display.progress is None
-        display.show("the best so far", 0.5)
+        display.show("the best so far", 4)
     assert silent.getvalue() == ""
