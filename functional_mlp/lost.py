@@ -20,7 +20,10 @@ class LostError(RuntimeError):
 
     def __init__(self, caller: str, reason: str, advice: str, kept: str) -> None:
         super().__init__(caller, reason, advice, kept)
-        self.caller, self.reason, self.advice, self.kept = caller, reason, advice, kept
+        self.caller: str = caller
+        self.reason: str = reason
+        self.advice: str = advice
+        self.kept: str = kept
         self.result: EnsembleResult | None = None
 
     def __str__(self) -> str:

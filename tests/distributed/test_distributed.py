@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_written_is_an_error_on_all(ranks: Ranks) -> None:
 def test_a_rank_that_dies_ends_the_others_and_leaves_the_checkpoint_whole(ranks: Ranks) -> None:
     for outcomes in ranks.outcomes[:-1]:
         error, message = outcomes["a rank that dies"]
-        assert error == "RuntimeError"
+        assert error == "LostError"
         assert "a rank of the group was lost" in message
         assert "start all ranks again" in message
     assert ranks.process.returncode != 0
