@@ -181,9 +181,9 @@ def fused_steps(
     dtype: torch.dtype,
     policy: Policy = MEASURED,
 ) -> Any | None:
-    """The `FusedSteps`, whose arguments these are, of an `Online`; None where there can be none.
+    """The `FusedSteps` of an `Online`; None, with a warning where native code fails on this machine, if there are none.
 
-    Warns where native code fails on this machine.
+    Takes the arguments of `FusedSteps`.
     """
     reason = fused.explain_by(policy, network, loss, optimizer, penalty=penalty, dtype=dtype)
     if reason is None:

@@ -118,7 +118,7 @@ def unlisted(docstring: str, function: ast.FunctionDef) -> set[str]:
     names = to_list(function)
     if len(names) <= MOST_UNLISTED:
         return set()
-    same = re.findall(r"`(\w+)`, whose arguments these are", docstring)
+    same = re.findall(r"[Tt]akes the arguments of `(\w+)`", docstring)
     given = {*listed(docstring)}.union(*(listed(text) for name, text in docstrings() if name in same))
     return {*names} - given
 

@@ -133,7 +133,9 @@ def explain_by(
     dtype: torch.dtype,
     device: torch.device | str | None = None,
 ) -> str | None:
-    """The answer of `explain`, whose arguments these are, where the engine follows a policy.
+    """The answer of `explain` where the engine follows a policy.
+
+    Takes the arguments of `explain`, and this one.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ def _reason(lowered: Callable[[], Program], policy: Policy) -> str | None:
 def steps(
     network: Layer, loss: Loss, optimizer: Optimizer, penalty: Penalty | None, dtype: torch.dtype, policy: Policy
 ) -> Any:
-    """The `FusedSteps`, whose arguments these are, of an `Online` whose network the engine can run."""
+    """The `FusedSteps` of an `Online` whose network the engine can run. Takes the arguments of `FusedSteps`."""
     with imports.importing():
         from functional_mlp.engine import online  # loads LLVM
 

@@ -219,7 +219,9 @@ class Calls:
         values: Sequence[Index],
         body: Body,
     ) -> None:
-        """`share`, whose arguments these are but for the table, for a scope that has one: a row of it.
+        """Add a call to the table of a scope, as a row of it.
+
+        Takes the arguments of `share`, and this one.
 
         Parameters
         ----------

@@ -115,7 +115,7 @@ def _trained(
     weighted: bool,
     dtype: torch.dtype,
 ) -> TrainingProgram:
-    """`lower`, whose arguments these are."""
+    """The program that `lower` gives, made anew. Takes the arguments of `lower`."""
     program = lower_loss(network, loss, class_targets=class_targets, dtype=dtype, weighted=weighted)
     _require_expressions(optimizer, Optimizer)
     check_penalty_expressions(penalty)

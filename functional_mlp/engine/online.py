@@ -201,7 +201,10 @@ class FusedSteps:
     def _step_of_samples(
         self, numbers: Memory, step: int, learning_rate: float, x: Any, target: Any, weight: Any
     ) -> tuple[Memory, float]:
-        """`step`, whose arguments these are, of a batch or of a sample that the written function leaves to others."""
+        """A step with a batch, or with a sample that the written function leaves to others.
+
+        Takes the arguments of `step`.
+        """
         given = self._samples(x, target, weight)
         labels = given.labels if self._classes else None
         columns = [

@@ -128,7 +128,7 @@ class MembersEpoch:
     def _accumulate(
         self, width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
     ) -> None:
-        """An `Update`, whose arguments these are, that adds a gradient to those of the batch."""
+        """Add a gradient to those of the batch. Takes the arguments of `Update`."""
         place = self.e.add(self.steps.gradients, place)
         width.store(width.e.multiply_add(x, delta, width.load(place)), place)
 
@@ -157,7 +157,7 @@ class MembersEpoch:
         def update(
             width: Width, place: Index, param: ir.Value, x: ir.Value, delta: ir.Value, *, of_weights: bool
         ) -> None:
-            """An `Update`, whose arguments these are, that applies the optimizers' rule."""
+            """Apply the optimizers' rule. Takes the arguments of `Update`."""
             places = [e.add(place, self.steps.layout.size * slot) for slot in slots]
             xp, step, rule = rules[width.units]
             grad: Operand = Outer(xp, x, delta)
