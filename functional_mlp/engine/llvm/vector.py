@@ -17,9 +17,9 @@ from functional_mlp.engine.llvm.operands import Array, Condition, Multiple, Oute
 from functional_mlp.engine.llvm.types import DOUBLE, I1, Real
 from functional_mlp.operands import NotInAlgebraError, Number, Operand
 
-# A power is emitted as products, at most ten up to here, and is off by up to one rounding less than its exponent: in
-# float32, over 200,000 numbers from 0.5 to 1.9, by 5 ulp for an exponent of 8, 23 for 32, 49 for 64 and 93 for 128. What
-# torch computes is off by 0.6, and by 2.5 for 128.
+# A power is emitted as products, at most ten up to here, and is off by up to one rounding less than its exponent. Over
+# 200,000 numbers from 0.5 to 1.9 in float32 that was 5 ulp for an exponent of 8, 23 for 32, 49 for 64 and 93 for 128;
+# torch's power was off by 0.6, and by 2.5 for 128.
 LARGEST_EXPONENT = 64
 
 
