@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import checks, pytree
-from functional_mlp.calls import ARRAY, Calls, calls_of, package_of
+from functional_mlp.conversions import ARRAY, Conversions, conversions_of, package_of
 
 # What is taken for data: a tensor, an array, or what has numbers in named columns, of which no type is imported here.
 Array = Tensor | NDArray[Any] | Any
@@ -51,12 +51,12 @@ def as_inputs(name: str, value: Any, params: Any = ()) -> Any:
     """
     tensor = as_tensor(name, value)
     if tensor is not value:
-        calls, leaves = calls_of(value), pytree.leaves(params)
-        checks.float_tensor(name, tensor, calls, leaves[0].dtype if leaves else torch.float32)
+        conversions, leaves = conversions_of(value), pytree.leaves(params)
+        checks.float_tensor(name, tensor, conversions, leaves[0].dtype if leaves else torch.float32)
         if leaves and tensor.dtype != leaves[0].dtype:
             raise ValueError(
                 f"{name} and params must have one dtype, got {tensor.dtype} and {leaves[0].dtype}: "
-                f"call {calls.to(leaves[0].dtype)} on the inputs"
+                f"call {conversions.to(leaves[0].dtype)} on the inputs"
             )
     return tensor
 
@@ -137,10 +137,12 @@ def _tensor_of(name: str, value: object, array: NDArray[Any]) -> Tensor:
 
 def _refuse(name: str, value: object, array: NDArray[Any], dtype: object) -> NoReturn:
     """Raise for data of a dtype that torch has not, with the call that makes numbers of what is in the array."""
-    raise TypeError(f"{name} must hold numbers that torch knows, got {dtype}: {_advice(calls_of(value), array, dtype)}")
+    raise TypeError(
+        f"{name} must hold numbers that torch knows, got {dtype}: {_advice(conversions_of(value), array, dtype)}"
+    )
 
 
-def _advice(calls: Calls, array: NDArray[Any], dtype: object) -> str:
+def _advice(conversions: Conversions, array: NDArray[Any], dtype: object) -> str:
     kind = "M" if _is_time(dtype) else getattr(dtype, "kind", array.dtype.kind)
     values = array.ravel().tolist() if kind == "O" else []
     known = [each for each in values if not (each is None or isinstance(each, float))]
@@ -149,13 +151,13 @@ def _advice(calls: Calls, array: NDArray[Any], dtype: object) -> str:
     if unnesting:
         return f"{unnesting} makes columns of it"
     if kind in "mM":
-        return f"{calls.times} makes numbers of dates, {whole_tables}"
+        return f"{conversions.times} makes numbers of dates, {whole_tables}"
     if kind in "SUT" or any(isinstance(each, str) for each in known):
-        rest = "leave out the rows without a word, then " if calls is ARRAY and len(known) < len(values) else ""
-        return f"{rest}{calls.classes} numbers words, {whole_tables}"
+        rest = "leave out the rows without a word, then " if conversions is ARRAY and len(known) < len(values) else ""
+        return f"{rest}{conversions.classes} numbers words, {whole_tables}"
     are_numbers = kind == "O" and all(isinstance(each, numbers.Real | Decimal) for each in known)
     if are_numbers or kind in NUMBERS or np.can_cast(array.dtype, np.float64):  # as bfloat16 of ml_dtypes can
-        return f"call {calls.to(torch.float64)}"
+        return f"call {conversions.to(torch.float64)}"
     return "leave it out"
 
 

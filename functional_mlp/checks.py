@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-from functional_mlp.calls import TENSOR, Calls, package_of
+from functional_mlp.conversions import TENSOR, Conversions, package_of
 from functional_mlp.pages import pieces
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -294,15 +294,19 @@ def _not_differentiated(name: str, value: Tensor) -> None:
         inner = functorch.get_unwrapped(inner)
 
 
-def float_tensor(name: str, value: object, calls: Calls = TENSOR, dtype: torch.dtype = torch.float32) -> None:
+def float_tensor(
+    name: str, value: object, conversions: Conversions = TENSOR, dtype: torch.dtype = torch.float32
+) -> None:
     """Raise unless `value` is a plain tensor of a floating dtype; which one is advised, and in the words of what data.
 
-    `calls` are those of what the tensor was made of.
+    `conversions` are those of what the tensor was made of.
     """
     plain_tensor(name, value)
     assert isinstance(value, Tensor)
     if value.dtype not in FLOAT_DTYPES:
-        advice = f"take the real part, {calls.real}" if value.dtype.is_complex else f"call {calls.to(dtype)}"
+        advice = (
+            f"take the real part, {conversions.real}" if value.dtype.is_complex else f"call {conversions.to(dtype)}"
+        )
         raise ValueError(f"{name} must be of a floating dtype, got {describe(value)}: {advice}")
 
 

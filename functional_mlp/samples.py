@@ -9,7 +9,7 @@ from torch import Tensor
 
 from functional_mlp import checks
 from functional_mlp.arrays import as_tensor
-from functional_mlp.calls import calls_of
+from functional_mlp.conversions import conversions_of
 from functional_mlp.losses import Loss
 from functional_mlp.targets import plain_indices
 
@@ -37,10 +37,10 @@ def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: i
 
     Raises `TypeError` or `ValueError` for another kind, dtype, device or shape.
     """
-    calls, x = calls_of(x), as_tensor("x", x)
-    checks.float_tensor("x", x, calls, dtype)
+    conversions, x = conversions_of(x), as_tensor("x", x)
+    checks.float_tensor("x", x, conversions, dtype)
     if x.dtype != dtype:
-        raise ValueError(f"x must be of the dtype {dtype}, got {x.dtype}: call {calls.to(dtype)}")
+        raise ValueError(f"x must be of the dtype {dtype}, got {x.dtype}: call {conversions.to(dtype)}")
     if x.device != device:
         raise ValueError(f"x must be on {device}, as the state is, got {x.device}: move it with .to({device})")
     wanted = "features" if features is None else features
@@ -55,7 +55,7 @@ def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight
 
     A batch of one row may have a target without a dimension, as a sample has.
     """
-    calls, target = calls_of(target), checks.plain_number(target)
+    conversions, target = conversions_of(target), checks.plain_number(target)
     is_label = type(target) in (bool, int, np.bool_)
     target = torch.tensor(target, device=inputs.device) if is_label else as_tensor("target", target)
     checks.plain_tensor("target", target)
@@ -63,7 +63,8 @@ def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight
         target = target.unsqueeze(0)
     if target.is_floating_point() and target.dtype != predictions.dtype:
         raise ValueError(
-            f"target must be of the dtype {predictions.dtype}, got {target.dtype}: call {calls.to(predictions.dtype)}"
+            f"target must be of the dtype {predictions.dtype}, got {target.dtype}: "
+            f"call {conversions.to(predictions.dtype)}"
         )
     target = plain_indices(target)
     is_class = target.shape == inputs.shape[:-1] and not target.is_floating_point()

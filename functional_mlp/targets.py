@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks
-from functional_mlp.calls import TENSOR, Calls
+from functional_mlp.conversions import TENSOR, Conversions
 from functional_mlp.usual import kept
 
 FEW = 32  # numbers that are looked at in Python, in a third of the time that the operations of torch take
@@ -23,13 +23,13 @@ def plain_indices(targets: Tensor) -> Tensor:
     return targets.detach().long() if are_whole(targets) else targets.detach()
 
 
-def class_indices(name: str, value: Tensor, classes: int | None = None, calls: Calls = TENSOR) -> None:
+def class_indices(name: str, value: Tensor, classes: int | None = None, conversions: Conversions = TENSOR) -> None:
     """Raise unless `value` holds class indices: int64, none negative, each below `classes` where that is known.
 
-    `calls` are those of what the tensor was made of.
+    `conversions` are those of what the tensor was made of.
     """
     if value.dtype != torch.int64:
-        got, advice = checks.describe(value), f"call {calls.to(torch.int64)}"
+        got, advice = checks.describe(value), f"call {conversions.to(torch.int64)}"
         raise ValueError(f"{name} must be class indices of dtype torch.int64, got {got}: {advice}")
     if value.numel() and not _lie_between(value, 0, classes):
         bad = value < 0 if classes is None else (value < 0) | (value >= classes)
@@ -77,19 +77,19 @@ def _unit_vectors(classes: int, dtype: torch.dtype, device: torch.device) -> Ten
     return torch.eye(classes, dtype=dtype, device=device)
 
 
-def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, calls: Calls = TENSOR) -> Tensor:
+def one_hot_of_whole(name: str, targets: Tensor, dtype: torch.dtype, conversions: Conversions = TENSOR) -> Tensor:
     """Integers or bools (..., classes) in a floating dtype, once every row is known to be one-hot.
 
-    `calls` are those of what the tensor was made of.
+    `conversions` are those of what the tensor was made of.
     """
     whole = plain_indices(targets)
     bad = ~is_one_hot(whole)
     if bad.any():
         place = _first(bad)
-        column = f", {calls.series} for class indices" if whole.shape[-1] == 1 else ""
+        column = f", {conversions.series} for class indices" if whole.shape[-1] == 1 else ""
         raise ValueError(
             f"{name} of {targets.dtype} must be one-hot, a single 1 in each row, got "
-            f"{whole[place].tolist()}{_at(place)}: call {calls.to(dtype)} for values{column}"
+            f"{whole[place].tolist()}{_at(place)}: call {conversions.to(dtype)} for values{column}"
         )
     return whole.to(dtype)
 

@@ -97,14 +97,14 @@ class Checkpoint:
     registry: Registry = field(default=Registry(), kw_only=True)
     allow: tuple[str, ...] = field(default=(), kw_only=True, validator=_check_allowed)
 
-    def keep(self, job: Job) -> "KeptRun":
+    def keep(self, job: Job) -> "KeptJob":
         """The run of a job in the file, at its start where there is no file yet.
 
         Raises `CheckpointError` where the file is of another run.
         """
         settings = [Settings.of(job, member) for member in job.members]
         if not self.path.exists():
-            return KeptRun(self, job, settings)
+            return KeptJob(self, job, settings)
         found = self._found(job)
         differing = [
             difference
@@ -117,7 +117,7 @@ class Checkpoint:
             raise self._of_another_call(texts, names)
         members = tuple(map(_moved_on, job.members, found))
         members = self._judged(job.early_stopping, members)
-        return KeptRun(self, attrs.evolve(job, members=members), settings)
+        return KeptJob(self, attrs.evolve(job, members=members), settings)
 
     def _found(self, job: Job) -> tuple[Saved, ...]:
         """What the file holds of each member of a job, once network, loss, optimizers and keys are known to be its."""
@@ -187,7 +187,7 @@ class Checkpoint:
 
 
 @frozen(eq=False)
-class KeptRun:
+class KeptJob:
     """A job whose progress a checkpoint keeps (see `functional_mlp.state.Kept`)."""
 
     checkpoint: Checkpoint

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from functional_mlp import checks, markup
 from functional_mlp.arrays import Array, as_inputs, as_tensor
-from functional_mlp.calls import Calls, calls_of
+from functional_mlp.conversions import Conversions, conversions_of
 from functional_mlp.datasets.weights import checked_weights
 from functional_mlp.from_type import drawn
 from functional_mlp.pages import pieces
@@ -57,8 +57,8 @@ class Dataset:
     labels: Tensor | None = field(repr=False)
 
     def __init__(self, inputs: Array, targets: Array, weights: Array | None = None) -> None:
-        inputs = _checked_inputs(as_inputs("Dataset: inputs", inputs), calls_of(inputs))
-        targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs, calls_of(targets))
+        inputs = _checked_inputs(as_inputs("Dataset: inputs", inputs), conversions_of(inputs))
+        targets = _checked_targets(as_tensor("Dataset: targets", targets), inputs, conversions_of(targets))
         if weights is not None:
             weights = checked_weights(as_tensor("Dataset: weights", weights), inputs)
         self.__attrs_init__(inputs, targets, weights, _labels(targets))
@@ -119,10 +119,10 @@ def _checked_rows(rows: Any) -> int | slice | Tensor:
     return int(indices) if given.ndim == 0 else indices
 
 
-def _checked_inputs(inputs: Tensor, calls: Calls) -> Tensor:
+def _checked_inputs(inputs: Tensor, conversions: Conversions) -> Tensor:
     checks.float_tensor("Dataset: inputs", inputs)
     if inputs.ndim != 2:
-        column = f": call {calls.column} for one feature" if inputs.ndim == 1 else ""
+        column = f": call {conversions.column} for one feature" if inputs.ndim == 1 else ""
         raise ValueError(f"Dataset: inputs must have the shape (n, features), got {tuple(inputs.shape)}{column}")
     if inputs.numel() == 0:
         raise ValueError(f"Dataset: inputs must not be empty, got shape {tuple(inputs.shape)}")
@@ -130,7 +130,7 @@ def _checked_inputs(inputs: Tensor, calls: Calls) -> Tensor:
     return inputs.detach()
 
 
-def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
+def _checked_targets(targets: Tensor, inputs: Tensor, conversions: Conversions) -> Tensor:
     checks.plain_tensor("Dataset: targets", targets)
     if targets.device != inputs.device:
         raise ValueError(f"Dataset: targets must be on {inputs.device} with the inputs, got {targets.device}")
@@ -145,20 +145,20 @@ def _checked_targets(targets: Tensor, inputs: Tensor, calls: Calls) -> Tensor:
             checks.finite("Dataset: targets", targets.unsqueeze(1))
             raise ValueError(
                 f"Dataset: targets of shape ({len(targets)},) must be class indices of an integer dtype, got "
-                f"{targets.dtype}: call {calls.to(torch.int64)} for classes, {calls.column} for one output"
+                f"{targets.dtype}: call {conversions.to(torch.int64)} for classes, {conversions.column} for one output"
             )
         indices = plain_indices(targets)
-        class_indices("Dataset: targets", indices, calls=calls)
+        class_indices("Dataset: targets", indices, conversions=conversions)
         return indices
     if targets.numel() == 0:
         raise ValueError(f"Dataset: targets must not be empty, got shape {tuple(targets.shape)}")
     if are_whole(targets):
-        return one_hot_of_whole("Dataset: targets", targets, inputs.dtype, calls)
-    checks.float_tensor("Dataset: targets", targets, calls, inputs.dtype)
+        return one_hot_of_whole("Dataset: targets", targets, inputs.dtype, conversions)
+    checks.float_tensor("Dataset: targets", targets, conversions, inputs.dtype)
     if targets.dtype != inputs.dtype:
         raise ValueError(
             f"Dataset: targets and inputs must have one dtype, got {targets.dtype} and {inputs.dtype}: "
-            f"call {calls.to(inputs.dtype)} on the targets"
+            f"call {conversions.to(inputs.dtype)} on the targets"
         )
     checks.finite("Dataset: targets", targets)
     return targets.detach()

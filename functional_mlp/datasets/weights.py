@@ -5,7 +5,7 @@ from torch import Tensor
 from functional_mlp import checks
 from functional_mlp.algebra import working_dtype
 from functional_mlp.arrays import Array, as_tensor
-from functional_mlp.calls import calls_of
+from functional_mlp.conversions import conversions_of
 from functional_mlp.targets import class_indices, plain_indices
 
 
@@ -24,7 +24,7 @@ def balanced_weights(labels: Array) -> Tensor:
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(f"balanced_weights: labels must be class indices (n,), got shape {tuple(given.shape)}")
     indices = plain_indices(given)
-    class_indices("balanced_weights: labels", indices, calls=calls_of(labels))
+    class_indices("balanced_weights: labels", indices, conversions=conversions_of(labels))
     _, place, counts = indices.unique(return_inverse=True, return_counts=True)
     balanced: Tensor = (len(indices) / (len(counts) * counts.double()))[place]
     return balanced

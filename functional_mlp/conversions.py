@@ -5,7 +5,7 @@ import torch
 
 
 @attrs.frozen
-class Calls:
+class Conversions:
     """What to write for a conversion: behind the data where it begins with a dot, else with the data in it."""
 
     cast: str
@@ -27,7 +27,7 @@ class Calls:
         return cast.format(name=name, Name=name.capitalize())
 
 
-TENSOR = Calls(
+TENSOR = Conversions(
     cast=".to(torch.{name})",
     column=".unsqueeze(1)",
     series=".squeeze(1)",
@@ -36,7 +36,7 @@ TENSOR = Calls(
     times=".to(torch.float64)",
     halves=".to(torch.{name})",
 )
-ARRAY = Calls(
+ARRAY = Conversions(
     cast=".astype('{name}')",
     column=".reshape(-1, 1)",
     series=".ravel()",
@@ -62,10 +62,10 @@ POLARS = attrs.evolve(
 )
 
 
-def calls_of(value: object) -> Calls:
+def conversions_of(value: object) -> Conversions:
     """The calls for data of the kind of a value.
 
-    >>> calls_of([1.0]) is ARRAY, calls_of(torch.zeros(2)) is TENSOR
+    >>> conversions_of([1.0]) is ARRAY, conversions_of(torch.zeros(2)) is TENSOR
     (True, True)
     """
     if isinstance(value, torch.Tensor):
