@@ -113,7 +113,7 @@ def plain_number(value: Any) -> Any:
 
 
 def plain_integer(value: Integer) -> int:
-    """An attrs converter: an integer as Python's; a validator refuses what is none, which comes back as it is."""
+    """An attrs converter: an integer as Python's. Anything else comes back as it is, for a validator to refuse."""
     plain: int = plain_number(value)
     return plain
 

@@ -52,7 +52,7 @@ class Tally:
         self._figures: list[tuple[Tensor, ...]] = []
 
     def add(self, rows: int, mean_loss: Tensor, right: Tensor, weight: Tensor) -> None:
-        """Count rows in: the mean of their losses, the weight of those that are right, and that of all of them."""
+        """Count rows in, by their mean loss, the weight of the right ones and the weight of all."""
         self._sizes.append(rows)
         self._figures.append((mean_loss, right, weight))
 

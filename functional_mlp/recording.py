@@ -69,10 +69,10 @@ class Recording(TorchFunctionMode):
         return result
 
     def function(self, results: Sequence[Tensor]) -> Recorded | None:
-        """What gives these results of other inputs, which have no graphs of torch's autograd, where `is_usual()`.
+        """A function that gives these results for other inputs, without graphs of torch's autograd, where `is_usual()`.
 
-        None where the numbers of inputs may decide what is called, or where a tensor came from elsewhere than from the
-        inputs, from an operation that was seen, or from what the library keeps.
+        None where the numbers of inputs may decide what is called, and where a tensor is no input, no result of an
+        operation that was seen, and none that the library keeps.
         """
         source, names = self.source(results), {"below_autograd": below_autograd, **self._globals}
         if not self._is_whole:

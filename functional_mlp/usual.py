@@ -1,4 +1,4 @@
-"""Whether torch's operations do what they usually do, and what is made once and kept, which is made only then.
+"""Whether torch's operations do what they usually do; only then is a result made that is kept and used again.
 
 torch can be told, for a block of code or a thread, to do something else at each operation: to compute in another dtype
 (autocast), to differentiate along (forward mode, `torch.func`), to make tensors without numbers (fake tensors), or to

@@ -158,7 +158,7 @@ class Checkpoint:
         return CheckpointError(self.path, f"{reason}: {advice}", names)
 
     def _judged(self, rule: EarlyStopping | None, members: Sequence[Member]) -> tuple[Member, ...]:
-        """Members whose best state is that of the rule's best epoch; a warning where the file has no such state."""
+        """Members with the state of the rule's best epoch; a warning where the file has no such state."""
         if rule is None:
             return tuple(attrs.evolve(each, progress=attrs.evolve(each.progress, best=None)) for each in members)
         judged = tuple(attrs.evolve(each, progress=_with_best(rule, each.progress)) for each in members)
@@ -226,7 +226,7 @@ def _moved_on(member: Member, saved: Saved) -> Member:
 
 
 def _with_best(rule: EarlyStopping, progress: Progress) -> Progress:
-    """Progress whose best state is that of the best epoch by a rule, which may judge the last epoch alone."""
+    """Progress with the state of its best epoch by a rule, which may judge the last epoch alone."""
     best = rule.over(progress.history, progress.judged_from).epoch
     if best is None:
         return attrs.evolve(progress, best=None)

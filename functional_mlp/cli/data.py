@@ -247,7 +247,7 @@ def labelled_rows(
     device: torch.device | str,
     target: str | None = None,
 ) -> tuple[fm.Dataset, tuple[str, ...]]:
-    """The rows of another table as a data set of what is known, and what is to be said of them.
+    """The rows of another table whose target is known, as a data set, and notes about them.
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ def score(
 ) -> Scores:
     """The scores of the members' mean answer; of a single member, those of its answers.
 
-    The mean is that of the probabilities, or of the quantities, and the loss that of the mean output, or, with
-    cross-entropy, of the mean probability.
+    Members answer with probabilities or with a quantity, of which the mean is taken. The loss is that of their mean
+    output, or, with cross-entropy, of their mean probability.
     """
     import torch  # not loaded for a help
 

@@ -69,7 +69,7 @@ def nothing(epochs: int) -> Figures:
 
 
 def program_of_pass(program: LossProgram, data: Dataset) -> LossProgram:
-    """The program of a pass over data whose targets and weights need not be of the kind of those of a program."""
+    """The program of a pass over data; their targets and weights may be of another kind than the given program's."""
     return program.with_loss(program.loss, takes_classes(program.loss, data.targets), data.weights is not None)
 
 

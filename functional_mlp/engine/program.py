@@ -86,7 +86,7 @@ class Program:
 
     @property
     def codes(self) -> list[tuple[str, str]]:
-        """For each expression, what it did when the program was made, and what it does now."""
+        """For each expression, its code when the program was made, and its code now."""
         return [(step.code, activation_code(step.layer)) for step in pointwise_steps(self.steps)]
 
     @property

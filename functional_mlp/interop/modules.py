@@ -1,7 +1,7 @@
 """Networks as modules of torch.nn, and back.
 
-A layer that torch has becomes torch's. Any other, one of a user's own say, becomes a `LayerModule`, which computes with
-the layer's functions, and whose gradients are those that are written by hand.
+A layer that torch has becomes torch's. Any other, such as a user's own, becomes a `LayerModule`: it computes with the
+layer's functions, and its gradients are the ones written by hand.
 """
 
 from typing import Any

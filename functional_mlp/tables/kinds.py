@@ -52,7 +52,7 @@ def read_columns(
 def _with_dates(
     file: File, frame: "polars.DataFrame", known: Mapping[str, Kind], kinds: Mapping[str, Kind]
 ) -> "polars.DataFrame":
-    """The columns with those of floats that are words as text, and those of text that are dates as dates."""
+    """The columns, with floats as text where they are words, and text as dates where it is dates."""
     for name in frame.columns:
         if kinds[name] == "word" and frame[name].dtype.is_float():
             frame = frame.with_columns(words(frame[name]))
@@ -128,7 +128,7 @@ def numbers_of(column: "polars.Series", decimal: str) -> "polars.Series":
 def _kinds(
     file: File, schema: Mapping[str, "polars.DataType"], known: Mapping[str, Kind]
 ) -> tuple[dict[str, Kind], list[str]]:
-    """The kind of each column, and what is wrong with those that have none."""
+    """The kind of each column, and a message for each column without one."""
     import polars
 
     counts = []

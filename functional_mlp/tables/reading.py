@@ -185,7 +185,7 @@ def _chosen(
 
 
 def _without_row_numbers(columns: "polars.DataFrame", keep: Sequence[str]) -> tuple["polars.DataFrame", list[str]]:
-    """The columns without those that number the rows, unless there are no others, and what is to be said of it."""
+    """The columns that do not number the rows, or all where each one does, and notes that say so."""
     numbering = [name for name in columns.columns if name not in keep and _numbers_rows(columns[name])]
     if not numbering:
         return columns, []

@@ -32,7 +32,7 @@ def nudged_params(params: Any, seed: int) -> Any:
 
 
 def nudged_network(network: Layer, seed: int) -> Layer:
-    """A network whose layers move what they compute up or down by 8 ε of what they compute it from, forth and back.
+    """A network whose layers move each result, forward and backward, up or down by 8 ε of its operands.
 
     An operation inside a layer may be on larger numbers than those that come out, as in 1 + tanh(s): its operands
     are taken to be of the size of 1 and of the layer's inputs. An exact 0 stays 0.

@@ -4,10 +4,10 @@ Every number of a network is a vector that holds this number of each member, so 
 and no padding: the code is that of one network, number by number, with a loop over the rows of each matrix. The
 members share the program; weights, data, order and hyperparameters are each member's own.
 
-Weights are stored input-major, a row an input. Both passes take a few rows at a time, whose inputs, and the sums
-for whose gradients, stay in registers while the outputs go by: each weight is loaded once in a pass, in the order
-in which it lies in memory. Where there are fewer members than lanes, a vector holds the numbers of two outputs side
-by side; an odd one at the end is treated by itself.
+Weights are stored input-major, a row an input. Both passes take a few rows at a time, and keep the inputs of these
+rows, and the sums of their gradients, in registers while the outputs go by: each weight is loaded once in a pass, in
+the order in which it lies in memory. Where there are fewer members than lanes, a vector holds the numbers of two
+outputs side by side; an odd one at the end is treated by itself.
 """
 
 import functools

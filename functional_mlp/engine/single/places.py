@@ -26,8 +26,8 @@ class LayerVectors:
 class SamplePlaces:
     """The places of a sample's numbers, from 0 to `end`.
 
-    `outputs` are those of the steps' outputs, and `grads` those of the gradients of their inputs, where they are of
-    use. `x` is the network's input, and `grad` the gradient of its output; at `outcome`, the loss may be kept.
+    `outputs` has the places of the steps' outputs, and `grads` of the gradients of their inputs that are needed. `x` is
+    the network's input, and `grad` the gradient of its output; at `outcome`, the loss may be kept.
     """
 
     x: int

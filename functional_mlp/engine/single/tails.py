@@ -212,7 +212,7 @@ class Tails:
         first: Index,
         delta: Index,
     ) -> list[ir.Value | None]:
-        """A stage of the sums with the products of a tail, whose vectors hold as many rows as those of the stage.
+        """A stage of the sums with the products of a tail added; the vectors of both hold the same number of rows.
 
         Parameters
         ----------
