@@ -9,8 +9,8 @@ from torch import Tensor
 
 from functional_mlp import pytree, random
 from functional_mlp.layers.base import Layer
+from functional_mlp.testing.assignments import assignments
 from functional_mlp.testing.calls import Call, is_floating, reflected, stretched
-from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import attempt, inherits
 from functional_mlp.testing.trees import largest
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from functional_mlp import random
 from functional_mlp.losses import Loss
+from functional_mlp.testing.assignments import assignments
 from functional_mlp.testing.calls import Call, reversed_rows, rolled
-from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import inherits, refuses
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.targets import accepted_kinds, kinds_of_all, targets, targets_of_key

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from functional_mlp import random
 from functional_mlp.optimizers import Optimizer
+from functional_mlp.testing.assignments import assignments
 from functional_mlp.testing.calls import Call, reflected, stretched
-from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import attempt, inherits
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from functional_mlp import pytree, random
 from functional_mlp.penalties import Penalty
+from functional_mlp.testing.assignments import assignments
 from functional_mlp.testing.calls import Call, reflected
-from functional_mlp.testing.cases import assignments
 from functional_mlp.testing.purity import inherits
 from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 from functional_mlp.testing.trees import largest

@@ -1,4 +1,4 @@
-"""Writing a failing case as code that makes it again."""
+"""Trees of tensors written as code, so that a failing case can be made again."""
 
 from typing import Any
 
