@@ -7,6 +7,7 @@ from typing import Any
 from functional_mlp import checks
 from functional_mlp.datasets import Dataset
 from functional_mlp.losses import Loss
+from functional_mlp.spread import count
 from functional_mlp.state import FitResult, Job, Member, Score, reads_history
 from functional_mlp.stopping import EarlyStopping
 
@@ -38,8 +39,9 @@ def check_history(name: str, member: Member) -> None:
     """Raise where a schedule reads a history that lacks epochs which the member has had."""
     if reads_history(member.schedule) and len(member.progress.history) < member.start.epoch:
         raise ValueError(
-            f"{name}: {member.schedule!r} reads the history of a run, and a state has none of its {member.start.epoch} "
-            "epochs: pass checkpoint=functional_mlp.Checkpoint(path), which keeps both, to all calls"
+            f"{name}: {member.schedule!r} reads the history of a run, and a state has none of its "
+            f"{count(member.start.epoch, 'epoch')}: pass checkpoint=functional_mlp.Checkpoint(path), which "
+            "keeps both, to all calls"
         )
 
 

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from functional_mlp import checks
 from functional_mlp.history import History
 from functional_mlp.monitors import check_monitor, compared
+from functional_mlp.spread import count
 from functional_mlp.value import Value
 
 
@@ -36,7 +37,8 @@ class Schedule(Value):
         figures = getattr(history, self.monitor)
         if len(figures) < epoch:
             raise ValueError(
-                f"{self!r} reads the history: epoch {epoch} needs {self.monitor} of {epoch} epochs, got {len(figures)}"
+                f"{self!r} reads the history: epoch {epoch} needs {self.monitor} of {count(epoch, 'epoch')}, got "
+                f"{len(figures)}"
             )
         memory = self.start()
         for figure in figures[:epoch]:

@@ -25,6 +25,7 @@ from functional_mlp.optimizers import Optimizer
 from functional_mlp.orders import key_of
 from functional_mlp.penalties import Penalty, check_penalty
 from functional_mlp.random import Key
+from functional_mlp.spread import count
 from functional_mlp.state import (
     Callback,
     EngineName,
@@ -254,7 +255,8 @@ def warn_of_divergence(result: FitResult) -> None:
     if result.diverged_at is not None:
         warnings.warn(
             f"fit: training diverged in epoch {result.diverged_at}, whose loss is {result.history.train_loss[-1]}, and "
-            f"ends with the last finite state, after {result.state.epoch} epochs: a smaller learning rate may help",
+            f"ends with the last finite state, after {count(result.state.epoch, 'epoch')}: a smaller learning "
+            "rate may help",
             RuntimeWarning,
             stacklevel=3,
         )

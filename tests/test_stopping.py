@@ -328,7 +328,7 @@ def test_a_rule_that_sees_nothing_but_nan_is_told_of(ensemble: bool) -> None:
         (
             lambda: fit(state=fit(epochs=1).state, key=None, schedule=schedules.warmup(2, schedules.on_plateau())),
             ValueError,
-            "reads the history of a run, and a state has none of its 1 epochs: pass checkpoint=",
+            "reads the history of a run, and a state has none of its 1 epoch: pass checkpoint=",
         ),
         (
             lambda: schedules.on_plateau()(3, fm.History(train_loss=(0.5,))),
@@ -338,7 +338,7 @@ def test_a_rule_that_sees_nothing_but_nan_is_told_of(ensemble: bool) -> None:
         (
             lambda: schedules.on_plateau(monitor="validation_loss")(1, fm.History(train_loss=(0.5,))),
             ValueError,
-            "epoch 1 needs validation_loss of 1 epochs, got 0",
+            "epoch 1 needs validation_loss of 1 epoch, got 0",
         ),
         (lambda: schedules.on_plateau()(0, "x"), TypeError, "history must be a History, got 'x', a str"),
         (lambda: RULE.is_over("x"), TypeError, "history must be a History, got 'x', a str"),

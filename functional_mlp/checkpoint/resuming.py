@@ -19,6 +19,7 @@ from functional_mlp.checkpoint.settings import CHANGEABLE, Settings
 from functional_mlp.checkpoint.values import Registry
 from functional_mlp.files import PathLike
 from functional_mlp.metrics import scored
+from functional_mlp.spread import count
 from functional_mlp.state import Job, Member, Progress, TrainState, learning_rates
 from functional_mlp.stopping import EarlyStopping
 from functional_mlp.value import Value
@@ -134,7 +135,9 @@ class Checkpoint:
             raise
         found = saved.members or (saved,)
         if len(found) != len(job.members):
-            raise CheckpointError(self.path, f"holds {len(found)} networks, and this call trains {len(job.members)}")
+            raise CheckpointError(
+                self.path, f"holds {count(len(found), 'network')}, and this call trains {len(job.members)}"
+            )
         for index, (own, member) in enumerate(zip(found, job.members, strict=True)):
             if own.state is None or own.history is None:
                 reason = "holds parameters without a run to go on with: pass them to fit as params"

@@ -18,7 +18,7 @@ from functional_mlp.cli.run import Run
 from functional_mlp.cli.scores import Scores
 from functional_mlp.cli.terminal import Table, say
 from functional_mlp.cli.training import TRAINING_GROUP
-from functional_mlp.spread import Spread, plus_minus
+from functional_mlp.spread import Spread, count, plus_minus
 
 # The figures of scores that stand beside each other, and how many digits they have.
 CLASS_FIGURES = {"loss": "loss", "accuracy": "accuracy"}
@@ -45,7 +45,7 @@ def print_members(console: Console, run: Run, result: fm.EnsembleResult) -> dict
     each = [score_parts(run.network, run.loss, [own], run.samples) for own in params]
     together = score_parts(run.network, run.loss, params, run.samples)
     console.print()
-    say(console, f"Results of {len(result)} networks: mean ± standard deviation")
+    say(console, f"Results of {count(len(result), 'network')}: mean ± standard deviation")
     console.print(spread_table(each, together))
     print_scores(console, "Results of their mean answer", together)
     say_best_epochs(console, "networks", result.members)

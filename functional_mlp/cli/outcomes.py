@@ -14,7 +14,7 @@ from functional_mlp.cli.measuring import score
 from functional_mlp.cli.run import Run
 from functional_mlp.cli.scores import ClassScores
 from functional_mlp.cli.terminal import Table
-from functional_mlp.spread import Spread, plus_minus
+from functional_mlp.spread import Spread, count, plus_minus
 
 Setting = dict[str, Any]
 Row = dict[str, Any]
@@ -103,7 +103,7 @@ class Outcome:
         loss, loss_std, figure, figure_std = (_number(row[name]) for name in _figure_names(merit)[:-1])
         diverged = _number(row["diverged"])
         if diverged not in range(planned.members + 1):
-            raise ValueError(f"{row['diverged']!r} of {planned.members} networks have diverged")
+            raise ValueError(f"{row['diverged']!r} diverged of {count(planned.members, 'network')}")
         return cls(planned, Spread(loss, loss_std, ()), Spread(figure, figure_std, ()), int(diverged))
 
     @property

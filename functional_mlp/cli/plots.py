@@ -14,6 +14,7 @@ import functional_mlp as fm
 from functional_mlp.cli.output import OUTPUT_GROUP
 from functional_mlp.cli.run import Run
 from functional_mlp.files import write_atomically
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
     from matplotlib.figure import Figure
@@ -78,7 +79,7 @@ class PlotOptions:
             return []
         from functional_mlp.ensemble.plotting import learning_bands
 
-        title = f"{run.samples.description}, {len(results)} networks"
+        title = f"{run.samples.description}, {count(len(results), 'network')}"
         has_classes = run.samples.about.scale is None
         bands = learning_bands(results.history, loss_name=run.settings.loss, title=title, accuracy=has_classes)
         write_figure(bands, self.plot)

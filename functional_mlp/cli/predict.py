@@ -16,6 +16,7 @@ from functional_mlp.cli.paths import check_files, named_and_placed
 from functional_mlp.cli.terminal import say, say_notes, write_out
 from functional_mlp.files import write_atomically
 from functional_mlp.interrupts import no_interrupt
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:
     import polars
@@ -91,7 +92,7 @@ def predict(
     content = _content(answers, out.suffix.lower())
     with no_interrupt():
         write_atomically(out, content)
-        say(printing.out(), f"{len(table):,} rows: {out}")
+        say(printing.out(), f"{count(len(table), 'row')}: {out}")
         say_notes(printing.err(), notes)
         printing.finish({"rows": len(table), "predictions": out, "notes": notes})
 

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +159,16 @@ class ResultsFile:
 
                 return polars.read_parquet(self.path).to_dicts()
             text = self.path.read_text(encoding="utf-8")
-            rows: list[Row] = json.loads(text) if self._suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
+            rows: list[Row] = json.loads(text) if self._suffix == ".json" else list(_rows_of_csv(text))
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("it has other things than rows")
         except OSError:
             raise
         except Exception as error:  # whatever a reader says of a file that is of another kind
-            raise self._other(f"it cannot be read ({str(error).splitlines()[0]})") from error
+            raise ValueError(
+                f"--results: {self.path} cannot be read ({str(error).splitlines()[0]}): the file may be cut off, or be "
+                "none of results: name another file, or mend this one"
+            ) from error
         return rows
 
     def _content(self, rows: Sequence[Row]) -> bytes:
@@ -182,6 +185,15 @@ class ResultsFile:
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().encode()
+
+
+def _rows_of_csv(text: str) -> Iterator[Row]:
+    lines = csv.reader(io.StringIO(text))
+    names = next(lines, [])
+    for cells in lines:
+        if len(cells) != len(names):
+            raise ValueError(f"line {lines.line_num} has {count(len(cells), 'cell')}, and the header {len(names)}")
+        yield dict(zip(names, cells, strict=True))
 
 
 def _key(setting: Row) -> tuple[str, ...]:

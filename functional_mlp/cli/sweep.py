@@ -307,7 +307,7 @@ def _write(
     """
     out = printing.out()
     if gathered.known:
-        say(out, f"{count(len(gathered.known), 'setting')} of them were in {output.results} already")
+        say(out, f"in {output.results} before: {count(len(gathered.known), 'setting')} of {len(outcomes)}")
     if plots.plot is not None and _save_plot(plots.plot, outcomes, gathered.merit):
         say_written(out, "plot", plots.plot)
     if output.results is not None:

@@ -18,6 +18,7 @@ from functional_mlp.cli.plots import PlotOptions
 from functional_mlp.cli.report import print_scores, print_speed, remarks
 from functional_mlp.cli.run import Run
 from functional_mlp.cli.terminal import say, say_notes
+from functional_mlp.spread import count
 
 
 @frozen(eq=False)
@@ -35,7 +36,7 @@ class TrainedNetwork:
         if result.best is not result.state:
             ended = "stopped early after" if result.stopped_early else "after"
             best = f"these are the results of the best, epoch {result.best.epoch}"
-            say(out, f"{ended} {result.state.epoch} epochs; {best}")
+            say(out, f"{ended} {count(result.state.epoch, 'epoch')}; {best}")
         said = list(remarks(scores, None if run.early_stopping else result.history))
         seconds = math.fsum(result.history.seconds)
         print_speed(out, len(result.history) * len(run.samples.training), seconds)

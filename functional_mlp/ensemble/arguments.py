@@ -12,6 +12,7 @@ from functional_mlp.monitoring import check_monitors
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
+from functional_mlp.spread import count
 from functional_mlp.state import Job, Member, Progress, ScheduleLike, TrainState
 
 
@@ -186,7 +187,7 @@ def _members_of(params: Params, members: int) -> tuple[Params, ...]:
     found = count_members("fit_ensemble: params", params)
     if found != members:
         raise ValueError(
-            f"fit_ensemble: params must have a leading axis of {members} members, one a key, got {found}: "
+            f"fit_ensemble: params must have a leading axis of {count(members, 'member')}, one a key, got {found}: "
             "make them with functional_mlp.ensemble.stack"
         )
     return unstack(params)

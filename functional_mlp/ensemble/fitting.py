@@ -298,10 +298,10 @@ def _cores() -> int:
 def _warn_of_divergence(outcome: EnsembleResult) -> None:
     diverged = {index: epoch for index, epoch in enumerate(outcome.diverged_at) if epoch is not None}
     if diverged:
-        described = ", ".join(f"{index} in epoch {epoch}" for index, epoch in diverged.items())
+        described = ", ".join(f"member {index} in epoch {epoch}" for index, epoch in diverged.items())
         warnings.warn(
-            f"fit_ensemble: {len(diverged)} of {len(outcome)} members diverged, and end with their last finite state: "
-            f"member {described}: a smaller learning rate may help",
+            f"fit_ensemble: {len(diverged)} of {count(len(outcome), 'member')} diverged: {described}: each ends with "
+            "its last finite state: a smaller learning rate may help",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree
+from functional_mlp.spread import count
 from functional_mlp.trees import like
 
 
@@ -59,7 +60,8 @@ def count_members(name: str, tree: Any) -> int:
             raise ValueError(f"{name}{path} must have a leading axis over the members, got a 0-d tensor")
         if members is not None and len(leaf) != members:
             raise ValueError(
-                f"{name}{path} must have {members} members, as the leaves before it, got shape {tuple(leaf.shape)}"
+                f"{name}{path} must have {count(members, 'member')}, as the leaves before it, got shape "
+                f"{tuple(leaf.shape)}"
             )
         members = len(leaf)
     if not members:

@@ -67,9 +67,10 @@ class File:
             yield f"{count(blank, 'blank line')} left out"
         without_end = read.filter(~read[HAS_END])[ROW].to_list()
         if without_end and (short := self.short_rows(without_end)):
+            is_cut = ", and the file may be cut off in the last row" if short[-1] == read[ROW][-1] else ""
             yield (
                 f"{count(len(short), 'row')} with fewer cells than the header, row {short[0]} the first: the others "
-                "are missing"
+                f"are missing{is_cut}"
             )
 
 
@@ -133,7 +134,7 @@ def _open_text(path: Path, separator: str | None, decimal: str | None, encoding:
         .filter(polars.col(ROW) > header, polars.any_horizontal(has_value))
         .with_columns(has_value[-1].alias(HAS_END))
     )
-    check_rows = functools.partial(_check_long_rows, path, content, dialect)
+    check_rows = functools.partial(_check_rows, path, content, dialect)
     short_rows = functools.partial(_short_rows, path, content, dialect)
     return File(path, dialect.names, rows, dialect.decimal, dialect.notes, header + 1, check_rows, short_rows)
 
@@ -163,14 +164,22 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} cannot be read as a {kind} file: {str(error).strip().splitlines()[0]}")
 
 
-def _check_long_rows(path: Path, content: bytes | None, dialect: Dialect) -> None:
-    """Raise `ValueError` naming the first row with more cells than the header."""
+def _check_rows(path: Path, content: bytes | None, dialect: Dialect) -> None:
+    """Raise `ValueError` naming the first row with more cells than the header, or the last one if it has no end."""
+    number, cells = 0, [""]
     for number, cells in _rows(path, content, dialect):
         if len(cells) > len(dialect.names):
             raise ValueError(
                 f"{path} cannot be read as a csv file: row {number} has {len(cells)} cells, and the header "
                 f"{len(dialect.names)}: put text with a separator into quotation marks, or correct the row"
             )
+    text = decoded(path, path.read_bytes() if content is None else content)
+    if text.count('"') % 2 and text.endswith(cells[-1]):
+        raise ValueError(
+            f"{path} cannot be read as a csv file: it ends within the quotation marks of row {number}, which has "
+            f"{count(len(cells), 'cell')} up to there, and the header {len(dialect.names)}: the file may be cut off, "
+            "or lack a quotation mark"
+        )
 
 
 def _short_rows(path: Path, content: bytes | None, dialect: Dialect, numbers: Sequence[int]) -> list[int]:

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import re
+from pathlib import Path
 
 import attrs
 import polars
@@ -141,7 +142,7 @@ def test_the_same_command_trains_what_its_file_has_not(run, sizes, tmp_path, suf
     code, out, err = run(*command)
     assert code == 0, err
     assert sum(sizes) == 4
-    assert "2 settings of them were in sweep" in out
+    assert f"in {file.name} before: 2 settings of 4" in out
     assert out.count(" ± ") == 8
     assert file.read_bytes() == whole
     sizes.clear()
@@ -245,21 +246,31 @@ def swept(tmp_path_factory) -> str:
     return str(path)
 
 
+def test_a_row_that_is_cut_off_is_named(run, swept, tmp_path):
+    cut = Path(swept).read_text()[:-40]
+    (tmp_path / "sweep.csv").write_text(cut)
+    code, _, err = run(*SWEEP, "--results", "sweep.csv")
+    assert code == 1
+    assert "--results: sweep.csv cannot be read (line 5 has 11 cells, and the header 14): the file may be cut" in err
+    assert (tmp_path / "sweep.csv").read_text() == cut
+
+
 @pytest.mark.parametrize("name", ["sweep.csv", "sweep.parquet", "sweep.json"])
 def test_a_file_that_is_no_results_is_refused_and_left(run, tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\x00x,y\n1,2\n")
     code, _, err = run(*SWEEP, "--results", name)
     assert (code, err.count("\n")) == (1, 1)
-    assert f"--results: {name} is not of this command" in err
+    assert f"--results: {name} cannot be read (" in err
+    assert "the file may be cut off" in err
     assert (tmp_path / name).read_bytes() == b"\xff\x00x,y\n1,2\n"
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda rows: [rows[0] | {"diverged": None}], "None of 2 networks have diverged"),
-        (lambda rows: [rows[0] | {"diverged": -5}], "-5 of 2 networks have diverged"),
-        (lambda rows: [rows[0] | {"diverged": 0.5}], "0.5 of 2 networks have diverged"),
+        (lambda rows: [rows[0] | {"diverged": None}], "None diverged of 2 networks"),
+        (lambda rows: [rows[0] | {"diverged": -5}], "-5 diverged of 2 networks"),
+        (lambda rows: [rows[0] | {"diverged": 0.5}], "0.5 diverged of 2 networks"),
         (lambda rows: [rows[0] | {"validation accuracy": [1]}], "[1] is no number"),
         (lambda rows: [rows[0] | {"validation loss": True}], "True is no number"),
         (lambda rows: [rows[0], rows[0]], "twice"),

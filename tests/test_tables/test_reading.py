@@ -149,7 +149,10 @@ def test_missing_values_are_null_and_rows_without_a_target_are_left_out(tmp_path
         (
             "x,y,z\n0.5,1,3\n2\n1.5,2,\n2.5,1\n",
             [(0.5, 1.0, 3.0), (2.0, None, None), (1.5, 2.0, None), (2.5, 1.0, None)],
-            ("2 rows with fewer cells than the header, row 3 the first: the others are missing",),
+            (
+                "2 rows with fewer cells than the header, row 3 the first: the others are missing, and the file may be "
+                "cut off in the last row",
+            ),
         ),
         (
             'x,y,z\n0.5,"7",\n\n2,"3"\n1.5,2,1\n',
@@ -373,6 +376,10 @@ ROWS = "".join(f"{i}.5,{i}.25,{'ab'[i % 2]}\n" for i in range(20))
         ("t\na\nb\n", "a feature is needed beside the target 't'"),
         ("x,x,t\n1,2,a\n", "two columns are named 'x'"),
         ("x,t\n1,a\n2,b,c\n", "row 3 has 3 cells, and the header 2"),
+        (
+            'x,y,t\n"1",2,a\n3,"b\n4,5,a\n',
+            "within the quotation marks of row 3, which has 2 cells .* header 3: .* cut off",
+        ),
         (b"x,t\n1,\xff\n", "cannot be read as a csv file"),
         (f"x,y,t\n{ROWS}red,1.5,b\n", "column 'x' must hold numbers, got 'red' in row 22"),
         (f"x,y,t\n{ROWS}red,blue,b\n", "2 columns cannot be used: column 'x' .* 'red' in row 22; column 'y' .* 'blue'"),
