@@ -134,6 +134,7 @@ def fit(
             early_stopping=early_stopping,
         )
         check_samples(job)
+        ranks.check_sends(job.members[0].data.inputs.device)
         return job
 
     job = ranks.attempted(asked)

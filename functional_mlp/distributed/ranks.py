@@ -1,6 +1,7 @@
 """The ranks of a process group, and what they ask each other."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,8 +19,8 @@ T = TypeVar("T")
 class Ranks:
     """A process group as one of its ranks sees it. Every rank must make the same calls in the same order.
 
-    A rank that is lost is a `LostError` in all others, at once or when the group's timeout is over. `device` is that
-    of the data, by way of which all is sent where the group has no other way: nccl sends from GPU to GPU.
+    A rank that is lost is a `LostError` in all others, at once or when the group's timeout is over. All is sent by way
+    of `device`, where the group has no other way: nccl sends from GPU to GPU.
     """
 
     group: Any
@@ -29,9 +30,10 @@ class Ranks:
 
     @classmethod
     def of(cls, group: Any, device: torch.device) -> "Ranks":
-        """The ranks of a group, by default of all processes.
+        """The ranks of a group, by default of all processes, and what data on a device are sent by way of.
 
-        Raises `ValueError` where there is none, or it cannot send what lies on a device.
+        Raises `ValueError` where there is none, or this process is not in it. What is no group is a `TypeError`, of
+        which all processes are told, for they wait for this one where they were given none.
         """
         import torch.distributed as torch_distributed
 
@@ -41,20 +43,23 @@ class Ranks:
                 "torch.distributed.init_process_group('gloo') first ('nccl' for GPUs)"
             )
         if not _is_group(group):
-            raise TypeError(
-                "distributed.fit: group must be a process group of torch.distributed, or None for all processes, got "
-                f"{checks.describe(group)}: pass what torch.distributed.new_group returns"
-            )
+            cls.of(None, device).attempted(lambda: _refuse_group(group))
         rank = torch_distributed.get_rank(group)
         if rank < 0:
             raise ValueError("distributed.fit: group must be one that this process is in: call it in its ranks alone")
-        backends = torch_distributed.get_backend_config(group)
-        if device.type not in (pair.partition(":")[0] for pair in backends.split(",")):
+        kinds = _kinds(group)
+        # Data that cannot be sent are refused on all ranks, by way of a GPU of this one's own.
+        sent_by = device if device.type in kinds else torch.device(kinds[0], int(os.environ.get("LOCAL_RANK", 0)))
+        return cls(group, rank, torch_distributed.get_world_size(group), sent_by)
+
+    def check_sends(self, device: torch.device) -> None:
+        """Raise `ValueError` where the group cannot send what lies on a device."""
+        kinds = _kinds(self.group)
+        if device.type not in kinds:
             raise ValueError(
-                f"distributed.fit: the group cannot send tensors on {device.type}, where the data are ({backends}): "
-                "gloo is for CPUs, nccl for GPUs"
+                f"distributed.fit: the group cannot send tensors on {device.type}, where the data are, but on "
+                f"{' and '.join(kinds)}: gloo is for CPUs, nccl for GPUs"
             )
-        return cls(group, rank, torch_distributed.get_world_size(group), device)
 
     def share_of(self, rows: int) -> slice:
         """This rank's part of the rows 0, …, `rows` − 1: each row is in one part, and the sizes differ by at most 1."""
@@ -101,6 +106,20 @@ class Ranks:
         made: list[T] = []
         self.asked(lambda: made.append(make()))
         return made[0]
+
+
+def _refuse_group(group: Any) -> None:
+    raise TypeError(
+        "distributed.fit: group must be a process group of torch.distributed, or None for all processes, got "
+        f"{checks.describe(group)}: pass what torch.distributed.new_group returns"
+    )
+
+
+def _kinds(group: Any) -> list[str]:
+    """The kinds of device that a group sends tensors on."""
+    import torch.distributed as torch_distributed
+
+    return [pair.partition(":")[0] for pair in torch_distributed.get_backend_config(group).split(",")]
 
 
 def _is_group(group: Any) -> bool:

@@ -157,6 +157,8 @@ CALLS: dict[str, Callable[[Fit, int, int, Path], fm.FitResult]] = {
         fit, validation=VALIDATION, score=raising_on_the_first(rank)
     ),
     "a bad argument on one": lambda fit, rank, size, folder: run(fit, batch_size=size - 1 - rank),
+    "a bad group on one": lambda fit, rank, size, folder: run(fit, group="gloo" if rank == size - 1 else None),
+    "no data on one": lambda fit, rank, size, folder: run(fit, data=DATA if rank == 0 else DATA.inputs),
     "a file that cannot be": lambda fit, rank, size, folder: run(
         fit, checkpoint=fm.Checkpoint(folder / "missing" / "a.safetensors")
     ),

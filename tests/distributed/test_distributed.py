@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -121,6 +122,21 @@ def test_a_group_of_others_is_refused(ranks: Ranks) -> None:
     assert all(error == "ValueError" and "this process is in" in message for error, message in others)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a bad group on one", "distributed.fit: group must be a process group of torch.distributed"),
+        ("no data on one", "fit: data must be a Dataset"),
+    ],
+)
+def test_what_is_of_the_wrong_type_on_one_is_an_error_on_all(ranks: Ranks, name: str, message: str) -> None:
+    first, *_, last = ranks.all_of(name)
+    assert last[0] == "TypeError"
+    assert last[1].startswith(message)
+    assert first[0] == "ValueError"
+    assert re.fullmatch(rf"distributed.fit: rank \d has raised TypeError: {message}.*", first[1])
+
+
 def test_a_file_that_cannot_be_written_is_an_error_on_all(ranks: Ranks) -> None:
     first, *others = ranks.all_of("a file that cannot be")
     assert first[0] == "FileNotFoundError"
@@ -145,10 +161,11 @@ def test_without_a_group_it_is_refused() -> None:
         cases.run(distributed.fit)
 
 
-def test_a_group_that_cannot_send_what_is_trained_is_refused() -> None:
-    torch_distributed.init_process_group("cuda:gloo", store=torch_distributed.HashStore(), rank=0, world_size=1)
+def test_a_group_that_cannot_send_what_is_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_distributed.init_process_group("gloo", store=torch_distributed.HashStore(), rank=0, world_size=1)
+    monkeypatch.setattr(torch_distributed, "get_backend_config", lambda group: "xpu:xccl")
     try:
-        with pytest.raises(ValueError, match=r"cannot send tensors on cpu.*cuda:gloo.*nccl for GPUs"):
+        with pytest.raises(ValueError, match=r"cannot send tensors on cpu, where the data are, but on xpu: gloo is"):
             cases.run(distributed.fit)
     finally:
         torch_distributed.destroy_process_group()
