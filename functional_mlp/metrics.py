@@ -22,6 +22,10 @@ from functional_mlp.value import with_one_nan
 # network; 256-128-10; 784-1024-10).
 ROWS_AT_ONCE = 4096
 ROWS_AT_ONCE_ELSEWHERE = 1 << 16  # on a GPU, where each operation has to be started: chosen, not measured
+# Targets are checked for fewer rows at a time where their numbers are more: an operation of torch on more than these
+# wakes its threads, which then keep the cores busy for 7 ms, while those of the engine would train on them.
+NUMBERS_CHECKED_AT_ONCE = 1 << 15
+FEWEST_ROWS_CHECKED = 256
 
 
 @attrs.frozen
@@ -169,7 +173,8 @@ def check_fit(network: Layer, loss: Loss, params: Params, data: Dataset) -> None
     prediction = output_of_zeros(network, row.dtype, row.shape)
     if prediction is None or row.device.type != "cpu":
         prediction = network.forward(params, row)[0]
-    for rows in Pages.of(data.targets).slices(range(len(data)), ROWS_AT_ONCE):
+    at_once = max(FEWEST_ROWS_CHECKED, min(ROWS_AT_ONCE, NUMBERS_CHECKED_AT_ONCE // prediction.numel()))
+    for rows in Pages.of(data.targets).slices(range(len(data)), at_once):
         targets = data.targets[rows]
         loss.checked_targets(prediction.expand(len(targets), *prediction.shape[1:]), targets)
 
