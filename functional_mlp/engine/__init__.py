@@ -29,8 +29,8 @@ What emits code:
     single/       an epoch of single samples: linear layers (layers.py) of the products of matvec.py and tails.py; where
                   a sample's numbers lie (places.py); how threads divide wide layers (exchange.py)
     batch/        an epoch of minibatches, and passes forward: steps.py, linear layers (linear.py, gradients.py) of the
-                  products of matmul.py and dots.py; losses.py; pieces of batches (piece.py), and how threads divide
-                  them (division.py)
+                  products of matmul.py and dots.py, and what stands on their left (factors.py); losses.py; pieces of
+                  batches (piece.py), and how threads divide them (division.py)
     members/      an epoch of many networks at once: its program, array algebra and steps, and how it is run
     epochs.py     whole epochs in one call; validation.py, passes forward between them; shuffle.py, their orders
     once.py       a single step in one short call

@@ -17,7 +17,8 @@ from functional_mlp.engine.llvm.indices import Index
 class DotProducts:
     """Emits products whose columns, no more than a vector has lanes, lie one after the other: right[v, k].
 
-    What is finished of a row is one vector, whose lanes beyond the columns may hold anything.
+    Those on the left lie in rows of the workspace. What is finished of a row is one vector, whose lanes beyond the
+    columns may hold anything.
     """
 
     def __init__(self, kernels: Kernels) -> None:
@@ -35,9 +36,8 @@ class DotProducts:
     def _tile(self, scope: Scope, product: Product, row: Index, height: int) -> None:
         """`height` rows of the product: the sums of each row and column are the lanes of a register."""
         e, lanes, columns, depth = self._e, self._kernels.lanes, product.columns, product.depth
-        place, row_stride, _ = product.left
         right, right_stride = product.right
-        rows = [e.add(place, e.multiply(e.add(row, h), row_stride)) for h in range(height)]
+        rows = product.left.rows(row, height)
 
         def add(used: int, k: Index, *sums: ir.Value) -> list[ir.Value]:
             of_columns = [

@@ -143,11 +143,13 @@ class BatchEpoch(BatchPasses):
         def row_of(r: Index) -> ir.Value:
             return b.load(e.address(scope.arguments.order, e.add(samples.first, r), I64), typ=I64, align=8)
 
-        x = self._load_inputs(piece.begin, piece.end, row_of)
+        in_data = self.steps.takes_data(piece, self.program.steps[0])
+        begin, end = (0, samples.count) if in_data else (piece.begin, piece.end)
+        x = Output(samples.first if in_data else self._load_inputs(begin, end, row_of), in_data=in_data)
         following = b.add(samples.first, samples.count)
-        e.loop("ahead", piece.begin, piece.end, 1, lambda r: self.prefetch.fetch(e.add(following, r)))
+        e.loop("ahead", begin, end, 1, lambda r: self.prefetch.fetch(e.add(following, r)))
         with self._table(piece) as inside:
-            output, backward = walk.forward(self.steps, inside, self.program.steps, Output(x))
+            output, backward = walk.forward(self.steps, inside, self.program.steps, x)
         grad = self.steps.reserve(self.program.out_features)
         losses = PieceLosses(self.kernels, self.program, scope, self.memory, self.samples)
         losses.emit(piece.begin, piece.end, row_of, output.place, grad, samples.scale)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from functional_mlp.engine.batch.division import Division
+from functional_mlp.engine.batch.factors import Factor, Stored, TransposedSamples
 from functional_mlp.engine.batch.linear import linear_kernel
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
 from functional_mlp.engine.batch.piece import Piece, Update
@@ -48,7 +49,17 @@ class ParamGradients:
         self.e: Emitter = kernels.e
         self.products: TiledProducts = TiledProducts(kernels)
 
-    def emit(self, piece: Piece, step: Affine, x: int, grad: int, *, transposed: bool, by_units: bool) -> None:
+    def emit(
+        self,
+        piece: Piece,
+        step: Affine,
+        x: Index,
+        grad: int,
+        *,
+        transposed: bool,
+        by_units: bool,
+        in_data: bool,
+    ) -> None:
         """The gradients of the weights (4) and of the biases (5), and the update.
 
         Parameters
@@ -65,6 +76,8 @@ class ParamGradients:
             Whether the weights are kept transposed too.
         by_units
             Whether threads make those of their own units; otherwise those of their own rows.
+        in_data
+            Whether the place of x is that of the first sample in the order of the data.
         """
         matrix = self.kernels.layout.matrices[step.number]
         # A thread transposes the rows that it has updated, in blocks of `lanes`.
@@ -73,13 +86,16 @@ class ParamGradients:
         def gradients(
             scope: Scope, sizes: Sizes, at: GradParamsPlaces, update: Update, so_far: SoFar | None = None
         ) -> None:
-            left, right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
+            (place, rows), right = (at.x, sizes.inputs), (at.grad, sizes.outputs)
             if not matrix.input_major:
-                left, right = right, left
-            own, columns = self.kernels.own_part(scope, left[1], unit), None
+                (place, rows), right = right, (place, rows)
+            left: Factor = Stored(self.e, scope.workspace, place, 1, self.kernels.stride(rows))
+            if in_data:
+                left = TransposedSamples(self.e, scope.arguments, at.x, rows)
+            own, columns = self.kernels.own_part(scope, rows, unit), None
             if by_units:
                 division = Division(self.kernels, scope, sizes.outputs)
-                own, columns = division.rows(own, left[1]), division.units()
+                own, columns = division.rows(own, rows), division.units()
             self._weight_gradient(scope, left, right, at, own, columns, update, so_far)
             # Where there are no biases, there are none to go through.
             features = self.e.multiply(sizes.outputs, sizes.has_bias)
@@ -95,7 +111,8 @@ class ParamGradients:
                     gradients(scope, sizes, at, rule.update)
 
         places = GradParamsPlaces(piece.end, x, grad, matrix.offset, matrix.bias_offset, piece.batch)
-        linear_kernel(self.kernels, piece, "grad_params", step, f"{matrix.input_major} {unit} {by_units}", places, emit)
+        variant = f"{matrix.input_major} {unit} {by_units} {in_data}"
+        linear_kernel(self.kernels, piece, "grad_params", step, variant, places, emit)
 
     def _accumulated_in(self, scope: Scope) -> tuple[Update, SoFar | None]:
         """What puts the gradients of a piece to those of the pieces before it; and if their sums go on, from what."""
@@ -114,7 +131,7 @@ class ParamGradients:
     def _weight_gradient(
         self,
         scope: Scope,
-        left: tuple[Index, Index],
+        left: Factor,
         right: tuple[Index, Index],
         at: GradParamsPlaces,
         own_rows: tuple[Index, Index],
@@ -131,7 +148,7 @@ class ParamGradients:
         at
             The places of what is read and of what is updated.
         left
-            The factor with a row for each row of the matrix, x or the gradient: its place, and its features.
+            The factor with a row for each row of the matrix, x or the gradient.
         right
             The other factor, with a column for each column of the matrix: its place, and its features.
         own_rows
@@ -143,7 +160,7 @@ class ParamGradients:
         so_far
             What the sum of a vector goes on from, if from anything.
         """
-        e, (rows_place, rows), (columns_place, columns) = self.e, left, right
+        e, (columns_place, columns) = self.e, right
         stride = self.kernels.stride(columns)
 
         def place(row: Index, v: Index) -> Index:
@@ -157,7 +174,7 @@ class ParamGradients:
             rows=own_rows,
             columns=columns,
             depth=at.count,
-            left=(rows_place, 1, self.kernels.stride(rows)),
+            left=left,
             right=(columns_place, stride),
             start=None,
             finish=finish,

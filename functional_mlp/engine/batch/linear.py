@@ -11,6 +11,7 @@ import attrs
 
 from functional_mlp.engine.batch.division import Division
 from functional_mlp.engine.batch.dots import DotProducts
+from functional_mlp.engine.batch.factors import Factor, Samples, Stored
 from functional_mlp.engine.batch.matmul import Product, TiledProducts
 from functional_mlp.engine.batch.piece import Piece
 from functional_mlp.engine.calls import Scope
@@ -133,9 +134,32 @@ class LinearProducts:
         self.e.store(self.e.keep_first(value, in_use), scope.workspace, self.e.add(place, offset))
 
     def forward(
-        self, piece: Piece, step: Affine, above: Elementwise | None, places: ForwardPlaces, *, by_units: bool
+        self,
+        piece: Piece,
+        step: Affine,
+        above: Elementwise | None,
+        places: ForwardPlaces,
+        *,
+        by_units: bool,
+        in_data: bool,
     ) -> None:
-        """s = w x + b, and y = σ(s) of the activation above; threads may make their own units, of all samples."""
+        """s = w x + b, and y = σ(s).
+
+        Parameters
+        ----------
+        piece
+            The samples.
+        step
+            The layer.
+        above
+            The activation σ, if it is applied here.
+        places
+            Where the numbers are.
+        by_units
+            Whether threads make their own units, of all samples.
+        in_data
+            Whether the place of x is that of the first sample in the order of the data.
+        """
         e, keeps_s = self.e, above is None or reads_input(above)
         adds_lanes = piece.scope.plan.adds_lanes_of(self.kernels.layout.matrices[step.number])
 
@@ -152,12 +176,15 @@ class LinearProducts:
                 if above is not None:
                     self._store(scope, at.y, offset, v, sizes.outputs, self.kernels.value(above, value))
 
+            left: Factor = Stored(e, scope.workspace, at.x, in_stride, 1)
+            if in_data:
+                left = Samples(e, scope.arguments, at.x, sizes.inputs)
             product = Product(
                 name="forward",
                 rows=(at.begin, at.end),
                 columns=sizes.outputs,
                 depth=sizes.inputs,
-                left=(at.x, in_stride, 1),
+                left=left,
                 right=(at.weights, in_stride if adds_lanes else out_stride),
                 start=bias,
                 finish=finish,
@@ -166,7 +193,8 @@ class LinearProducts:
             )
             (self.dots if adds_lanes else self.products).emit(scope, product)
 
-        linear_kernel(self.kernels, piece, "forward", step, f"{activation_code(above)} {by_units}", places, emit)
+        variant = f"{activation_code(above)} {by_units} {in_data}"
+        linear_kernel(self.kernels, piece, "forward", step, variant, places, emit)
 
     def grad_input(
         self, piece: Piece, step: Affine, below: Elementwise | None, places: GradInputPlaces, *, by_units: bool
@@ -192,7 +220,7 @@ class LinearProducts:
                 rows=(at.begin, at.end),
                 columns=sizes.inputs,
                 depth=sizes.outputs,
-                left=(at.grad, out_stride, 1),
+                left=Stored(e, scope.workspace, at.grad, out_stride, 1),
                 right=(at.weights, in_stride),
                 start=None,
                 finish=finish,

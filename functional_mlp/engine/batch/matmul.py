@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from functional_mlp.engine.batch.factors import Factor
 from functional_mlp.engine.calls import Scope
 from functional_mlp.engine.kernels import Kernels
 from functional_mlp.engine.llvm import ir
@@ -29,11 +30,10 @@ Finish = Callable[[Index, Index, ir.Value], None]
 class Product:
     """finish(row, v, start(v) + Σₖ left[row, k] right[k, v]) for all rows, and the vectors v of all columns.
 
-    v is the offset of a vector within a row. The rows are given by the first one and the one after the last. `left` is
-    a place with the distances between its rows and along the depth, `right` a place with the distance between its rows;
-    both are counted from the workspace. Where the number of rows is known only at run time, tiles are made for
-    `usual_rows`. Without a start, sums begin with 0, or go on from those that `so_far` has at a row and an offset.
-    Where vectors are to be `updated` with those of the product, it says where they are.
+    v is the offset of a vector within a row. The rows are given by the first one and the one after the last. `right` is
+    a place, counted from the workspace, with the distance between its rows. Where the number of rows is known only at
+    run time, tiles are made for `usual_rows`. Without a start, sums begin with 0, or go on from those that `so_far` has
+    at a row and an offset. Where vectors are to be `updated` with those of the product, it says where they are.
     Of columns whose number is known, those of `own_columns` alone are made: whole pairs of vectors, but at the end.
     """
 
@@ -41,7 +41,7 @@ class Product:
     rows: tuple[Index, Index]
     columns: Index
     depth: Index
-    left: tuple[Index, Index, Index]
+    left: Factor
     right: tuple[Index, Index]
     start: Callable[[Index], ir.Value] | None
     finish: Finish
@@ -89,44 +89,34 @@ class TiledProducts:
     def _tile(self, scope: Scope, product: Product, row: Index, height: int, offsets: Sequence[Index]) -> None:
         """A tile of the product: `height` rows of the vectors at some offsets, each in a register."""
         e, width = self.e, len(offsets)
-        place, row_stride, depth_stride = product.left
         right, right_stride = product.right
+        ahead = scope.plan.rows_fetched_ahead if scope.plan.fetches else None
         if product.so_far is not None:
             begin = [product.so_far(e.add(row, h), offset) for h in range(height) for offset in offsets]
         else:
             begin = [e.constant(0) if product.start is None else product.start(offset) for offset in offsets] * height
-        # Outside the loop, where the distance between rows is known only at run time: LLVM would multiply in each turn.
-        rows_of_left = [e.add(place, e.multiply(e.add(row, h), row_stride)) for h in range(height)]
+        rows = product.left.rows(row, height)
 
         def along(k: Index, *sums: ir.Value) -> list[ir.Value]:
             row_of_right = e.add(right, e.multiply(k, right_stride))
-            if scope.plan.fetches:
-                self._fetch(scope, product, row, e.add(k, scope.plan.rows_fetched_ahead), offsets)
+            if ahead is not None:
+                row_ahead = e.add(right, e.multiply(e.add(k, ahead), right_stride))
+                for offset in offsets:
+                    e.fetch(scope.workspace, e.add(row_ahead, offset))
             vectors_of_right = [e.load(scope.workspace, e.add(row_of_right, offset)) for offset in offsets]
             results = []
-            for h in range(height):
-                factor = e.broadcast(scope.workspace, e.add(rows_of_left[h], e.multiply(k, depth_stride)))
+            for h, factor in enumerate(product.left.numbers(rows, k, ahead)):
                 for v, vector in enumerate(vectors_of_right):
                     results.append(e.multiply_add(factor, vector, sums[h * width + v]))
             return results
 
-        if product.updated is not None and scope.plan.fetches:
+        if product.updated is not None and ahead is not None:
             for h, offset in itertools.product(range(height), offsets):
                 e.fetch(scope.workspace, product.updated(e.add(row, h), offset), to_write=True)
         sums = e.loop(f"{product.name}.depth", 0, product.depth, 1, along, begin)
         for h in range(height):
             for v, offset in enumerate(offsets):
                 product.finish(e.add(row, h), offset, sums[h * width + v])
-
-    def _fetch(self, scope: Scope, product: Product, row: Index, k: Index, offsets: Sequence[Index]) -> None:
-        """Ask for what a tile needs at a depth."""
-        e, (place, row_stride, depth_stride), (right, right_stride) = self.e, product.left, product.right
-        row_of_right = e.add(right, e.multiply(k, right_stride))
-        for offset in offsets:
-            e.fetch(scope.workspace, e.add(row_of_right, offset))
-        if depth_stride != 1:  # otherwise the processor sees for itself what comes next
-            at = e.add(e.multiply(row, row_stride), e.multiply(k, depth_stride))
-            e.fetch(scope.workspace, e.add(place, at))
 
     def _column_blocks(self, product: Product, block: Callable[[Index, int], None]) -> None:
         """block(offset, vectors) for the columns, two vectors at a time; the last, which may be short, stands alone."""

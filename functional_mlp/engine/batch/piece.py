@@ -43,8 +43,8 @@ class Activation:
     """An activation and the places of its input, which is that of its output where no pullback reads it, and output."""
 
     step: Pointwise
-    s: int
-    y: int
+    s: Index
+    y: Index
 
 
 class Memory:

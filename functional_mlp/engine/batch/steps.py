@@ -14,7 +14,7 @@ from functional_mlp.engine.kernels import Kernels, reads_input
 from functional_mlp.engine.llvm import ir
 from functional_mlp.engine.llvm.emitter import Emitter
 from functional_mlp.engine.llvm.indices import Index
-from functional_mlp.engine.program import Affine, Branch, Pointwise
+from functional_mlp.engine.program import Affine, Branch, Pointwise, Step
 from functional_mlp.engine.walk import At, Backward
 from functional_mlp.layers.elementwise import Elementwise
 
@@ -25,12 +25,14 @@ class Output:
 
     An activation may have been `applied` to it by the product that made it; and the pullback of the one `below`, which
     has made it, is left to the layer that follows. Where its units were divided among threads, its gradient's may be.
+    The network's input may be read where it lies `in_data`: its place is then that of its first sample in the order.
     """
 
-    place: int
+    place: Index
     applied: Activation | None = None
     below: Activation | None = None
     by_units: bool = False
+    in_data: bool = False
 
 
 class BatchSteps:
@@ -73,12 +75,14 @@ class BatchSteps:
         weights, by_output = matrix.offset if forwards else copy, copy if matrix.input_major else matrix.offset
         y = 0 if above is None else above.y
         begin, end = piece.begin, piece.end
-        by_units = self._divides_units(piece, step, at)
+        by_units = not at.needs_grad and self._divides_units(piece, step)  # who needs it needs the weights of all units
         if by_units:
             begin, end = Division(self.kernels, piece.scope, step.out_features).rows((begin, end), piece.whole)
+        if by_units and not x.in_data:
             self.kernels.wait_for_threads(piece.scope)
         places = ForwardPlaces(begin, end, x.place, weights, matrix.bias_offset, s, y)
-        self.products.forward(piece, step, None if above is None else above.step.layer, places, by_units=by_units)
+        layer = None if above is None else above.step.layer
+        self.products.forward(piece, step, layer, places, by_units=by_units, in_data=x.in_data)
         if by_units:
             self.kernels.wait_for_threads(piece.scope)
 
@@ -87,18 +91,19 @@ class BatchSteps:
             if at.needs_grad:
                 grad_x = self.reserve(step.in_features)
                 self._grad_input(back, step, at, x, grad, by_output, grad_x)
-            self._grad_params(back, step, x.place, grad, by_units=by_units)
+            self._grad_params(back, step, x, grad, by_units=by_units)
             return grad_x
 
         return Output(s, applied=above, by_units=by_units), backward
 
-    def _divides_units(self, piece: Piece, step: Affine, at: At) -> bool:
-        """Whether threads divide the units of a layer among them, and not the samples, where they can.
+    def takes_data(self, piece: Piece, step: Step) -> bool:
+        """Whether a network's first step takes the samples as they lie in the data: each thread needs all of them."""
+        return isinstance(step, Affine) and self._divides_units(piece, step)
 
-        The gradient of the input, which needs the weights of all units, must be of no use.
-        """
+    def _divides_units(self, piece: Piece, step: Affine) -> bool:
+        """Whether threads may divide the units of a layer among them, and not the samples."""
         matrix = self.kernels.layout.matrices[step.number]
-        return not at.needs_grad and piece.scope.plan.divides_units_of(matrix, self.products.samples)
+        return piece.scope.plan.divides_units_of(matrix, self.products.samples)
 
     def _grad_input(self, back: Piece, step: Affine, at: At, x: Output, grad: int, weights: int, grad_x: int) -> None:
         """The gradient of a layer's input, on the way back or, where it has to wait for other threads, later.
@@ -140,12 +145,13 @@ class BatchSteps:
 
         back.waiting.append(make_own)
 
-    def _grad_params(self, piece: Piece, step: Affine, x: int, grad: int, *, by_units: bool) -> None:
+    def _grad_params(self, piece: Piece, step: Affine, x: Output, grad: int, *, by_units: bool) -> None:
         gradients = self.gradients
         assert gradients is not None, "there is no way back"
 
         def make(piece: Piece) -> None:
-            gradients.emit(piece, step, x, grad, transposed=step.number in self.copies, by_units=by_units)
+            transposed = step.number in self.copies
+            gradients.emit(piece, step, x.place, grad, transposed=transposed, by_units=by_units, in_data=x.in_data)
 
         if piece.waiting is None:
             make(piece)
