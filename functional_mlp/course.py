@@ -1,10 +1,10 @@
 """The course of training: the one state machine, for one network or many.
 
 A group of members is trained from state to state, some epochs in one call of the engine. Where a callback, a
-checkpoint or early stopping looks at each epoch, the call gives the state after each, and they are shown one by one;
-where a member ends at one of them, the group goes back to it. A state is passed on only when all its numbers are known
-to be finite: if several epochs end in other numbers, the group goes back and takes these epochs one by one, which finds
-the epoch in which a member diverges.
+checkpoint or early stopping looks at each epoch, the call gives the state after each. The first two are shown them one
+by one; early stopping judges their figures. Where a member ends at one of them, the group goes back to it. A state is
+passed on only when all its numbers are known to be finite: if several epochs end in other numbers, the group goes back
+and takes these epochs one by one, which finds the epoch in which a member diverges.
 """
 
 import itertools
@@ -35,6 +35,7 @@ from functional_mlp.state import (
     learning_rates,
     reads_history,
 )
+from functional_mlp.stopping import Improvement
 
 
 class Course:
@@ -54,8 +55,8 @@ class Course:
         self._tick = (lambda done: None) if tick is None else tick
         self._run = group.start()
         self._check_unchanged = self._run.check_unchanged
-        self._shows_each = watched or job.early_stopping is not None  # whether each epoch is looked at
-        self._epochs_at_once = self._most_at_once(watched)
+        self._watched = watched
+        self._one_at_a_time = self._waits_for_each()
         self._recorders = [Recorder(member.progress.history) for member in self._members]
         self._keys = [member.start.key for member in self._members]
         self._begun = [member.start.epoch - len(member.progress.history) for member in self._members]
@@ -64,14 +65,33 @@ class Course:
         start = self._run.snapshot()
         self._standings = [self._standing_at_start(member, start) for member in self._members]
 
-    def _most_at_once(self, watched: bool) -> int:
-        """How many epochs are trained before any of them is looked at."""
+    def _waits_for_each(self) -> bool:
+        """Whether the next epoch is trained only when the one before it has been looked at."""
         schedules = [member.schedule for member in self._members]
-        if self._job.score is not None or any(map(reads_history, schedules)):  # the next one waits for them
+        if self._job.score is not None or any(map(reads_history, schedules)):
+            return True
+        # A callback may change what a function of the epoch gives.
+        return self._watched and not all(schedule is None or _is_ours(schedule) for schedule in schedules)
+
+    @property
+    def _may_end_at_each(self) -> bool:
+        """Whether a member may end at any epoch: the states after all of them are then needed."""
+        return self._watched or self._job.early_stopping is not None
+
+    def _most_at_once(self, active: list[int]) -> int:
+        """How many epochs are trained before any of them is looked at."""
+        if self._one_at_a_time:
             return 1
-        if watched and not all(schedule is None or _is_ours(schedule) for schedule in schedules):
-            return 1  # a callback may change what a function of the epoch gives
-        return self._run.epochs_ahead if self._shows_each else self._run.epochs_at_once
+        if not self._may_end_at_each:
+            return self._run.epochs_at_once
+        return self._run.epochs_ahead(self._surely_left(active))
+
+    def _surely_left(self, active: list[int]) -> int:
+        """How many epochs the active members are sure to be trained."""
+        stopping = self._job.early_stopping
+        if self._watched or stopping is None:
+            return 1
+        return min(stopping.fewest_left(self._standings[member].improvement) for member in active)
 
     def _standing_at_start(self, member: Member, snapshot: Snapshot) -> Standing:
         stopping, progress, epoch = self._job.early_stopping, member.progress, member.start.epoch
@@ -85,14 +105,14 @@ class Course:
         epoch, snapshot = self._members[0].start.epoch, self._standings[0].snapshot
         one_by_one = epoch  # the epochs before this one are taken one by one
         while epoch < self._job.epochs and (active := self._active()):
-            size = 1 if epoch < one_by_one else self._epochs_at_once
+            size = 1 if epoch < one_by_one else self._most_at_once(active)
             stretch = self._train(range(epoch, min(epoch + size, self._job.epochs)), active)
             if len(stretch.epochs) > 1 and not stretch.settled:
                 self._run.restore(snapshot)
                 one_by_one = stretch.epochs.stop
                 continue
             self._record(stretch)
-            for epochs, snapshot in stretch.turns():
+            for epochs, snapshot in self._turns(stretch):
                 reached, epoch = self._move_on(stretch, epochs, snapshot), epochs.stop
                 if len(stretch.epochs) > 1:
                     self._tick(epoch)
@@ -105,6 +125,22 @@ class Course:
                     break
                 self._check_unchanged()  # whoever has looked may have changed what they are trained by
 
+    def _turns(self, stretch: Stretch) -> Iterator[tuple[range, Snapshot]]:
+        """The epochs that are looked at together, each alone where it is watched, with the snapshot after them."""
+        if self._watched:
+            return zip((range(epoch, epoch + 1) for epoch in stretch.epochs), stretch.snapshots, strict=True)
+        stops = itertools.pairwise([stretch.epochs.start, *self._stops(stretch)])
+        return ((range(first, stop), stretch.after(stop)) for first, stop in stops)
+
+    def _stops(self, stretch: Stretch) -> list[int]:
+        """After how many epochs a stretch is over, and, before that, a member by early stopping."""
+        stopping, stops = self._job.early_stopping, {stretch.epochs.stop}
+        if stopping is not None:
+            counts = range(stretch.epochs.start + 1, stretch.epochs.stop + 1)
+            for own in stretch.improvements:
+                stops.update(itertools.compress(counts, map(stopping.is_over_after, own)))
+        return sorted(stops)
+
     def _active(self) -> list[int]:
         """The members that are still trained."""
         return [member for member, standing in enumerate(self._standings) if not standing.is_over]
@@ -115,7 +151,7 @@ class Course:
         keys, rates = self._asked_for(epochs)
         # Progress of several epochs is told when they are known not to be taken again.
         tick = (lambda done: self._tick(epochs.start + done)) if len(epochs) == 1 else (lambda done: None)
-        outcomes, snapshots = self._run.epochs(keys, rates, tick, active, each=self._shows_each)
+        outcomes, snapshots = self._run.epochs(keys, rates, tick, active, each=self._may_end_at_each)
         reached = [self._scored(member, outcomes[member]) for member in active]
         seconds = (time.perf_counter() - started) / (len(active) * len(epochs))  # a member's share
         histories = [
@@ -134,9 +170,18 @@ class Course:
             epochs=epochs,
             active=active,
             histories=histories,
+            improvements=[self._improvements(member, own) for member, own in zip(active, histories, strict=True)],
             snapshots=snapshots,
             settled=finite and self._run.is_finite(active),
         )
+
+    def _improvements(self, member: int, history: History) -> list[Improvement]:
+        """How a member has improved after each epoch of a history that goes on from where it stands."""
+        stopping = self._job.early_stopping
+        if stopping is None:
+            return []
+        figures, before = getattr(history, stopping.monitor), self._standings[member].improvement
+        return [*itertools.accumulate(figures, stopping.after, initial=before)][1:]
 
     def _record(self, stretch: Stretch) -> None:
         """Record the histories of epochs that stand, and let the schedules look at them.
@@ -186,10 +231,10 @@ class Course:
             )
             return stretch.active
         standings, reached = list(self._standings), []
-        for member, own in zip(stretch.active, stretch.histories, strict=True):
-            loss_is_finite = stretch.settled or math.isfinite(own.train_loss[-1])
+        for place, member in enumerate(stretch.active):
+            loss_is_finite = stretch.settled or math.isfinite(stretch.histories[place].train_loss[-1])
             if stretch.settled or (loss_is_finite and self._run.is_finite([member])):
-                standings[member] = self._judged(member, own, epochs.start - stretch.epochs.start, stop, after)
+                standings[member] = self._judged(stretch, place, stop, after)
                 reached.append(member)
             else:
                 diverged_at = None if loss_is_finite else epochs[-1]
@@ -197,34 +242,26 @@ class Course:
         self._standings = standings  # all at once: an interruption finds the old ones or the new
         return reached
 
-    def _judged(self, member: int, history: History, index: int, epoch: int, snapshot: Snapshot) -> Standing:
-        """Where a member stands after an epoch that led to finite numbers, as early stopping judges it.
+    def _judged(self, stretch: Stretch, place: int, epoch: int, snapshot: Snapshot) -> Standing:
+        """Where the active member at a place stands after `epoch` epochs, as early stopping judges it.
 
-        Parameters
-        ----------
-        member
-            Its place in the group.
-        history
-            That of the stretch.
-        index
-            The epoch's place in it.
-        epoch
-            How many epochs there were after it.
-        snapshot
-            The numbers after it.
+        `snapshot` holds the numbers after them, which are finite.
         """
-        stopping, before = self._job.early_stopping, self._standings[member]
+        stopping, member = self._job.early_stopping, stretch.active[place]
         if stopping is None:
             return Standing(epoch, snapshot, epoch)
-        improvement = stopping.after(before.improvement, getattr(history, stopping.monitor)[index])
-        is_best = improvement.epoch == improvement.epochs - 1
+        before, improvement = self._standings[member], stretch.improvements[place][epoch - 1 - stretch.epochs.start]
+        best_epoch = -1 if improvement.epoch is None else epoch - (improvement.epochs - 1 - improvement.epoch)
+        best = before.best
+        if best_epoch > before.epoch:
+            best = self._state(member, best_epoch, snapshot if best_epoch == epoch else stretch.after(best_epoch))
         return Standing(
             epoch,
             snapshot,
             trained=epoch,
             stopped_early=stopping.is_over_after(improvement),
             improvement=improvement,
-            best=self._state(member, epoch, snapshot) if is_best else before.best,
+            best=best,
         )
 
     @property

@@ -35,9 +35,8 @@ class Run(Protocol):
     def epochs_at_once(self) -> int:
         """How many epochs one call of `epochs` is best given: they take some milliseconds."""
 
-    @property
-    def epochs_ahead(self) -> int:
-        """How many where each of them is looked at: they take about one, and are 1 where epochs are long."""
+    def epochs_ahead(self, wanted: int) -> int:
+        """How many where the state after each is given: they take about one, or are `wanted` whatever these show."""
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False

@@ -103,7 +103,9 @@ class ReferenceRun:
         self._arrays, self._step = self._descent.rule.arrays([state]), state.step
         self._learning_rate = state.learning_rate
         self.epochs_at_once: int = epochs_at_once(member.data.inputs, self._descent.steps)
-        self.epochs_ahead: int = min(self.epochs_at_once, MOST_AHEAD)
+
+    def epochs_ahead(self, wanted: int) -> int:
+        return min(self.epochs_at_once, MOST_AHEAD)
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False

@@ -1,6 +1,6 @@
 """Where a member of a course stands, and the epochs between one standing and the next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import attrs
@@ -37,18 +37,18 @@ class Standing(NamedTuple):  # one is made in each epoch that is looked at, in h
 class Stretch:
     """Epochs that the active members of a group were trained in, before it is decided whether they stand.
 
-    `histories` are those of each active member. `snapshots` are those after each epoch where each is
-    looked at, and otherwise that after the last one. `settled` says that all numbers are finite.
+    `histories` are those of each active member, and `improvements` after each epoch, where early stopping judges them.
+    `snapshots` are those after each epoch where a member may end at each, and otherwise that after the last one.
+    `settled` says that all numbers are finite.
     """
 
     epochs: range
     active: list[int]
     histories: Sequence[History]
+    improvements: Sequence[Sequence[Improvement]]
     snapshots: Sequence[Snapshot]
     settled: bool
 
-    def turns(self) -> Iterator[tuple[range, Snapshot]]:
-        """The epochs that are looked at together, and the snapshot after them."""
-        size = len(self.epochs) // len(self.snapshots)
-        for index, snapshot in enumerate(self.snapshots):
-            yield self.epochs[index * size : (index + 1) * size], snapshot
+    def after(self, epoch: int) -> Snapshot:
+        """The snapshot after `epoch` epochs."""
+        return self.snapshots[epoch - self.epochs.stop - 1]  # counted from the end

@@ -76,6 +76,10 @@ class EarlyStopping(Value):
         """Whether a run that has improved so is to end."""
         return improvement.plateaus >= self.plateaus
 
+    def fewest_left(self, improvement: Improvement) -> int:
+        """The fewest further epochs after which a run that has improved so may be over."""
+        return (self.plateaus - improvement.plateaus) * self.patience - improvement.since
+
     def over(self, history: History, first: int = 0) -> Improvement:
         """How a history has improved, from the place `first` on."""
         checks.instance("history", history, History, "pass a result's .history")

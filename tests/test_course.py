@@ -37,9 +37,12 @@ class Counting:
     ) -> None:
         self.lost, self.overflowing, self.alarms = lost, overflowing or [None] * len(lost), alarms
         self.epochs_at_once = epochs_at_once
-        self.epochs_ahead = epochs_ahead
+        self._epochs_ahead = epochs_ahead
         self.reached = 0
         self.calls: list[int] = []
+
+    def epochs_ahead(self, wanted: int) -> int:
+        return max(self._epochs_ahead, min(wanted, self.epochs_at_once))
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
@@ -254,8 +257,9 @@ class Turning(Counting):
 def test_epochs_taken_together_end_and_are_best_where_single_ones_are(turns_at: int, patience: int) -> None:
     stopping = fm.EarlyStopping(patience, monitor="train_loss")
     results = []
-    for epochs_ahead in (1, 8):
-        course = course_of(Turning(turns_at, epochs_ahead=epochs_ahead), 40, early_stopping=stopping)
+    for together in (1, 8):
+        run = Turning(turns_at, epochs_at_once=together, epochs_ahead=together)
+        course = course_of(run, 40, early_stopping=stopping)
         list(course)
         results.append(course.results()[0])
     one, many = results
@@ -268,3 +272,9 @@ def test_a_run_that_ends_within_epochs_taken_together_goes_back() -> None:
     run = Turning(9, epochs_ahead=8)
     list(course_of(run, 40, early_stopping=fm.EarlyStopping(3, monitor="train_loss")))
     assert (run.calls, run.reached) == ([8, 8], 13)
+
+
+def test_epochs_that_early_stopping_cannot_end_are_taken_together() -> None:
+    run = Turning(9)
+    list(course_of(run, 40, early_stopping=fm.EarlyStopping(5, monitor="train_loss")))
+    assert (run.calls, run.reached) == ([5, 5, 5], 15)

@@ -54,6 +54,19 @@ def test_the_rule_is_a_pure_function_of_the_history(figures: list[float], patien
     assert (accuracy.best_epoch(history), accuracy.is_over(history)) == stops(figures, patience, min_delta)
 
 
+@given(figures=figures, patience=st.integers(1, 5), plateaus=st.integers(1, 3))
+@settings(deadline=None)
+def test_a_run_is_over_soonest_where_no_epoch_is_better(figures: list[float], patience: int, plateaus: int) -> None:
+    rule = fm.EarlyStopping(patience, plateaus=plateaus)
+    improvement = rule.over(fm.History(validation_loss=tuple(figures), **others(len(figures), "validation_loss")))
+    if rule.is_over_after(improvement) or improvement.epoch is None:
+        return
+    for _ in range(rule.fewest_left(improvement)):
+        assert not rule.is_over_after(improvement)
+        improvement = rule.after(improvement, math.inf)
+    assert rule.is_over_after(improvement)
+
+
 def others(length: int, name: str) -> dict[str, tuple[float, ...]]:
     return {other: (0.5,) * length for other in fm.History().to_dict() if other != name}
 

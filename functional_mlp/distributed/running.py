@@ -25,7 +25,7 @@ class RanksRun(ReferenceRun):
 
     def __init__(self, ranks: Ranks, interrupted: threading.Event, job: Job, members: tuple[Member, ...]) -> None:
         super().__init__(job, *members)
-        self.epochs_at_once = self.epochs_ahead = 1
+        self.epochs_at_once = 1
         self._ranks, self._interrupted = ranks, interrupted
 
     def epochs(

@@ -85,8 +85,6 @@ class StackedRun:
     arrays, so a snapshot is the arrays themselves.
     """
 
-    epochs_ahead = 1
-
     def __init__(self, layer: Layer, job: Job, members: tuple[Member, ...]) -> None:
         self._layer, self._network, self._loss = layer, job.network, job.loss
         self._batch_size, self._members = min(job.batch_size, len(members[0].data)), members
@@ -123,6 +121,9 @@ class StackedRun:
         targets = self._loss.encode(data.targets, probe.expand(len(data), -1))
         none = torch.full((len(data),), -1, device=data.inputs.device)
         return data.inputs, targets, none if data.labels is None else data.labels, data.weights_of(slice(None))
+
+    def epochs_ahead(self, wanted: int) -> int:
+        return 1
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False

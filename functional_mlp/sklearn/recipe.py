@@ -80,6 +80,7 @@ def _network(sizes: tuple[int, ...], activation: Layer) -> Layer:
 # What the engine makes of a network is kept under the very value: a fit finds what an earlier one has made.
 _known_network = functools.lru_cache(maxsize=64)(_network)
 _known_adam = functools.lru_cache(maxsize=64)(Adam)
+_known_l2 = functools.lru_cache(maxsize=64)(penalties.l2)
 
 
 def optimizer_of(estimator: Any, task: Task) -> Optimizer:
@@ -107,7 +108,7 @@ def penalty_of(estimator: Any, task: Task, samples: int, mean_weight: float) -> 
     if estimator.alpha == 0:
         return None
     batch = min(batch_size_of(estimator), samples) * mean_weight
-    return penalties.l2(float(estimator.alpha) / (task.gradient * batch))
+    return _known_l2(float(estimator.alpha) / (task.gradient * batch))
 
 
 def schedule_of(estimator: Any, task: Task, samples: int) -> Schedule | None:

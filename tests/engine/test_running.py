@@ -111,7 +111,7 @@ def run_of(network: fm.Layer, optimizer: fm.Optimizer) -> FusedRun:
 
 def test_epochs_trained_ahead_are_those_trained_one_by_one() -> None:
     optimizer = fm.Momentum(0.1)
-    assert run_of(NETWORK, optimizer).epochs_ahead > 7
+    assert run_of(NETWORK, optimizer).epochs_ahead(1) > 7
     seen: list[fm.TrainState] = []
 
     def look(epoch: int, state: fm.TrainState, history: fm.History) -> bool:

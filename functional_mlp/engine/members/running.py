@@ -104,8 +104,6 @@ class MembersRun:
     A snapshot is a copy of the workspace's parameters and slots, with the step and the number of epochs.
     """
 
-    epochs_ahead = 1
-
     def __init__(self, job: Job, members: tuple[Member, ...], policy: Policy) -> None:
         self._members = members
         self._program = program = program_of(job, members)
@@ -164,6 +162,9 @@ class MembersRun:
     @property
     def check_unchanged(self) -> Callable[[], None]:
         return self._program.check_unchanged
+
+    def epochs_ahead(self, wanted: int) -> int:
+        return 1
 
     def epochs(
         self, keys: Keys, learning_rates: Rates, tick: Tick, validated: Collection[int], *, each: bool = False
