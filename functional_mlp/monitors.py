@@ -1,5 +1,6 @@
 """The figures of a history that a rule may look at, and when one of them is better than another."""
 
+import math
 from typing import Any, Protocol
 
 import attrs
@@ -28,24 +29,23 @@ def compared(rule: Rule, figure: float, best: float) -> tuple[bool, float]:
     >>> compared(rule, 0.4, 0.5), compared(attrs.evolve(rule, cumulative=False), 0.4, 0.5)
     ((False, 0.5), (False, 0.4))
     """
-    better = is_better(rule.monitor, figure, best, rule.min_delta)
-    kept = not better and (rule.cumulative or not is_better(rule.monitor, figure, best, 0.0))
-    return better, best if kept else figure
+    gained = gain(rule.monitor, figure, best)
+    better = gained > rule.min_delta
+    return better, figure if better or (gained > 0.0 and not rule.cumulative) else best
 
 
-def is_better(monitor: str, figure: float, best: float, min_delta: float) -> bool:
-    """Whether a figure passes the best by more than `min_delta`: a loss falls, an accuracy grows; NaN does neither.
+def gain(monitor: str, figure: float, best: float) -> float:
+    """By how much a figure passes the best: a loss falls, an accuracy grows. The first that is not NaN does by all.
 
     >>> nan = float("nan")
-    >>> is_better("train_loss", 0.3, 0.5, 0.0), is_better("train_accuracy", 0.5, nan, 0.0)
-    (True, True)
-    >>> is_better("train_loss", nan, nan, 0.0), is_better("train_accuracy", 0.6, 0.5, 0.2)
-    (False, False)
+    >>> gain("train_loss", 0.25, 0.5), gain("train_accuracy", 0.25, 0.5), gain("train_accuracy", 0.5, nan)
+    (0.25, -0.25, inf)
+    >>> gain("train_loss", nan, nan), gain("train_loss", nan, 0.5)
+    (nan, nan)
     """
-    if figure != figure or best != best:
-        return figure == figure
-    gain = best - figure if monitor in LOSSES else figure - best
-    return gain > min_delta
+    if best != best:
+        return math.inf if figure == figure else math.nan
+    return best - figure if monitor in LOSSES else figure - best
 
 
 def check_monitor(owner: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -14,6 +14,7 @@ import random as stdlib_random
 from collections.abc import Iterable, Sequence
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -185,13 +186,14 @@ def permutation(key: Key, n: checks.Integer) -> Tensor:
 def _unit_interval(key: Key, n: int, at_once: int = DRAWN_AT_ONCE) -> Tensor:
     """`n` float64 draws from the midpoints of 2^52 equal cells of (0, 1): neither end is ever drawn."""
     source = stdlib_random.Random(int.from_bytes(key.digest, "little"))  # seeded by all 128 bits
-    if n == 0:
-        return torch.zeros(0, dtype=torch.float64, device="cpu")
-    draws = torch.empty(n, dtype=torch.float64, device="cpu")
-    for piece in draws.split(at_once):
-        words = torch.frombuffer(bytearray(source.randbytes(8 * len(piece))), dtype=torch.int64)
-        piece.copy_(words & (2**52 - 1))
-    return draws.add_(0.5).mul_(2.0**-52)
+    draws = np.empty(n)
+    for first in range(0, n, at_once):
+        piece = draws[first : first + at_once]
+        words = np.frombuffer(source.randbytes(8 * len(piece)), dtype="<i8")
+        piece[:] = words & (2**52 - 1)
+    draws += 0.5
+    draws *= 2.0**-52
+    return torch.from_numpy(draws)
 
 
 def _hashes(parent: bytes, tag: bytes, numbers: Iterable[int]) -> list[bytes]:
