@@ -9,7 +9,7 @@ from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.metrics import check_fit
-from functional_mlp.monitoring import check_history, check_monitors
+from functional_mlp.monitor_checks import check_history, check_monitors
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty, check_penalty
 from functional_mlp.random import Key
@@ -17,7 +17,7 @@ from functional_mlp.state import EngineName, Job, Keeper, Member, Progress, Sche
 from functional_mlp.stopping import EarlyStopping
 
 
-def lone_job(
+def job_of_fit(
     network: Layer,
     loss: Loss,
     optimizer: Optimizer,

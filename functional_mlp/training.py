@@ -12,7 +12,7 @@ from functional_mlp.arguments import (
     check_schedule,
     check_state,
     checked_task,
-    lone_job,
+    job_of_fit,
 )
 from functional_mlp.checks import Integer
 from functional_mlp.course import Course
@@ -20,7 +20,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.monitoring import warn_of_blind_rules
+from functional_mlp.monitor_checks import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.orders import key_of
 from functional_mlp.penalties import Penalty, check_penalty
@@ -131,7 +131,7 @@ def fit(
     True
     """
     check_observers("fit", progress, callbacks, checkpoint)
-    asked = lone_job(
+    asked = job_of_fit(
         network,
         loss,
         optimizer,

@@ -283,11 +283,11 @@ class RateBound(fm.SGD):
 
 
 def test_groups_are_made_where_they_pay():
-    from functional_mlp.ensemble.arguments import job_of
+    from functional_mlp.ensemble.arguments import job_of_ensemble
     from functional_mlp.ensemble.groups import grouped
 
     def runs(members: int, network: fm.Layer) -> list[int]:
-        ensemble = job_of(
+        ensemble = job_of_ensemble(
             network, LOSS, fm.SGD(0.1), DATA, keys=fm.random.key(0).split(members), epochs=1, batch_size=1,
             schedule=None, validation=None, params=None, engine="fused",
         )  # fmt: skip

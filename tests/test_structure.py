@@ -79,7 +79,7 @@ FLOORS = {
             "captured",
             "descent",
             "metrics",
-            "monitoring",
+            "monitor_checks",
             "orders",
             "passes",
             "reference",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from functional_mlp import bar
-from functional_mlp.arguments import check_observers, check_samples, lone_job
+from functional_mlp.arguments import check_observers, check_samples, job_of_fit
 from functional_mlp.checks import Integer
 from functional_mlp.datasets import Dataset
 from functional_mlp.distributed.agreement import check_agreement
@@ -17,7 +17,7 @@ from functional_mlp.distributed.ranks import Ranks
 from functional_mlp.interrupts import noted_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
-from functional_mlp.monitoring import warn_of_blind_rules
+from functional_mlp.monitor_checks import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
@@ -115,7 +115,7 @@ def fit(
 
     def asked() -> Job:
         check_observers("fit", progress, callbacks, checkpoint)
-        job = lone_job(
+        job = job_of_fit(
             network,
             loss,
             optimizer,

@@ -8,7 +8,7 @@ from functional_mlp.arguments import check_schedule, check_score, checked_task
 from functional_mlp.datasets import Dataset
 from functional_mlp.ensemble.trees import count_members, unstack
 from functional_mlp.layers.base import Layer, Params
-from functional_mlp.monitoring import check_monitors
+from functional_mlp.monitor_checks import check_monitors
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import check_penalty
 from functional_mlp.random import Key
@@ -16,7 +16,7 @@ from functional_mlp.spread import count
 from functional_mlp.state import Job, Member, Progress, ScheduleLike, TrainState
 
 
-def job_of(
+def job_of_ensemble(
     network: Any,
     loss: Any,
     optimizer: Any,

@@ -13,7 +13,7 @@ from functional_mlp import bar, markup
 from functional_mlp.arguments import check_observers
 from functional_mlp.checks import Integer
 from functional_mlp.datasets import Dataset
-from functional_mlp.ensemble.arguments import job_of
+from functional_mlp.ensemble.arguments import job_of_ensemble
 from functional_mlp.ensemble.elsewhere import check_executor, train_elsewhere
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.history import EnsembleHistory
@@ -25,7 +25,7 @@ from functional_mlp.interrupts import one_interrupt
 from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.lost import LostError
-from functional_mlp.monitoring import warn_of_blind_rules
+from functional_mlp.monitor_checks import warn_of_blind_rules
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.penalties import Penalty
 from functional_mlp.random import Key
@@ -198,7 +198,7 @@ def fit_ensemble(
     """
     check_observers("fit_ensemble", progress, callbacks, checkpoint)
     check_executor(executor, callbacks)
-    asked = job_of(
+    asked = job_of_ensemble(
         network,
         loss,
         optimizer,
@@ -239,7 +239,7 @@ def fit_ensembles(
     which they are done; `progress` is told how many members are. Ctrl-C ends all, and those that were begun are given
     as they are, as they are before a `LostError`. Nothing is said of divergence but in the results.
     """
-    watches = (Watch(job_of(**call), (), None) for call in calls)
+    watches = (Watch(job_of_ensemble(**call), (), None) for call in calls)
     tell = None if progress is None else lambda members, epochs: progress(members)
     for place, results in train_elsewhere(watches, executor, at_once=at_once, progress=tell):
         yield place, _result(results)
