@@ -4,6 +4,8 @@
     partial.py     functions that are no number for some arguments
     nodes.py       functions with conditions
     namespace.py   the array namespace `xp` of formulas
+    reach.py       what is evaluated, and what is too large for that
+    intervals.py   numbers between bounds
     points.py      points of space
     words.py       formulas in words
     turning.py     conditions made simpler

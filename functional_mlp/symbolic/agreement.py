@@ -1,5 +1,10 @@
-"""Whether two formulas agree at a point: to 50 of 60 digits, or to what the rounding of their constants explains."""
+"""Whether two formulas agree at a point: to 50 of 60 digits, or to what the rounding of their constants explains.
 
+Formulas that agree to so many digits may still differ, by e^(−40000) say. They do where digits of their difference are
+known, and are not 0.
+"""
+
+import contextlib
 import enum
 
 import attrs
@@ -7,11 +12,15 @@ import sympy
 
 from functional_mlp.symbolic.constants import FLOAT_TOLERANCE, Constants, exact
 from functional_mlp.symbolic.identities import coefficients, is_zero
+from functional_mlp.symbolic.intervals import Interval, can_enclose, enclosed
 from functional_mlp.symbolic.points import Point
+from functional_mlp.symbolic.reach import OutOfReach, at
 
 DIGITS, AGREEING = 60, 50
-_MOST_DIGITS = 5000
-_CANCELLED = sympy.Float("1e-4000")
+# Digits beyond those that are asked for, and how many there may be where they cancel: to 5000, erf may take seconds.
+_MORE, _MANY = 20, (400, 1000)
+# What is left of a number of which no digit is known.
+_NOTHING = sympy.Float("1e-300")
 
 
 class Agreement(enum.IntEnum):
@@ -31,21 +40,30 @@ class Compared:
     agreement: Agreement
 
 
-def compared(expected: sympy.Expr, given: sympy.Expr, point: Point, constants: Constants) -> Compared:
-    """Two smooth formulas at a point.
+def compared(
+    expected: sympy.Expr,
+    given: sympy.Expr,
+    point: Point,
+    constants: Constants,
+    difference: sympy.Expr | None = None,
+) -> Compared:
+    """Two smooth formulas at a point, and what is given less what is expected, where a shorter formula of it is known.
 
     >>> c = sympy.Symbol("c", positive=True)
     >>> third = sympy.Rational(0.333333333333333314829616256247)
     >>> compared(sympy.Rational(1, 3), c, {}, {c: third}).agreement
     <Agreement.TO_ROUNDING: 1>
     """
-    there, given_there = (evaluated(expression, point, constants, DIGITS) for expression in (expected, given))
-    if _agree(there, given_there):
-        return Compared(there, given_there, Agreement.TO_DIGITS)
-    difference = abs(there - given_there)
-    if constants and difference.is_finite and difference <= _rounding(given - expected, point, constants):
-        return Compared(there, given_there, Agreement.TO_ROUNDING)
-    return Compared(there, given_there, Agreement.NONE)
+    there, given_there = (evaluated(one, point, constants, DIGITS) for one in (expected, given))
+    values = there.middle, given_there.middle
+    between = _known(given - expected if difference is None else difference, point, constants)
+    if between is None:
+        if _agree(there, given_there):
+            return Compared(*values, Agreement.TO_DIGITS)
+        between = abs(values[1] - values[0])
+    if constants and between.is_finite and between <= _rounding(given - expected, point, constants):
+        return Compared(*values, Agreement.TO_ROUNDING)
+    return Compared(*values, Agreement.NONE)
 
 
 def by_algebra(expected: sympy.Expr, given: sympy.Expr, constants: Constants) -> Agreement:
@@ -67,39 +85,73 @@ def is_rounding(difference: sympy.Expr, constants: Constants) -> bool:
     if not letters:
         return False
     return all(
-        one.free_symbols <= letters and abs(evaluated(one, {}, constants, DIGITS)) <= _rounding(one, {}, constants)
+        one.free_symbols <= letters
+        and abs(evaluated(one, {}, constants, DIGITS).middle) <= _rounding(one, {}, constants)
         for one in coefficients(difference, letters)
     )
 
 
-def evaluated(expression: sympy.Expr, point: Point, constants: Constants, digits: int) -> sympy.Expr:
-    return exact(expression, constants).subs(point).evalf(digits, maxn=_MOST_DIGITS)
+def evaluated(expression: sympy.Expr, point: Point, constants: Constants, digits: int) -> Interval:
+    """A formula at a point; raises `OutOfReach` where its digits are more than there is time and memory for."""
+    expression = _with_fractions(exact(expression, constants), point)
+    if not can_enclose(expression):
+        number = at(expression, point).evalf(digits, maxn=_MANY[-1])
+        return Interval(number, _unknown(number))
+    found, wanted = None, sympy.Float(10) ** -digits
+    for count in (digits + _MORE, *_MANY):
+        with contextlib.suppress(OutOfReach):
+            found = enclosed(expression, point, count)
+            if found.radius <= wanted * abs(found.middle):
+                break
+    return enclosed(expression, point, digits) if found is None else found
 
 
-def _agree(a: sympy.Expr, b: sympy.Expr) -> bool:
-    if not (a.is_finite and b.is_finite):
-        return bool(a == b)
-    unknown = sum(map(_unknown, (a, b)), sympy.S.Zero)
-    return bool(abs(a - b) <= sympy.Float(f"1e-{AGREEING}") * max(abs(a), abs(b)) + unknown)
+def _with_fractions(expression: sympy.Expr, point: Point) -> sympy.Expr:
+    """The expression with those numbers of a point that are no fractions."""
+    others = {symbol: number for symbol, number in point.items() if not sympy.sympify(number).is_Rational}
+    return expression.subs(others) if others else expression
+
+
+def _known(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.Expr | None:
+    """How large a difference is, where it is certain that it is not 0.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> _known(sympy.exp(-s * s), {s: sympy.Integer(2000)}, {}).n(3)
+    1.18e-1737178
+    >>> zero = sympy.sqrt(2 + s**2 + 2 * sympy.sqrt(1 + s**2)) - 1 - sympy.sqrt(1 + s**2)
+    >>> [_known(one, {s: sympy.Integer(2)}, {}) for one in (zero, zero**2, sympy.tanh(zero))]
+    [None, None, None]
+    """
+    difference = _with_fractions(exact(difference, constants), point)
+    if difference.has(sympy.Float) or not can_enclose(difference):  # a place that was searched for has 60 digits
+        return None
+    for count in (DIGITS, _MANY[0]):
+        with contextlib.suppress(OutOfReach):
+            found = enclosed(difference, point, count)
+            if found.is_nonzero:
+                return abs(found.middle)
+    return None
+
+
+def _agree(a: Interval, b: Interval) -> bool:
+    """Whether two numbers are the same to 50 digits, or as far as is known; raises `OutOfReach` where nothing is."""
+    if not (a.middle.is_finite and b.middle.is_finite):
+        return bool(a.middle == b.middle)
+    unknown, same = a.radius + b.radius, sympy.Float(f"1e-{AGREEING}") * max(abs(a.middle), abs(b.middle))
+    if unknown > max(same, _NOTHING):
+        raise OutOfReach("all digits cancel")
+    return bool(abs(a.middle - b.middle) <= same + unknown)
 
 
 def _unknown(number: sympy.Expr) -> sympy.Expr:
-    """How much of a number is not known: all of one that is left where thousands of digits have cancelled.
-
-    >>> s = sympy.Symbol("s", real=True)
-    >>> zero = sympy.sqrt(2 + s**2 + 2 * sympy.sqrt(1 + s**2)) - 1 - sympy.sqrt(1 + s**2)
-    >>> left = evaluated(zero, {s: sympy.Integer(2)}, {}, DIGITS)
-    >>> left == 0, _agree(left, sympy.S.Zero), _agree(left, sympy.Float("1e-100"))
-    (False, True, False)
-    """
-    cancelled = (part for part in number.atoms(sympy.Float) if abs(part) < _CANCELLED)
-    return sympy.Add(*(abs(part) * sympy.Float(2) ** (2 - part._prec) for part in cancelled))
+    """How much of a number is not known."""
+    return sympy.Add(*(abs(part) * sympy.Float(2) ** (2 - part._prec) for part in number.atoms(sympy.Float)))
 
 
 def _rounding(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.Expr:
     """How much of a difference the rounding of its constants may be: Σ |c · ∂difference/∂c| times that of a float."""
     effects = (
-        abs(evaluated(constant * difference.diff(constant), point, constants, 15))
+        abs(evaluated(constant * difference.diff(constant), point, constants, 15).middle)
         for constant in sorted(difference.free_symbols & constants.keys(), key=str)
     )
     return sympy.Rational(FLOAT_TOLERANCE.numerator, FLOAT_TOLERANCE.denominator) * sympy.Add(*effects)

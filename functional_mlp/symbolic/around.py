@@ -32,7 +32,7 @@ def is_slope_around(claim: Claim, point: Point, given: sympy.Expr) -> bool:
         try:
             part = claim.resolved(At(beside))
             if part.value is not sympy.nan:
-                slopes.append(evaluated(part.derivative, beside, claim.constants, DIGITS))
+                slopes.append(evaluated(part.derivative, beside, claim.constants, DIGITS).middle)
         except (OnWall, NoRealNumber):
             continue
     slopes = [slope for slope in slopes if slope.is_finite]

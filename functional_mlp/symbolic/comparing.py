@@ -12,6 +12,7 @@ from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.constants import Constants, exact
 from functional_mlp.symbolic.findings import Refuted
 from functional_mlp.symbolic.points import Point
+from functional_mlp.symbolic.reach import OutOfReach
 
 # The points at which formulas are compared, and the tries to find them.
 POINTS, TRIES = 400, 4000
@@ -22,11 +23,16 @@ Formulas = Callable[[], Iterator[tuple[Point, sympy.Expr, sympy.Expr]]]
 
 @attrs.define
 class Comparing:
-    """How well what is given agrees with what is expected, at the points so far."""
+    """How well what is given agrees with what is expected, at the points so far.
+
+    `difference` is what is given less what is expected, in lowest terms where these are known.
+    """
 
     formulas: Formulas
     constants: Constants
     where: str
+    difference: sympy.Expr | None = None
+    tried: int = 0
     agreements: list[Agreement] = attrs.field(factory=list)
     is_over: bool = False
 
@@ -38,12 +44,16 @@ class Comparing:
     def look(self, count: int) -> None:
         """Look at points up to a number of them; raises `Refuted` at one where they differ."""
         # What was interrupted goes on no more, and begins anew.
-        for point, expected, given in itertools.islice(self.formulas(), len(self.agreements), count):
-            found = compared(expected, given, point, self.constants)
-            if found.agreement is Agreement.NONE:
-                values, error = (found.expected, found.given), exact(given - expected, self.constants)
-                raise Refuted(self.where, point, values, error)
-            self.agreements.append(found.agreement)
+        for point, expected, given in itertools.islice(self.formulas(), self.tried, None):
+            with contextlib.suppress(OutOfReach):
+                found = compared(expected, given, point, self.constants, self.difference)
+                if found.agreement is Agreement.NONE:
+                    values, error = (found.expected, found.given), exact(given - expected, self.constants)
+                    raise Refuted(self.where, point, values, error)
+                self.agreements.append(found.agreement)
+            self.tried += 1
+            if len(self.agreements) == count:
+                break
         self.is_over = True
 
     @property

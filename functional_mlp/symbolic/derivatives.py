@@ -18,7 +18,9 @@ from functional_mlp.symbolic.between import between
 from functional_mlp.symbolic.comparing import TRIES, Comparing
 from functional_mlp.symbolic.dividing import TooManyPieces, divided
 from functional_mlp.symbolic.findings import METHODS, NO_NUMBER, Kink, Piece, Refuted
+from functional_mlp.symbolic.identities import remainder
 from functional_mlp.symbolic.points import At, OnWall, Point
+from functional_mlp.symbolic.reach import OutOfReach
 from functional_mlp.symbolic.regions import NoPoint, Region
 from functional_mlp.symbolic.slopes import Claim
 
@@ -80,6 +82,8 @@ def _begun(claim: Claim, region: Region, algebra: Allowance, time: Allowance) ->
         return ((point, derivative, claim.given) for point in region.points(region.point, TRIES))
 
     comparing = Comparing(formulas, claim.constants, region.where())
+    with contextlib.suppress(OutOfTime):
+        comparing.difference = algebra.part(0.5).run(lambda: remainder(claim.exact(claim.given - derivative)))
     comparing.go_on(time.part(_SHARE))
     if comparing.is_over and not comparing.agreements:
         expected, given = claim.exact(derivative), claim.exact(claim.given)
@@ -107,7 +111,7 @@ def _sampled(claim: Claim, time: Allowance) -> Piece:
         for point in everywhere.points(None, TRIES):
             try:
                 part = claim.resolved(At(point))
-            except OnWall:
+            except (OnWall, OutOfReach):
                 continue
             if part.value is sympy.nan:
                 continue

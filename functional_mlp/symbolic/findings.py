@@ -132,7 +132,8 @@ class Refuted(Exception):  # noqa: N818 - what came out
         symbols = {symbol: value for symbol, value in self.point.items() if not isinstance(symbol, sympy.Dummy)}
         at = ", ".join(f"{symbol} = {in_words(value)}" for symbol, value in symbols.items())
         expected, given = _told_apart(*self.values)
-        return f"{self.where}{f'at {at} ' if at else ''}it is {expected}, and {given} is given: {rest}"
+        same = f", which is the same to {_DIGITS[-1]} digits" if expected == given else ""
+        return f"{self.where}{f'at {at} ' if at else ''}it is {expected}, and {given} is given{same}: {rest}"
 
 
 # Digits of two numbers that are shown, and if they are the same, and if those are.

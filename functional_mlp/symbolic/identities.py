@@ -70,11 +70,20 @@ def coefficients(expression: sympy.Expr, letters: Set[sympy.Symbol]) -> list[sym
     powers = sorted(numerator.free_symbols - of_letters, key=str)
     if not powers or not numerator.is_polynomial(*powers):
         return [unknowns.restored(numerator)]
-    return [unknowns.restored(one) for one in sympy.Poly(numerator, *powers).coeffs()]
+    parts: dict[sympy.Expr, sympy.Expr] = {}  # a polynomial of sympy's has room for each power below its degree
+    for term in sympy.Add.make_args(numerator):
+        coefficient, monomial = term.as_independent(*powers, as_Add=False)
+        parts[monomial] = parts.get(monomial, 0) + coefficient
+    return [unknowns.restored(parts[monomial]) for monomial in sorted(parts, key=sympy.default_sort_key)]
 
 
 def _degree(polynomial: sympy.Expr) -> int:
-    return int(sympy.Poly(polynomial, *polynomial.free_symbols).total_degree()) if polynomial.free_symbols else 0
+    """The degree in all symbols, or more where terms cancel."""
+    if polynomial.is_Pow:
+        return int(polynomial.exp) * _degree(polynomial.base)
+    if not polynomial.args:
+        return int(polynomial.is_Symbol)
+    return (max if polynomial.is_Add else sum)(map(_degree, polynomial.args))
 
 
 def _numerator(unknowns: "_Unknowns") -> tuple[sympy.Expr, sympy.Expr]:

@@ -10,6 +10,7 @@ import mpmath
 import sympy
 
 from functional_mlp.symbolic.nodes import sign_of_number
+from functional_mlp.symbolic.reach import at, compiled
 
 Point = Mapping[sympy.Symbol, sympy.Rational]
 
@@ -30,7 +31,7 @@ class At:
         if expression.is_number:
             return sign_of_number(expression)
         is_exact = _is_exact(expression)
-        sign = sign_at(expression, self.point) if is_exact else sign_of_number(expression.subs(self.point))
+        sign = sign_at(expression, self.point) if is_exact else sign_of_number(at(expression, self.point))
         if sign == 0:
             raise OnWall
         return sign
@@ -40,7 +41,7 @@ class At:
 
     def floor(self, expression: sympy.Expr) -> sympy.Expr:
         """The whole number below an expression; raises `OnWall` where it is one itself."""
-        number = expression.subs(self.point)
+        number = at(expression, self.point)
         if number.is_integer:
             raise OnWall
         return sympy.floor(number)
@@ -62,14 +63,14 @@ def sign_at(expression: sympy.Expr, point: Point) -> int:
     if isinstance(value, mpmath.mpc):
         value = value.real if value.imag == 0 else mpmath.nan
     if value == 0 and not _is_exact(expression):  # it may be smaller than the digits show
-        return sign_of_number(expression.subs(point))
+        return sign_of_number(at(expression, point))
     return int(bool(value > 0)) - int(bool(value < 0))
 
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(expression: sympy.Expr) -> Callable[[Point], Any]:
     symbols = sorted(expression.free_symbols, key=str)
-    function = sympy.lambdify(symbols, expression, "mpmath")
+    function = compiled(expression, *symbols)
     if _is_exact(expression):
         poly = sympy.lambdify(symbols, expression, "sympy")
         return lambda point: poly(*(point[symbol] for symbol in symbols))

@@ -9,6 +9,7 @@ import mpmath
 import sympy
 
 from functional_mlp.symbolic.nodes import sign_of_number
+from functional_mlp.symbolic.reach import compiled
 from functional_mlp.symbolic.turning import turning, zeros_of_polynomial
 
 # Where zeros are searched for of what is made of several functions, and how often.
@@ -73,7 +74,7 @@ def _between_turns(derivatives: int, expression: sympy.Expr, variable: sympy.Sym
         return None
     ends = _in_order({*turns.places, *edges}, known=True).places
     with mpmath.workdps(_DIGITS):
-        f, sign = _function(expression, variable), functools.partial(_sign, expression, variable)
+        f, sign = compiled(expression, variable), functools.partial(_sign, expression, variable)
         at_ends = {end for end in turns.places if end not in edges and _is_negligible(expression, variable, end)}
         places = {end: sympy.N(end, _DIGITS)._to_mpmath(mpmath.mp.prec) for end in ends}
         zeros = [
@@ -168,7 +169,7 @@ def _searched(expression: sympy.Expr, variable: sympy.Symbol) -> Roots:
 
 def _by_search(expression: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Expr]:
     with mpmath.workdps(_DIGITS):
-        function = _function(expression, variable)
+        function = compiled(expression, variable, at_ends=True)
         step = mpmath.mpf(FARTHEST) ** (mpmath.mpf(1) / _STEPS)
         sizes = [step**k - 1 + mpmath.mpf(1) / 997 for k in range(_STEPS + 1)]
         places = [-size for size in reversed(sizes)] + sizes
@@ -180,11 +181,6 @@ def _by_search(expression: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Exp
         ]
 
 
-def _function(expression: sympy.Expr, variable: sympy.Symbol) -> Callable[[mpmath.mpf], mpmath.mpf]:
-    compiled: Callable[[mpmath.mpf], mpmath.mpf] = sympy.lambdify([variable], expression, "mpmath")
-    return compiled
-
-
 def _recognized(root: mpmath.mpf) -> sympy.Expr:
     """A root as a whole number where it is one to all digits."""
     nearest = round(root)
@@ -193,6 +189,8 @@ def _recognized(root: mpmath.mpf) -> sympy.Expr:
 
 def _between(f: Callable[[mpmath.mpf], mpmath.mpf], a: mpmath.mpf, b: mpmath.mpf, size: mpmath.mpf) -> mpmath.mpf:
     """The zero between two places, to digits of a function of that size there; or where it jumps from sign to sign."""
+    if not mpmath.isfinite(size):
+        return _bisected(f, a, b)
     try:
         return mpmath.findroot(lambda x: mpmath.re(f(x)) / size, (a, b), solver="anderson", tol=mpmath.mpf(10) ** -130)
     except ValueError:

@@ -9,6 +9,7 @@ import sympy
 
 from functional_mlp.symbolic.conditions import Condition
 from functional_mlp.symbolic.points import Point, random_point, sign_at
+from functional_mlp.symbolic.reach import OutOfReach
 
 # How often each variable of a point is moved to where the conditions want it, given the others.
 _SWEEPS = 3
@@ -48,8 +49,11 @@ class Sampler:
     nonzero: frozenset[sympy.Expr] = frozenset()
 
     def contains(self, point: Point) -> bool:
-        meets_all = all(condition.holds(point) for condition in self.conditions)
-        return meets_all and all(sign_at(expression, point) for expression in self.nonzero)
+        try:
+            meets_all = all(condition.holds(point) for condition in self.conditions)
+            return meets_all and all(sign_at(expression, point) for expression in self.nonzero)
+        except OutOfReach:
+            return False
 
     def points(self, start: Point | None, tries: int) -> Iterator[Point]:
         """The points that a number of tries finds: near and far ones, and those right beyond a bound."""

@@ -32,9 +32,12 @@ def tidied(expression: sympy.Expr) -> sympy.Expr:
     >>> tidied(Where(3, s, 0, 1, sympy.exp(-sympy.Abs(s))) / (1 + sympy.exp(-sympy.Abs(s))))
     1/(1 + exp(-s))
     """
+    time = Allowance(SECONDS)
     try:
-        return Allowance(SECONDS).run(lambda: _with_sums_tidied(expression))
-    except _UNDECIDED:
+        return time.run(lambda: _with_sums_tidied(expression))
+    except _UNDECIDED as error:
+        if isinstance(error, OutOfTime) and time.left:
+            raise  # it is that of whoever asks
         return expression
 
 

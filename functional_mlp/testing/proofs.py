@@ -26,6 +26,8 @@ from functional_mlp.testing.symbols import Choices, kinds_of_targets
 from functional_mlp.value import replaced
 
 _MORE_TIME = "give it more, seconds=60"
+# The rest of the time is for the formulas of the proof.
+_FOR_CLAIMS = 0.9
 # Numbers of outputs that a loss is proved for.
 OUTPUTS = range(1, 5)
 
@@ -50,7 +52,7 @@ def proof(
         return _of_activations(thing, time)
     if callable(getattr(thing, "value", None)) and callable(getattr(thing, "derivative", None)):
         held = _held(thing, lambda: claims.of_one_symbol(thing, "w"), time)
-        return proof_of(thing, f"{thing!r}: the derivative is that of the value for all real w", held)
+        return proof_of(thing, f"{thing!r}: the derivative is that of the value for all real w", held, time)
     raise TypeError(
         f"prove: expected an Elementwise, a Loss, an Optimizer, or a value and a derivative in the array algebra, "
         f"got {checks.describe(thing)}"
@@ -73,7 +75,7 @@ def _of_elementwise(layer: Elementwise, time: Allowance) -> Proof:
             held, numbers = alone, ""
     names = [name for name, _ in held]
     what = "derivative and pullback are those" if "pullback" in names else "the derivative is that"
-    return proof_of(layer, f"{layer!r}: {what} of the value for all real s{numbers}", held)
+    return proof_of(layer, f"{layer!r}: {what} of the value for all real s{numbers}", held, time)
 
 
 def _of_activations(network: Layer, time: Allowance) -> Proof:
@@ -96,7 +98,8 @@ def _of_loss(loss: Loss, wanted: Sequence[str] | None, time: Allowance) -> Proof
             failures.append(error)
         else:
             outputs = f"{OUTPUTS[0]} to {OUTPUTS[-1]} outputs, all real"
-            return proof_of(loss, f"{loss!r}: the gradient is that of the value for {outputs}, and {words}", held)
+            statement = f"{loss!r}: the gradient is that of the value for {outputs}, and {words}"
+            return proof_of(loss, statement, held, time)
     raise failures[0]
 
 
@@ -120,7 +123,8 @@ def _of_rule(optimizer: Optimizer, formula: Callable[..., Any] | None, steps: in
     name = getattr(formula, "__name__", repr(formula))
     count = f"{steps} step{'s'[: steps > 1]}"
     numbers = for_all_numbers(list(signed_symbols(optimizer).values()), held)
-    return proof_of(optimizer, f"{optimizer!r}: {count} from zero state are those of {name} for all {numbers}", held)
+    statement = f"{optimizer!r}: {count} from zero state are those of {name} for all {numbers}"
+    return proof_of(optimizer, statement, held, time)
 
 
 def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowance) -> list[tuple[str, Holds]]:
@@ -132,7 +136,7 @@ def _held(thing: Any, read: Callable[[], Iterable[claims.Named]], time: Allowanc
     held = []
     for place, one in enumerate(named):
         try:
-            held.append((one.group or one.what, _proved(one, time, 1 / (len(named) - place))))
+            held.append((one.group or one.what, _proved(one, time, _FOR_CLAIMS / (len(named) - place))))
         except Refuted as refuted:
             if refuted.point is None:
                 reason = refuted.told(time)

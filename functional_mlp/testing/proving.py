@@ -47,10 +47,11 @@ def prove(
     expressions contain, and where what they take roots and logarithms of changes its sign, as the code does it, before
     any formula is made simpler. Each piece is proved by itself, and so is what lies between: surfaces, and where these
     meet, down to points. Nothing is claimed where the value is no finite number. Where algebra does not find that the
-    difference is 0, it is evaluated at many points, and must be within 1e-50 of the larger of both. Where the pieces
-    themselves cannot be told, these are points of the whole space. The proof says so. All of it takes at most `seconds`
-    of work, that is, of the clock and of the processor: what one second is enough for is proved the same on every
-    machine, however busy that is. By default it is 10 seconds.
+    difference is 0, it is evaluated at many points. Both must be within 1e-50 of the larger there, and it must not be
+    certain, however small the difference is, that there is one. Where the pieces themselves cannot be told, these are
+    points of the whole space. The proof says so, under its conditions too. All of it takes at most `seconds` of work,
+    that is, of the clock and of the processor: what one second is enough for is proved the same on every machine,
+    however busy that is. By default it is 10 seconds.
 
     A float stands for the simple number that it is nearest to, 0.1 or 1/√(2π), within 5·2⁻⁵³ of itself. One that is
     near none may have been rounded, as the product of two constants is, by as much. A difference that this explains is

@@ -8,6 +8,7 @@ import sympy
 
 from functional_mlp.operands import NotInAlgebraError
 from functional_mlp.symbolic import formulas
+from functional_mlp.symbolic.allowance import Allowance, OutOfTime
 from functional_mlp.symbolic.derivatives import Holds
 from functional_mlp.symbolic.findings import BY_ALGEBRA, NO_NUMBER, Kink, Piece
 from functional_mlp.symbolic.printing import tex, tex_or_words
@@ -63,6 +64,8 @@ def conditions_of(held: list[tuple[str, Holds]]) -> tuple[str, ...]:
     searched = _searched(held)
     conditions = [f"all zeros of {', '.join(searched)} were found"] if searched else []
     conditions += [] if all(how.is_divided for _, how in held) else ["no piece lies between the points"]
+    at_points = any(" points" in piece.method for _, how in held for piece in how.pieces)
+    conditions += ["what agrees at points agrees between them"] if at_points else []
     conditions += [f"it holds where {wall} as well" for wall in _unseen(held)]
     return tuple(
         conditions + list(dict.fromkeys(f"no numbers have {region}" for _, how in held for region in how.blank))
@@ -74,8 +77,8 @@ def _searched(held: list[tuple[str, Holds]]) -> list[str]:
     return list(dict.fromkeys(str(expression) for _, how in held for expression in how.searched))
 
 
-def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof:
-    """The proof of a statement about a value, from how each of its claims holds."""
+def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]], time: Allowance) -> Proof:
+    """The proof of a statement about a value, from how each of its claims holds; its formulas if there is time."""
     methods = {piece.method for _, how in held for piece in how.pieces}
     if NO_NUMBER in methods:
         statement += f" where {NO_NUMBER.replace('no ', 'a ')}"
@@ -87,7 +90,7 @@ def proof_of(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> Proof
         _pieces(held, {BY_ALGEBRA} if method == BY_ALGEBRA else set()),
         (*_kinks(held), *notes),
         method,
-        _typeset(thing, headline(statement, method, conditions), held),
+        _typeset(thing, headline(statement, method, conditions), held, time),
         conditions,
     )
 
@@ -138,15 +141,16 @@ def _unseen(held: list[tuple[str, Holds]]) -> list[str]:
     return [f"{in_words(wall)} = 0" for wall in walls]
 
 
-def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]]) -> str:
+def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]], time: Allowance) -> str:
     """The statement, the formulas that it is about, and each piece that algebra does not decide.
 
     Of functions of one variable the derivative is there too, in each piece and on both sides of kinks.
     """
     lines: list[formulas.Line] = []
     said = [statement]
-    with contextlib.suppress(NotInAlgebraError):  # a rule may branch on the step, for which there is no letter then
-        lines += formulas.lines_of(thing) or ()
+    # A rule may branch on the step, for which there is no letter then.
+    with contextlib.suppress(NotInAlgebraError, OutOfTime):
+        lines += time.run(lambda: formulas.lines_of(thing) or [])
     for name, how in held:
         shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
         not_by_algebra = [piece for piece in shown if piece.method != BY_ALGEBRA]

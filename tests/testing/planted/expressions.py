@@ -38,6 +38,12 @@ class RootOfPiToTenDigits(fm.Elementwise):
         return 1.1283791670 * xp.exp(-s * s)
 
 
+@planted(check_layer, says="the derivative is wrong: at s = .*, which is the same to 60 digits: ")
+class BumpBetweenThePoints(fm.Tanh):
+    def derivative(self, xp, s, y):
+        return 1 - y * y + xp.exp(-100 * (s - 200) ** 2)
+
+
 @planted(check_loss, says=r"the gradient by ŷ is wrong: where ŷ > t \+ 1000000, at ")
 class GradientCutFarAway(fm.MeanSquaredError):
     def sample_grad(self, xp, prediction, target):
