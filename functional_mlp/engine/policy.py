@@ -175,6 +175,11 @@ class Policy:
     # half the outputs. On two cores, in two runs, undivided units took 1.18 and 0.98 of the time (784-128-10, 32), 1.01
     # and 0.97 at one for each (784-128-10, 128), 0.90 and 0.86 at two (784-64-10, 128), 0.99 above (784-96-10, 256).
     most_samples_for_a_unit: int = 2
+    # The samples of such a batch that are read where they lie in the data; copies of more are made, for their rows are
+    # in more pages than a processor has at hand. On two cores, for none 1.04 (784-256-128-10, 32) and 1.02 (64;
+    # 300-256-10, 48), for all 1.04 (784-256-128-10, 128; 784-1024-1024-10, 256). On two that share no cache, for none
+    # 1.10 (32), for all 0.97 (128).
+    most_samples_in_data: int = 64
 
     # Data
 

@@ -39,13 +39,13 @@ def test_drawn_epochs_have_the_same_bits_on_any_number_of_threads(sharing: Shari
     check_threads(network, loss, data.draw(optimizers(max_learning_rate=0.1)), samples, order, params, **options)
 
 
-# On one or three threads their units are divided evenly, on two the samples are. Behind the first layer of some stands
-# an activation that products apply, or none, or a branch. Before that of the last is another, so that it has the data
-# in a copy.
+# On one or three threads the units of the layer of 33 inputs, few enough for the rows of its weights to be inputs, are
+# divided evenly, on two the samples are. Behind it stands an activation that products apply, or none, or a branch. The
+# last has another layer before it, so that its samples are copied.
 WIDER: list[tuple[fm.Optimizer, list[fm.Layer]]] = [
-    (fm.SGD(0.1), [fm.Linear(30, 70), fm.Linear(70, 70), fm.ReLU()]),
-    (fm.Momentum(0.1), [fm.Linear(30, 70), fm.ReLU(), fm.Linear(70, 70), fm.Tanh()]),
-    (fm.Adam(0.1), [fm.Tanh(), fm.Linear(30, 70), fm.Tanh(), fm.Residual(fm.Linear(70, 70)), fm.GELU()]),
+    (fm.SGD(0.1), [fm.Linear(33, 70), fm.Linear(70, 70), fm.ReLU()]),
+    (fm.Momentum(0.1), [fm.Linear(33, 70), fm.ReLU(), fm.Linear(70, 70), fm.Tanh()]),
+    (fm.Adam(0.1), [fm.Tanh(), fm.Linear(33, 70), fm.Tanh(), fm.Residual(fm.Linear(70, 70)), fm.GELU()]),
 ]
 
 
@@ -55,7 +55,7 @@ def test_epochs_of_wider_networks_have_the_same_bits(
     batch_size: int, optimizer: fm.Optimizer, layers: list[fm.Layer]
 ) -> None:
     network = fm.Sequential(*layers, fm.Linear(70, 3))
-    data = fm.Dataset(fm.random.normal(KEY, (411, 30)), torch.arange(411) % 3)
+    data = fm.Dataset(fm.random.normal(KEY, (411, 33)), torch.arange(411) % 3)
     order, params = fm.random.permutation(KEY, 411), network.init(KEY)
     policy = Policy(fewest_weights_divided_by_units=0)
     check_threads(network, fm.CrossEntropy(), optimizer, data, order, params, batch_size=batch_size, policy=policy)

@@ -98,7 +98,8 @@ class BatchSteps:
 
     def takes_data(self, piece: Piece, step: Step) -> bool:
         """Whether a network's first step takes the samples as they lie in the data: each thread needs all of them."""
-        return isinstance(step, Affine) and self._divides_units(piece, step)
+        are_few = self.products.samples <= piece.scope.plan.policy.most_samples_in_data
+        return are_few and isinstance(step, Affine) and self._divides_units(piece, step)
 
     def _divides_units(self, piece: Piece, step: Affine) -> bool:
         """Whether threads may divide the units of a layer among them, and not the samples."""
