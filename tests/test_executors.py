@@ -307,6 +307,15 @@ def test_workers_that_do_not_take_data_are_an_error_that_says_so(
         fit(Inline())
 
 
+def test_workers_that_lost_all_data_are_waited_for_as_long() -> None:
+    class Client:
+        def scatter(self, data: fm.Dataset, **options: Any) -> None:
+            raise TimeoutError(f"none for {options['timeout']:g} s")
+
+    with pytest.raises(TimeoutError, match=f"none for {tasks.PATIENCE:g} s"):
+        sharing._Scattered(Client()).argument(DATA[0], whole=False)
+
+
 def test_data_are_carried_to_each_worker_once_and_again_where_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "sharing", lambda executor: sharing._Carrying(2))
     given: list[bool] = []

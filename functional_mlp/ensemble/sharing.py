@@ -11,6 +11,9 @@ import attrs
 from functional_mlp import imports
 from functional_mlp.datasets import Dataset
 
+# Seconds without a worker after which no more are waited for: chosen to be longer than one takes to start.
+PATIENCE = 300.0
+
 
 class Sharing(Protocol):
     """How data sets get to the workers of an executor."""
@@ -102,7 +105,7 @@ class _Scattered:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._kept = _Kept(lambda data: client.scatter(data, hash=False))
+        self._kept = _Kept(lambda data: client.scatter(data, hash=False, timeout=PATIENCE))
         # Each task is a new one: Dask would take one that was cancelled for done.
         self.options = {"pure": False}
 

@@ -16,7 +16,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.engines import Group
 from functional_mlp.ensemble.groups import grouped
 from functional_mlp.ensemble.parcels import unpack
-from functional_mlp.ensemble.sharing import Carried, is_of_dask, received, sharing
+from functional_mlp.ensemble.sharing import PATIENCE, Carried, is_of_dask, received, sharing
 from functional_mlp.ensemble.work import Training
 from functional_mlp.lost import LostError
 from functional_mlp.spread import count
@@ -27,8 +27,6 @@ from functional_mlp.watching import Watch
 MOST_LOSSES = 3
 # Seconds without a task that was done, after which it is asked whether workers have any.
 SILENCE = 10.0
-# Seconds without a worker after which no more are waited for: chosen to be longer than one takes to start.
-PATIENCE = 300.0
 # The answer of a worker that does not have the data of a task.
 MISSING = b""
 
