@@ -190,7 +190,7 @@ class ResultsFile:
 def _rows_of_csv(text: str) -> Iterator[Row]:
     lines = csv.reader(io.StringIO(text))
     names = next(lines, [])
-    for cells in lines:
+    for cells in filter(None, lines):
         if len(cells) != len(names):
             raise ValueError(f"line {lines.line_num} has {count(len(cells), 'cell')}, and the header {len(names)}")
         yield dict(zip(names, cells, strict=True))

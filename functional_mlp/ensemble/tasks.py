@@ -137,8 +137,8 @@ class Tasks:
         tasks = len(self._pending) + 1
         if self._losses == MOST_LOSSES * tasks:
             raise _lost(
-                f"the executor has cancelled {count(tasks, 'task')}, all that it had, {MOST_LOSSES} times",
-                "see what its workers, and their scheduler, say",
+                f"the workers have lost {count(tasks, 'task')}, all that they had, {MOST_LOSSES} times",
+                "see what they, and their scheduler, say",
             )
 
 

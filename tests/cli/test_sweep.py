@@ -247,11 +247,11 @@ def swept(tmp_path_factory) -> str:
 
 
 def test_a_row_that_is_cut_off_is_named(run, swept, tmp_path):
-    cut = Path(swept).read_text()[:-40]
+    cut = Path(swept).read_text().replace("\n", "\n\n", 1)[:-40]
     (tmp_path / "sweep.csv").write_text(cut)
     code, _, err = run(*SWEEP, "--results", "sweep.csv")
     assert code == 1
-    assert "--results: sweep.csv cannot be read (line 5 has 11 cells, and the header 14): the file may be cut" in err
+    assert "--results: sweep.csv cannot be read (line 6 has 11 cells, and the header 14): the file may be cut" in err
     assert (tmp_path / "sweep.csv").read_text() == cut
 
 
