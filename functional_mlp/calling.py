@@ -4,6 +4,8 @@ import inspect
 import linecache
 import os
 import re
+import sysconfig
+import traceback
 import types
 from collections.abc import Iterator
 from numbers import Real
@@ -14,6 +16,8 @@ from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 
 # An error that comes up in these is one of the line that has led to them.
 _OWN_FILES = {__file__, operands.__file__}
+# What lies in these folders is nobody's expression.
+_OTHERS = (os.path.dirname(__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen")
 
 # What Python and numpy say in their own words, and what to write instead.
 _ADVICE = {
@@ -116,14 +120,14 @@ def _line(value: object, error: Exception) -> str:
 
 
 def line_in(files: set[str], error: Exception) -> str:
-    """The line of some files in which an error came up, in brackets."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_filename in files - _OWN_FILES:
-            found = f" (in {code.co_name}, {_place(code, trace.tb_lineno)})"
-        trace = trace.tb_next
-    return found
+    """The line of some files in which an error came up, in brackets, and that of a helper elsewhere that it called."""
+    lines = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    within = [place for place, (code, _) in enumerate(lines) if code.co_filename in files - _OWN_FILES]
+    if not within:
+        return ""
+    called = [line for line in lines[within[-1] + 1 :] if not line[0].co_filename.startswith(_OTHERS)]
+    told = [f"in {code.co_name}, {_place(code, line)}" for code, line in (*called[-1:], lines[within[-1]])]
+    return f" ({', called '.join(told)})"
 
 
 def _place(code: types.CodeType, line: int) -> str:

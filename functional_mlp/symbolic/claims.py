@@ -83,7 +83,10 @@ class Targets:
 
 
 def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ...]], Targets]) -> Iterator[Named]:
-    """That of each component of the gradient; raises `AssertionError` where these, or the value, are not one number."""
+    """That of each component of the gradient, of those that only exchange outputs the first.
+
+    Raises `AssertionError` where these, or the value, are not one number.
+    """
     predictions, symbols = numbered("ŷ", features), numbered("t", features)
     xp, target = ClaimsNamespace(has_features=True), targets(symbols)
 
@@ -111,10 +114,23 @@ def of_loss(loss: Loss, features: int, targets: Callable[[tuple[sympy.Symbol, ..
             f"sample_grad must return an array of one number for each output, {features} here, got {got}: "
             f"0 * prediction + it is one, where that is meant{definition_of(loss.sample_grad)}"
         )
+    seen: list[Claim] = []
+    targets_of = dict(zip(predictions, symbols, strict=True))
     for prediction, component in zip(predictions, gradient, strict=True):
         component = without_shifts(component, is_zero)
         claim = Claim(whole, prediction, component, constants=xp.constants, within=within, inputs=predictions)
-        yield Named(f"gradient by {prediction}", claim)
+        if not any(_is_exchanged(claim, other, targets_of) for other in seen):
+            yield Named(f"gradient by {prediction}", claim)
+        seen.append(claim)
+
+
+def _is_exchanged(claim: Claim, other: Claim, targets: Mapping[sympy.Symbol, sympy.Symbol]) -> bool:
+    """Whether a claim is another with two outputs exchanged, and their targets: they hold together."""
+    mine, theirs = ((one.variable, targets[one.variable]) for one in (claim, other))
+    letters = dict(zip((*mine, *theirs), (*theirs, *mine), strict=True))
+    within = frozenset(Condition.positive(one.sign * one.expression.xreplace(letters)) for one in other.within)
+    formulas = other.value.xreplace(letters), other.given.xreplace(letters)
+    return formulas == (claim.value, claim.given) and within == frozenset(claim.within)
 
 
 def of_one_symbol(value: Any, letter: str) -> Iterator[Named]:

@@ -311,6 +311,18 @@ def test_other_things_have_no_formulas():
     assert Branches()._repr_latex_() is None
 
 
+def test_a_line_of_a_helper_elsewhere_is_named_with_the_one_that_calls_it():
+    elsewhere = {}
+    exec(compile("def helper(s):\n    return s[0]", "elsewhere.py", "exec"), elsewhere)
+
+    class Helped(fm.Tanh):
+        def value(self, xp, s):
+            return elsewhere["helper"](s)
+
+    with pytest.raises(TypeError, match=r"\(in helper, line 2 of elsewhere.py, called in value, line \d+ of test_form"):
+        fm.latex(Helped())
+
+
 def test_a_proof_shows_its_formulas():
     text = prove(fm.ReLU())._repr_latex_()
     assert text.startswith("$$\\begin{array}{l} \\text{ReLU(): derivative and pullback are")

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 import functional_mlp as fm
+from functional_mlp.symbolic import claims
 from functional_mlp.testing import prove
 from tests.testing.expressions import activation, loss
 
@@ -223,3 +224,13 @@ def test_a_mistake_far_out_is_found(side, place, steepness):
     wrong = activation(lambda xp, s: s + xp.exp(steepness * (side * s - place)), lambda xp, s, y: 1.0)
     with pytest.raises(AssertionError, match=r"the derivative is wrong: at s = -?\d+"):
         prove(wrong)
+
+
+def test_outputs_that_can_be_exchanged_are_proved_once_and_others_each():
+    def outputs(targets):
+        squares = loss(lambda xp, p, t: xp.sum((p - t) ** 2), lambda xp, p, t: 2 * (p - t))
+        return [named.claim.variable.name for named in claims.of_loss(squares, 3, targets)]
+
+    assert outputs(lambda t: claims.Targets(t, t)) == ["ŷ1"]
+    assert outputs(lambda t: claims.Targets((*t[:-1], 1 - sum(t[:-1])))) == ["ŷ1", "ŷ3"]
+    assert outputs(lambda t: claims.Targets(t, t[:1])) == ["ŷ1", "ŷ2"]
