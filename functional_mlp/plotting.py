@@ -18,6 +18,7 @@ from functional_mlp.datasets import Dataset
 from functional_mlp.evaluation import predict
 from functional_mlp.history import History
 from functional_mlp.layers.base import Layer, Params
+from functional_mlp.spread import count
 
 if TYPE_CHECKING:  # loaded by `style`, whose error names the extra where there is no matplotlib
     from matplotlib.axes import Axes
@@ -69,7 +70,8 @@ def learning_curves(
         style.logarithmic(losses, decades=math.log10(max(figures) / min(figures)))
     if best_epoch is not None:
         if checks.integer("learning_curves: best_epoch", best_epoch, minimum=0) >= len(history):
-            raise ValueError(f"learning_curves: best_epoch must be one of the {len(history)} epochs, got {best_epoch}")
+            epochs = count(len(history), "epoch")
+            raise ValueError(f"learning_curves: best_epoch must be one of the {epochs}, got {best_epoch}")
         for each in axes:
             each.axvline(best_epoch + 1, label="best epoch", **style.BEST_EPOCH.options())
             style.legend(each)

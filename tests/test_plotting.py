@@ -172,7 +172,7 @@ def test_pyplot_is_never_loaded():
 
 
 def test_a_best_epoch_that_the_history_lacks_is_refused() -> None:
-    with pytest.raises(ValueError, match="best_epoch must be one of the 1 epochs, got 1"):
+    with pytest.raises(ValueError, match="best_epoch must be one of the 1 epoch, got 1"):
         learning_curves(fm.History.of([EpochRecord(0.5, 0.8, 0.6, 0.7, 0.01, 0.1)]), best_epoch=1)
 
 

@@ -19,7 +19,9 @@ def check_members_completed(result: fm.EnsembleResult) -> None:
     check_not_interrupted(result)
     diverged = sum(epoch is not None for epoch in result.diverged_at)
     if diverged:
-        raise _diverged(f"the loss of {diverged} of {count(len(result), 'network')}", "; the results are those before")
+        raise _diverged(
+            f"the loss of {diverged} of {count(len(result), 'network')}", "; their results are those before"
+        )
 
 
 def check_not_interrupted(result: fm.FitResult | fm.EnsembleResult, after: str = "") -> None:
