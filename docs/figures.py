@@ -220,7 +220,7 @@ def house() -> Figure:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from tests.test_structure import FLOOR, FLOORS, GRAPH, top
 
-    figure = style.new_figure(9, 8)
+    figure = style.new_figure(9, 9)
     axes = figure.subplots()
     for level, (title, names) in enumerate(FLOORS.items()):
         axes.add_patch(Rectangle((0.16, level - 0.36), 0.62, 0.72, facecolor="0.95", edgecolor="0.5", linewidth=0.6))
