@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import optree
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import pytree
@@ -52,7 +53,7 @@ class Places:
     """
 
     @cached_property
-    def places(self) -> tuple[Tensor, ...]:
+    def places(self) -> tuple[NDArray[np.int64], ...]:
         """For each leaf, in order and in its shape, where its numbers lie in the array."""
         raise NotImplementedError
 
@@ -61,24 +62,21 @@ class Places:
         leaves, structure = pytree.flatten(tree)
         numbers = array.numpy()
         for place, leaf in zip(self.places, leaves, strict=True):
-            numbers[place.numpy()] = leaf.detach().resolve_neg().numpy()
+            numbers[place] = leaf.detach().resolve_neg().numpy()
         return structure
 
     def are_finite(self, array: Tensor) -> bool:
         """Whether all numbers of the leaves are finite; those of the padding between them are of no account."""
         numbers = array.numpy()
-        return all(bool(np.isfinite(numbers[place.numpy()]).all()) for place in self.places)
+        return all(bool(np.isfinite(numbers[place]).all()) for place in self.places)
 
     def unpack(self, array: Tensor, structure: optree.PyTreeSpec) -> Any:
         """The tree of a structure that an array holds, in tensors of its own."""
-        return structure.unflatten(_taken(array, place) for place in self.places)
-
-
-def _taken(array: Tensor, place: Tensor) -> Tensor:
-    """The numbers of an array at places."""
-    taken = torch.empty(place.shape, dtype=array.dtype, device="cpu")
-    array.numpy().take(place.numpy(), out=taken.numpy(), mode="clip")  # all places are in it, so nothing is clipped
-    return taken
+        leaves = [torch.empty(place.shape, dtype=array.dtype, device="cpu") for place in self.places]
+        numbers = array.numpy()
+        for place, leaf in zip(self.places, leaves, strict=True):
+            numbers.take(place, out=leaf.numpy(), mode="clip")  # all places are in it, so nothing is clipped
+        return structure.unflatten(leaves)
 
 
 @attrs.frozen
@@ -106,11 +104,11 @@ class Layout(Places):
         return cls(lanes, tuple(matrices), offset)
 
     @cached_property
-    def places(self) -> tuple[Tensor, ...]:
-        numbers, places = torch.arange(self.size, device="cpu"), []
+    def places(self) -> tuple[NDArray[np.int64], ...]:
+        numbers, places = np.arange(self.size), []
         for matrix in self.matrices:
-            rows = numbers[matrix.offset : matrix.bias_offset].view(matrix.rows, matrix.stride)[:, : matrix.columns]
-            places.append((rows.T if matrix.input_major else rows).contiguous())
+            rows = numbers[matrix.offset : matrix.bias_offset].reshape(matrix.rows, matrix.stride)[:, : matrix.columns]
+            places.append(np.ascontiguousarray(rows.T if matrix.input_major else rows))
             if matrix.step.bias:
                 places.append(numbers[matrix.bias_offset : matrix.bias_offset + matrix.step.out_features])
         return tuple(places)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple
 
 import attrs
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from functional_mlp.engine.expressions import change_of_kinds, penalty_code
 from functional_mlp.engine.layout import Places, vectors
@@ -126,11 +126,11 @@ class MembersLayout(Places):
         return self.units * vectors(step.out_features, self.units)
 
     @cached_property
-    def places(self) -> tuple[Tensor, ...]:
-        numbers, places = torch.arange(self.size, device="cpu"), []
+    def places(self) -> tuple[NDArray[np.int64], ...]:
+        numbers, places = np.arange(self.size), []
         for step, weight, bias in zip(self.steps, self.weights, self.biases, strict=True):
-            rows = numbers[weight:bias].view(step.in_features, self.stride(step))
-            places.append(rows[:, : step.out_features].T.contiguous())
+            rows = numbers[weight:bias].reshape(step.in_features, self.stride(step))
+            places.append(np.ascontiguousarray(rows[:, : step.out_features].T))
             if step.bias:
                 places.append(numbers[bias : bias + step.out_features])
         return tuple(places)

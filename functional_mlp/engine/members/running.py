@@ -195,7 +195,7 @@ class MembersRun:
                 shuffle=self._orders.shuffle,
                 keys=self._orders.keys(itertools.chain.from_iterable(keys)),
                 validations=None if validations is None else validations.tables,
-                places=None if validations is None else validations.places.data_ptr(),
+                places=None if validations is None else validations.places.ctypes.data,
                 members=len(self._members),
                 parameters=0 if validations is None else len(validations.places),
                 turns=len(keys),

@@ -4,8 +4,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from functional_mlp.engine.members.program import MembersLayout
 from functional_mlp.engine.passes import Evaluation, Figures, nothing
@@ -41,11 +41,11 @@ class Validations:
         return (ctypes.c_int64 * len(entries))(*entries)
 
     @cached_property
-    def places(self) -> Tensor:
+    def places(self) -> NDArray[np.int64]:
         """Pairs of the places of each parameter: in units among a member's, and in the workspace of a pass."""
         (there, *_) = [evaluation.layout.places for evaluation in self._evaluations if evaluation is not None]
-        columns = [torch.cat([place.reshape(-1) for place in places]) for places in (self._layout.places, there)]
-        return torch.stack(columns, 1)
+        columns = [np.concatenate([place.ravel() for place in places]) for places in (self._layout.places, there)]
+        return np.stack(columns, 1)
 
     def figures(self, member: int, losses: Sequence[float], right: Sequence[float]) -> Figures:
         """The losses and accuracies of a member's passes, given the sums of the losses and the right answers."""
