@@ -17,13 +17,15 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
-from numpy.typing import ArrayLike
 
 from functional_mlp.extras import installing
 from functional_mlp.spread import Band, Summary
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 try:
     from matplotlib.axes import Axes
@@ -141,7 +143,7 @@ def draw_band(axes: Axes, x: Sequence[float], band: Band, line: Line, label: str
 
 
 def draw_bars(
-    axes: Axes, x: ArrayLike, means: Sequence[float], stds: Sequence[float] | None, line: Line, label: str
+    axes: Axes, x: "ArrayLike", means: Sequence[float], stds: Sequence[float] | None, line: Line, label: str
 ) -> ErrorbarContainer:
     """Means with their standard deviations as bars, joined by a line.
 
@@ -175,7 +177,7 @@ def draw_open(axes: Axes, x: Sequence[float], y: Sequence[float], line: Line) ->
     axes.plot(x, y, linestyle="", marker=line.marker, mfc="none", mec=line.color, markersize=5.5, mew=0.8)
 
 
-def draw_samples(axes: Axes, x: ArrayLike, y: ArrayLike, line: Line) -> None:
+def draw_samples(axes: Axes, x: "ArrayLike", y: "ArrayLike", line: Line) -> None:
     """Samples, those of a class in the look of its series."""
     look: dict[str, Any] = {"color": line.color, "marker": line.marker}
     axes.scatter(x, y, s=11, edgecolors="black", linewidths=0.25, zorder=3, **look)
@@ -186,12 +188,12 @@ def draw_dots(axes: Axes, x: Sequence[float], y: Sequence[float], line: Line) ->
     axes.plot(x, y, linestyle="", marker=line.marker, color=line.color, markersize=2.6)
 
 
-def draw_boundary(axes: Axes, x: ArrayLike, y: ArrayLike, margins: ArrayLike) -> None:
+def draw_boundary(axes: Axes, x: "ArrayLike", y: "ArrayLike", margins: "ArrayLike") -> None:
     """Where margins over a grid are 0: the boundary that a network has learnt."""
     axes.contour(x, y, margins, levels=[0], colors=BOUNDARY.color, linewidths=BOUNDARY.width)
 
 
-def circle_misclassified(axes: Axes, x: ArrayLike, y: ArrayLike) -> None:
+def circle_misclassified(axes: Axes, x: "ArrayLike", y: "ArrayLike") -> None:
     axes.scatter(x, y, s=42, **MISCLASSIFIED)
 
 

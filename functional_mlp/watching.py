@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
+import numpy as np
 import torch
+from torch import Tensor
 
-from functional_mlp import pytree
+from functional_mlp import checks, pytree
 from functional_mlp.arguments import check_start
 from functional_mlp.course import Course
 from functional_mlp.history import History
@@ -142,11 +144,24 @@ def copied(progress: Progress) -> tuple[TrainState, History]:
 def asked_all(callbacks: Sequence[Callback], reached: Callable[[T], tuple[TrainState, History]], by: T) -> bool:
     """Whether one of the callbacks, which are all asked, ends the run of what has `reached` a state and a history.
 
-    Each is given its own: it may write into the state, which is not the one that is kept.
+    Each is given its own: it may write into the state, which is not the one that is kept. Raises `TypeError` where one
+    returns anything but True, False or None.
     """
     ends = False
     for callback in callbacks:
         state, history = reached(by)
-        if callback(state.epoch - 1, state, history):
+        answer = callback(state.epoch - 1, state, history)
+        if answer is not None and _is_true(answer):
             ends = True
     return ends
+
+
+def _is_true(answer: object) -> bool:
+    if isinstance(answer, Tensor) and answer.dtype is torch.bool and answer.ndim == 0:
+        return bool(answer)  # of a comparison of parameters
+    if isinstance(answer, bool | np.bool_):
+        return bool(answer)
+    raise TypeError(
+        f"a callback must return True, to end the training, or False or None, got {checks.describe(answer)}: see that "
+        "its last line is a comparison, or returns nothing"
+    )

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import functional_mlp as fm
 from functional_mlp import pytree
+from functional_mlp.engine.policy import MEASURED
 from functional_mlp.engine.running import FusedRun
 from functional_mlp.reference import ReferenceRun
 from tests import runs
@@ -54,7 +56,7 @@ def test_an_epoch_with_a_callback_costs_the_same_however_many_there_were(engine:
         return calls_of(lambda: fit(engine=engine, epochs=epochs, batch_size=25, callbacks=[lambda *_: None]))
 
     run(10)
-    few, twice, more = run(32), run(64), run(128)  # whole groups of those that are trained ahead
+    few, twice, more = (run(times * MEASURED.most_epochs_ahead) for times in (1, 2, 4))
     assert more - twice == pytest.approx(2 * (twice - few), rel=0.05)
 
 
@@ -121,6 +123,17 @@ def test_states_of_epochs_that_are_trained_ahead_are_those_of_shorter_runs(
 
 def test_only_true_stops_a_run() -> None:
     assert fit(callbacks=(lambda *_: None, lambda *_: False)).state.epoch == 3
+
+
+@pytest.mark.parametrize("true", [True, np.True_, torch.tensor(True)], ids=repr)
+def test_a_comparison_of_any_kind_ends_the_run(true: Any) -> None:
+    assert fit(callbacks=[lambda *_: true]).state.epoch == 1
+
+
+@pytest.mark.parametrize("answer", [0.69, 1, "go on", torch.tensor(0.5), torch.ones(2, dtype=torch.bool)], ids=repr)
+def test_what_a_callback_returns_says_whether_to_end_or_is_refused(answer: Any) -> None:
+    with pytest.raises(TypeError, match="a callback must return True, to end the training, or False or None, got "):
+        fit(callbacks=[lambda *_: answer])
 
 
 def test_progress_counts_epochs_and_changes_nothing() -> None:

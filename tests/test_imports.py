@@ -1,5 +1,6 @@
 """Threads that use the package, or what it looks for, while another one imports it."""
 
+import ast
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -8,8 +9,10 @@ from types import ModuleType
 
 import pytest
 
+import functional_mlp as fm
 from functional_mlp import imports
 
+MODULES = sorted(Path(fm.__file__).parent.rglob("*.py"))
 # Seconds: longer than nothing needs, and than anything here takes.
 SHORT, LONG = 1.2, 60.0
 
@@ -112,3 +115,12 @@ def test_each_item_is_taken_by_one_of_the_threads() -> None:
     threads = [started(lambda share=share: share.extend(imports.taken(items))) for share in shares]
     [thread.join(LONG) for thread in threads]
     assert sorted(shares[0] + shares[1]) == list(range(2000))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "numpy.typing" in path.read_text()], ids=str)
+def test_a_module_imports_numpy_before_its_types(path: Path) -> None:
+    # numpy cannot be imported by one thread while another one begins with numpy.typing.
+    statements = ast.parse(path.read_text()).body
+    at_once = [ast.unparse(each) for each in statements if isinstance(each, ast.Import | ast.ImportFrom)]
+    of_numpy = [line.removesuffix(" as np") for line in at_once if "numpy" in line]
+    assert of_numpy[:1] in ([], ["import numpy"])

@@ -1,11 +1,10 @@
 """A data set: inputs, targets and weights, checked once."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from attrs import field, frozen
-from numpy.typing import NDArray
 from torch import Tensor
 
 from functional_mlp import checks, markup
@@ -16,6 +15,9 @@ from functional_mlp.from_type import drawn
 from functional_mlp.pages import pieces
 from functional_mlp.spread import count
 from functional_mlp.targets import are_whole, class_indices, is_one_hot, one_hot_of_whole, plain_indices
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Rows = Tensor | slice
 
