@@ -13,6 +13,7 @@
     conditions.py  that an expression is positive, or negative
     bounds.py      the sign of a formula between bounds
     sampling.py    points at which conditions hold
+    peaks.py       points at which functions turn
     regions.py     where which condition holds
     walls.py       the surfaces between regions
     resolving.py   the smooth formula where conditions are decided

@@ -7,6 +7,7 @@ Where the pieces cannot be told in time, points of the whole space are looked at
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 import attrs
@@ -19,6 +20,7 @@ from functional_mlp.symbolic.comparing import TRIES, Comparing
 from functional_mlp.symbolic.dividing import TooManyPieces, divided
 from functional_mlp.symbolic.findings import METHODS, NO_NUMBER, Kink, Piece, Refuted
 from functional_mlp.symbolic.identities import remainder
+from functional_mlp.symbolic.peaks import peaks
 from functional_mlp.symbolic.points import At, OnWall, Point
 from functional_mlp.symbolic.reach import OutOfReach
 from functional_mlp.symbolic.regions import NoPoint, Region
@@ -79,7 +81,10 @@ def _begun(claim: Claim, region: Region, algebra: Allowance, time: Allowance) ->
             return Piece(region, shown, METHODS[agreement])
 
     def formulas() -> Iterator[tuple[Point, sympy.Expr, sympy.Expr]]:
-        return ((point, derivative, claim.given) for point in region.points(region.point, TRIES))
+        turns = peaks(claim.exact(claim.given + derivative), region.point) if region.point else ()
+        there = (point for point in turns if region.contains(point))
+        for point in itertools.chain(there, region.points(region.point, TRIES)):
+            yield point, derivative, claim.given
 
     comparing = Comparing(formulas, claim.constants, region.where())
     with contextlib.suppress(OutOfTime):

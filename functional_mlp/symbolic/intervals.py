@@ -61,7 +61,7 @@ def enclosed(expression: sympy.Expr, point: Mapping[sympy.Symbol, sympy.Expr], d
     if not (mpmath.isfinite(low) and mpmath.isfinite(high)):
         raise OutOfReach("it is not known that it is finite")
     with mpmath.workdps(digits):
-        middle, radius = (low + high) / 2, high - low
+        middle, radius = (mpmath.mpf(0), max(-low, high)) if low <= 0 <= high else ((low + high) / 2, high - low)
     return Interval(sympy.Float(middle, digits), sympy.Float(radius, 15))
 
 

@@ -30,9 +30,10 @@ def prove(
 
     - an `Elementwise`: `derivative` is the derivative of `value`, and `pullback` that times the gradient;
     - a network: that of each of its activations;
-    - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs. Targets are any numbers; where that
-      does not hold and the loss encodes its targets, they are those that it takes: from 0 on, between 0 and 1,
-      probabilities, or classes. With `targets`, as `check_loss` takes them, they are those kinds. The proof says which;
+    - a `Loss`: `sample_grad` is the gradient of `sample_value`, for 1 to 4 outputs, and of those that can be exchanged
+      for the first. Targets are any numbers; where that does not hold and the loss encodes its targets, they are those
+      that it takes: from 0 on, between 0 and 1, probabilities, or classes. With `targets`, as `check_loss` takes them,
+      they are those kinds. The proof says which;
     - an `Optimizer`: `rule`, from zero state, does in each of `steps` updates what `formula(w, gradients, **numbers)`
       makes of the parameter before the step and the gradients so far. A formula with an argument `params` is given the
       list of the parameters before each step so far, of which `w` is the last. `numbers` are symbols for the

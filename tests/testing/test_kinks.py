@@ -103,7 +103,7 @@ class Absolute(fm.Loss):
 def test_the_kinks_of_a_loss_are_said():
     proof = prove(Absolute())
     assert "1 output: at ŷ = t it is -1 from the left and 1 from the right, and 0 is given" in proof.kinks
-    assert "4 outputs: at ŷ4 = t4 it is -1 from the left and 1 from the right, and 0 is given" in proof.kinks
+    assert "4 outputs: at ŷ1 = t1 it is -1 from the left and 1 from the right, and 0 is given" in proof.kinks
 
 
 def test_a_slope_may_be_infinite_at_a_kink():

@@ -143,7 +143,10 @@ def test_an_expression_cannot_overwrite_what_it_is_given(overwrite):
 
 def test_of_a_shape_only_the_number_of_features_is_known():
     mean = loss(lambda xp, p, t: xp.sum(p - t) / p.shape[1], lambda xp, p, t: (p - t) / p.shape[-1])
-    with pytest.raises(TypeError, match=r"of a shape only shape\[-1\] is known, .* got shape\[1\] \(in sample_value"):
+    with pytest.raises(
+        TypeError,
+        match=r"of a shape only shape\[-1\] is known, .* got shape\[1\] .*called in sample_value",
+    ):
         prove(mean)
 
 

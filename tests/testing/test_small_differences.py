@@ -34,8 +34,29 @@ def hidden(xp, s):
 @pytest.mark.parametrize("narrow", [100, 10**9])
 def test_a_bump_between_the_points_is_found(value, slope, narrow):
     bumped = activation(value, lambda xp, s, y: slope(xp, s, y) + xp.exp(-narrow * (s - 200.25) ** 2))
-    with pytest.raises(AssertionError, match="which is the same to 60 digits: what is given less what it is comes to"):
+    with pytest.raises(AssertionError, match="the derivative is wrong: at s = "):
         prove(bumped)
+
+
+def test_what_is_smaller_than_digits_everywhere_is_found():
+    wrong = activation(lambda xp, s: xp.tanh(s), lambda xp, s, y: 1 - y * y + xp.exp(-s * s - 10**5))
+    with pytest.raises(AssertionError, match="is given, which is the same to 60 digits: what is given less what"):
+        prove(wrong)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda xp, s: xp.exp(-(10**9) * (s * s - 40_000.5) ** 2),
+        lambda xp, s: 1 / (1 + xp.exp(1000 * (1e7 - s))),
+        lambda xp, s: 1 + xp.erf(1000 * (s - 3e6)),
+    ],
+    ids=["two bumps", "a step", "a step of erf"],
+)
+def test_what_is_nothing_but_where_its_function_turns_is_found(more):
+    wrong = activation(lambda xp, s: s + 0, lambda xp, s, y: 1 + hidden(xp, s) + more(xp, s))
+    with pytest.raises(AssertionError, match="the derivative is wrong: at s = "):
+        prove(wrong)
 
 
 @pytest.mark.parametrize("place", [sympy.Integer(0), sympy.Rational(401, 2), sympy.Integer(10**6)])
