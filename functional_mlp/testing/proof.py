@@ -15,6 +15,7 @@ class Proof:
 
     `pieces` says for each claim and each region how it is known there: by algebra, or with 60 digits at a number of
     points. `kinks` says what lies between the regions: the derivatives from the left and the right, and what is given.
+    Both speak of the first of those outputs of a loss that can be exchanged, for all of them.
     `conditions` are what the proof holds under and does not show, as that a search has found all zeros.
     """
 
