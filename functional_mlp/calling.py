@@ -17,7 +17,7 @@ from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 # An error that comes up in these is one of the line that has led to them.
 _OWN_FILES = {__file__, operands.__file__}
 # What lies in these folders is nobody's expression.
-_OTHERS = (os.path.dirname(__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen")
+_OTHERS = (os.path.dirname(__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<")
 
 # What Python and numpy say in their own words, and what to write instead.
 _ADVICE = {
