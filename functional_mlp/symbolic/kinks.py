@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 import sympy
 
-from functional_mlp.symbolic.agreement import Agreement, compared
+from functional_mlp.symbolic.agreement import Agreement, compared, is_rounding
 from functional_mlp.symbolic.comparing import POINTS, TRIES
 from functional_mlp.symbolic.conditions import conditions_where
 from functional_mlp.symbolic.findings import Kink, Refuted
@@ -102,9 +102,14 @@ def _refute_unless_equal(expected: sympy.Expr, given: sympy.Expr, claim: Claim, 
 
 
 def _wrong_on(wall: Wall, expected: sympy.Expr, given: sympy.Expr, claim: Claim) -> Refuted | None:
-    """Where on a wall two formulas differ; None where no such point is found."""
+    """Where on a wall two formulas differ; None where they do not.
+
+    Raises `Unsolved` where they have variables, and agree at points without being found to be the same.
+    """
     error = claim.exact(given - expected)
     if is_zero(error) or (wall.place.is_Float and error.is_Float and abs(error) <= NEGLIGIBLE):
+        return None
+    if is_rounding(given - expected, claim.constants):
         return None
     points = wall.others.points(wall.others.point, TRIES)
     for point in itertools.islice(points, POINTS if wall.others.variables else 1):
@@ -113,4 +118,6 @@ def _wrong_on(wall: Wall, expected: sympy.Expr, given: sympy.Expr, claim: Claim)
             where = "" if wall.place.is_number else f"where {wall.variable} = {wall.place}, "
             at = {wall.variable: wall.place.subs(point), **point}
             return Refuted(where, at, (found.expected, found.given), error)
+    if error.free_symbols:
+        raise Unsolved(f"{error} is 0 at points, and not known to be so between them")
     return None

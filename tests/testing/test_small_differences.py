@@ -10,7 +10,7 @@ from functional_mlp.symbolic.reach import OutOfReach, at
 from functional_mlp.symbolic.tidying import tidied
 from functional_mlp.testing import prove
 from functional_mlp.testing.proof import CannotProveError
-from tests.testing.expressions import activation
+from tests.testing.expressions import activation, loss
 
 S = sympy.Symbol("s", real=True)
 # 0, which algebra does not see.
@@ -123,3 +123,12 @@ def test_a_formula_that_is_made_short_has_no_more_time_than_who_asks(monkeypatch
     monkeypatch.setattr("functional_mlp.symbolic.tidying._with_sums_tidied", endless)
     with pytest.raises(OutOfTime):
         Allowance(0.02).run(lambda: tidied(S))
+
+
+def test_what_agrees_at_points_of_a_surface_is_a_condition(monkeypatch):
+    monkeypatch.setattr("functional_mlp.symbolic.kinks.POINTS", 3)
+    monkeypatch.setattr("functional_mlp.testing.proofs.OUTPUTS", range(1, 2))
+    squares = loss(
+        lambda xp, p, t: xp.sum((p - t) ** 2), lambda xp, p, t: 2 * (p - t) + xp.where(p == t, hidden(xp, t), 0)
+    )
+    assert prove(squares).conditions == ("it holds where t - ŷ = 0 as well",)
