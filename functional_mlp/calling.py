@@ -16,8 +16,9 @@ from functional_mlp.operands import Comparison, NotInAlgebraError, Operand
 
 # An error that comes up in these is one of the line that has led to them.
 _OWN_FILES = {__file__, operands.__file__}
-# What lies in these folders is nobody's expression.
-_OTHERS = (os.path.dirname(__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<")
+# What lies in these folders is nobody's expression, and neither is what was installed.
+_OTHERS = (os.path.dirname(__file__), sysconfig.get_path("stdlib"), "<")
+_INSTALLED = re.compile(r"[/\\](site|dist)-packages[/\\]")
 
 # What Python and numpy say in their own words, and what to write instead.
 _ADVICE = {
@@ -125,9 +126,13 @@ def line_in(files: set[str], error: Exception) -> str:
     within = [place for place, (code, _) in enumerate(lines) if code.co_filename in files - _OWN_FILES]
     if not within:
         return ""
-    called = [line for line in lines[within[-1] + 1 :] if not line[0].co_filename.startswith(_OTHERS)]
+    called = [line for line in lines[within[-1] + 1 :] if _is_written_by_users(line[0].co_filename)]
     told = [f"in {code.co_name}, {_place(code, line)}" for code, line in (*called[-1:], lines[within[-1]])]
     return f" ({', called '.join(told)})"
+
+
+def _is_written_by_users(file: str) -> bool:
+    return not (file.startswith(_OTHERS) or _INSTALLED.search(file))
 
 
 def _place(code: types.CodeType, line: int) -> str:
