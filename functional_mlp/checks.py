@@ -264,6 +264,15 @@ def plain_tensor(name: str, value: object) -> None:
         _not_differentiated(name, value)
 
 
+def in_memory(name: str, value: Tensor) -> None:
+    """Raise where a plain tensor is one that `torch.func` transforms: its numbers cannot be looked at."""
+    if functorch.is_functorch_wrapped_tensor(value):
+        raise TypeError(
+            f"{name} must be a tensor whose numbers can be read, got one that torch.func transforms: "
+            "call this outside of what it transforms"
+        )
+
+
 def _conversion(name: str, value: object) -> str:
     """The call that makes a tensor of what is none, for the end of a message."""
     if name == "params" and hasattr(value, "params"):

@@ -79,6 +79,7 @@ class Tally:
 
 def metrics_of(totals: Tensor, *answered: bool) -> list[Metrics]:
     """What a `Tally` of these totals has for metrics."""
+    checks.in_memory("the sums of losses", totals)
     losses, rights, weights, rows = totals
     figures = zip(rights.tolist(), weights.tolist(), answered, strict=True)
     shares = [share(right, weight) if known else math.nan for right, weight, known in figures]

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from functional_mlp import checks, engines, pytree, trees
+from functional_mlp.algebra import working_dtype
 from functional_mlp.forks import cached_property
 from functional_mlp.layers.adapting import as_layer
 from functional_mlp.layers.arguments import checked_arguments, template
@@ -15,7 +16,7 @@ from functional_mlp.layers.base import Layer, Params
 from functional_mlp.losses import Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty, check_penalty
-from functional_mlp.samples import checked_inputs, samples
+from functional_mlp.samples import checked_inputs, samples, weighted_inputs
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -58,21 +59,19 @@ class OnlineState:
         return f"<OnlineState after {self.step} steps of {self.online!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Bytes, for torch writes addresses with its tensors: equal states are to be the same when they are pickled.
+        # Arrays, for torch writes addresses with its tensors: equal states are to be the same when they are pickled.
         trees = self.online.steps.trees(self.numbers)
-        contents = {
-            name: [pytree.bits(leaf).numpy().tobytes() for leaf in pytree.leaves(tree)] for name, tree in trees.items()
-        }
+        contents = {name: [pytree.bits(leaf).numpy() for leaf in pytree.leaves(tree)] for name, tree in trees.items()}
         return _unpickled, (self.online, self.step, self.learning_rate, contents)
 
 
-def _unpickled(online: "Online", step: int, learning_rate: float, contents: dict[str, list[bytes]]) -> OnlineState:
+def _unpickled(online: "Online", step: int, learning_rate: float, contents: dict[str, list[Any]]) -> OnlineState:
     like = template(online.network, online.dtype)
     trees = {
         name: pytree.unflatten(
             like,
             [
-                torch.frombuffer(bytearray(content), dtype=online.dtype).reshape(leaf.shape)
+                torch.from_numpy(content).view(online.dtype).reshape(leaf.shape)
                 for content, leaf in zip(leaves, pytree.leaves(like), strict=True)
             ],
         )
@@ -171,17 +170,18 @@ class Online:
         target
             As the loss takes it: values (outputs,), or a class index, an int too; of a batch, one each.
         weight
-            A factor on the loss: a number, not negative, or one for each sample of a batch.
+            A factor on the loss: a number, not negative, or one for each sample of a batch. A sample of weight 0 counts
+            for nothing, whatever numbers it has.
         learning_rate
             Of this step, instead of the state's.
 
-        A NaN in the data gives the loss NaN; whoever wants to go on keeps the state from before. Raises `TypeError` or
-        `ValueError` for what does not fit the network, its loss or the state.
+        A NaN in data that count gives the loss NaN; whoever wants to go on keeps the state from before. Raises
+        `TypeError` or `ValueError` for what does not fit the network, its loss or the state.
         """
         if type(state) is not OnlineState or state.held[0] is not self:
             self._check_state(state)
         _, numbers, step, usual_rate = state.held
-        rate = usual_rate if learning_rate is None else checks.number("step: learning_rate", learning_rate, low=0.0)
+        rate = usual_rate if learning_rate is None else self._rate(learning_rate)
         numbers, loss = self.steps.step(numbers, step, rate, x, target, weight)
         return OnlineState((self, numbers, step + 1, usual_rate)), loss
 
@@ -190,6 +190,12 @@ class Online:
         if type(state) is not OnlineState or state.held[0] is not self:
             self._check_state(state)
         return self.steps.predict(state.held[1], x)
+
+    def _rate(self, learning_rate: Any) -> float:
+        name = "step: learning_rate"
+        rate = checks.number(name, learning_rate, low=0.0)
+        checks.in_range(name, rate, working_dtype(self.dtype))
+        return rate
 
     def _check_state(self, state: Any) -> None:
         checks.instance("state", state, OnlineState, "make one with online.init(params)")
@@ -252,9 +258,9 @@ class ReferenceSteps:
         self, numbers: dict[str, Any], step: int, learning_rate: float, x: Any, target: Any, weight: Any
     ) -> tuple[dict[str, Any], float]:
         params = numbers["params"]
-        inputs = self._inputs(x)
+        inputs, weights = weighted_inputs(self._inputs(x), weight)
         prediction, tape = self._network.forward(params, inputs)
-        given = samples(self._loss, inputs, prediction, target, weight)
+        given = samples(self._loss, inputs, prediction, target, weights)
         grad_out = self._loss.batch_grad(prediction, given.targets, given.weights)
         grads = self._network.backward_params(params, tape, grad_out)
         if self._penalty is not None:
@@ -264,7 +270,8 @@ class ReferenceSteps:
         return {name: getattr(after, name) for name in numbers}, loss
 
     def predict(self, numbers: dict[str, Any], x: Any) -> Tensor:
-        return self._network.apply(numbers["params"], self._inputs(x))
+        # Copied, for a layer may return what it is given: the inputs, or the params of the state.
+        return self._network.apply(numbers["params"], self._inputs(x)).clone()
 
     def _inputs(self, x: Any) -> Tensor:
         return checked_inputs(x, self._dtype, torch.device("cpu"), self._network.in_features)

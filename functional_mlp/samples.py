@@ -11,7 +11,11 @@ from functional_mlp import checks
 from functional_mlp.arrays import as_tensor
 from functional_mlp.conversions import conversions_of
 from functional_mlp.losses import Loss
-from functional_mlp.targets import plain_indices
+from functional_mlp.targets import are_whole, plain_indices
+
+# The features of a sample that counts for nothing: none of the array algebra's functions, nor a quotient, is infinite
+# or NaN there, nor are those of 1 minus it.
+UNCOUNTED = 0.5
 
 
 @attrs.frozen(eq=False)
@@ -35,7 +39,8 @@ class Samples:
 def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: int | None) -> Tensor:
     """Inputs (features,) or (b, features), without a graph.
 
-    Raises `TypeError` or `ValueError` for another kind, dtype, device or shape.
+    Raises `TypeError` or `ValueError` for another kind, dtype, device or shape. A tensor of a class of the user's own
+    comes back as torch's own, in the same memory.
     """
     conversions, x = conversions_of(x), as_tensor("x", x)
     checks.float_tensor("x", x, conversions, dtype)
@@ -46,19 +51,34 @@ def checked_inputs(x: Any, dtype: torch.dtype, device: torch.device, features: i
     wanted = "features" if features is None else features
     if x.ndim not in (1, 2) or x.numel() == 0 or (features is not None and x.shape[-1] != features):
         raise ValueError(f"x must be a sample of shape ({wanted},) or a batch (b, {wanted}), got {tuple(x.shape)}")
-    inputs: Tensor = x.detach()
+    inputs: Tensor = x.detach().as_subclass(Tensor)
     return inputs
 
 
-def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight: Any) -> Samples:
-    """What goes with inputs as `checked_inputs` gives them; `predictions` have the shape and dtype of the network's.
+def weighted_inputs(inputs: Tensor, weight: Any) -> tuple[Tensor, Tensor | None]:
+    """Inputs as a network takes them, and their weights as a column, where there are any.
+
+    A sample of weight 0 counts for nothing, whatever its numbers, while NaN times 0 is NaN in a gradient: it stands as
+    `UNCOUNTED`.
+    """
+    if weight is None:
+        return inputs, None
+    weights = _weights(weight, inputs)
+    return inputs.masked_fill(weights == 0, UNCOUNTED), weights
+
+
+def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weights: Tensor | None) -> Samples:
+    """What goes with inputs as `weighted_inputs` gives them; `predictions` have the shape and dtype of the network's.
 
     A batch of one row may have a target without a dimension, as a sample has.
     """
     conversions, target = conversions_of(target), checks.plain_number(target)
-    is_label = type(target) in (bool, int, np.bool_)
-    target = torch.tensor(target, device=inputs.device) if is_label else as_tensor("target", target)
+    is_label = isinstance(target, int | np.bool_)
+    target = _class(target, predictions) if is_label else as_tensor("target", target)
     checks.plain_tensor("target", target)
+    checks.in_memory("x", inputs)
+    checks.in_memory("target", target)
+    target = target.detach().as_subclass(Tensor)
     if target.ndim == 0 and inputs.shape[:-1] == (1,):
         target = target.unsqueeze(0)
     if target.is_floating_point() and target.dtype != predictions.dtype:
@@ -66,20 +86,31 @@ def samples(loss: Loss, inputs: Tensor, predictions: Tensor, target: Any, weight
             f"target must be of the dtype {predictions.dtype}, got {target.dtype}: "
             f"call {conversions.to(predictions.dtype)}"
         )
-    target = plain_indices(target)
-    is_class = target.shape == inputs.shape[:-1] and not target.is_floating_point()
+    is_class = target.shape == inputs.shape[:-1] and are_whole(target)
+    if is_class:
+        target = plain_indices(target)
     targets = loss.checked_targets(predictions, target)
-    return Samples(inputs, targets, target if is_class else None, _weights(weight, inputs))
+    return Samples(inputs, targets, target if is_class else None, weights)
 
 
-def _weights(weight: Any, inputs: Tensor) -> Tensor | None:
+def _class(index: Any, predictions: Tensor) -> Tensor:
+    """A class index, which comes as an int or a bool, as a tensor; those that int64 has no place for are refused."""
+    index, classes = int(index), predictions.shape[-1]
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"target: class indices must lie between 0 and {classes - 1}, got {index}")
+    return torch.tensor(index, device=predictions.device)
+
+
+def _weights(weight: Any, inputs: Tensor) -> Tensor:
     """Weights (b,), or one for all samples, as a column."""
-    if weight is None:
-        return None
-    if isinstance(weight, Tensor) or not isinstance(weight, int | float):
+    weight = checks.plain_number(weight)
+    if not isinstance(weight, int | float):
         weights = as_tensor("weight", weight)
         checks.plain_tensor("weight", weights)
-        weights = weights.detach().to(inputs)
+        checks.in_memory("weight", weights)
+        if weights.dtype.is_complex:
+            raise ValueError(f"weight must be real, got {checks.describe(weights)}: take the real part, .real")
+        weights = weights.detach().as_subclass(Tensor).to(inputs)
     else:
         weights = torch.tensor(checks.number("weight", weight, low=0.0), dtype=inputs.dtype, device=inputs.device)
     if weights.ndim == 0:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from functional_mlp import checks
+
 # Places from this one on need words of 64 bits.
 NARROW = 1 << 32
 # A block of Philox-4x64-10 has four words, and eight halves; its rounds, and their constants.
@@ -41,6 +43,7 @@ def shuffled(digest: bytes, n: int) -> Tensor:
     [0, 1, 2, 3, 4]
     """
     order = torch.empty(n, dtype=torch.int64, device="cpu")
+    checks.in_memory("the order", order)
     _shuffle(digest, order)
     return order
 

@@ -1,5 +1,6 @@
 """Passes forward: which engine makes them, on how many threads, and in how much memory."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,6 +135,22 @@ def test_what_the_engine_cannot_run_is_left_to_the_reference() -> None:
     x, params = INPUTS[:5].half(), NETWORK.init(KEY, dtype=torch.float16)
     outputs = engines.predict(NETWORK, params, x, "auto", Policy(fewest_products=1))
     assert_same_bits(outputs, NETWORK.apply(params, x))
+
+
+def test_what_torch_func_transforms_is_left_to_the_reference_or_refused() -> None:
+    """`functionalize` makes tensors whose memory is nowhere: to read it ends the process."""
+    policy, transformed = Policy(fewest_products=1), torch.func.functionalize
+    predict = functools.partial(engines.predict, NETWORK, PARAMS, engine="auto", policy=policy)
+    assert_same_bits(transformed(predict)(INPUTS), NETWORK.apply(PARAMS, INPUTS))
+    more = {"key": KEY, "epochs": 1, "engine": "reference"}
+    for refused in (
+        lambda x: fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA),
+        lambda x: fm.fit(NETWORK, fm.CrossEntropy(), fm.SGD(0.1), DATA, **more),
+    ):
+        with pytest.raises(TypeError, match=r"one that torch\.func transforms: call this outside"):
+            transformed(refused)(INPUTS)
+    with pytest.raises(ValueError, match=r"torch\.func transforms what is called here"):
+        transformed(lambda x: fm.predict(NETWORK, PARAMS, x, engine="fused"))(INPUTS)
 
 
 def test_an_error_on_any_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
 """`Online`: steps from Python are those of `train_epoch`, on both engines."""
 
 import ctypes
+import enum
+import functools
+import itertools
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -49,14 +53,23 @@ class Reversed(fm.Layer):
         return (), grad_out.flip(-1)
 
 
+@attrs.frozen(repr=False)
+class WithoutNumbers(Reversed):
+    """A layer whose parameters are none."""
+
+    def init(self, key, *, dtype=torch.float32, device=None):
+        return torch.zeros(0, 2, dtype=dtype, device=device)
+
+    def backward(self, params, tape, grad_out):
+        return params, grad_out.flip(-1)
+
+
 SLOW = fm.Sequential(fm.Linear(3, 5), Reversed(), fm.Linear(5, 2))
 
 
 def check_epoch(network, loss, optimizer, data, batch_size, engine, penalty=None) -> None:
     """Steps in the order of an epoch give its state, and its mean loss."""
     dtype = data.inputs.dtype
-    weights = None if data.weights is None else data.weights + 0.5
-    data = fm.Dataset(data.inputs, data.targets, weights)
     online = fm.Online(network, loss, optimizer, penalty=penalty, dtype=dtype)
     start = fm.TrainState(optimizer.init(network.init(fm.random.key(1), dtype=dtype)), KEY, 0)
     more = {"optimizer": optimizer, "batch_size": batch_size, "engine": engine, "penalty": penalty}
@@ -166,6 +179,8 @@ def test_states_are_saved_and_copied_as_any_other(tmp_path) -> None:
     fm.save(tmp_path / "model.safetensors", state.params, network=NETWORK, optimizer=online.optimizer)
     assert fm.pytree.equal(fm.load(tmp_path / "model.safetensors").params, state.params)
     assert repr(state).startswith("<OnlineState after 1 steps of Online(")
+    empty = fm.Online(WithoutNumbers(), fm.MeanSquaredError(), fm.SGD(0.1))
+    assert pickle.loads(pickle.dumps(empty.init(torch.zeros(0, 2)))).params.shape == (0, 2)
 
 
 @pytest.mark.parametrize("network", [NETWORK, SLOW], ids=["fused", "reference"])
@@ -215,6 +230,68 @@ def test_nan_shows_in_the_loss(network: fm.Layer) -> None:
     assert online.step(state, X, TARGET)[1] == online.step(state, X, TARGET)[1]
 
 
+@pytest.mark.parametrize("network", [NETWORK, SLOW], ids=["fused", "reference"])
+def test_a_sample_of_weight_0_counts_for_nothing(network: fm.Layer) -> None:
+    online = fm.Online(network, fm.MeanSquaredError(), fm.SGD(0.1))
+    state = online.init(network.init(fm.random.key(1)))
+    weight, targets = torch.tensor([0.0, 1.0]), torch.stack([TARGET, -TARGET])
+    expected, loss = online.step(state, torch.stack([X, X]), targets, weight=weight)
+    for bad in (float("nan"), float("inf"), 3e38):
+        batch, own = torch.stack([X * bad, X]), torch.stack([TARGET * bad, -TARGET])
+        for answers in (targets, own):
+            found, value = online.step(state, batch, answers, weight=weight)
+            assert value == loss
+            torch.testing.assert_close(fm.pytree.leaves(found.params), fm.pytree.leaves(expected.params))
+        alone, value = online.step(state, X * bad, TARGET, weight=0.0)
+        assert value == 0.0
+        assert fm.pytree.equal(alone.params, state.params)
+
+
+class OfOnesOwn(torch.Tensor):
+    """A tensor of a class that a user wrote."""
+
+
+class Class(enum.IntEnum):
+    SECOND = 1
+
+
+@pytest.mark.parametrize("network", [NETWORK, SLOW], ids=["fused", "reference"])
+def test_tensors_and_numbers_of_other_classes_are_taken_as_they_are(network: fm.Layer) -> None:
+    values, classes = (fm.Online(network, loss, fm.SGD(0.1)) for loss in (fm.MeanSquaredError(), fm.CrossEntropy()))
+    params = network.init(fm.random.key(1))
+    state, zeros = values.init(params), torch._efficientzerotensor(3)
+    for x, same in ((X.as_subclass(OfOnesOwn), X), (zeros, torch.zeros(3))):
+        for form, wanted in ((x, same), (x[None], same[None]), (torch.stack([x, x]), torch.stack([same, same]))):
+            outputs = values.predict(state, form)
+            assert type(outputs) is torch.Tensor
+            assert outputs.equal(values.predict(state, wanted))
+        target = TARGET.as_subclass(OfOnesOwn)
+        reached, expected = values.step(state, x, target)[0], values.step(state, same, TARGET)[0]
+        assert {type(leaf) for leaf in fm.pytree.leaves(reached.params)} == {torch.Tensor}
+        assert fm.pytree.equal(reached.params, expected.params)
+    state = classes.init(params)
+    assert classes.step(state, X, Class.SECOND)[1] == classes.step(state, X, 1)[1]
+    _, loss = classes.step(state, X, 1, weight=2)
+    assert all(classes.step(state, X, 1, weight=kind(2))[1] == loss for kind in (np.float32, np.float16, np.int64))
+
+
+def test_predictions_are_memory_of_the_callers_own() -> None:
+    class Params(Reversed):
+        def init(self, key, *, dtype=torch.float32, device=None):
+            return torch.ones(3, dtype=dtype, device=device)
+
+        def forward(self, params, x):
+            return params, None
+
+    for network in (Params(), fm.Identity()):
+        online = fm.Online(network, fm.MeanSquaredError(), fm.SGD(0.1))
+        x, state = X.clone(), online.init(network.init(fm.random.key(0)))
+        before = state.params
+        online.predict(state, x).zero_()
+        assert x.equal(X)
+        assert fm.pytree.equal(state.params, before)
+
+
 def test_threads_may_step_at_once() -> None:
     online = online_of()
     start = online.init(PARAMS)
@@ -252,6 +329,7 @@ REFUSED = {
     "target of one more": (lambda s: (s, X[None], torch.zeros(2, 2)), ValueError, "targets must"),
     "state": (lambda s: (PARAMS, X, TARGET), TypeError, "state must be an OnlineState"),
     "tree": (lambda s: (s.optimizer_state, X, TARGET), TypeError, "state must be an OnlineState"),
+    "bools": (lambda s: (s, X, torch.tensor([True, False])), ValueError, "got a torch.bool tensor"),
     "another's state": (lambda s: (online_of(optimizer=fm.SGD(0.1)).init(PARAMS), X, TARGET), ValueError, "is one of"),
 }
 
@@ -264,17 +342,41 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
         online.step(*given(online.init(PARAMS)))
 
 
+@pytest.mark.parametrize("network", [NETWORK, SLOW], ids=["fused", "reference"])
+def test_tensors_that_cannot_be_read_are_refused(network: fm.Layer) -> None:
+    online = fm.Online(network, fm.MeanSquaredError(), fm.SGD(0.1))
+    state = online.init(network.init(fm.random.key(1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls them a prototype
+        nested = torch.nested.nested_tensor([TARGET])
+    for x, target in ((nested, TARGET), (X, nested)):
+        with pytest.raises(ValueError, match="got a nested one"):
+            online.step(state, x, target)
+    with pytest.raises(ValueError, match="got a nested one"):
+        online.predict(state, nested)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        return online.step(state, x, TARGET.expand(*x.shape[:-1], 2))[0].params
+
+    read = [step] if network is SLOW else [step, functools.partial(online.predict, state)]
+    for transform, function in itertools.product((torch.func.vmap, torch.func.grad, torch.func.functionalize), read):
+        for form in (X, X[None]):
+            with pytest.raises(TypeError, match=r"torch\.func"):
+                transform(function)(torch.stack([form, form]) if transform is torch.func.vmap else form)
+
+
 def test_labels_and_weights_and_rates_are_checked() -> None:
     online = online_of(fm.CrossEntropy())
     state = online.init(PARAMS)
-    for label in (2, -1, torch.tensor(7)):
+    for label in (2, -1, torch.tensor(7), 2**70, np.uint64(2**64 - 1)):
         with pytest.raises(ValueError, match="class"):
             online.step(state, X, label)
-    for weight in (-1.0, float("nan"), torch.ones(3)):
+    for weight in (-1.0, float("nan"), torch.ones(3), torch.tensor(1 + 2j), 1e39):
         with pytest.raises(ValueError, match="weight must"):
             online.step(state, X, 1, weight=weight)
-    with pytest.raises(ValueError, match="learning_rate must"):
-        online.step(state, X, 1, learning_rate=-0.1)
+    for rate in (-0.1, 1e39):
+        with pytest.raises(ValueError, match="learning_rate must"):
+            online.step(state, X, 1, learning_rate=rate)
     with pytest.raises(ValueError, match=r"x must be|inputs"):
         online.predict(state, X[:2])
 

@@ -60,6 +60,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from functional_mlp import checks, imports, pytree
 from functional_mlp.engine import making
@@ -179,6 +180,8 @@ def _refusal(dtype: torch.dtype, device: torch.device | str | None) -> str | Non
         return f"the engine runs on the CPU, not on {device}"
     if dtype not in (torch.float32, torch.float64):
         return f"the engine computes in torch.float32 and torch.float64, not in {dtype}"
+    if peek_interpreter_stack() is not None:
+        return "torch.func transforms what is called here, and native code is out of its sight"
     return None
 
 

@@ -20,7 +20,7 @@ from functional_mlp.layers.base import Layer
 from functional_mlp.losses import CrossEntropy, Loss
 from functional_mlp.optimizers import Optimizer, OptimizerState
 from functional_mlp.penalties import Penalty
-from functional_mlp.samples import Samples, checked_inputs, samples
+from functional_mlp.samples import Samples, checked_inputs, samples, weighted_inputs
 
 CPU = torch.device("cpu")
 Memory = Any  # an array of ctypes, or a tensor
@@ -31,13 +31,16 @@ def _memory(size: int, dtype: torch.dtype, policy: Policy) -> tuple[Callable[[],
     if size * dtype.itemsize <= policy.most_bytes_of_ctypes:
         return ctypes.c_char * (size * dtype.itemsize), ctypes.addressof
 
-    def tensor() -> Tensor:
-        made = torch.empty(size, dtype=dtype, device=CPU)
-        if type(made) is not Tensor:  # where torch is told to make tensors without memory
-            checks.plain_tensor("the numbers of a state", made)
-        return made
+    return functools.partial(_empty, "the numbers of a state", size, dtype=dtype), Tensor.data_ptr
 
-    return tensor, Tensor.data_ptr
+
+def _empty(name: str, *shape: int, dtype: torch.dtype) -> Tensor:
+    """Memory that native code may be given: refused where torch is told to make tensors without any."""
+    made = torch.empty(shape, dtype=dtype, device=CPU)
+    checks.in_memory(name, made)
+    if type(made) is not Tensor:
+        checks.plain_tensor(name, made)
+    return made
 
 
 # What `Steps.step` and `Steps.predict` are.
@@ -47,41 +50,50 @@ Predict = Callable[[Memory, Any], Tensor]
 _STEP = """
 def step(numbers, step, learning_rate, x, target, weight):
     if weight is None:
-        row = x if type(x) is Tensor else as_tensor("x", x)
-        if PLAIN(row, in_shape):
-            label, values = -1, 0
-            if classes:
-                label = target if type(target) is int else label_of(target)
-            elif takes_values:
-                outputs = target if type(target) is Tensor else as_tensor("target", target)
-                values = outputs.data_ptr() if PLAIN(outputs, out_shape) else 0
-            if values or 0 <= label < classes:
-                after = new()
-                CALL(
-                    source=address(numbers),
-                    destination=address(after),
-                    inputs=row.data_ptr(),
-                    targets=values,
-                    labels=desk.labels,
-                    label=label,
-                    step=step,
-                    learning_rate=learning_rate,
-                )
-                return after, loss_sum
+        inputs, label, values = 0, -1, 0
+        try:
+            row = x if type(x) is Tensor else as_tensor("x", x)
+            if PLAIN(row, in_shape):
+                inputs = row.data_ptr()
+                if classes:
+                    label = target if type(target) is int else label_of(target)
+                elif takes_values:
+                    outputs = target if type(target) is Tensor else as_tensor("target", target)
+                    values = outputs.data_ptr() if PLAIN(outputs, out_shape) else 0
+        except RuntimeError:  # tensors of some kinds have no shape, or no address
+            pass
+        if inputs and (values or 0 <= label < classes):
+            after = new()
+            CALL(
+                source=address(numbers),
+                destination=address(after),
+                inputs=inputs,
+                targets=values,
+                labels=desk.labels,
+                label=label,
+                step=step,
+                learning_rate=learning_rate,
+            )
+            return after, loss_sum
     return step_of_samples(numbers, step, learning_rate, x, target, weight)
 """
 _PREDICT = """
 def predict(numbers, x):
-    row = x if type(x) is Tensor else as_tensor("x", x)
-    if not (PLAIN(row, in_shape)):
+    inputs = destination = 0
+    try:
+        row = x if type(x) is Tensor else as_tensor("x", x)
+        if PLAIN(row, in_shape):
+            inputs = row.data_ptr()
+            outputs = empty_like(like_outputs)
+            destination = outputs.data_ptr() if type(outputs) is Tensor else 0
+    except RuntimeError:  # tensors of some kinds have no shape, or no address
+        pass
+    if not (inputs and destination):
         return predict_others(numbers, x)
-    outputs = empty_like(like_outputs)
-    if type(outputs) is not Tensor:  # where torch is told to make tensors without memory
-        plain_tensor("predict: the result", outputs)
     CALL(
         source=address(numbers),
-        destination=outputs.data_ptr(),
-        inputs=row.data_ptr(),
+        destination=destination,
+        inputs=inputs,
         targets=0,
         labels=desk.labels,
         label=-1,
@@ -151,7 +163,6 @@ class FusedSteps:
             **names,
             empty_like=torch.empty_like,
             like_outputs=torch.empty(self._out_shape, dtype=dtype, device=CPU),
-            plain_tensor=checks.plain_tensor,
             predict_others=self._predict_others,
         )
 
@@ -194,9 +205,9 @@ class FusedSteps:
         return list(array.split(self._layout.size))
 
     def _samples(self, x: Any, target: Any, weight: Any) -> Samples:
-        inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
+        inputs, weights = weighted_inputs(checked_inputs(x, self._dtype, CPU, *self._in_shape), weight)
         predictions = torch.zeros((*inputs.shape[:-1], *self._out_shape), dtype=self._dtype, device=CPU)
-        return samples(self._loss, inputs, predictions, target, weight)
+        return samples(self._loss, inputs, predictions, target, weights)
 
     def _step_of_samples(
         self, numbers: Memory, step: int, learning_rate: float, x: Any, target: Any, weight: Any
@@ -229,12 +240,26 @@ class FusedSteps:
         return after, call.run(said) / given.rows
 
     def _predict_others(self, numbers: Memory, x: Any) -> Tensor:
+        """The outputs for a batch, or for a sample that the written function leaves to others."""
         inputs = checked_inputs(x, self._dtype, CPU, *self._in_shape)
-        if inputs.ndim == 1:
-            return self.predict(numbers, plain(inputs))
-        if len(inputs) == 1:
-            return self.predict(numbers, plain(inputs[0])).unsqueeze(0)
-        return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs, self._policy)
+        checks.in_memory("x", inputs)
+        if inputs.ndim == 2 and len(inputs) > 1:
+            return passes.outputs(self._forward_program, self.trees(numbers)["params"], inputs, self._policy)
+        row = plain(inputs)
+        outputs = _empty("predict: the result", *inputs.shape[:-1], *self._out_shape, dtype=self._dtype)
+        self._forward.run(
+            Said(
+                source=self._address(numbers),
+                destination=outputs.data_ptr(),
+                inputs=row.data_ptr(),
+                targets=0,
+                labels=0,
+                label=-1,
+                step=0,
+                learning_rate=0.0,
+            )
+        )
+        return outputs
 
 
 def _label(target: Any) -> int:

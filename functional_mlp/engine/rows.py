@@ -96,4 +96,5 @@ class Copies:
 
 def plain(tensor: Tensor) -> Tensor:
     """A tensor whose memory holds its numbers one after the other."""
-    return tensor.detach().resolve_neg().resolve_conj().contiguous()
+    resolved = tensor.detach().as_subclass(Tensor).resolve_neg().resolve_conj()
+    return resolved.clone() if resolved._is_zerotensor() else resolved.contiguous()

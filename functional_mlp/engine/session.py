@@ -30,6 +30,7 @@ from functional_mlp.random import Key
 def new_workspace(size: int, dtype: torch.dtype) -> Tensor:
     """Zeros, in memory that native code may be given: not where torch is told to make tensors without any."""
     workspace = torch.empty(size, dtype=dtype, device="cpu")
+    checks.in_memory("the engine's workspace", workspace)
     checks.plain_tensor("the engine's workspace", workspace)
     workspace.numpy().fill(0)  # on this thread alone, as `Places` moves numbers
     return workspace
