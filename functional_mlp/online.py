@@ -24,7 +24,8 @@ class OnlineState:
     """Where learning stands: the parameters, what the optimizer remembers, the number of steps.
 
     It never changes; `Online.step` gives a new one. `numbers` are in whatever form the steps read them; `params` and
-    `optimizer_state` are the ordinary trees, in tensors of their own, which `fm.save`, `fm.predict`, … take.
+    `optimizer_state` are the ordinary trees, in tensors of their own: `fm.predict`, `fm.save`, … take the params, and
+    `fm.TrainState(optimizer_state, key, epoch=0)`, for any key, is what `fm.save` and `fm.fit` take to go on from.
     """
 
     # All that it holds, in one tuple: to set four fields of a frozen class takes twice as long.
@@ -88,10 +89,18 @@ def _as_network(network: Layer) -> Layer:
 class Online:
     """A network that learns sample by sample, in microseconds; native code where the engine can run it.
 
-    Making it makes the code. Each sample, or batch, is a step of `optimizer` with the gradient of its mean loss, as
-    `train_epoch` takes it: steps over the rows in an epoch's order give the bits of that epoch. A sample (features,) is
-    a step of batch size 1, and a batch (1, features) the last of larger ones, which adds up in another order. Threads
-    may step at once, from the same state or others.
+    Making it makes the code of steps with single samples. That for each size of batch, for weights, and for class
+    probabilities is made in the first step with them, which takes tenths of a second where it is not found on disk.
+
+    Each sample, or batch, is a step of `optimizer` with the gradient of its mean loss, as `train_epoch` takes it: steps
+    over the rows in an epoch's order give the bits of that epoch. A sample (features,) is a step of batch size 1, and a
+    batch (1, features) the last of larger ones, which adds up in another order. Threads may step at once, from the same
+    state or others.
+
+    What writes down torch's operations does not see native code: `torch.jit.trace` and `make_fx` of `predict` give,
+    without an error, functions whose outputs mean nothing, for to ask would take a part of every call. For them there
+    is `fm.predict` with `state.params` and engine="reference". Where `torch.func` transforms the data, `TypeError` is
+    raised.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Passes forward: which engine makes them, on how many threads, and in how much memory."""
 
 import functools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,11 +138,15 @@ def test_what_the_engine_cannot_run_is_left_to_the_reference() -> None:
     assert_same_bits(outputs, NETWORK.apply(params, x))
 
 
-def test_what_torch_func_transforms_is_left_to_the_reference_or_refused() -> None:
+def test_what_torch_follows_is_left_to_the_reference_or_refused() -> None:
     """`functionalize` makes tensors whose memory is nowhere: to read it ends the process."""
     policy, transformed = Policy(fewest_products=1), torch.func.functionalize
     predict = functools.partial(engines.predict, NETWORK, PARAMS, engine="auto", policy=policy)
     assert_same_bits(transformed(predict)(INPUTS), NETWORK.apply(PARAMS, INPUTS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit's end, and of checks that are not traced
+        traced = torch.jit.trace(lambda x: predict(x), INPUTS)
+    assert_same_bits(traced(2 * INPUTS), NETWORK.apply(PARAMS, 2 * INPUTS))
     more = {"key": KEY, "epochs": 1, "engine": "reference"}
     for refused in (
         lambda x: fm.evaluate(NETWORK, fm.CrossEntropy(), PARAMS, DATA),
@@ -149,7 +154,7 @@ def test_what_torch_func_transforms_is_left_to_the_reference_or_refused() -> Non
     ):
         with pytest.raises(TypeError, match=r"one that torch\.func transforms: call this outside"):
             transformed(refused)(INPUTS)
-    with pytest.raises(ValueError, match=r"torch\.func transforms what is called here"):
+    with pytest.raises(ValueError, match=r"torch\.func or torch\.jit\.trace follows"):
         transformed(lambda x: fm.predict(NETWORK, PARAMS, x, engine="fused"))(INPUTS)
 
 

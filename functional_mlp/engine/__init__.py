@@ -180,8 +180,8 @@ def _refusal(dtype: torch.dtype, device: torch.device | str | None) -> str | Non
         return f"the engine runs on the CPU, not on {device}"
     if dtype not in (torch.float32, torch.float64):
         return f"the engine computes in torch.float32 and torch.float64, not in {dtype}"
-    if peek_interpreter_stack() is not None:
-        return "torch.func transforms what is called here, and native code is out of its sight"
+    if peek_interpreter_stack() is not None or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return "torch.func or torch.jit.trace follows what is called here, and native code is out of its sight"
     return None
 
 
