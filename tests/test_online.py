@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import checks as river_checks
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import functional_mlp as fm
 from functional_mlp import engines
@@ -363,6 +364,17 @@ def test_tensors_that_cannot_be_read_are_refused(network: fm.Layer) -> None:
         for form in (X, X[None]):
             with pytest.raises(TypeError, match=r"torch\.func"):
                 transform(function)(torch.stack([form, form]) if transform is torch.func.vmap else form)
+
+
+def test_the_trees_of_a_state_are_refused_where_tensors_have_no_memory() -> None:
+    state = online_of().init(PARAMS)
+    for transform in (torch.func.functionalize, torch.func.grad):
+        with pytest.raises(TypeError, match=r"torch\.func"):
+            transform(lambda x: state.params[0].weight.sum())(X)
+    with FakeTensorMode():
+        for read in (lambda: state.params, lambda: pickle.dumps(state)):
+            with pytest.raises(ValueError, match="the numbers of a state must hold data"):
+                read()
 
 
 def test_labels_and_weights_and_rates_are_checked() -> None:

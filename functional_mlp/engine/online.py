@@ -198,7 +198,11 @@ class FusedSteps:
         }
 
     def _arrays(self, numbers: Memory) -> Sequence[Tensor]:
-        """The arrays of the parameters and of each slot, where they lie."""
+        """The arrays of the parameters and of each slot, where they lie.
+
+        Refused where tensors have no memory: numbers would be read from, or written to, another place.
+        """
+        _empty("the numbers of a state", 0, dtype=self._dtype)
         if not len(numbers):
             return [torch.empty(0, dtype=self._dtype, device=CPU)] * len(self._names)
         array = numbers if isinstance(numbers, Tensor) else torch.frombuffer(numbers, dtype=self._dtype)
