@@ -54,6 +54,7 @@ class Loss(Value):
         "grad",
         "batch_value",
         "batch_grad",
+        "batch_value_and_grad",
         "sample_values",
         "are_right",
         "has_answers",

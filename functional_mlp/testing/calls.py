@@ -4,12 +4,16 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from functional_mlp import pytree
 from functional_mlp.testing.purity import attempt, refuses
 
 Change = Callable[[Tensor], Tensor]
+
+# A part of a number, by which it is moved to see what depends on it: not over kinks.
+SLIGHTLY = 2.0**-24
 
 
 @attrs.frozen(eq=False)
@@ -54,6 +58,11 @@ def reflected(leaf: Any) -> Any:
 def stretched(leaf: Any) -> Any:
     """Slightly other numbers of the same sign."""
     return leaf * (1 + 2.0**-7) if is_floating(leaf) else leaf
+
+
+def depends(result: Tensor, moved: Tensor) -> Tensor:
+    """Which numbers of a result change by more than rounding where what it is computed from is moved `SLIGHTLY`."""
+    return ~torch.isclose(result, moved, rtol=SLIGHTLY / 1000, atol=0.0)
 
 
 def rolled(leaf: Any) -> Any:

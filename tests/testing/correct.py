@@ -280,6 +280,16 @@ class Elastic(fm.penalties.Penalty):
         return self.share * xp.where(xp.abs(w) > 1, w, xp.sign(w))
 
 
+class SumOfMagnitudes(Shrink):
+    """Σ|w|, whose derivative torch takes for 0 at NaN."""
+
+    def part(self, leaf: Tensor) -> Tensor:
+        return leaf.abs().sum() if leaf.ndim >= 2 else leaf.new_zeros(())
+
+    def added(self, grad: Tensor, param: Tensor) -> Tensor:
+        return grad + param.sign() if param.ndim >= 2 else grad
+
+
 AWKWARD_LAYERS = [
     Affine(3, 2),
     Square(),
@@ -309,7 +319,7 @@ AWKWARD_LAYERS = [
     *unusual.LAYERS,
 ]  # fmt: skip
 AWKWARD_LOSSES = [Squared(), Hinge(), Absolute(), Largest(), Poisson(), Logistic(), *unusual.LOSSES]
-AWKWARD_PENALTIES = [Shrink(), fm.penalties.l1(0.0), fm.penalties.l2(1e3), Elastic(0.5)]
+AWKWARD_PENALTIES = [Shrink(), SumOfMagnitudes(), fm.penalties.l1(0.0), fm.penalties.l2(1e3), Elastic(0.5)]
 AWKWARD_OPTIMIZERS = [
     Descent(0.1),
     SignDescent(0.1),

@@ -13,6 +13,7 @@ import torch
 import functional_mlp as fm
 from functional_mlp.testing import check_layer, check_loss, check_optimizer, check_vjp
 from functional_mlp.testing.calls import Call
+from functional_mlp.testing.layer.cases import widths_of
 from functional_mlp.testing.precision import assert_rounded, in_float32, in_float64
 from functional_mlp.testing.purity import global_state, refuses
 from functional_mlp.testing.threads import interrupted
@@ -154,6 +155,12 @@ def test_widths_that_a_layer_refuses_are_left_out() -> None:
     check_layer(FromThree(), in_features=7, examples=10)
     with pytest.raises(AssertionError, match="apply refuses every width of x that was tried: three features or more"):
         check_layer(FromThree(), in_features=2)
+
+
+def test_the_widest_input_of_a_layer_that_takes_any_is_drawn() -> None:
+    widths = [list(widths_of(Square(), None, fm.random.key(seed))) for seed in range(20)]
+    assert all(own[:5] == [1, 2, 3, 4, 5] and 6 <= own[5] <= 20 for own in widths)
+    assert len({own[5] for own in widths}) > 5
 
 
 def test_large_layers_are_checked_too() -> None:

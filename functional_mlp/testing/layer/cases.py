@@ -17,8 +17,9 @@ from functional_mlp.testing.purity import attempt, refuses
 from functional_mlp.testing.strategies import layouts, numbers_off_kinks, tensors
 from functional_mlp.testing.trees import largest
 
-# The sizes of input that are tried where a layer does not say which it takes.
-WIDTHS = (1, 2, 3, 4, 5, 12)
+# The sizes of input that are tried where a layer does not say which it takes, and between which a larger one is drawn.
+WIDTHS = (1, 2, 3, 4, 5)
+WIDER = (6, 20)
 
 # No leading dimension, one of one, one of many, two, three, and none of a kind.
 LEADING: list[tuple[int, ...]] = [(), (1,), (3,), (2, 2), (0,), (2, 0), (6,), (2, 3), (2, 1, 3)]
@@ -36,19 +37,20 @@ LAID_OUT: list[tuple[int, ...]] = [(4,), (2, 3)]
 DRAWN = 16.0
 ELEMENTS = st.sampled_from([numbers_off_kinks(), numbers_off_kinks(-DRAWN, DRAWN)])
 
-# Inputs of these sizes are gone through for each seed, each between the half and the whole of it.
-FAR = (16.0, 64.0, 128.0, 1e3, 1e4)
-TINY = (1e-100, 1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4)
+# Every number on a grid of these steps is tried up to these sizes.
+STEP, NEAR = 2.0**-4, 8.0
+WIDE_STEP, DISTANT = 0.5, 24.0
+
+# Inputs of every binade from 16 on are gone through for each seed, those of two binades in a batch, up to these sizes.
+FAR = (2.0**6, 2.0**8, 2.0**10, 2.0**12, 2.0**14)
+TINY = (1e-100, 1e-40, 1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 2.0**-8, 2.0**-6)
 
 # Further out float32 may overflow on the way, and beyond 1e10 steps of a tenth look like a slope in float64.
-VERY_FAR = (1e5, 1e6, 1e8, 1e10)
+VERY_FAR = tuple(2.0**exponent for exponent in range(15, 34))
 
-# Params are what init gives, times this, and exactly 0. Of smaller ones each step of a difference would be a long one,
-# and go across kinks.
+# Params are what init gives, times this, and exactly 0, and of these sizes.
 LARGE_PARAMS = 30.0
-
-# Every number on a grid of this step is tried up to this size.
-STEP, NEAR = 2.0**-4, 8.0
+PARAM_SIZES = (1e-4, 1e-2, 200.0)
 
 
 @attrs.frozen
@@ -68,15 +70,19 @@ def init_cases(layer: Any) -> SearchStrategy[InitCase]:
     return st.builds(InitCase, st.just(layer), seeds, seeds)
 
 
-def widths_of(layer: Any, in_features: int | None) -> dict[int, int]:
+def widths_of(layer: Any, in_features: int | None, key: random.Key) -> dict[int, int]:
     """The widths of input that a layer is examined with, each with its width of output.
+
+    The widest of those for a layer that takes any is drawn.
 
     Raises `AssertionError` where there is none, or where a width is not what the layer says.
     """
     params = attempt("init", lambda: layer.init(random.key(0), dtype=torch.float64))
     stated = getattr(layer, "in_features", None) if in_features is None else in_features
     found, refusal = {}, None
-    for width in WIDTHS if stated is None else [stated]:
+    low, high = WIDER
+    wider = int(random.uniform(key, (), low, high + 1))
+    for width in (*WIDTHS, wider) if stated is None else [stated]:
         x = torch.arange(1, width + 1, dtype=torch.float64) / 16
         try:
             y = layer.apply(params, x)
@@ -161,6 +167,7 @@ def resized_points(layer: Any, widths: dict[int, int], key: random.Key) -> Itera
     if any(map(is_floating, pytree.leaves(point.params))):
         yield attrs.evolve(point, params=pytree.map(partial(_if_floating, torch.zeros_like), point.params))
         yield attrs.evolve(point, params=pytree.map(partial(_if_floating, _large), point.params))
+        yield attrs.evolve(point, params=pytree.map(partial(_if_floating, partial(_resized, key)), point.params))
         if any(is_floating(leaf) and not (leaf > 0).any() for leaf in pytree.leaves(point.params)):
             yield attrs.evolve(point, params=pytree.map(partial(_if_floating, _large_above_0), point.params))
 
@@ -168,7 +175,7 @@ def resized_points(layer: Any, widths: dict[int, int], key: random.Key) -> Itera
 def very_far_points(layer: Any, widths: dict[int, int], key: random.Key) -> Iterator[Point]:
     """Inputs of many sizes in one batch."""
     for width in sorted({min(widths), max(widths)}):
-        sizes = torch.tensor(VERY_FAR, dtype=torch.float64).repeat_interleave(4).unsqueeze(1)
+        sizes = torch.tensor(VERY_FAR, dtype=torch.float64).repeat_interleave(2).unsqueeze(1)
         point = _point(layer, _among_ordinary(key, _of_size(sizes, key, width)), widths[width], key, torch.float64)
         if not _is_refused(point):
             yield point
@@ -188,15 +195,19 @@ def _is_refused(point: Point) -> bool:
 
 
 def _inputs(key: random.Key, width: int) -> Iterator[Tensor]:
-    count = int(2 * NEAR / STEP)
-    grid = STEP * (torch.arange(count, dtype=torch.float64) - count // 2 + 0.5)
-    yield torch.stack([grid[random.permutation(key.fold_in(i), count)] for i in range(width)], dim=1)
+    upper = torch.cat([_midpoints(0.0, NEAR, STEP), _midpoints(NEAR, DISTANT, WIDE_STEP)])
+    grid = torch.cat([-upper, upper])
+    yield torch.stack([grid[random.permutation(key.fold_in(i), len(grid))] for i in range(width)], dim=1)
     for number, size in enumerate(FAR):
-        sizes = torch.full((12, 1), size, dtype=torch.float64)
+        sizes = torch.tensor([size, size / 2], dtype=torch.float64).repeat_interleave(2).repeat(3).unsqueeze(1)
         yield _among_ordinary(key, _of_size(sizes, key.fold_in(width + number), width))
     yield _among_ordinary(key, torch.zeros(4, width, dtype=torch.float64))
     tiny = torch.tensor(TINY, dtype=torch.float64)
     yield _among_ordinary(key, torch.cat([tiny, -tiny]).unsqueeze(1).expand(-1, width).clone())
+
+
+def _midpoints(low: float, high: float, step: float) -> Tensor:
+    return torch.arange(low, high, step, dtype=torch.float64) + step / 2
 
 
 def _of_size(sizes: Tensor, key: random.Key, width: int) -> Tensor:
@@ -208,7 +219,7 @@ def _of_size(sizes: Tensor, key: random.Key, width: int) -> Tensor:
 def _among_ordinary(key: random.Key, x: Tensor) -> Tensor:
     """Every other row with ordinary numbers in all places but one."""
     rows, width = x.shape
-    ordinary = _odd_sixteenths(key.fold_in(rows), (rows, width), 4.0)
+    ordinary = _different_sixteenths(key.fold_in(rows), rows, width)
     row, feature = torch.arange(rows).unsqueeze(1), torch.arange(width)
     return torch.where((row % 2 == 0) | (feature == row // 2 % width), x, ordinary)
 
@@ -228,12 +239,30 @@ def _odd_sixteenths(key: random.Key, shape: tuple[int, ...], size: float) -> Ten
     return (2 * (8 * draws).floor() + 1) / 16
 
 
+def _different_sixteenths(key: random.Key, rows: int, width: int) -> Tensor:
+    """As `_odd_sixteenths`, up to 4 where there are enough, and none twice in a row.
+
+    Far out a kink is hardly seen beside rounding: of several ties, as sorting has them, kinks may cancel.
+    """
+    count = max(64, width)
+    places = random.uniform(key, (rows, count), dtype=torch.float64).argsort(-1)[:, :width]
+    return (2 * places + 1 - count).to(torch.float64) / 16
+
+
 def _large(leaf: Tensor) -> Tensor:
     return LARGE_PARAMS * leaf
 
 
 def _large_above_0(leaf: Tensor) -> Tensor:
     return LARGE_PARAMS * leaf.abs()
+
+
+def _resized(key: random.Key, leaf: Tensor) -> Tensor:
+    """Numbers of the signs of a leaf's, of sizes far from each other."""
+    places = (torch.arange(leaf.numel()) + int(random.uniform(key, (), 0, len(PARAM_SIZES)))) % len(PARAM_SIZES)
+    sizes = torch.tensor(PARAM_SIZES, dtype=leaf.dtype)[places].reshape(leaf.shape)
+    draws = random.uniform(key, tuple(leaf.shape), 0.5, 1.0, dtype=leaf.dtype)
+    return torch.where(leaf < 0, -1.0, 1.0).to(leaf.dtype) * draws * sizes
 
 
 def _if_floating(change: Callable[[Tensor], Tensor], leaf: Any) -> Any:

@@ -62,10 +62,11 @@ def check_layer(
     - **value and derivative** of an `Elementwise` are proved for all real numbers: see `prove`.
     - **vjp** is linear in `grad_out`, and the transpose of the Jacobian of `apply`: see `check_vjp`. Every leaf of
       params has an influence on the output. Leaves that are not floating, tables and masks, have the gradient 0.
-    - **Inputs of every size**, from 0 and 1e-100 to 1e10, cotangents from 1e-30 to 1e12, and params of 0 and 30
-      times what init gives: the gradient is right in each row of a batch. With inputs up to 1e4 float32 gives what
-      float64 gives up to what rounding explains, and nothing becomes NaN; cotangents that are NaN stay so. Inputs
-      above 16 that the layer refuses with a ValueError are left out.
+    - **Inputs of every size**, from 0 and 1e-100 to 1e10, cotangents from 1e-30 to 1e12 and with some or all but one
+      of their numbers 0, and params of 0, from 1e-4 to 200, and 30 times what init gives: the gradient is right in each
+      row of a batch. With inputs up to 1e4 float32 gives what float64 gives up to what rounding explains, and nothing
+      becomes NaN; cotangents that are NaN stay so. Inputs above 16 that the layer refuses with a ValueError are left
+      out.
     - **forward and backward**, where the layer has them, agree with apply and vjp.
     - Inputs of another width than `layer.in_features` are refused.
     - The layer is a **value**: hashed, compared, pickled, with a repr that evaluates.
@@ -75,8 +76,8 @@ def check_layer(
     layer
         The layer, as above.
     in_features
-        The width of the inputs, for a layer that takes any. By default its own, or those of the widths 1 to 5 and 12
-        that it does not refuse with a ValueError.
+        The width of the inputs, for a layer that takes any. By default its own, or those of the widths 1 to 5 and one
+        from 6 to 20 that it does not refuse with a ValueError.
     formula
         A second definition of `apply`, `formula(params, x)`, which need not be fast or general: no property can tell
         which function was meant.
@@ -101,7 +102,7 @@ def check_layer(
         of_init += [properties.init_draws_from_its_key] if random_init else []
         for_all(init_cases(layer), of_init, examples=examples, seed=seed)
 
-        key, widths = random.key(seed), widths_of(layer, in_features)
+        key, widths = random.key(seed), widths_of(layer, in_features, random.key(seed))
         _assert_refuses_other_widths(layer)
 
         of_formula = [] if formula is None else [lambda point: properties.agrees_with_formula(point, formula)]

@@ -48,13 +48,16 @@ def check_loss(
     - **grad** is the gradient of `value`, by differences with a bound on their error: see `testing.derivatives`.
     - **sample_value and sample_grad** of a `Loss` are proved for all real numbers: see `prove`.
     - **value** is the mean over the samples: of a batch, the mean of its rows' values, and grad theirs over n.
-    - **Weights** of samples, for a `Loss`: `batch_value` and `batch_grad` are of 1/n Σ wᵢ ℓᵢ.
+    - **Training**, for a `Loss`: with weights of samples `batch_value` and `batch_grad` are of 1/n Σ wᵢ ℓᵢ, for
+      another n as well; `batch_value_and_grad` gives both; `are_right` tells right answers from their opposites.
+    - Labels of another integer dtype than int64 mean the same, or are refused.
     - Shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is read or written, no
       result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and whatever
       other threads do.
     - **Predictions and targets of every size**, from 0 to ±1e8, and predictions close to the ends of where the loss is
       defined: the gradient is right, float32 gives what float64 gives up to what rounding explains, nothing becomes
-      NaN, and the value is infinite only where the gradient is. The value of predictions that are NaN is NaN.
+      NaN, and the value is infinite only where the gradient is. A row of predictions that are NaN makes the value NaN,
+      and its own gradient where that depends on them: the one of |ŷ| may be a number.
     - Targets of a shape that only broadcasting would fit, labels beyond the classes, and empty batches, are refused
       with an exception.
     - The loss is a **value**: hashed, compared, pickled, with a repr that evaluates.
@@ -99,11 +102,11 @@ def check_loss(
             for_each(shaped_cases(loss, one_of_each, domain, key, dtype), functions.UNDISTURBED)
         of_either_kind = {features: [*dict.fromkeys((some[0], some[-1]))] for features, some in kinds.items()}
         laid_out = shaped_cases(loss, of_either_kind, domain, key, rows=LAID_OUT)
-        for_each(laid_out, [functions.no_layout_matters, properties.nan_stays_nan])
+        for_each(laid_out, [functions.no_layout_matters, properties.nan_stays_nan, *OF_TARGETS])
         near: list[Property[LossCase]] = [*of_formula, properties.is_mean_over_samples, gradient]
         for_all(cases(loss, kinds, domain), near, examples=examples, seed=seed)
         gradient.tally.assert_decided()
-        for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples, properties.weights_count])
+        for_each(shaped_cases(loss, kinds, domain, key), [properties.is_mean_over_samples, *OF_BATCHES])
         for_each(sweep(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
         for_each(near_the_ends(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
         for_each(large_targets(loss, kinds, domain, key), [*of_formula, *FAR_AND_NEAR])
@@ -116,6 +119,12 @@ PURE = [
     functions.layout_does_not_matter,
     properties.nothing_is_broadcast,
 ]
+
+# For targets of either kind.
+OF_TARGETS = [properties.labels_may_be_any_integers, properties.answers_are_told_from_others]
+
+# Of what a `Loss` has for training.
+OF_BATCHES = [properties.weights_count, properties.both_at_once_are_each_alone]
 
 # For predictions of every size.
 FAR_AND_NEAR = [

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from functional_mlp.losses import Loss
+from functional_mlp.targets import one_hot
+from functional_mlp.testing.calls import SLIGHTLY, depends
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import Tally, assert_gradient
 from functional_mlp.testing.loss.cases import LossCase
@@ -92,15 +95,72 @@ def weights_count(case: LossCase) -> None:
     grads = torch.cat([attempt("batch_grad", loss.batch_grad, *row) for row in rows])
     grad = attempt("batch_grad", loss.batch_grad, *arguments)
     assert_close("batch_grad is not the gradient of 1/n Σ wᵢ ℓᵢ", grad, weights * grads / n, size)
+    of_more = attempt("batch_grad", partial(loss.batch_grad, samples=3 * n), *arguments)
+    assert_close("batch_grad with samples=3 n is not a third of what it is with n", of_more, grad / 3, size)
+
+
+def both_at_once_are_each_alone(case: LossCase) -> None:
+    """For a `Loss`, batch_value_and_grad gives what batch_value and batch_grad give."""
+    if isinstance(case.loss, Loss):
+        arguments = case.predictions, attempt("encode", case.loss.encode, case.targets, case.predictions)
+        both = attempt("batch_value_and_grad", case.loss.batch_value_and_grad, *arguments)
+        alone = tuple(attempt(name, getattr(case.loss, name), *arguments) for name in ("batch_value", "batch_grad"))
+        assert_close("batch_value_and_grad differs from batch_value and batch_grad", both, alone, case.size)
+
+
+def labels_may_be_any_integers(case: LossCase) -> None:
+    """Labels of int32 are refused, or mean what those of int64 mean."""
+    if case.targets.dtype == torch.int64:
+        narrow = case.predictions, case.targets.to(torch.int32)
+        for name, function in (("value", case.loss.value), ("grad", case.loss.grad)):
+            if refuses(function, *narrow) is None:
+                expected = attempt(name, function, case.predictions, case.targets)
+                problem = f"{name} gives something else for labels of int32 than for the same of int64"
+                assert_close(problem, attempt(name, function, *narrow), expected, case.size)
+
+
+def answers_are_told_from_others(case: LossCase) -> None:
+    """For a `Loss`, are_right takes predictions far on the side of the answers for right, and their opposites not."""
+    loss, (rows, features) = case.loss, case.predictions.shape
+    if not isinstance(loss, Loss) or features == 1:
+        return
+    labels = torch.arange(rows) % features
+    answers = one_hot(labels, features, case.predictions.dtype)
+    predictions = {side: case.domain.put(0.75 * side * (2 * answers - 1)) for side in (1, -1)}
+    if refuses(loss.checked_targets, predictions[1], answers) is not None:
+        return
+    for side, wanted in ((1, True), (-1, False)):
+        aims = attempt("encode", loss.encode, answers, predictions[side])
+        right = attempt("are_right", loss.are_right, predictions[side], aims, labels)
+        if not (right == wanted).all():
+            raise AssertionError(
+                f"are_right gives {right.tolist()} for the labels {labels.tolist()} and the predictions "
+                f"{predictions[side].tolist()}: {'all' if wanted else 'none'} of these are right"
+            )
 
 
 def nan_stays_nan(case: LossCase) -> None:
-    """Of predictions that are all NaN the value is NaN, or they are refused: a run that diverges is seen to."""
-    broken = torch.full_like(case.predictions, math.nan)
-    if refuses(case.loss.value, broken, case.targets) is None:
-        value = attempt("value", case.loss.value, broken, case.targets)
-        if not value.isnan():
-            raise AssertionError(f"value gives the number {value.item()} for predictions that are nan")
+    """Of predictions with a row of NaN the value is NaN, or they are refused: a run that diverges is seen to.
+
+    So is the gradient of that row where it depends on the predictions.
+    """
+    broken = case.predictions.clone()
+    broken[0] = math.nan
+    if refuses(case.loss.value, broken, case.targets) is not None:
+        return
+    value = attempt("value", case.loss.value, broken, case.targets)
+    if not value.isnan():
+        raise AssertionError(f"value gives the number {value.item()} for predictions of which a row is nan")
+    grad, moved, of_nan = (
+        attempt("grad", case.loss.grad, predictions, case.targets)[0]
+        for predictions in (case.predictions, (1 - SLIGHTLY) * case.predictions, broken)
+    )
+    hidden = ~of_nan.isnan() & depends(grad, moved)
+    if hidden.any():
+        raise AssertionError(
+            f"grad gives numbers for a row of predictions that are nan, {of_nan.tolist()}: they must be nan where the "
+            "gradient depends on the predictions, or training goes on as if nothing had happened"
+        )
 
 
 def nothing_becomes_nan(case: LossCase) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from functional_mlp import random
+from functional_mlp import pytree, random
 from functional_mlp.optimizers import Optimizer
 from functional_mlp.testing.assignments import assignments
 from functional_mlp.testing.calls import Call, reflected, stretched
@@ -18,9 +18,15 @@ from functional_mlp.testing.strategies import numbers_off_kinks, tensors
 
 SHAPES: list[tuple[int, ...]] = [(), (2,), (1,), (2, 3), (0,)]
 
-# The leaves that every seed goes through, two of one shape among them, and the sizes of their gradients, an update
-# each: 0 after ordinary ones, large after small, and more updates than a rule needs to settle.
-LEAVES: list[tuple[int, ...]] = [(3,), (2, 2), (1,), (0,), (), (2, 3), (2, 2)]
+# The leaves that every seed goes through, some of one shape, and the sizes of their gradients, an update each: 0 after
+# ordinary ones, large after small, and more updates than a rule needs to settle.
+LEAVES: list[tuple[int, ...]] = [(3,), (2, 3), (1,), (0,), (), (2, 2, 10), (2, 3), (1,), ()]
+
+# Which of these are one tensor: two gradients, two leaves of params, and in the first update a gradient and its param.
+SAME_GRADIENT = (1, 6)
+SAME_PARAM = (2, 7)
+SAME_AS_PARAM = 0
+
 GRADIENTS = (1.0, 4.0, 0.0, 1.0, 1e3, 1e-4, 0.0, 0.0, 30.0, 1.0, 1e-8, 1.0, 1e3, 1.0)
 
 
@@ -48,6 +54,10 @@ class OptimizerCase:
     def beginning(self, updates: int) -> "OptimizerCase":
         """The case with the first of its updates alone."""
         return attrs.evolve(self, grads=self.grads[:updates])
+
+    def of_two_dtypes(self) -> "OptimizerCase":
+        """The case with every other leaf in float32, and the others as they are."""
+        return attrs.evolve(self, params=_every_other(self.params), grads=[_every_other(grads) for grads in self.grads])
 
     def states(self) -> list[Any]:
         """The state after init, and after each update."""
@@ -82,13 +92,18 @@ def cases(draw: DrawFn, optimizer: Any) -> OptimizerCase:
 
 
 def long_case(optimizer: Any, key: random.Key) -> OptimizerCase:
-    """A tree of many leaves, with gradients of every size for many updates."""
+    """A tree of many leaves, some of them one tensor, with gradients of every size for many updates."""
 
-    def tree(size: float, key: random.Key) -> Any:
-        return _as_nest([size * _odd_sixteenths(key.fold_in(i), shape) for i, shape in enumerate(LEAVES)])
+    def leaves(size: float, key: random.Key, same: tuple[int, int]) -> list[Tensor]:
+        drawn = [size * _odd_sixteenths(key.fold_in(i), shape) for i, shape in enumerate(LEAVES)]
+        first, second = same
+        drawn[second] = drawn[first]
+        return drawn
 
-    grads = [tree(size, key.fold_in(step)) for step, size in enumerate(GRADIENTS)]
-    return OptimizerCase(optimizer, tree(1.0, key), grads)
+    params = leaves(1.0, key, SAME_PARAM)
+    grads = [leaves(size, key.fold_in(step), SAME_GRADIENT) for step, size in enumerate(GRADIENTS)]
+    grads[0][SAME_AS_PARAM] = params[SAME_AS_PARAM]
+    return OptimizerCase(optimizer, _as_nest(params), [_as_nest(each) for each in grads])
 
 
 def sized_cases(optimizer: Any, key: random.Key, sizes: Sequence[float] = SIZES) -> Iterator[OptimizerCase]:
@@ -107,6 +122,12 @@ def _odd_sixteenths(key: random.Key, shape: tuple[int, ...]) -> Tensor:
     """Numbers of about the size of 1, of either sign, that are short to read."""
     draws = random.uniform(key, shape, -8.0, 8.0, dtype=torch.float64)
     return (2 * draws.floor() + 1) / 16
+
+
+def _every_other(tree: Any) -> Any:
+    """A tree with its second, fourth, … leaf in float32."""
+    leaves = [leaf.to(torch.float32) if i % 2 else leaf for i, leaf in enumerate(pytree.leaves(tree))]
+    return pytree.unflatten(tree, leaves)
 
 
 def _as_dict(leaves: list[Tensor]) -> Any:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from functional_mlp import checks, pytree
+from functional_mlp.optimizers import Optimizer
+from functional_mlp.testing.calls import SLIGHTLY, depends
 from functional_mlp.testing.optimizer.cases import SIZES, OptimizerCase
 from functional_mlp.testing.purity import attempt, refuses
 from functional_mlp.testing.trees import assert_close, assert_like, assert_same, largest, packed, side_by_side
@@ -20,6 +23,12 @@ Formula = Callable[..., float]
 
 # An optimizer may gather gradients before it changes the params; this many updates are waited for that.
 PATIENCE = 10_000
+
+# Of those of `SIZES`, an ordinary one.
+ORDINARY = SIZES.index(1e-4)
+
+# Of a larger leaf, about this many numbers are tried alone.
+NUMBERS_ALONE = 4
 
 # A schedule may set any learning rate.
 RATES = (1e-100, 1e-30, 1e-12, 1e-8, 1e-3, 0.1, 1.0, 30.0, 1e3, 1e6, 1e30, 1e100)
@@ -65,6 +74,8 @@ def updates_keep_their_kind(case: OptimizerCase) -> None:
             raise AssertionError(
                 f"update changes the learning rate, from {before.learning_rate} to {after.learning_rate}"
             )
+        if isinstance(case.optimizer, Optimizer) and after.step != before.step + 1:
+            raise AssertionError(f"update must count itself in state.step, but goes from {before.step} to {after.step}")
         before = after
 
 
@@ -86,12 +97,13 @@ def states_stay(case: OptimizerCase) -> None:
 
 
 def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
-    """A tree is updated as each of its numbers would be on its own."""
+    """A tree is updated as each of its numbers would be on its own: those of a large leaf by a choice of them."""
     together = case.states()[-1].params
-    for path, leaf, after in side_by_side(case.params, together):
-        for place in torch.ones_like(packed(leaf)).nonzero().tolist():
+    for path, leaf, after, *history in side_by_side(case.params, together, *case.grads):
+        places = torch.ones_like(packed(leaf)).nonzero().tolist()
+        for place in places[:: max(1, len(places) // NUMBERS_ALONE)]:
             index = tuple(place)
-            grads = [dict(pytree.items(grads))[path][index] for grads in case.grads]
+            grads = [grad[index] for grad in history]
             alone = OptimizerCase(case.optimizer, leaf[index], grads).states()[-1].params
             assert_close(
                 f"params{path}{place or ''} is updated in another way beside other numbers than on its own",
@@ -100,6 +112,14 @@ def numbers_do_not_affect_each_other(case: OptimizerCase) -> None:
                 1 + largest(leaf),
                 rtol=1e-4 if leaf.dtype == torch.float32 else 1e-10,
             )
+
+
+def leaves_may_be_of_two_dtypes(case: OptimizerCase) -> None:
+    """Leaves of float32 beside others of float64 are refused, or updated as each of them would be on its own."""
+    mixed = case.of_two_dtypes()
+    if refuses(mixed.states) is None:
+        updates_keep_their_kind(mixed)
+        numbers_do_not_affect_each_other(mixed)
 
 
 def agrees_with_formula(case: OptimizerCase, formula: Formula) -> None:
@@ -213,6 +233,28 @@ def steps_go_against_gradients(optimizer: Any) -> None:
     if wrong.any():
         grad, before, moved = (tensor[wrong][0].item() for tensor in (grads, params, after))
         raise AssertionError(f"update does not go against a gradient of {grad}: it moves {before} to {moved}")
+    _assert_broken_gradients_are_seen(optimizer, state, grads)
+
+
+def _assert_broken_gradients_are_seen(optimizer: Any, state: Any, grads: Tensor) -> None:
+    """A gradient that is NaN leaves NaN in the state, where steps depend on its size, and an infinite one is not 0."""
+
+    def after(number: float) -> Any:
+        changed = grads.clone()
+        changed[ORDINARY, 0] = number
+        return attempt("update", optimizer.update, state, changed)
+
+    ordinary = grads[ORDINARY, 0].item()
+    leaves = zip(*map(pytree.leaves, (after(ordinary), after((1 - SLIGHTLY) * ordinary))), strict=True)
+    of_nan = after(math.nan)
+    if any(depends(*pair).any() for pair in leaves) and not any(leaf.isnan().any() for leaf in pytree.leaves(of_nan)):
+        raise AssertionError(
+            f"update hides a gradient that is nan: it moves the param to {of_nan.params[ORDINARY, 0].item()}, and "
+            "leaves no nan in the state, so that training goes on as if nothing had happened"
+        )
+    for infinity in (math.inf, -math.inf):
+        if pytree.equal(after(infinity), after(0.0)):
+            raise AssertionError(f"update takes a gradient of {infinity} for 0")
 
 
 def _before_the_first_change(optimizer: Any, params: Tensor, grads: Tensor) -> Any:

@@ -20,6 +20,9 @@ from functional_mlp.testing.trees import largest
 # Weights have two dimensions and more; biases, scales and single numbers fewer.
 SHAPES: list[tuple[int, ...]] = [(2, 3), (1, 1), (3,), (), (2, 1, 2), (0, 2), (1,)]
 
+# What every seed goes through: more numbers and dimensions, and one leaf twice.
+MORE_SHAPES: list[tuple[int, ...]] = [*SHAPES, (5, 7), (2, 1, 1, 2)]
+
 # Weights of these sizes are gone through for each seed.
 SIZES = (1.0, 0.0, 1e-30, 30.0, 1e4, 1e8)
 
@@ -89,11 +92,11 @@ def sweep(penalty: Any, key: random.Key) -> Iterator[PenaltyCase]:
 
 
 def of_every_shape(penalty: Any, key: random.Key) -> PenaltyCase:
-    """A tree with a leaf of each shape."""
+    """A tree with a leaf of each shape, of which the first is there twice."""
     params, grads = (
-        tuple(_draws(part.fold_in(number), shape) for number, shape in enumerate(SHAPES)) for part in key.split()
+        [_draws(part.fold_in(number), shape) for number, shape in enumerate(MORE_SHAPES)] for part in key.split()
     )
-    return PenaltyCase(penalty, params, grads, key)
+    return PenaltyCase(penalty, (*params, params[0]), (*grads, grads[0]), key)
 
 
 def _draws(key: random.Key, shape: tuple[int, ...]) -> Tensor:

@@ -40,8 +40,11 @@ def check_penalty(
     - Structure, shapes and dtypes; purity: no argument, no global state and no memory of earlier calls is read or
       written, no result is connected to an autograd graph or written to later, whatever memory the tensors lie in, and
       whatever other threads do.
+    - **Gradients of every size**, NaN and the infinities too, have the same added to them. For a `Penalty` `added_to`
+      does so where its mask says.
     - **Weights of every size**, from 0 to 1e4: the gradient is right, float32 gives what float64 gives up to what
-      rounding explains, and nothing becomes NaN but what is.
+      rounding explains, and nothing becomes NaN but what is: a weight that is NaN makes
+      the total NaN, and its own gradient where that depends on it. That of |w| may be a number.
     - The penalty is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
     Parameters
@@ -75,7 +78,8 @@ def check_penalty(
             of_formula = [lambda case: properties.agrees_with_formula(case, formula)]
         gradient = properties.Gradient()
         near: list[Property[PenaltyCase]] = [properties.numbers_do_not_affect_each_other, *of_formula]
-        for_each([of_every_shape(penalty, random.key(seed))], near)
+        whole = [*near, properties.gradients_of_every_size_count, properties.a_mask_leaves_the_others_alone]
+        for_each([of_every_shape(penalty, random.key(seed))], whole)
         for_all(cases(penalty), [*near, gradient], examples=examples, seed=seed)
         gradient.tally.assert_decided()
         for_each(swept, [*of_formula, *FAR_AND_NEAR])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -9,11 +10,24 @@ import torch
 from torch import Tensor
 
 from functional_mlp import pytree
+from functional_mlp.penalties import Penalty
+from functional_mlp.testing.calls import SLIGHTLY, depends
 from functional_mlp.testing.derivatives import Line
 from functional_mlp.testing.gradients import Tally, assert_gradient
 from functional_mlp.testing.penalty.cases import PenaltyCase
 from functional_mlp.testing.purity import attempt
-from functional_mlp.testing.trees import assert_close, assert_like, assert_same, largest, packed
+from functional_mlp.testing.trees import (
+    ROUNDING,
+    assert_close,
+    assert_like,
+    assert_same,
+    largest,
+    packed,
+    side_by_side,
+)
+
+# What may be in the gradients before a penalty is added: an odd number of them, so that each meets weights of 0.
+GRADIENTS = (1e-30, -1e3, 1e-8, math.nan, 1e6, -1e-4, math.inf, 1e12, -math.inf, 0.0, 1.0)
 
 Formula = Callable[[float], float]
 
@@ -64,6 +78,34 @@ def numbers_do_not_affect_each_other(case: PenaltyCase) -> None:
     assert_close("total is not the sum over the numbers of the weights", total.double(), sum_of_numbers, size)
 
 
+def gradients_of_every_size_count(case: PenaltyCase) -> None:
+    """What is added to a gradient is the same whatever that is, beside weights of 0 too; NaN and infinities stay."""
+    sizes = torch.tensor(GRADIENTS, dtype=torch.float64)
+    grads = pytree.map(lambda leaf: sizes[torch.arange(leaf.numel()) % len(sizes)].reshape(leaf.shape), case.params)
+    params = pytree.map(lambda leaf: leaf * (torch.arange(leaf.numel()) % 2).reshape(leaf.shape), case.params)
+    slopes = _added(attrs.evolve(case, params=params, grads=pytree.map(torch.zeros_like, params)))
+    found = _added(attrs.evolve(case, params=params, grads=grads))
+    for path, grad, slope, added in side_by_side(grads, slopes, found):
+        wrong = ~((added - (grad + slope)).abs() <= ROUNDING * (grad.abs() + slope.abs()))
+        wrong &= ~((added == grad) | (added.isnan() & grad.isnan()))  # which are not finite
+        if wrong.any():
+            numbers = [tensor[wrong][0].item() for tensor in (slope, grad, added)]
+            raise AssertionError(
+                "added_to_grads must add {} to the gradient {}, got {}".format(*numbers) + f" at grads{path}"
+            )
+
+
+def a_mask_leaves_the_others_alone(case: PenaltyCase) -> None:
+    """For a `Penalty`, added_to changes the gradient where the mask holds, and there alone."""
+    if not isinstance(case.penalty, Penalty):
+        return
+    for param, grad in zip(pytree.leaves(case.params), pytree.leaves(case.grads), strict=True):
+        mask = (torch.arange(param.numel()) % 2 == 0).reshape(param.shape)
+        added = attempt("added_to", case.penalty.added_to, grad, param)
+        masked = attempt("added_to", case.penalty.added_to, grad, param, mask)
+        assert_same("added_to does not keep to its mask", masked, torch.where(mask, added, grad))
+
+
 def agrees_with_formula(case: PenaltyCase, formula: Formula) -> None:
     """The penalty of one number is what a second definition of it gives."""
     for param in pytree.leaves(case.params):
@@ -93,17 +135,32 @@ def nothing_becomes_nan(case: PenaltyCase) -> None:
 
 
 def nan_stays_nan(case: PenaltyCase) -> None:
-    """A weight that is NaN makes the total NaN, and its own gradient: a run that has diverged is seen to have."""
-    params = pytree.map(torch.clone, case.params)
-    for leaf in pytree.leaves(params):
-        if leaf.ndim >= 2 and leaf.numel():
-            leaf.view(-1)[0] = math.nan
-    broken = attrs.evolve(case, params=params)
-    expected = [leaf.isnan() for leaf in pytree.leaves(params)]
-    found = [leaf.isnan() for leaf in pytree.leaves(_added(broken))]
-    is_broken = any(bool(mask.any()) for mask in expected)
-    if bool(_total(broken).isnan()) != is_broken or not all(map(torch.equal, found, expected)):
-        raise AssertionError(f"total is {_total(broken).item()}, and added_to_grads {_added(broken)}, for {params}")
+    """A weight that is NaN makes the total NaN: a run that has diverged is seen to have.
+
+    So it does its own gradient where that depends on the weight, and no other.
+    """
+    broken, moved = (
+        attrs.evolve(case, params=pytree.map(partial(_first_times, factor), case.params))
+        for factor in (math.nan, 1 - SLIGHTLY)
+    )
+    total = _total(broken)
+    if not total.isnan() and any(leaf.isnan().any() for leaf in pytree.leaves(broken.params)):
+        raise AssertionError(f"total gives the number {total.item()} for weights of which one is nan")
+    for path, param, before, after, of_nan in side_by_side(broken.params, *map(_added, (case, moved, broken))):
+        hidden, spread = depends(before, after) & ~of_nan.isnan(), of_nan.isnan() & ~param.isnan()
+        if hidden.any():
+            raise AssertionError(
+                f"added_to_grads gives the number {of_nan[hidden][0].item()} at grads{path} for a weight that is nan: "
+                "it must be nan, for the derivative depends on the weight"
+            )
+        if spread.any():
+            raise AssertionError(f"added_to_grads gives nan at grads{path} for a weight that is a number")
+
+
+def _first_times(factor: float, leaf: Tensor) -> Tensor:
+    """A weight with its first number multiplied by a factor; a bias as it is."""
+    is_first = (torch.arange(leaf.numel()) == 0).reshape(leaf.shape)
+    return torch.where(is_first, factor * leaf, leaf) if leaf.ndim >= 2 else leaf
 
 
 def gradient_is_that_of_total(case: PenaltyCase) -> None:

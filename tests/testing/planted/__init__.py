@@ -5,6 +5,7 @@ Every mistake is a class that differs from a correct one in one place. To import
 
 from tests.testing.planted import (
     batches,
+    batches_of_losses,
     engines,
     expressions,
     gradients,
@@ -43,6 +44,7 @@ __all__ = [
     "Square",
     "Squared",
     "batches",
+    "batches_of_losses",
     "engines",
     "expressions",
     "gradients",

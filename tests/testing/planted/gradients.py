@@ -172,3 +172,34 @@ class ForwardAndBackwardOfTheirOwn(Affine):
 class OtherGradientsWhereItStandsFirst(fm.Sequential):
     def backward_params(self, params, tape, grad_out):
         return self.backward(params, tape, 2 * grad_out)[0]
+
+
+@planted(check_layer, 3, 2, says="vjp is not linear in grad_out")
+class RowsWithoutACotangentLeftOut(Affine):
+    """Those of the cotangent, but not those of x beside them."""
+
+    def vjp(self, params, x, grad_out):
+        grads, grad_x = super().vjp(params, x, grad_out)
+        delta, rows = grad_out.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
+        delta = delta[(delta != 0).any(1)]
+        return {**grads, "weight": delta.T @ rows[: len(delta)]}, grad_x
+
+
+@planted(check_layer, 3, 2, says="vjp is not linear in grad_out")
+class RowOfTheWeightForAOneHotCotangent(Affine):
+    """The row that it chooses, without the cotangent's size."""
+
+    def vjp(self, params, x, grad_out):
+        grads, grad_x = super().vjp(params, x, grad_out)
+        if grad_out.ndim == 1 and (grad_out != 0).sum() == 1:
+            grad_x = params["weight"][grad_out.abs().argmax()] * grad_out.sum().sign()
+        return grads, grad_x
+
+
+@planted(check_layer, says="vjp is not linear in grad_out")
+class GradientOfZerosAmongOthers(Square):
+    """Numbers of the cotangent that are 0 take the one before them."""
+
+    def vjp(self, params, x, grad_out):
+        filled = torch.where(grad_out == 0, grad_out.roll(1, -1), grad_out)
+        return (), 2 * x * filled

@@ -208,6 +208,20 @@ class PrunedWeightsHaveNoGradient(Affine):
         return {**grads, "weight": torch.where(params["weight"] == 0, 0, grads["weight"])}, grad_x
 
 
+@planted(check_layer, 3, 2, says=WRONG)
+class SmallWeightsPrunedOnTheWayBack(Affine):
+    def vjp(self, params, x, grad_out):
+        grads, _ = super().vjp(params, x, grad_out)
+        return grads, grad_out @ torch.where(params["weight"].abs() < 1e-3, 0, params["weight"])
+
+
+@planted(check_layer, 3, 2, says=WRONG)
+class WeightsClippedAtAHundredOnTheWayBack(Affine):
+    def vjp(self, params, x, grad_out):
+        grads, _ = super().vjp(params, x, grad_out)
+        return grads, grad_out @ params["weight"].clamp(-100, 100)
+
+
 @planted(check_layer, says=NOT_LINEAR)
 class CotangentsOfATrillionthTakenForZero(Square):
     def vjp(self, params, x, grad_out):

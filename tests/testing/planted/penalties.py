@@ -47,7 +47,7 @@ class PenaltyWithoutTheHalf(Shrink):
         return 2 * super().part(leaf)
 
 
-@planted(check_penalty, says="total is .*, and added_to_grads")
+@planted(check_penalty, says="total gives the number .* for weights of which one is nan")
 class NanTakenForZero(fm.penalties.Penalty):
     def value(self, xp, w):
         return xp.where(w >= 0, w, xp.where(w < 0, -w, 0))
@@ -58,7 +58,8 @@ class NanTakenForZero(fm.penalties.Penalty):
 
 @planted(
     check_penalty,
-    says="total is (not the sum over the numbers|nan, and added_to)|depends on other numbers|the gradient of params",
+    says="total is not the sum over the numbers|gives nan at .* for a weight that is a number|depends on other numbers|"
+    "the gradient of params",
 )
 class NormInPlaceOfItsSquare(Shrink):
     def part(self, leaf):
@@ -116,3 +117,51 @@ class SlopeWrongOnOneSide(fm.penalties.l1):
 class SlopeCutFarAway(fm.penalties.l2):
     def derivative(self, xp, w):
         return super().derivative(xp, xp.maximum(xp.minimum(w, 1e6), -1e6))
+
+
+@planted(check_penalty, says="added_to_grads must add")
+class LargeGradientsClippedBeforeThePenalty(Shrink):
+    def added(self, grad, param):
+        return super().added(grad.clamp(-100, 100) if param.ndim >= 2 else grad, param)
+
+
+@planted(check_penalty, says="added_to_grads must add")
+class TinyGradientsLostBesideThePenalty(Shrink):
+    def added(self, grad, param):
+        return super().added(torch.where(grad.abs() < 1e-6, 0, grad) if param.ndim >= 2 else grad, param)
+
+
+@planted(check_penalty, says="added_to_grads must add")
+class NanGradientsLostBesideThePenalty(Shrink):
+    def added(self, grad, param):
+        return super().added(grad.nan_to_num(0.0) if param.ndim >= 2 else grad, param)
+
+
+@planted(check_penalty, says="added_to_grads gives the number .* for a weight that is nan")
+class NanWeightsHaveNoGradient(Shrink):
+    def added(self, grad, param):
+        return super().added(grad, param.nan_to_num(0.0))
+
+
+@planted(check_penalty, says="total is not the sum over the numbers of the weights")
+class HalfThePenaltyOfLargeLeaves(Shrink):
+    def part(self, leaf):
+        return super().part(leaf) / (1 if leaf.numel() <= 12 else 2)
+
+
+@planted(check_penalty, says="total is not the sum over the numbers of the weights")
+class PenaltyOfUpToThreeDimensions(Shrink):
+    def part(self, leaf):
+        return super().part(leaf) if leaf.ndim < 4 else leaf.new_zeros(())
+
+
+@planted(check_penalty, says="total is not the sum over the numbers of the weights")
+class SharedWeightsCountedOnce(Shrink):
+    def total(self, params):
+        return super().total(list({id(leaf): leaf for leaf in pytree.leaves(params)}.values()))
+
+
+@planted(check_penalty, 0.1, says="added_to does not keep to its mask")
+class MaskOfThePenaltyIgnored(fm.penalties.l2):
+    def added_to(self, grad, param, where=None):
+        return super().added_to(grad, param)

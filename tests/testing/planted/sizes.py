@@ -158,3 +158,53 @@ class WeightGradientOfCappedInputs(Affine):
         _, grad_x = super().vjp(params, x, grad_out)
         grads, _ = super().vjp(params, x.clamp(-200, 200), grad_out)
         return grads, grad_x
+
+
+@planted(check_layer, says=WRONG)
+class StraightFromSeventeen(Unproved):
+    """Softplus, whose derivative is 1 − 4e-8 at 17, and rounded to 1 from there on."""
+
+    def value(self, xp, s):
+        return xp.maximum(s, 0) + xp.log1p(xp.exp(-xp.abs(s)))
+
+    def derivative(self, xp, s, y):
+        return xp.where(s > 17, 1, 1 / (1 + xp.exp(-s)))
+
+
+def half_between(low, high, x):
+    return torch.where((x.abs() > low) & (x.abs() < high), 0.5, 1).to(x.dtype)
+
+
+@planted(check_layer, says=WRONG)
+class GradientHalvedAboutTwentyFour(Square):
+    def vjp(self, params, x, grad_out):
+        return (), 2 * x * grad_out * half_between(17, 31, x)
+
+
+@planted(check_layer, says=WRONG)
+class GradientHalvedAboutTwoHundred(Square):
+    def vjp(self, params, x, grad_out):
+        return (), 2 * x * grad_out * half_between(130, 490, x)
+
+
+@planted(check_layer, says=WRONG)
+class GradientHalvedAboutThreeThousand(Square):
+    def vjp(self, params, x, grad_out):
+        return (), 2 * x * grad_out * half_between(1100, 4900, x)
+
+
+@planted(check_layer, says=WRONG)
+class GradientHalvedAboutThirtyThousand(Square):
+    def vjp(self, params, x, grad_out):
+        return (), 2 * x * grad_out * half_between(17_000, 49_000, x)
+
+
+@planted(check_layer, says=WRONG)
+class SlopeHalvedBelowAFiftieth(Square):
+    """3 x, with another slope for small numbers that are not tiny."""
+
+    def apply(self, params, x):
+        return 3 * x
+
+    def vjp(self, params, x, grad_out):
+        return (), 3 * grad_out * half_between(2e-4, 2e-2, x)

@@ -126,3 +126,96 @@ class ParamsInPlaceAfterFiveSteps(fm.SGD):
     def rule(self, xp, step, learning_rate, param, grad):
         moved = param - learning_rate * grad
         return (param.copy_(moved) if step > 5 else moved,)
+
+
+@planted(check_optimizer, 0.1, says="update hides a gradient that is nan")
+class NanGradientsTakenForZero(Descent):
+    def step(self, param, grad, state):
+        return super().step(param, torch.where(grad.isnan(), 0, grad), state)
+
+
+@planted(check_optimizer, 0.1, says="update hides a gradient that is nan")
+class ParamsOfNanGradientsKept(fm.Adam):
+    def rule(self, xp, step, learning_rate, param, grad, first_moment, second_moment):
+        following = super().rule(xp, step, learning_rate, param, grad, first_moment, second_moment)
+        return tuple(
+            xp.where(grad == grad, new, old)
+            for new, old in zip(following, (param, first_moment, second_moment), strict=True)
+        )
+
+
+@planted(check_optimizer, 0.1, says="update takes a gradient of -?inf for 0")
+class InfiniteGradientsTakenForZero(Descent):
+    def step(self, param, grad, state):
+        return super().step(param, torch.where(grad.isinf(), 0, grad), state)
+
+
+ALONE = "is updated in another way beside other numbers|depends on how tensors lie in memory"
+
+
+@planted(check_optimizer, 0.1, says=f"{ALONE}|{DIFFERS}", formula=descent)
+class HalfASpeedForLargeLeaves(Descent):
+    def step(self, param, grad, state):
+        return super().step(param, grad if grad.numel() <= 6 else grad / 2, state)
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class LeavesOfThreeDimensionsLeftOut(Descent):
+    def step(self, param, grad, state):
+        return super().step(param, grad, state) if grad.ndim < 3 else param
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class TreesOfManyLeavesLeftOut(Descent):
+    def update(self, state, grads):
+        following = super().update(state, grads)
+        return following if len(fm.pytree.leaves(grads)) <= 7 else state
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class TreesOfTwoDtypesLeftOut(Descent):
+    def update(self, state, grads):
+        following = super().update(state, grads)
+        return following if len({leaf.dtype for leaf in fm.pytree.leaves(grads)}) == 1 else state
+
+
+class StepsKeptByLeaf(Descent):
+    """Each tensor's step is computed once in an update."""
+
+    def update(self, state, grads):
+        trees.like("grads", grads, "params", state.params)
+        steps = {}
+
+        def moved(param, grad):
+            key = self.key(param, grad)
+            if key not in steps:
+                steps[key] = self.step(param, grad, state)
+            return steps[key]
+
+        return attrs.evolve(state, params=fm.pytree.map(moved, state.params, grads))
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class StepsKeptByGradient(StepsKeptByLeaf):
+    def key(self, param, grad):
+        return id(grad)
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class StepsKeptByParam(StepsKeptByLeaf):
+    def key(self, param, grad):
+        return id(param)
+
+
+@planted(check_optimizer, 0.1, says=ALONE)
+class GradientsThatAreParamsLeftOut(Descent):
+    def update(self, state, grads):
+        following = super().update(state, grads)
+        pairs = zip(fm.pytree.leaves(grads), fm.pytree.leaves(state.params), strict=True)
+        return state if any(grad is param for grad, param in pairs) else following
+
+
+@planted(check_optimizer, 0.1, says="update must count itself in state.step, but goes from 0 to 0")
+class UpdatesNotCounted(fm.SGD):
+    def rebuild(self, state, step, structure, leaves):
+        return super().rebuild(state, 0, structure, leaves)
