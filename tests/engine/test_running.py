@@ -329,11 +329,17 @@ def test_accuracy_takes_the_first_of_equal_outputs_and_nan_for_the_largest() -> 
         assert metrics[0].accuracy == metrics[1].accuracy
 
 
+class BothAtOnce(fm.MeanSquaredError):
+    def batch_value_and_grad(self, predictions, targets):
+        return self.batch_value(predictions, targets), self.batch_grad(predictions, targets)
+
+
 @pytest.mark.parametrize(
     ("network", "loss", "optimizer", "fragment"),
     [
         (fm.Tanh(), MSE, fm.SGD(0.1), "how many features"),
         (fm.Sequential(fm.Linear(2, 2000)), MSE, fm.SGD(0.1), "2000 outputs"),
+        (fm.Linear(2, 2), BothAtOnce(), fm.SGD(0.1), "defines batch_value_and_grad itself"),
     ],
 )
 def test_explain_says_why(network: fm.Layer, loss: fm.Loss, optimizer: fm.Optimizer, fragment: str) -> None:
