@@ -9,6 +9,7 @@ import attrs
 import sympy
 
 from functional_mlp.operands import StandIn
+from functional_mlp.symbolic.constants import exactly
 from functional_mlp.symbolic.namespace import SymbolicNamespace
 from functional_mlp.value import Value
 
@@ -56,8 +57,10 @@ def signed_symbols(value: Value) -> dict[str, sympy.Symbol]:
 
 
 def own_numbers(value: Value, symbols: Mapping[str, sympy.Symbol]) -> dict[sympy.Symbol, sympy.Rational]:
-    """What the numbers that have symbols are in a value itself."""
-    return {symbol: sympy.Rational(getattr(value, name)) for name, symbol in symbols.items()}
+    """What the numbers that have symbols are in a value itself: 0.9 is 9/10, as it is where an expression has it."""
+    numbers = {symbol: getattr(value, name) for name, symbol in symbols.items()}
+    meant = {symbol: exactly(number) for symbol, number in numbers.items()}
+    return {symbol: one if one.is_Rational else sympy.Rational(numbers[symbol]) for symbol, one in meant.items()}
 
 
 def _letters(names: Iterable[str]) -> dict[str, str]:

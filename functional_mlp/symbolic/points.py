@@ -9,10 +9,14 @@ import attrs
 import mpmath
 import sympy
 
+from functional_mlp.symbolic.intervals import can_enclose, enclosed
 from functional_mlp.symbolic.nodes import sign_of_number
 from functional_mlp.symbolic.reach import at, compiled
 
 Point = Mapping[sympy.Symbol, sympy.Rational]
+
+# Digits that are tried, until they tell the sign of a number.
+_DIGITS = (60, 240, 900)
 
 
 class OnWall(Exception):  # noqa: N818 - such a point says nothing about the pieces beside it
@@ -55,16 +59,40 @@ def random_point(
 
 
 def sign_at(expression: sympy.Expr, point: Point) -> int:
-    """The sign at a point; 0 as well where the expression is no real number."""
+    """The sign at a point; 0 as well where the expression is no real number.
+
+    >>> s = sympy.Symbol("s", real=True)
+    >>> sign_at(s + sympy.log(s * s + 1) - 10**28, {s: sympy.Integer(10**28 + 1)})
+    1
+    """
+    if not _is_exact(expression):
+        sign = _certain_sign(expression, point)
+        if sign is not None:
+            return sign
     try:
-        value = _compiled(expression)(point)
+        with mpmath.workdps(_DIGITS[0]):
+            value = _compiled(expression)(point)
     except ZeroDivisionError:
         return 0
     if isinstance(value, mpmath.mpc):
         value = value.real if value.imag == 0 else mpmath.nan
-    if value == 0 and not _is_exact(expression):  # it may be smaller than the digits show
+    if not _is_exact(expression) and not mpmath.isnan(value):  # all its digits may have cancelled
         return sign_of_number(at(expression, point))
     return int(bool(value > 0)) - int(bool(value < 0))
+
+
+def _certain_sign(expression: sympy.Expr, point: Point) -> int | None:
+    """The sign where bounds of the value show it; None where they do not, as at a zero."""
+    if not can_enclose(expression):
+        return None
+    for digits in _DIGITS:
+        try:
+            value = enclosed(expression, point, digits)
+        except (ArithmeticError, ValueError):  # no real number, as far as these digits say
+            continue
+        if value.is_nonzero:
+            return 1 if value.middle > 0 else -1
+    return None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,7 +9,8 @@ import mpmath
 import sympy
 
 from functional_mlp.symbolic.nodes import sign_of_number
-from functional_mlp.symbolic.reach import compiled
+from functional_mlp.symbolic.points import sign_at
+from functional_mlp.symbolic.reach import OutOfReach, compiled
 from functional_mlp.symbolic.turning import turning, zeros_of_polynomial
 
 # Where zeros are searched for of what is made of several functions, and how often.
@@ -17,6 +18,8 @@ FARTHEST, _STEPS = 1e4, 400
 # How many powers of ten far out they are looked for where an expression only rises or only falls, or of eight near to
 # where it ends.
 _DECADES = 40
+# The largest number in an expression whose zeros lie within them, and one over the smallest.
+_LARGEST = sympy.Integer(10) ** 30
 # How often derivatives are taken to find where an expression rises and falls, and the operations that it may have.
 _MOST_DERIVATIVES, _MOST_OPERATIONS = 3, 200
 _DIGITS = 70
@@ -68,6 +71,8 @@ def _between_turns(derivatives: int, expression: sympy.Expr, variable: sympy.Sym
     """The zeros of what is made of several functions: one at most between two zeros of its derivative."""
     if derivatives == 0 or expression.count_ops() > _MOST_OPERATIONS or _grows_beyond_numbers(expression):
         return None
+    if any(abs(number) > _LARGEST or 0 < abs(number) < 1 / _LARGEST for number in expression.atoms(sympy.Number)):
+        return None  # its zeros may lie where nobody looks
     turns = _roots(sympy.diff(expression, variable), variable, derivatives - 1)
     edges = _edges(expression, variable, derivatives - 1)
     if turns is None or edges is None:
@@ -77,11 +82,14 @@ def _between_turns(derivatives: int, expression: sympy.Expr, variable: sympy.Sym
         f, sign = compiled(expression, variable), functools.partial(_sign, expression, variable)
         at_ends = {end for end in turns.places if end not in edges and _is_negligible(expression, variable, end)}
         places = {end: sympy.N(end, _DIGITS)._to_mpmath(mpmath.mp.prec) for end in ends}
-        zeros = [
-            _rising_or_falling(f, sign, places.get(low), places.get(high))
-            for low, high in itertools.pairwise([None, *ends, None])
-            if not at_ends & {low, high}  # from a zero it only rises or falls
-        ]
+        try:
+            zeros = [
+                _rising_or_falling(f, sign, places.get(low), places.get(high))
+                for low, high in itertools.pairwise([None, *ends, None])
+                if not at_ends & {low, high}  # from a zero it only rises or falls
+            ]
+        except OutOfReach:
+            return None
     return [*at_ends, *edges, *(_recognized(zero) for zero in zeros if zero is not None)]
 
 
@@ -106,10 +114,13 @@ def _edges(expression: sympy.Expr, variable: sympy.Symbol, derivatives: int) -> 
 
 
 def _sign(expression: sympy.Expr, variable: sympy.Symbol, place: mpmath.mpf) -> int:
-    return sign_of_number(expression.subs(variable, sympy.Rational(sympy.Float(place, _DIGITS))))
+    return sign_at(expression, {variable: sympy.Rational(sympy.Float(place, _DIGITS))})
 
 
 def _is_negligible(expression: sympy.Expr, variable: sympy.Symbol, place: sympy.Expr) -> bool:
+    """Whether an expression is 0 at a place, as far as can be said where that was searched for."""
+    if not place.has(sympy.Float):
+        return sign_of_number(expression.subs(variable, place)) == 0
     terms = [sympy.N(term.subs(variable, place), 60) for term in sympy.Add.make_args(expression)]
     return bool(abs(sympy.Add(*terms)) <= sympy.Float("1e-50") * sympy.Add(*map(abs, terms)))
 
@@ -123,7 +134,8 @@ def _rising_or_falling(
     """The zero of a function that only rises or only falls between two ends, infinite where None; None if it has none.
 
     From a point in the middle it lies in the direction in which the function nears 0. `sign` is sure where the digits
-    of a sum cancel, as those of 1 + erf(−100) do.
+    of a sum cancel, as those of 1 + erf(−100) do. Raises `OutOfReach` where it has none as far as is looked, but still
+    goes on towards 0, as a logarithm does.
     """
     middle = _middle(low, high)
     value, other = f(middle), f(next(_towards(high, middle, 1)))
@@ -131,12 +143,16 @@ def _rising_or_falling(
         return None
     if value == 0:
         return middle
-    nearer = middle
+    nearer, at_nearer, step, last_step = middle, value, mpmath.inf, mpmath.inf
     above, below = _towards(high, middle, 1), _towards(low, middle, -1)
     for place in above if value * (other - value) < 0 else below:
-        if value * f(place) < 0 and sign(place) * mpmath.sign(value) < 0:
-            return _between(f, min(nearer, place), max(nearer, place), abs(f(nearer)) + abs(f(place)))
-        nearer = place
+        there = f(place)
+        if value * there < 0 and sign(place) * mpmath.sign(value) < 0:
+            return _between(f, min(nearer, place), max(nearer, place), abs(at_nearer) + abs(there))
+        step, last_step = abs(there - at_nearer), step
+        nearer, at_nearer = place, there
+    if step > last_step / 2:
+        raise OutOfReach("it may have a zero farther out, or nearer to an end")
     return None
 
 
@@ -178,6 +194,7 @@ def _by_search(expression: sympy.Expr, variable: sympy.Symbol) -> list[sympy.Exp
             _recognized(_between(function, a, b, abs(left) + abs(right)))
             for a, b, left, right in zip(places, places[1:], values, values[1:], strict=False)
             if mpmath.sign(left) * mpmath.sign(right) < 0
+            and _sign(expression, variable, a) * _sign(expression, variable, b) <= 0  # not where digits cancel
         ]
 
 

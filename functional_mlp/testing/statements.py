@@ -141,6 +141,10 @@ def _unseen(held: list[tuple[str, Holds]]) -> list[str]:
     return [f"{in_words(wall)} = 0" for wall in walls]
 
 
+# How a piece is known that a typeset statement does not speak of.
+_UNSAID = {BY_ALGEBRA, NO_NUMBER}
+
+
 def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]], time: Allowance) -> str:
     """The statement, the formulas that it is about, and each piece that algebra does not decide.
 
@@ -151,18 +155,27 @@ def _typeset(thing: Any, statement: str, held: list[tuple[str, Holds]], time: Al
     # A rule may branch on the step, for which there is no letter then.
     with contextlib.suppress(NotInAlgebraError, OutOfTime):
         lines += time.run(lambda: formulas.lines_of(thing) or [])
+    with contextlib.suppress(OutOfTime):
+        lines += time.run(lambda: [line for name, how in held if _is_of_one(how) for line in _derivatives(name, how)])
     for name, how in held:
-        shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
-        not_by_algebra = [piece for piece in shown if piece.method != BY_ALGEBRA]
-        if len(how.claim.variables) == 1:
-            pieces = [(text(f"{name}, {_told(piece, {BY_ALGEBRA})}"), ":", tex(piece.derivative)) for piece in shown]
-            lines += pieces if len(how.pieces) > 1 or not_by_algebra else []
-            lines += [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
-        else:
-            said += [f"{name}, {_told(piece, {BY_ALGEBRA})}" for piece in not_by_algebra]
+        if not _is_of_one(how):
+            said += [f"{name}, {_told(piece, {BY_ALGEBRA})}" for piece in how.pieces if piece.method not in _UNSAID]
             said += [f"{name}: {kink}" for kink in how.kinks]
     rows = r" \\ ".join([*map(text, dict.fromkeys(said)), formulas.aligned(lines)])
     return rf"\begin{{array}}{{l}} {rows} \end{{array}}"
+
+
+def _is_of_one(how: Holds) -> bool:
+    return len(how.claim.variables) == 1
+
+
+def _derivatives(name: str, how: Holds) -> list[formulas.Line]:
+    """The derivative in each piece, where there are several or algebra does not decide, and at kinks."""
+    shown = [piece for piece in how.pieces if piece.method != NO_NUMBER]
+    lines: list[formulas.Line] = []
+    if len(how.pieces) > 1 or any(piece.method not in _UNSAID for piece in how.pieces):
+        lines += [(text(f"{name}, {_told(piece, {BY_ALGEBRA})}"), ":", tex(piece.derivative)) for piece in shown]
+    return lines + [(rf"{tex(kink.variable)} = {tex(kink.place)}", ":", _kink_in_latex(kink)) for kink in how.kinks]
 
 
 def _told(piece: Piece, unsaid: set[str]) -> str:

@@ -76,6 +76,6 @@ def _certain(numbers: tuple[int, ...], t: tuple[Any, ...]) -> Targets:
 
 _ALL = ("all real targets", _any_numbers)
 _NOT_NEGATIVE = ("all targets that are not negative", _not_negative)
-_FRACTIONS = ("targets between 0 and 1, or 0 and 1 themselves", _fractions)
+_FRACTIONS = ("targets that are all between 0 and 1, or all 0 or 1", _fractions)
 _PROBABILITIES = ("targets that are probabilities above 0, or classes", _probabilities)
 _CLASSES = ("classes as targets", _classes)

@@ -169,3 +169,16 @@ def test_conditions_in_a_formula_divide_space():
         assert prove(Clipped(0.1), formula=formula, steps=1).method == "by algebra"
     with pytest.raises(AssertionError, match=r"wrong: where 1000 < g1 < 5000, at g1 = "):
         prove(Clipped(0.1), formula=clipped_at(5000), steps=1)
+
+
+@attrs.frozen(repr=False)
+class _Turning(fm.Momentum):
+    def rule(self, xp, step, learning_rate, params, grads, *slots):
+        params, *slots = super().rule(xp, step, learning_rate, params, grads, *slots)
+        return (params + xp.where(self.beta > 0.9, 0, 1), *slots)
+
+
+def test_a_number_of_an_optimizer_is_on_the_side_of_a_condition_that_it_is_written_on():
+    assert _Turning(0.1).beta == 0.9
+    with pytest.raises(AssertionError, match="_Turning"):
+        prove(_Turning(0.1), formula=momentum)

@@ -132,3 +132,54 @@ def test_what_agrees_at_points_of_a_surface_is_a_condition(monkeypatch):
         lambda xp, p, t: xp.sum((p - t) ** 2), lambda xp, p, t: 2 * (p - t) + xp.where(p == t, hidden(xp, t), 0)
     )
     assert prove(squares).conditions == ("it holds where t - ŷ = 0 as well",)
+
+
+def _saturated(xp, s):
+    """1 / (1 + e) + e for e = exp(−20.3 s): above 1 by less than the digits of a float64 where s is above 1.8."""
+    e = xp.exp(-20.3 * s)
+    return 1 / (1 + e) + e
+
+
+@pytest.mark.parametrize(
+    "is_wrong",
+    [
+        lambda xp, s: xp.where(s > 0.05, _saturated(xp, s), 0) > 1,
+        lambda xp, s: s + xp.log(s * s + 1) > 1e28,
+        lambda xp, s: xp.exp(s) - s - 1 < 1e-60,
+    ],
+    ids=["beside 1", "beside 1e28", "near 0"],
+)
+def test_a_condition_is_decided_whatever_digits_cancel(is_wrong):
+    wrong = activation(lambda xp, s: xp.tanh(s), lambda xp, s, y: xp.where(is_wrong(xp, s), 7, 1 - y * y))
+    with pytest.raises(AssertionError, match="the derivative is wrong: where "):
+        prove(wrong)
+
+
+@pytest.mark.parametrize(
+    "is_right",
+    [
+        lambda xp, s: _saturated(xp, s) > 1,
+        lambda xp, s: xp.log1p(xp.exp(-s)) * xp.exp(s) < 1,
+    ],
+    ids=["beside 1", "a zero of digits that cancel"],
+)
+def test_what_holds_whatever_digits_cancel_is_not_refuted(is_right):
+    prove(activation(lambda xp, s: xp.tanh(s), lambda xp, s, y: xp.where(is_right(xp, s), 1 - y * y, 7)))
+
+
+@pytest.mark.parametrize(
+    "is_wrong",
+    [
+        lambda xp, s: s + xp.log(s * s + 1) > 1e45,
+        lambda xp, s: s - xp.exp(-s) > 1e45,
+        lambda xp, s: xp.where(s > 0, xp.log(xp.maximum(s, 1e-300)) + s, 0) < -100,
+    ],
+    ids=["a logarithm", "a power of e", "near an edge"],
+)
+def test_zeros_beyond_those_that_are_looked_for_are_a_condition(is_wrong):
+    wrong = activation(lambda xp, s: xp.tanh(s), lambda xp, s, y: xp.where(is_wrong(xp, s), 7, 1 - y * y))
+    try:
+        proof = prove(wrong)
+    except (AssertionError, CannotProveError):
+        return
+    assert any("all zeros of" in condition for condition in proof.conditions)

@@ -160,7 +160,9 @@ def test_a_loss_must_be_right_for_all_targets_that_it_takes():
     for wrong in (OfAllNumbers(), WrongBeyondOne()):
         with pytest.raises(AssertionError, match="the gradient by ŷ is wrong"):
             prove(wrong)
-        assert prove(wrong, targets=["fractions"]).statement.endswith("between 0 and 1, or 0 and 1 themselves")
+        assert prove(wrong, targets=["fractions"]).statement.endswith(
+            "targets that are all between 0 and 1, or all 0 or 1"
+        )
     assert prove(FromZero()).statement.endswith("all targets that are not negative")
     with pytest.raises(ValueError, match=r"prove: targets must be kinds out of .*, got \['logits'\]"):
         prove(FromZero(), targets=["logits"])
