@@ -25,7 +25,10 @@ def ndtr(x: Tensor) -> Tensor:
 def gelu(s: Tensor) -> Tensor:
     """s Φ(s)."""
     wide = _wide(s)
-    return (wide * _ndtr(wide, s.dtype)).to(s.dtype)
+    value = wide * _ndtr(wide, s.dtype)
+    if wide.dtype != s.dtype:
+        return value.to(s.dtype)
+    return torch.where((s < -37.5) & s.isfinite(), _gelu_tail(s.clamp(-64, -37)), value)
 
 
 def gelu_slope(s: Tensor) -> Tensor:
@@ -76,6 +79,15 @@ def _ndtr(x: Tensor, dtype: torch.dtype) -> Tensor:
     z = x / -math.sqrt(2)
     (z_square, z_rest), (x_square, x_rest) = _square(z), _square(x)
     return value * torch.exp((z_square - 0.5 * x_square) + (z_rest - 0.5 * x_rest))  # e^(z² − x²/2), for z is rounded
+
+
+def _gelu_tail(s: Tensor) -> Tensor:
+    """s Φ(s) where Φ(s) is denormal and the product is not: −Φ'(s) (1 − 1/s² + 3/s⁴ − 15/s⁶ + …)."""
+    square, rest = _square(s)
+    series, t = torch.ones_like(s), 1 / (s * s)
+    for odd in (11, 9, 7, 5, 3, 1):
+        series = 1 - odd * t * series
+    return torch.exp(-0.5 * square) * torch.exp(-0.5 * rest) * (series / -math.sqrt(2 * math.pi))
 
 
 def _square(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -170,9 +170,11 @@ def _place(cls: type, name: str) -> int:
 
 def with_all_inside(layer: Layer) -> Iterator[Layer]:
     """A layer, and those inside it, however deep."""
-    yield layer
-    for inner in _layers_in(layer):
-        yield from with_all_inside(inner)
+    pending = [layer]
+    while pending:  # and no recursion: each would pass through all levels above it
+        layer = pending.pop()
+        yield layer
+        pending += _layers_in(layer)
 
 
 def _layers_in(layer: Layer) -> Iterator[Layer]:

@@ -65,6 +65,9 @@ WORK: dict[str, Callable[[fm.Layer], object]] = {
     "init": lambda network: network.init(KEY),
     "apply": lambda network: network.apply(network.init(KEY), torch.zeros(1, network.in_features)),
     "vjp": lambda network: network.vjp(network.init(KEY), *torch.zeros(2, 1, network.in_features)),
+    "value and grad": lambda network: fm.value_and_grad(network, fm.MeanSquaredError())(
+        network.init(KEY), *torch.zeros(2, 1, network.in_features)
+    ),
     "trees": lambda network: pytree.items(pytree.map(torch.clone, network.init(KEY))),
     "file": saved,
     "lowering": lambda network: lowering.lower(
