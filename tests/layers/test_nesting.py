@@ -19,6 +19,7 @@ import functional_mlp as fm
 from functional_mlp import pytree
 from functional_mlp.engine import lowering
 from functional_mlp.layers.nesting import MOST_LEVELS
+from functional_mlp.unpacking import unpacking
 from tests.helpers import KEY
 
 
@@ -103,6 +104,7 @@ def test_work_grows_with_the_levels_of_a_nest_and_not_with_their_square(nest: Ne
     def work(levels: int) -> int:
         size = next(_sizes)
         network = nest(fm.Linear(size, size), levels)
+        unpacking.cache_clear()  # it is kept for each structure of parameters, whatever their sizes
         return python_calls(lambda: WORK[name](network))
 
     for _ in range(2):
