@@ -58,7 +58,7 @@ class ClassZeroTakenForPadding(LogLoss):
         return super().grad(predictions, targets) * (targets != 0).unsqueeze(1)
 
 
-@planted(check_loss, says="value gives the number .* for predictions that are nan")
+@planted(check_loss, says="value gives the number .* for predictions of which a row is nan")
 class MeanWithoutNan(Squared):
     def value(self, predictions, targets):
         self.check(predictions, targets)
