@@ -8,7 +8,7 @@ import attrs
 import mpmath
 import sympy
 
-from functional_mlp.symbolic.nodes import sign_of_number
+from functional_mlp.symbolic.nodes import NoRealNumber, sign_of_number
 from functional_mlp.symbolic.points import sign_at
 from functional_mlp.symbolic.reach import OutOfReach, compiled
 from functional_mlp.symbolic.turning import turning, zeros_of_polynomial
@@ -120,7 +120,10 @@ def _sign(expression: sympy.Expr, variable: sympy.Symbol, place: mpmath.mpf) -> 
 def _is_negligible(expression: sympy.Expr, variable: sympy.Symbol, place: sympy.Expr) -> bool:
     """Whether an expression is 0 at a place, as far as can be said where that was searched for."""
     if not place.has(sympy.Float):
-        return sign_of_number(expression.subs(variable, place)) == 0
+        try:
+            return sign_of_number(expression.subs(variable, place)) == 0
+        except NoRealNumber:
+            return False
     terms = [sympy.N(term.subs(variable, place), 60) for term in sympy.Add.make_args(expression)]
     return bool(abs(sympy.Add(*terms)) <= sympy.Float("1e-50") * sympy.Add(*map(abs, terms)))
 

@@ -146,5 +146,5 @@ def _rational(number: sympy.Expr) -> sympy.Rational | None:
     """A number, to the digits that are enough to look beyond it; None where it is no real one."""
     if number.is_Rational:
         return number
-    digits = sympy.N(number, 30)
+    digits = sympy.N(number, 60)  # those of a zero that was searched for: two may be near to each other
     return sympy.Rational(str(digits)) if digits.is_Float else None

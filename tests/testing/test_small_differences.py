@@ -146,8 +146,9 @@ def _saturated(xp, s):
         lambda xp, s: xp.where(s > 0.05, _saturated(xp, s), 0) > 1,
         lambda xp, s: s + xp.log(s * s + 1) > 1e28,
         lambda xp, s: xp.exp(s) - s - 1 < 1e-60,
+        lambda xp, s: (s**5 - s - 1) ** 2 < 1e-60,
     ],
-    ids=["beside 1", "beside 1e28", "near 0"],
+    ids=["beside 1", "beside 1e28", "near 0", "between two zeros"],
 )
 def test_a_condition_is_decided_whatever_digits_cancel(is_wrong):
     wrong = activation(lambda xp, s: xp.tanh(s), lambda xp, s, y: xp.where(is_wrong(xp, s), 7, 1 - y * y))
