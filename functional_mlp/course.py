@@ -112,8 +112,9 @@ class Course:
                 one_by_one = stretch.epochs.stop
                 continue
             self._record(stretch)
-            for epochs, snapshot in self._turns(stretch):
-                reached, epoch = self._move_on(stretch, epochs, snapshot), epochs.stop
+            for epochs, after in self._turns(stretch):
+                reached = self._move_on(stretch, epochs, after)
+                epoch, snapshot = epochs.stop, after
                 if len(stretch.epochs) > 1:
                     self._tick(epoch)
                 if reached:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from functional_mlp.ensemble import EnsembleResult
+    from functional_mlp.ensemble.result import EnsembleResult
 
 
 class LostError(RuntimeError):

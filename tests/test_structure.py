@@ -1,7 +1,7 @@
 """The order of the package: every import points down, and none leads in a circle.
 
 Imports inside functions, and by `import_module`, count as all others do; those for type checkers alone
-(`if TYPE_CHECKING`) may point up, and lead in no circle either.
+(`if TYPE_CHECKING`) may point up, and lead in no circle either, but for that of `engine.llvm.vector` and `operands`.
 """
 
 import ast
@@ -170,15 +170,17 @@ GRAPH_WITH_LATER = GRAPH | {
 }
 
 
+# The package's pages give names of files that may need them; an operand's methods give vectors, whose methods take it.
+UNTYPED = {"__init__", "api", "engine.llvm.operands"}
+
+
 def typed_imports(source: str) -> set[str]:
     """The files of the package that a source imports from, those for type checkers alone as well."""
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     return {file_of(name) for node in nodes for name in _imported(node)} - {"__init__"}
 
 
-# The pages of folders give names of files that may need them; an operand's methods give vectors, whose methods take it.
-PAGES = {name for name in MODULES if name.endswith("__init__")} | {"api", "engine.llvm.operands"}
-TYPED_GRAPH = {name: typed_imports(path.read_text()) - {name} for name, path in MODULES.items() if name not in PAGES}
+TYPED_GRAPH = {name: typed_imports(path.read_text()) - {name} for name, path in MODULES.items() if name not in UNTYPED}
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:

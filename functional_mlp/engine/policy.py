@@ -9,6 +9,10 @@ x86-64 with AVX-512 (48 KB of first cache a core). `benchmarks/policies.py` take
 `TRIALS`, and no others. "Paper" is its network, 2-25-25-25-2, "six shapes" 8-64-48-33-20-64-4, "ten layers" ten of 25
 units, "wide" 200-256-128-10; the number after it is the batch size. Other work ran on the machine: differences of a few
 hundredths mean nothing.
+
+Not here: facts of processors (`plan`, `batch/matmul.py`, `llvm/target.LINE_BYTES`), what all policies share
+(`layout.CROWDED`, `single/tails.MOST_TAILS`, `plan.PAIR`), the limits of the disk (`cache`), and what the engine can
+express (`llvm/vector.LARGEST_EXPONENT`, `lowering.MOST_SAMPLES`).
 """
 
 import attrs
@@ -312,14 +316,14 @@ class Policy:
     most_outputs_of_members: int = 32
     # Each step of a group has code of its own, which holds its expressions about this many times at most. Five were
     # counted for layers of 25 units (four in a loop, and one), seven follow for 27, and more with vectors that hold two
-    # numbers of each member.
+    # numbers of each member. Chosen, not measured.
     copies: int = 10
     # The instructions of a group's code, by `copies`: to make it takes, at the limit, 0.4 to 0.8 s (five layers with
     # GELU under Adam, twenty with tanh). With 24 layers of five units, which are beyond it, members would still be
     # trained faster together, by 9.6.
     most_instructions_of_members: int = 12_000
     # A batch of a group is not divided between calls: 1000 samples take at most about a millisecond, in which Ctrl-C is
-    # not heard.
+    # not heard. Chosen, not measured.
     most_samples_of_members: int = 1000
     # The units that are treated one after the other in the body of a loop: for one and for eight, 1.01 and 1.00 (paper,
     # 1), 1.06 and 0.86 (paper, 10), 1.02 and 0.95 (2-8-2, 1); but with eight the code takes 0.09 s to make instead of

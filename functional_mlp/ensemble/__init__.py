@@ -2,7 +2,7 @@
 
     trees.py        the stacked pytree: a leading axis over the members
     arguments.py    what is given once for all members, or once for each
-    fitting.py      `fit_ensemble` and its result
+    fitting.py      `fit_ensemble`; result.py, its result
     groups.py       members that are trained together; work.py, the training of such a group
     elsewhere.py    groups with the workers of an executor; tasks.py, what these are given to do; parcels.py and
                     sharing.py, how members and data are sent
@@ -13,9 +13,10 @@
 The fused engine for ensembles is `functional_mlp.engine.members`.
 """
 
-from functional_mlp.ensemble.fitting import EnsembleResult, fit_ensemble
+from functional_mlp.ensemble.fitting import fit_ensemble
 from functional_mlp.ensemble.history import EnsembleHistory
 from functional_mlp.ensemble.prediction import EnsembleMetrics, evaluate, predict, spread
+from functional_mlp.ensemble.result import EnsembleResult
 from functional_mlp.ensemble.trees import member, stack, unstack
 
 __all__ = [

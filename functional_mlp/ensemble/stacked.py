@@ -31,7 +31,7 @@ from functional_mlp.value import replaced
 
 Snapshot = tuple[list[Tensor], int, list[float]]
 
-# Batches whose inputs are gathered at a time.
+# Batches whose inputs are gathered at a time: chosen, not measured.
 BATCHES_AT_ONCE = 256
 
 

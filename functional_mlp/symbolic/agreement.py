@@ -1,7 +1,7 @@
 """Whether two formulas agree at a point: to 50 of 60 digits, or to what the rounding of their constants explains.
 
-Formulas that agree to so many digits may still differ, by e^(−40000) say. They do where digits of their difference are
-known, and are not 0.
+Formulas that agree to that number of digits may still differ, by e^(−40000) say. They do where digits of their
+difference are known, and are not 0.
 """
 
 import contextlib

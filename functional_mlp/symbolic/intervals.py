@@ -43,7 +43,7 @@ def can_enclose(expression: sympy.Expr) -> bool:
 
 
 def enclosed(expression: sympy.Expr, point: Mapping[sympy.Symbol, sympy.Expr], digits: int) -> Interval:
-    """A formula at a point of rational numbers, with so many digits.
+    """A formula at a point of rational numbers, with a number of digits.
 
     Raises `OutOfReach` where that is no finite number, as far as these digits say.
 

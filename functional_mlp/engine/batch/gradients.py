@@ -96,7 +96,9 @@ class ParamGradients:
             if by_units:
                 division = Division(self.kernels, scope, sizes.outputs)
                 own, columns = division.rows(own, rows), division.units()
-            self._weight_gradient(scope, left, right, at, own, columns, update, so_far)
+            self._weight_gradient(
+                scope, left, right, at, own_rows=own, own_columns=columns, update=update, so_far=so_far
+            )
             # Where there are no biases, there are none to go through.
             features = self.e.multiply(sizes.outputs, sizes.has_bias)
             self._bias_gradient(scope, features, sizes.outputs, at, update, so_far)
@@ -134,6 +136,7 @@ class ParamGradients:
         left: Factor,
         right: tuple[Index, Index],
         at: GradParamsPlaces,
+        *,
         own_rows: tuple[Index, Index],
         own_columns: tuple[Index, Index] | None,
         update: Update,
