@@ -28,7 +28,7 @@ def gelu(s: Tensor) -> Tensor:
     value = wide * _ndtr(wide, s.dtype)
     if wide.dtype != s.dtype:
         return value.to(s.dtype)
-    return torch.where((s < -37.5) & s.isfinite(), _gelu_tail(s.clamp(-64, -37)), value)
+    return torch.where((s < -37.5) & (s > -64), _gelu_tail(s.clamp(-64, -37)), value)
 
 
 def gelu_slope(s: Tensor) -> Tensor:
@@ -84,9 +84,10 @@ def _ndtr(x: Tensor, dtype: torch.dtype) -> Tensor:
 def _gelu_tail(s: Tensor) -> Tensor:
     """s Φ(s) where Φ(s) is denormal and the product is not: −Φ'(s) (1 − 1/s² + 3/s⁴ − 15/s⁶ + …)."""
     square, rest = _square(s)
-    series, t = torch.ones_like(s), 1 / (s * s)
-    for odd in (11, 9, 7, 5, 3, 1):
-        series = 1 - odd * t * series
+    t = 1 / (s * s)
+    series = 10395 * t - 945
+    for coefficient in (105, -15, 3, -1, 1):
+        series = series * t + coefficient
     return torch.exp(-0.5 * square) * torch.exp(-0.5 * rest) * (series / -math.sqrt(2 * math.pi))
 
 
