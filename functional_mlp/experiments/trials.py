@@ -64,7 +64,7 @@ def train(recipe: Recipe, draws: Sequence[Draw], *, curves: bool = True) -> tupl
     what `fit_ensemble` then returns are not the recipe's runs.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"fit_ensemble: \d+ of \d+ members diverged", RuntimeWarning)
+        warnings.filterwarnings("ignore", r"fit_ensemble: \d+ of \d+ members? diverged", RuntimeWarning)
         result = fm.fit_ensemble(
             recipe.network,
             paper.LOSS,
