@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
 # Seconds: a thread that has not answered until then waits for a lock, and not for a slow machine.
@@ -22,10 +23,13 @@ class _Outcome(threading.Thread):
     def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
         self._function = function
+        self._torch_threads = torch.get_num_threads()
         self.result: Any = None
         self.error: Exception | None = None
 
     def run(self) -> None:
+        # MKL does not take the number from the thread that has set it, and rounds otherwise with another one.
+        torch.set_num_threads(self._torch_threads)
         try:
             self.result = self._function()
         except Exception as error:

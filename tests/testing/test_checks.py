@@ -190,3 +190,12 @@ def test_without_hypothesis_the_error_names_the_extra() -> None:
         "else:\n    raise SystemExit('imported')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_thread_of_the_kit_has_as_many_threads_of_torch_as_the_caller():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        check_layer(fm.Linear(2, 300))  # MKL rounds wide products otherwise with other numbers of threads
+    finally:
+        torch.set_num_threads(before)
