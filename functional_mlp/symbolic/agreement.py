@@ -12,7 +12,7 @@ import sympy
 
 from functional_mlp.symbolic.constants import FLOAT_TOLERANCE, Constants, exact
 from functional_mlp.symbolic.identities import coefficients, is_zero
-from functional_mlp.symbolic.intervals import Interval, can_enclose, enclosed
+from functional_mlp.symbolic.intervals import Interval, can_enclose, enclosed, nonzero
 from functional_mlp.symbolic.points import Point
 from functional_mlp.symbolic.reach import OutOfReach, at
 
@@ -123,14 +123,10 @@ def _known(difference: sympy.Expr, point: Point, constants: Constants) -> sympy.
     [None, None, None]
     """
     difference = _with_fractions(exact(difference, constants), point)
-    if difference.has(sympy.Float) or not can_enclose(difference):  # a place that was searched for has 60 digits
+    if difference.has(sympy.Float):  # a place that was searched for has 60 digits
         return None
-    for count in (DIGITS, _MANY[0]):
-        with contextlib.suppress(OutOfReach):
-            found = enclosed(difference, point, count)
-            if found.is_nonzero:
-                return abs(found.middle)
-    return None
+    found = nonzero(difference, point, (DIGITS, _MANY[0]))
+    return None if found is None else abs(found.middle)
 
 
 def _agree(a: Interval, b: Interval) -> bool:

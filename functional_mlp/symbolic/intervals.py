@@ -4,8 +4,9 @@ Digits that cancel, in a sum or in the argument of a function, make an interval 
 many there are. It takes as many digits as are asked for, and not as many as it would need.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -63,6 +64,21 @@ def enclosed(expression: sympy.Expr, point: Mapping[sympy.Symbol, sympy.Expr], d
     with mpmath.workdps(digits):
         middle, radius = (mpmath.mpf(0), max(-low, high)) if low <= 0 <= high else ((low + high) / 2, high - low)
     return Interval(sympy.Float(middle, digits), sympy.Float(radius, 15))
+
+
+def nonzero(expression: sympy.Expr, point: Mapping[sympy.Symbol, sympy.Expr], digits: Iterable[int]) -> Interval | None:
+    """A formula at a point, with the first of some numbers of digits that show that it is not 0.
+
+    `None` where none of them does, or not all of its functions are known here.
+    """
+    if not can_enclose(expression):
+        return None
+    for count in digits:
+        with contextlib.suppress(OutOfReach):
+            found = enclosed(expression, point, count)
+            if found.is_nonzero:
+                return found
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

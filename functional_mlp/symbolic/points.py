@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import mpmath
 import sympy
 
-from functional_mlp.symbolic.intervals import can_enclose, enclosed
-from functional_mlp.symbolic.nodes import sign_of_number
-from functional_mlp.symbolic.reach import at, compiled
+from functional_mlp.symbolic.intervals import nonzero
+from functional_mlp.symbolic.nodes import NoRealNumber, sign_of_number
+from functional_mlp.symbolic.reach import at
 
 Point = Mapping[sympy.Symbol, sympy.Rational]
 
@@ -65,44 +64,23 @@ def sign_at(expression: sympy.Expr, point: Point) -> int:
     >>> sign_at(s + sympy.log(s * s + 1) - 10**28, {s: sympy.Integer(10**28 + 1)})
     1
     """
-    if not _is_exact(expression):
-        sign = _certain_sign(expression, point)
-        if sign is not None:
-            return sign
+    if _is_exact(expression):
+        value = _compiled(expression)(point)
+        return int(bool(value > 0)) - int(bool(value < 0))
+    found = nonzero(expression, point, _DIGITS)
+    if found is not None:
+        return 1 if found.middle > 0 else -1
     try:
-        with mpmath.workdps(_DIGITS[0]):
-            value = _compiled(expression)(point)
-    except ZeroDivisionError:
-        return 0
-    if isinstance(value, mpmath.mpc):
-        value = value.real if value.imag == 0 else mpmath.nan
-    if not _is_exact(expression) and not mpmath.isnan(value):  # all its digits may have cancelled
         return sign_of_number(at(expression, point))
-    return int(bool(value > 0)) - int(bool(value < 0))
-
-
-def _certain_sign(expression: sympy.Expr, point: Point) -> int | None:
-    """The sign where bounds of the value show it; None where they do not, as at a zero."""
-    if not can_enclose(expression):
-        return None
-    for digits in _DIGITS:
-        try:
-            value = enclosed(expression, point, digits)
-        except (ArithmeticError, ValueError):  # no real number, as far as these digits say
-            continue
-        if value.is_nonzero:
-            return 1 if value.middle > 0 else -1
-    return None
+    except NoRealNumber:
+        return 0
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(expression: sympy.Expr) -> Callable[[Point], Any]:
-    symbols = sorted(expression.free_symbols, key=str)
-    function = compiled(expression, *symbols)
-    if _is_exact(expression):
-        poly = sympy.lambdify(symbols, expression, "sympy")
-        return lambda point: poly(*(point[symbol] for symbol in symbols))
-    return lambda point: function(*(sympy.N(point[symbol], 60)._to_mpmath(200) for symbol in symbols))
+def _compiled(polynomial: sympy.Expr) -> Callable[[Point], Any]:
+    symbols = sorted(polynomial.free_symbols, key=str)
+    function = sympy.lambdify(symbols, polynomial, "sympy")
+    return lambda point: function(*(point[symbol] for symbol in symbols))
 
 
 def _is_exact(expression: sympy.Expr) -> bool:
