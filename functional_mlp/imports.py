@@ -33,13 +33,13 @@ def importing() -> Iterator[None]:
     fork would stay locked in the child, by Python's own lock. A thread that is itself importing the module that the
     lock's owner waits for goes on without it: neither would ever end.
     """
-    taken = _lock.acquire(blocking=False) or _wait()
-    if taken:
+    is_owner = _lock.acquire(blocking=False) or _wait()
+    if is_owner:
         _owners.append(threading.get_ident())
     try:
         yield
     finally:
-        if taken:
+        if is_owner:
             _owners.pop()
             _lock.release()
 

@@ -102,7 +102,8 @@ def check_layer(
         of_init += [properties.init_draws_from_its_key] if random_init else []
         for_all(init_cases(layer), of_init, examples=examples, seed=seed)
 
-        key, widths = random.key(seed), widths_of(layer, in_features, random.key(seed))
+        key = random.key(seed)
+        widths = widths_of(layer, in_features, key)
         _assert_refuses_other_widths(layer)
 
         of_formula = [] if formula is None else [lambda point: properties.agrees_with_formula(point, formula)]

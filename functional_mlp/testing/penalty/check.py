@@ -43,8 +43,8 @@ def check_penalty(
     - **Gradients of every size**, NaN and the infinities too, have the same added to them. For a `Penalty` `added_to`
       does so where its mask says.
     - **Weights of every size**, from 0 to 1e4: the gradient is right, float32 gives what float64 gives up to what
-      rounding explains, and nothing becomes NaN but what is: a weight that is NaN makes
-      the total NaN, and its own gradient where that depends on it. That of |w| may be a number.
+      rounding explains, and nothing becomes NaN but what is: a weight that is NaN makes the total NaN, and its own
+      gradient where that depends on it. That of |w| may be a number.
     - The penalty is a **value**: hashed, compared, pickled, with a repr that evaluates.
 
     Parameters
